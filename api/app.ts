@@ -1,0 +1,98 @@
+import Fastify, { type FastifyBaseLogger, type FastifyError, LogController } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { z } from 'zod';
+import { explain, parseAs } from '../src/contract/explain.ts';
+import { TenantParams } from '../src/contract/http.ts';
+import { clusterRoutes } from './clusters.ts';
+import { datastoreRoutes } from './datastores.ts';
+import type { App, Deps } from './deps.ts';
+import { discoveryRoutes } from './discovery.ts';
+import { answerClientError, answerError, answerNotFound } from './errors.ts';
+import { eventRoutes } from './events.ts';
+import { healthRoutes } from './health.ts';
+import { registerOpenApi } from './openapi.ts';
+import { upgradeRoutes } from './upgrades.ts';
+
+/** A hundred instances fit into a tenth of it. */
+const MAX_BODY_BYTES = 256 * 1024;
+/** A request has to arrive within this; protects from clients that send a byte a minute. */
+const REQUEST_TIMEOUT_MS = 30_000;
+
+/** The whole HTTP server, not listening yet. `close()` ends it, event streams included. */
+export async function buildApp(deps: Deps): Promise<App> {
+  const loggerInstance: FastifyBaseLogger = deps.log;
+  const app: App = Fastify({
+    loggerInstance,
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
+    genReqId: () => `req-${deps.newId()}`,
+    bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    rewriteUrl: (request) => canonicalPath(request.url ?? '/'),
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 4096 },
+    frameworkErrors: answerError,
+    clientErrorHandler: answerClientError,
+  }).withTypeProvider<ZodTypeProvider>();
+  app.decorateRequest('caller');
+  useContract(app);
+  useErrors(app);
+  logRequests(app);
+  await registerOpenApi(app);
+  discoveryRoutes(app);
+  healthRoutes(app, deps);
+  await app.register(async (scope) => tenantRoutes(scope, deps), { prefix: '/v1.0/:tenant_id' });
+  return app;
+}
+
+/** `/v1` is `/v1.0`, `cluster` is `clusters`: two names of one place. */
+export function canonicalPath(url: string): string {
+  return url
+    .replace(/^\/v1(?:\.0)?\//, '/v1.0/')
+    .replace(/^(\/v1\.0\/[^/?]+)\/cluster(?=[/?]|$)/, '$1/clusters');
+}
+
+function tenantRoutes(scope: App, deps: Deps): void {
+  scope.addHook('onRequest', async (request) => {
+    const { tenant_id } = parseAs(TenantParams, request.params, 'path');
+    request.caller = await deps.authenticate(request, tenant_id);
+  });
+  clusterRoutes(scope, deps);
+  upgradeRoutes(scope, deps);
+  eventRoutes(scope, deps);
+  datastoreRoutes(scope);
+}
+
+/** Requests are checked by the contract's schemas; answers are held to them by the compiler. */
+function useContract(app: App): void {
+  app.setValidatorCompiler<z.ZodType>(({ schema, httpPart }) => (input: unknown) => {
+    const parsed = schema.safeParse(input);
+    if (parsed.success) return { value: parsed.data };
+    return { error: new Error(explain(parsed.error, input, httpPart ?? 'request')) };
+  });
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data));
+
+  app.removeAllContentTypeParsers();
+  const parseJson = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
+    // Some clients say application/json of a DELETE without a body.
+    if (body === '') return done(null, undefined);
+    return parseJson(request, body, done);
+  });
+}
+
+function useErrors(app: App): void {
+  app.setErrorHandler<FastifyError>(answerError);
+  app.setNotFoundHandler(answerNotFound);
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-openstack-request-id', request.id);
+  });
+}
+
+/** One line per request: reads, which come all the time, only in detail. */
+function logRequests(app: App): void {
+  app.addHook('onResponse', async (request, reply) => {
+    const level = request.method === 'GET' || request.method === 'HEAD' ? 'debug' : 'info';
+    const { method, originalUrl: url } = request;
+    const fields = { method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) };
+    request.log[level](fields, 'answered');
+  });
+}

@@ -1,0 +1,64 @@
+import { TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
+import { every, type Service, sleep } from '../src/service.ts';
+import type { PendingCast } from '../src/store/store.ts';
+import type { Caller } from './auth.ts';
+import type { Deps } from './deps.ts';
+
+/** How long a request waits for its cast to be confirmed: it is safe in the store already. */
+const PUBLISH_WAIT_MS = 1000;
+/** The relay looks for casts that were not confirmed, so often and once they are so old. */
+const RELAY_PERIOD_MS = 1000;
+const RELAY_AGE_MS = 2000;
+const RELAY_BATCH = 100;
+
+type CastDeps = Pick<Deps, 'store' | 'bus' | 'log' | 'now'>;
+
+/** The cast that makes a taskmanager build or remove a cluster. */
+export function clusterCast(
+  caller: Caller,
+  method: 'create_cluster' | 'delete_cluster',
+  cluster_id: string,
+): PendingCast {
+  return {
+    id: `${cluster_id}:${method}`,
+    topic: TASKMANAGER_TOPIC,
+    method,
+    args: { cluster_id },
+    request_id: caller.request_id,
+    tenant_id: caller.tenant_id,
+  };
+}
+
+/**
+ * Publishes a cast that the store holds as pending. Never rejects, and waits a second at most: with
+ * RabbitMQ away the cast stays pending, and the relay publishes it when RabbitMQ is back.
+ */
+export async function publish(deps: CastDeps, cast: PendingCast): Promise<void> {
+  const waiting = new AbortController();
+  await Promise.race([send(deps, cast), sleep(PUBLISH_WAIT_MS, waiting.signal)]);
+  waiting.abort();
+}
+
+/** Publishes again what was not confirmed: after a crash, or while RabbitMQ was away. */
+export function startRelay(deps: CastDeps): Service {
+  return every('cast relay', RELAY_PERIOD_MS, deps.log, async () => {
+    if (!deps.bus.isConnected()) return;
+    const casts = await deps.store.pendingCasts(deps.now() - RELAY_AGE_MS, RELAY_BATCH);
+    await Promise.all(casts.map((cast) => send(deps, cast)));
+  });
+}
+
+async function send(deps: CastDeps, cast: PendingCast): Promise<void> {
+  const { id, topic, method, args, request_id, tenant_id } = cast;
+  try {
+    await deps.bus.cast(topic, method, args, {
+      context: { request_id, tenant_id, user: null, is_admin: false },
+    });
+    await deps.store.castConfirmed(id);
+  } catch (err) {
+    deps.log.warn(
+      { err, cast_id: id, method, request_id },
+      'a cast was not confirmed; the relay will publish it again',
+    );
+  }
+}

@@ -1,0 +1,256 @@
+import type { FastifyReply, FastifyRequest, preValidationHookHandler } from 'fastify';
+import { z } from 'zod';
+import { ClusterAnswer, ClustersAnswer, InstanceAnswer } from '../src/contract/documents.ts';
+import { isId } from '../src/contract/fields.ts';
+import {
+  ClusterActionBody,
+  ClusterInstanceParams,
+  ClusterParams,
+  CreateClusterBody,
+  InstanceParams,
+  PageQuery,
+  PatchClusterBody,
+  TenantParams,
+  TROVE_ACTIONS,
+  type UpgradeRequest,
+} from '../src/contract/http.ts';
+import { busy } from '../src/core/admit.ts';
+import type { Cluster } from '../src/core/domain.ts';
+import { CofferError } from '../src/core/errors.ts';
+import { beginUpgrade } from '../src/store/begin-upgrade.ts';
+import type { PendingCast } from '../src/store/store.ts';
+import type { Caller } from './auth.ts';
+import { clusterCast, publish } from './casts.ts';
+import { createCluster } from './create-cluster.ts';
+import type { App, Deps } from './deps.ts';
+import { clusterView, instanceView, nextLink, urlsOf } from './views.ts';
+
+const tags = ['clusters'];
+
+/** `/clusters` and the instances in them. */
+export function clusterRoutes(app: App, deps: Deps): void {
+  readRoutes(app, deps);
+  instanceRoutes(app, deps);
+  upgradeRoutes(app, deps);
+
+  app.post(
+    '/clusters',
+    {
+      schema: {
+        tags,
+        summary: 'Create a cluster',
+        params: TenantParams,
+        body: CreateClusterBody,
+        response: { 200: ClusterAnswer },
+      },
+    },
+    async (request) => {
+      const cluster = await createCluster(deps, request.caller, request.body.cluster);
+      return { cluster: clusterView(cluster, urlsOf(request), deps.now()) };
+    },
+  );
+
+  app.delete(
+    '/clusters/:cluster_id',
+    { schema: { tags, summary: 'Delete a cluster', params: ClusterParams } },
+    async (request, reply) => {
+      const cluster = await findCluster(deps, request.caller, request.params.cluster_id);
+      await deleteCluster(deps, request.caller, cluster);
+      return reply.code(202).type('application/json').send('');
+    },
+  );
+}
+
+function readRoutes(app: App, deps: Deps): void {
+  app.get(
+    '/clusters',
+    {
+      schema: {
+        tags,
+        summary: "A page of the tenant's clusters",
+        params: TenantParams,
+        querystring: PageQuery,
+        response: { 200: ClustersAnswer },
+      },
+    },
+    async (request) => {
+      const { limit, marker = null } = request.query;
+      const page = await deps.store.listClusters(request.caller.tenant_id, { limit, marker });
+      const urls = urlsOf(request);
+      return {
+        clusters: page.items.map((cluster) => clusterView(cluster, urls, deps.now())),
+        ...nextLink(urls, 'clusters', limit, page.next_marker),
+      };
+    },
+  );
+
+  app.get(
+    '/clusters/:cluster_id',
+    {
+      schema: {
+        tags,
+        summary: 'A cluster with its instances',
+        params: ClusterParams,
+        response: { 200: ClusterAnswer },
+      },
+    },
+    async (request) => {
+      const cluster = await findCluster(deps, request.caller, request.params.cluster_id);
+      return { cluster: clusterView(cluster, urlsOf(request), deps.now()) };
+    },
+  );
+}
+
+function instanceRoutes(app: App, deps: Deps): void {
+  app.get(
+    '/clusters/:cluster_id/instances/:instance_id',
+    {
+      schema: {
+        tags,
+        summary: 'An instance of a cluster',
+        params: ClusterInstanceParams,
+        response: { 200: InstanceAnswer },
+      },
+    },
+    async (request) => {
+      const cluster = await findCluster(deps, request.caller, request.params.cluster_id);
+      return { instance: instanceOf(deps, request, cluster, request.params.instance_id) };
+    },
+  );
+
+  app.get(
+    '/instances/:instance_id',
+    { schema: { tags, summary: 'An instance', params: InstanceParams, response: { 200: InstanceAnswer } } },
+    async (request) => {
+      const { instance_id } = request.params;
+      const cluster_id = isId(instance_id) ? await deps.store.clusterOfInstance(instance_id) : null;
+      const cluster = cluster_id === null ? null : await deps.store.getCluster(cluster_id);
+      if (cluster?.tenant_id !== request.caller.tenant_id) throw instanceMissing(instance_id);
+      return { instance: instanceOf(deps, request, cluster, instance_id) };
+    },
+  );
+}
+
+function instanceOf(deps: Deps, request: FastifyRequest, cluster: Cluster, id: string) {
+  const instance = cluster.instances.find((each) => each.id === id);
+  if (instance === undefined) throw instanceMissing(id);
+  return instanceView(cluster, instance, urlsOf(request), deps.now());
+}
+
+function instanceMissing(id: string): CofferError {
+  return new CofferError('instance_not_found', `Instance ${id} cannot be found.`);
+}
+
+function upgradeRoutes(app: App, deps: Deps): void {
+  app.patch(
+    '/clusters/:cluster_id',
+    {
+      schema: {
+        tags,
+        summary: 'Upgrade a cluster',
+        description:
+          'The header Location of the answer leads to the upgrade. `/v1/{tenant_id}/cluster/{cluster_id}` is the same place.',
+        params: ClusterParams,
+        body: PatchClusterBody,
+        response: { 202: z.strictObject({}) },
+      },
+    },
+    async (request, reply) => {
+      await upgrade(deps, request, reply, request.params.cluster_id, request.body);
+      return reply.code(202).send({});
+    },
+  );
+
+  app.post(
+    '/clusters/:cluster_id',
+    {
+      preValidation: requireOneAction,
+      schema: {
+        tags,
+        summary: 'Act on a cluster: upgrade',
+        params: ClusterParams,
+        body: ClusterActionBody,
+        response: { 202: ClusterAnswer },
+      },
+    },
+    async (request, reply) => {
+      const cluster = await upgrade(deps, request, reply, request.params.cluster_id, request.body.upgrade);
+      return reply.code(202).send({ cluster: clusterView(cluster, urlsOf(request), deps.now()) });
+    },
+  );
+}
+
+/** Trove's words for a body that doesn't hold exactly one action that we know. */
+const requireOneAction: preValidationHookHandler = (request, _reply, done) => {
+  const actions = isObject(request.body) ? Object.keys(request.body) : [];
+  const [action] = actions;
+  if (action === undefined || actions.length !== 1) {
+    return done(
+      new CofferError('invalid_request', 'Action request should have exactly one action specified in body'),
+    );
+  }
+  if (TROVE_ACTIONS.includes(action)) {
+    return done(new CofferError('invalid_request', `Action '${action}' not supported`));
+  }
+  if (!(action in ClusterActionBody.shape)) {
+    return done(new CofferError('invalid_request', `Action ${action.slice(0, 60)} not supported`));
+  }
+  done();
+};
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Begins the upgrade, publishes its cast, and answers the cluster as it is from now on. */
+async function upgrade(
+  deps: Deps,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  reference: string,
+  { datastore_version, policy = {} }: UpgradeRequest,
+): Promise<Cluster> {
+  const { caller } = request;
+  const cluster = await findCluster(deps, caller, reference);
+  const begun = await beginUpgrade(deps, {
+    cluster_id: cluster.id,
+    tenant_id: caller.tenant_id,
+    datastore_version,
+    policy,
+    requested_by: { user: caller.user, request_id: caller.request_id, via: 'rest' },
+  });
+  await publish(deps, begun.cast);
+  const { id, created } = begun.upgrade;
+  reply.header('location', `${urlsOf(request).tenant}/upgrades/${id}`);
+  return { ...cluster, task: 'UPGRADING_CLUSTER', upgrade_id: id, updated: created };
+}
+
+async function deleteCluster(deps: Deps, caller: Caller, cluster: Cluster): Promise<void> {
+  const cast: PendingCast = clusterCast(caller, 'delete_cluster', cluster.id);
+  const outcome = await deps.store.beginDelete(cluster.id, cast, deps.now());
+  if (outcome === null) throw clusterMissing(cluster.id);
+  // Asked for twice: the first request's cast does the work.
+  if (outcome === 'DELETING') return;
+  if (outcome !== 'begun') throw busy(outcome, cluster.upgrade_id);
+  await publish(deps, cast);
+}
+
+/** A cluster of the caller's tenant by its id, or by its name if no other has it. */
+export async function findCluster(deps: Deps, caller: Caller, reference: string): Promise<Cluster> {
+  const ids = isId(reference)
+    ? [reference.toLowerCase()]
+    : await deps.store.findClusters(caller.tenant_id, reference);
+  const [id] = ids;
+  if (ids.length > 1) {
+    const message = `${ids.length} clusters are named '${reference}'. Use the id of one: ${ids.slice(0, 5).join(', ')}.`;
+    throw new CofferError('conflict', message);
+  }
+  const cluster = id === undefined ? null : await deps.store.getCluster(id);
+  // Another tenant's cluster is none at all, so that nobody learns which ids exist.
+  if (cluster?.tenant_id !== caller.tenant_id) throw clusterMissing(reference);
+  return cluster;
+}
+
+function clusterMissing(reference: string): CofferError {
+  return new CofferError('cluster_not_found', `Cluster '${reference}' cannot be found.`);
+}

@@ -1,0 +1,104 @@
+import type { ClusterRequest } from '../src/contract/http.ts';
+import type { ExtendedProperties } from '../src/contract/simulated.ts';
+import type { Cluster, Datastore, Instance } from '../src/core/domain.ts';
+import { CofferError } from '../src/core/errors.ts';
+import type { BuildOrder } from '../src/store/store.ts';
+import type { Caller } from './auth.ts';
+import { clusterCast, publish } from './casts.ts';
+import { findDatastore, findVersion } from './datastores.ts';
+import type { Deps } from './deps.ts';
+import { scramVerifier } from './scram.ts';
+
+/** Instances that a cluster may have, by manager. A PostgreSQL primary feeds each replica itself. */
+const MAX_INSTANCES: ReadonlyMap<string, number> = new Map([['postgresql', 9]]);
+
+/** Stores a new cluster in task BUILDING, and tells a taskmanager to build it. */
+export async function createCluster(deps: Deps, caller: Caller, request: ClusterRequest): Promise<Cluster> {
+  const datastore = findDatastore(request.datastore.type);
+  checkFit(datastore, request);
+  const cluster = newCluster(deps, caller, datastore, request);
+  const cast = clusterCast(caller, 'create_cluster', cluster.id);
+  if (!(await deps.store.createCluster(cluster, await buildOrder(request), cast))) {
+    throw new Error(`a new cluster was given the id ${cluster.id}, which is taken`);
+  }
+  await publish(deps, cast);
+  return cluster;
+}
+
+/** What the schema can't see: it depends on the datastore. */
+function checkFit({ manager, name }: Datastore, { instances, extended_properties }: ClusterRequest): void {
+  const max = MAX_INSTANCES.get(manager);
+  if (max !== undefined && instances.length > max) {
+    refuse(`cluster['instances'] has too many items (at most ${max} for datastore '${name}')`);
+  }
+  if (manager !== 'simulated' && Object.keys(extended_properties).length > 0) {
+    refuse(`cluster['extended_properties'] the datastore '${name}' has none`);
+  }
+  for (const { instance } of faultsOf(extended_properties)) {
+    if (instance < instances.length) continue;
+    refuse(`cluster['extended_properties'] there is no instance ${instance}: they count from 0`);
+  }
+}
+
+function faultsOf({ simulated }: ExtendedProperties): readonly { readonly instance: number }[] {
+  return [...(simulated?.fail ?? []), ...(simulated?.silent ?? [])];
+}
+
+function refuse(problem: string): never {
+  throw new CofferError('invalid_request', `Validation error: ${problem}`);
+}
+
+function newCluster(deps: Deps, caller: Caller, datastore: Datastore, request: ClusterRequest): Cluster {
+  const version = findVersion(datastore, request.datastore.version ?? datastore.default_version_id);
+  if (!version.active) {
+    throw new CofferError(
+      'gate_blocked',
+      `Datastore version '${version.name}' is not active. (version_active)`,
+    );
+  }
+  const id = deps.newId();
+  const now = deps.now();
+  return {
+    id,
+    tenant_id: caller.tenant_id,
+    name: request.name,
+    datastore_id: datastore.id,
+    datastore_name: datastore.name,
+    manager: version.manager,
+    datastore_version_id: version.id,
+    datastore_version: version.name,
+    task: 'BUILDING',
+    upgrade_id: null,
+    extended_properties: request.extended_properties,
+    created: now,
+    updated: now,
+    instances: request.instances.map(
+      (instance, index): Instance => ({
+        id: deps.newId(),
+        cluster_id: id,
+        name: `${request.name}-member-${index + 1}`,
+        flavor_id: instance.flavorRef,
+        volume_size: instance.volume.size,
+        task: 'BUILDING',
+        fault: null,
+        report: null,
+        heard: null,
+      }),
+    ),
+  };
+}
+
+/** Passwords end here: only their verifiers are stored, and sent nowhere. */
+async function buildOrder({ databases, users }: ClusterRequest): Promise<BuildOrder> {
+  return {
+    databases: databases.map((database) => database.name),
+    users: await Promise.all(
+      users.map(async (user) => ({
+        name: user.name,
+        verifier: await scramVerifier(user.password),
+        databases: user.databases.map((database) => database.name),
+      })),
+    ),
+    join_token_sha256: null,
+  };
+}

@@ -1,0 +1,35 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Bus } from '../src/bus/bus.ts';
+import type { Instant } from '../src/core/domain.ts';
+import type { Logger } from '../src/log.ts';
+import type { Store } from '../src/store/store.ts';
+import type { Authenticate, Caller } from './auth.ts';
+
+/** Everything that the handlers work with; nothing of it is global. */
+export interface Deps {
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly log: Logger;
+  readonly now: () => Instant;
+  /** A new random id, in the form of a UUID. */
+  readonly newId: () => string;
+  readonly authenticate: Authenticate;
+}
+
+/** The fastify instance that routes are added to. */
+export type App = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who asks. Set before any handler under `/v1.0/{tenant_id}` runs. */
+    caller: Caller;
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * The api process: HTTP in, cast out.
+ *
+ * - `app.ts` puts the HTTP server together · `config.ts` · `deps.ts` what handlers work with
+ * - `auth.ts` who asks · `errors.ts` every error as Trove's JSON · `views.ts` records as documents
+ * - `clusters.ts` clusters, their instances, and the upgrade request · `create-cluster.ts`
+ * - `upgrades.ts` · `events.ts` server-sent events · `datastores.ts` · `health.ts` · `discovery.ts`
+ * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts`
+ */
+import { randomUUID } from 'node:crypto';
+import { openAmqpBus } from '../src/bus/amqp.ts';
+import { createLogger } from '../src/log.ts';
+import { runProcess, Services } from '../src/service.ts';
+import { openRedisStore } from '../src/store/redis.ts';
+import { buildApp } from './app.ts';
+import { believeEverybody } from './auth.ts';
+import { startRelay } from './casts.ts';
+import { loadApiConfig } from './config.ts';
+import type { Deps } from './deps.ts';
+
+await runProcess(async () => {
+  const config = loadApiConfig(process.env);
+  const log = createLogger({ name: 'api', level: config.COFFER_LOG_LEVEL });
+  const services = new Services(log);
+
+  const store = await openRedisStore({
+    url: config.COFFER_REDIS_URL,
+    prefix: config.COFFER_REDIS_PREFIX,
+    name: 'coffer-api',
+    log,
+  });
+  services.add({ name: 'store', stop: () => store.close() });
+  const bus = await openAmqpBus({
+    url: config.COFFER_AMQP_URL,
+    name: 'api',
+    log,
+    control_exchange: config.COFFER_CONTROL_EXCHANGE,
+  });
+  services.add({ name: 'bus', stop: () => bus.close() });
+
+  const deps: Deps = { store, bus, log, now: Date.now, newId: randomUUID, authenticate: believeEverybody };
+  services.add(startRelay(deps));
+  const app = await buildApp(deps);
+  services.add({ name: 'http', stop: () => app.close() });
+  await app.listen({ host: config.COFFER_API_HOST, port: config.COFFER_API_PORT });
+  return { log, services };
+});

@@ -1,0 +1,302 @@
+/** Records as the documents that the contract promises. Pure. */
+import type { FastifyRequest } from 'fastify';
+import type {
+  ClusterDocument,
+  ClusterInstanceDocument,
+  DatastoreDocument,
+  DatastoreVersionDocument,
+  DatastoreVersionListed,
+  EventDocument,
+  InstanceDocument,
+  InstanceStatus,
+  StepDocument,
+  UpgradeDocument,
+} from '../src/contract/documents.ts';
+import type {
+  Cluster,
+  ClusterTask,
+  Datastore,
+  DatastoreVersion,
+  Instance,
+  Instant,
+} from '../src/core/domain.ts';
+import type { Step, Upgrade, UpgradeEvent } from '../src/core/record.ts';
+
+/** The addresses by which the caller reached us: links lead back the same way. */
+export interface Urls {
+  readonly origin: string;
+  /** Version and tenant included. */
+  readonly tenant: string;
+}
+
+export function urlsOf(request: FastifyRequest): Urls {
+  const origin = originOf(request);
+  return { origin, tenant: `${origin}/v1.0/${request.caller.tenant_id}` };
+}
+
+export function originOf(request: FastifyRequest): string {
+  return `${request.protocol}://${request.host || 'localhost'}`;
+}
+
+interface Link {
+  href: string;
+  rel: 'self' | 'bookmark' | 'next';
+}
+
+function links(urls: Urls, path: string): Link[] {
+  return [
+    { href: `${urls.tenant}/${path}`, rel: 'self' },
+    { href: `${urls.origin}/${path}`, rel: 'bookmark' },
+  ];
+}
+
+/** `links` of a page: absent on the last one. */
+export function nextLink(urls: Urls, path: string, limit: number, marker: string | null): { links?: Link[] } {
+  if (marker === null) return {};
+  return { links: [{ rel: 'next', href: `${urls.tenant}/${path}?limit=${limit}&marker=${marker}` }] };
+}
+
+/** Trove's ids and words for the tasks. */
+const TASKS: Readonly<Record<ClusterTask, { readonly id: number; readonly description: string }>> = {
+  NONE: { id: 1, description: 'No tasks for the cluster.' },
+  BUILDING: { id: 2, description: 'Building the initial cluster.' },
+  DELETING: { id: 3, description: 'Deleting the cluster.' },
+  UPGRADING_CLUSTER: { id: 7, description: 'Upgrading the cluster to new version.' },
+};
+
+/** A guest that has said nothing for so long may be in any state. */
+const SILENT_MS = 60_000;
+
+export function clusterView(cluster: Cluster, urls: Urls, now: Instant): ClusterDocument {
+  const ip = cluster.instances.flatMap(addresses);
+  return {
+    id: cluster.id,
+    name: cluster.name,
+    task: { id: TASKS[cluster.task].id, name: cluster.task, description: TASKS[cluster.task].description },
+    created: troveTime(cluster.created),
+    updated: troveTime(cluster.updated),
+    links: links(urls, `clusters/${cluster.id}`),
+    datastore: { type: cluster.datastore_name, version: cluster.datastore_version },
+    instances: cluster.instances.map((instance) => clusterInstance(cluster, instance, urls, now)),
+    ...(ip.length > 0 && { ip }),
+    ...(Object.keys(cluster.extended_properties).length > 0 && {
+      extended_properties: cluster.extended_properties,
+    }),
+    upgrade_id: cluster.upgrade_id,
+  };
+}
+
+function clusterInstance(
+  cluster: Cluster,
+  instance: Instance,
+  urls: Urls,
+  now: Instant,
+): ClusterInstanceDocument {
+  return {
+    id: instance.id,
+    name: instance.name,
+    type: 'member',
+    links: links(urls, `instances/${instance.id}`),
+    status: instanceStatus(cluster, instance, now),
+    volume: { size: instance.volume_size },
+    flavor: flavor(instance, urls),
+    ip: addresses(instance),
+    ...observed(instance),
+  };
+}
+
+export function instanceView(
+  cluster: Cluster,
+  instance: Instance,
+  urls: Urls,
+  now: Instant,
+): InstanceDocument {
+  const status = instanceStatus(cluster, instance, now);
+  const version = instance.report?.version ?? cluster.datastore_version;
+  return {
+    id: instance.id,
+    name: instance.name,
+    status,
+    operating_status: status === 'ACTIVE' ? 'HEALTHY' : '',
+    links: links(urls, `instances/${instance.id}`),
+    flavor: flavor(instance, urls),
+    datastore: { type: cluster.datastore_name, version, version_number: version },
+    region: null,
+    access: { is_public: false, allowed_cidrs: [] },
+    tenant_id: cluster.tenant_id,
+    volume: { size: instance.volume_size },
+    ip: addresses(instance).map(({ address }) => address),
+    addresses: addresses(instance),
+    created: troveTime(cluster.created),
+    updated: troveTime(cluster.updated),
+    service_status_updated: troveTime(instance.heard ?? cluster.created),
+    cluster_id: cluster.id,
+    server_id: null,
+    volume_id: null,
+    encrypted_rpc_messaging: false,
+    ...observed(instance),
+  };
+}
+
+/** What we know of an instance beyond what Trove tells. */
+function observed({ report, fault }: Instance) {
+  return {
+    role: report?.role ?? null,
+    version: report?.version ?? null,
+    endpoint: report?.endpoint ?? null,
+    lag_bytes: report?.lag_bytes ?? null,
+    service_status: report?.service_status ?? 'unknown',
+    ...(fault !== null && { fault: { message: fault } }),
+  };
+}
+
+function flavor(instance: Instance, urls: Urls) {
+  return { id: instance.flavor_id, links: links(urls, `flavors/${encodeURIComponent(instance.flavor_id)}`) };
+}
+
+function addresses({ report }: Instance): { address: string; type: 'private'; network: string }[] {
+  const endpoint = report?.endpoint;
+  return endpoint ? [{ address: endpoint.host, type: 'private', network: 'private' }] : [];
+}
+
+/** Trove's word for an instance's state: what is done to it comes before how it feels. */
+export function instanceStatus(cluster: Cluster, instance: Instance, now: Instant): InstanceStatus {
+  if (cluster.task === 'DELETING') return 'SHUTDOWN';
+  switch (instance.task) {
+    case 'DELETING':
+      return 'SHUTDOWN';
+    case 'UPGRADING':
+      return 'UPGRADE';
+    case 'UPGRADING_ERROR':
+      return 'ERROR';
+    case 'BUILDING':
+      return instance.fault === null ? 'BUILD' : 'ERROR';
+    case 'NONE':
+      return serviceStatus(instance, now);
+  }
+}
+
+function serviceStatus({ report, heard }: Instance, now: Instant): InstanceStatus {
+  if (report === null || heard === null || now - heard > SILENT_MS) return 'UNKNOWN';
+  switch (report.service_status) {
+    case 'healthy':
+      return 'ACTIVE';
+    case 'building':
+      return 'BUILD';
+    case 'upgrading':
+      return 'UPGRADE';
+    case 'shutdown':
+      return 'SHUTDOWN';
+    case 'failed':
+      return 'ERROR';
+    case 'unknown':
+      return 'UNKNOWN';
+  }
+}
+
+export function datastoreView(
+  datastore: Datastore,
+  versions: readonly DatastoreVersion[],
+  urls: Urls,
+): DatastoreDocument {
+  return {
+    id: datastore.id,
+    name: datastore.name,
+    links: links(urls, `datastores/${datastore.id}`),
+    versions: versions.map((version) => ({
+      ...versionFields(version, urls),
+      active: version.active ? 1 : 0,
+    })),
+    default_version: datastore.default_version_id,
+  };
+}
+
+export function versionView(version: DatastoreVersion, urls: Urls): DatastoreVersionDocument {
+  return { ...versionFields(version, urls), datastore: version.datastore_id, active: version.active };
+}
+
+export function listedVersionView(version: DatastoreVersion, urls: Urls): DatastoreVersionListed {
+  return { ...versionFields(version, urls), datastore: version.datastore_id, active: version.active ? 1 : 0 };
+}
+
+function versionFields(version: DatastoreVersion, urls: Urls) {
+  return {
+    id: version.id,
+    name: version.name,
+    version: version.name,
+    links: links(urls, `datastores/versions/${version.id}`),
+    packages: version.packages.join(','),
+    image: '',
+    image_tags: [],
+  };
+}
+
+/** `cluster` gives the instances their names; null once it has been removed. */
+export function upgradeView(upgrade: Upgrade, cluster: Cluster | null): UpgradeDocument {
+  const { state, steps } = upgrade;
+  return {
+    id: upgrade.id,
+    cluster_id: upgrade.cluster_id,
+    cluster_name: cluster?.name ?? null,
+    state: state.name,
+    reason: state.name === 'paused' ? state.reason : null,
+    message: 'message' in state ? state.message : null,
+    from: { id: upgrade.from_version_id, name: upgrade.from_version },
+    to: { id: upgrade.to_version_id, name: upgrade.to_version },
+    policy: upgrade.policy,
+    progress: { done: steps.filter((step) => step.phase.name === 'done').length, total: steps.length },
+    steps: steps.map((step) => stepView(step, cluster)),
+    seq: upgrade.seq,
+    requested_by: upgrade.requested_by,
+    created: time(upgrade.created),
+    started: 'started' in state ? time(state.started) : null,
+    ended: 'ended' in state ? time(state.ended) : null,
+  };
+}
+
+function stepView(step: Step, cluster: Cluster | null): StepDocument {
+  const { phase } = step;
+  const blocked = phase.name === 'pending' ? phase.blocked : null;
+  return {
+    id: step.id,
+    stage: step.stage,
+    kind: step.kind,
+    instance_id: step.instance_id,
+    instance_name: instanceName(cluster, step.instance_id),
+    successor_id: step.successor_id,
+    phase: phase.name,
+    attempt: step.attempt,
+    error: 'error' in phase ? phase.error : null,
+    blocked: blocked && { gate: blocked.gate, reason: blocked.reason, since: time(blocked.since) },
+    started: step.started === null ? null : time(step.started),
+    ended: 'ended' in phase ? time(phase.ended) : null,
+  };
+}
+
+export function eventView(event: UpgradeEvent, cluster: Cluster | null): EventDocument {
+  const instance_id = event.instance_id ?? null;
+  return {
+    seq: event.seq,
+    at: time(event.at),
+    type: event.type,
+    instance_id,
+    instance_name: instance_id === null ? null : instanceName(cluster, instance_id),
+    step: event.step ?? null,
+    attempt: event.attempt ?? null,
+    message: event.message,
+  };
+}
+
+function instanceName(cluster: Cluster | null, id: string): string | null {
+  return cluster?.instances.find((instance) => instance.id === id)?.name ?? null;
+}
+
+/** `2026-11-22T16:49:48.123Z` */
+function time(instant: Instant): string {
+  return new Date(instant).toISOString();
+}
+
+/** `2026-11-22T16:49:48`: Trove leaves the zone away. */
+function troveTime(instant: Instant): string {
+  return time(instant).slice(0, 19);
+}

@@ -1,0 +1,95 @@
+import type { ClusterAnswer, ClusterDocument, ClustersAnswer } from '../src/contract/documents.ts';
+import type { CreateClusterInput } from '../src/contract/http.ts';
+import type { PolicyRequest } from '../src/contract/policy.ts';
+import type { z } from 'zod';
+import { CofferApiError } from './errors.ts';
+import type { Http } from './http.ts';
+import { allPages } from './pages.ts';
+import { idOrName, inPath, type Reference } from './references.ts';
+import { pause } from './time.ts';
+
+export interface WaitOptions {
+  /** Gives up waiting; rejects with its reason. */
+  readonly signal?: AbortSignal;
+  /** Between two looks. Default 500. */
+  readonly intervalMs?: number;
+}
+
+/** A cluster whose upgrade was just accepted. */
+export type UpgradingCluster = ClusterDocument & { readonly upgrade_id: string };
+
+export class Clusters {
+  readonly #http: Http;
+
+  constructor(http: Http) {
+    this.#http = http;
+  }
+
+  /** All clusters of the tenant, fetched page by page: `for await (const cluster of client.clusters.list())`. */
+  list(): AsyncGenerator<ClusterDocument, void> {
+    return allPages(this.#http, '/clusters', (answer: z.output<typeof ClustersAnswer>) => answer.clusters);
+  }
+
+  /** Rejects with `cluster_not_found`; with `conflict` for a name that several clusters have. */
+  async get(cluster: Reference): Promise<ClusterDocument> {
+    return (await this.#http.get<z.output<typeof ClusterAnswer>>(`/clusters/${inPath(cluster)}`)).cluster;
+  }
+
+  /** Resolves when the request is safe; the cluster's task is then BUILDING. `waitFor` waits for it. */
+  async create(cluster: CreateClusterInput): Promise<ClusterDocument> {
+    const body = { cluster };
+    return (await this.#http.send<z.output<typeof ClusterAnswer>>('POST', '/clusters', { body })).cluster;
+  }
+
+  /** Resolves when the request is safe; the cluster's task is then DELETING. Rejects with `cluster_busy`. */
+  async delete(cluster: Reference): Promise<void> {
+    await this.#http.send('DELETE', `/clusters/${inPath(cluster)}`);
+  }
+
+  /**
+   * Upgrades a cluster to a datastore version. Resolves when the upgrade is safe and will be carried
+   * out: `client.upgrades.watch(cluster.upgrade_id)` shows how it goes. Rejects with
+   * `cluster_busy`, `gate_blocked`, `cluster_not_found` or `datastore_version_not_found`; nothing
+   * has changed then.
+   */
+  async upgrade(cluster: Reference, datastoreVersion: Reference, policy?: PolicyRequest): Promise<UpgradingCluster> {
+    const upgrade = { datastore_version: idOrName(datastoreVersion), ...(policy !== undefined && { policy }) };
+    const path = `/clusters/${inPath(cluster)}`;
+    const answer = await this.#http.send<{ readonly cluster: UpgradingCluster }>('POST', path, { body: { upgrade } });
+    return answer.cluster;
+  }
+
+  /** Resolves with the cluster once it is busy with nothing. */
+  async waitFor(cluster: Reference, options: WaitOptions = {}): Promise<ClusterDocument> {
+    return poll(options, async () => {
+      const document = await this.get(cluster);
+      return document.task.name === 'NONE' ? document : undefined;
+    });
+  }
+
+  /** Resolves once the cluster is no more. */
+  async waitUntilGone(cluster: Reference, options: WaitOptions = {}): Promise<void> {
+    await poll(options, async () => {
+      try {
+        await this.get(cluster);
+        return undefined;
+      } catch (error) {
+        if (error instanceof CofferApiError && error.code === 'cluster_not_found') return true;
+        throw error;
+      }
+    });
+  }
+}
+
+/** Looks again and again until there is an answer; a server that is away for a moment is waited for. */
+async function poll<T>({ signal, intervalMs = 500 }: WaitOptions, look: () => Promise<T | undefined>): Promise<T> {
+  for (;;) {
+    try {
+      const found = await look();
+      if (found !== undefined) return found;
+    } catch (error) {
+      if (!(error instanceof CofferApiError) || !error.isTemporary) throw error;
+    }
+    await pause(intervalMs, signal);
+  }
+}

@@ -1,0 +1,48 @@
+import type { ErrorCode } from '../src/core/errors.ts';
+
+/** `unreachable`: nobody answered. `unexpected_answer`: somebody did, and it was not Coffer. */
+export type ClientErrorCode = ErrorCode | 'unreachable' | 'unexpected_answer';
+
+/** A request that was refused, or that nobody answered. Go by `code`: it is stable, the message is for people. */
+export class CofferApiError extends Error {
+  override readonly name = 'CofferApiError';
+  readonly code: ClientErrorCode;
+  /** HTTP status; 0 when nobody answered. */
+  readonly status: number;
+  /** Names the request in the server's log; null when nobody answered. */
+  readonly requestId: string | null;
+
+  constructor(
+    code: ClientErrorCode,
+    message: string,
+    details: { readonly status: number; readonly requestId: string | null; readonly cause?: unknown },
+  ) {
+    super(message, { cause: details.cause });
+    this.code = code;
+    this.status = details.status;
+    this.requestId = details.requestId;
+  }
+
+  /** True if the same request may succeed in a moment, because the other side is away or not ready. */
+  get isTemporary(): boolean {
+    return this.code === 'unreachable' || this.status === 502 || this.status === 503 || this.status === 504;
+  }
+}
+
+/** Reads Trove's form: `{"itemNotFound": {"code": 404, "message": "…", "error": "cluster_not_found"}}`. */
+export async function errorFrom(response: Response): Promise<CofferApiError> {
+  const { status } = response;
+  const requestId = response.headers.get('x-openstack-request-id');
+  const body: unknown = await response.json().catch(() => null);
+  const [error] = isObject(body) ? Object.values(body) : [];
+  if (!isObject(error) || !('message' in error)) {
+    const message = `The answer was HTTP ${status} and not in Coffer's form. Is the endpoint right?`;
+    return new CofferApiError('unexpected_answer', message, { status, requestId });
+  }
+  const code = 'error' in error ? (String(error.error) as ErrorCode) : 'unexpected_answer';
+  return new CofferApiError(code, String(error.message), { status, requestId });
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}

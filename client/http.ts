@@ -1,0 +1,101 @@
+import { CofferApiError, errorFrom } from './errors.ts';
+import { pause } from './time.ts';
+
+export interface ClientOptions {
+  /** Where the API is, version and tenant included: `http://127.0.0.1:8779/v1.0/<tenant>`. */
+  readonly endpoint: string;
+  /** Sent as `X-Auth-Token`. */
+  readonly token?: string;
+  /** In place of the global `fetch`. */
+  readonly fetch?: typeof fetch;
+  /** For one request, event streams excepted. */
+  readonly timeoutMs?: number;
+}
+
+export interface RequestOptions {
+  readonly body?: unknown;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const TIMEOUT_MS = 30_000;
+/** A read that nobody answered is tried again after these: the server may just be restarting. */
+const READ_RETRIES_MS = [100, 400] as const;
+
+/** Speaks HTTP with one endpoint. Rejects with `CofferApiError`, or with the signal's reason. */
+export class Http {
+  readonly #endpoint: string;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #fetch: typeof fetch;
+  readonly #timeoutMs: number;
+
+  constructor({ endpoint, token, fetch: ownFetch, timeoutMs = TIMEOUT_MS }: ClientOptions) {
+    this.#endpoint = endpoint.replace(/\/+$/, '');
+    this.#headers = token === undefined ? {} : { 'x-auth-token': token };
+    // Called without a receiver: a browser's fetch refuses any other.
+    this.#fetch = ownFetch ?? ((input, init) => fetch(input, init));
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** Reads a document. Safe to repeat, so it is, when nobody answers. */
+  async get<Answer>(path: string, { signal }: RequestOptions = {}): Promise<Answer> {
+    for (const delay of READ_RETRIES_MS) {
+      try {
+        return await this.#json<Answer>('GET', path, { signal });
+      } catch (error) {
+        if (!(error instanceof CofferApiError) || error.code !== 'unreachable') throw error;
+        await pause(delay, signal);
+      }
+    }
+    return this.#json<Answer>('GET', path, { signal });
+  }
+
+  /** Sends a change. Never repeated: whether the first one arrived can't be known. */
+  send<Answer>(method: 'POST' | 'PATCH' | 'DELETE', path: string, options: RequestOptions = {}): Promise<Answer> {
+    return this.#json<Answer>(method, path, options);
+  }
+
+  /** Opens an event stream; null when there is nothing more to come. */
+  async stream(path: string, lastEventId: number, signal: AbortSignal): Promise<Response | null> {
+    const headers = { accept: 'text/event-stream', 'last-event-id': String(lastEventId) };
+    const response = await this.#ask(path, { headers, signal });
+    return response.status === 204 ? null : response;
+  }
+
+  async #json<Answer>(method: string, path: string, { body, signal }: RequestOptions): Promise<Answer> {
+    const timeout = AbortSignal.timeout(this.#timeoutMs);
+    const response = await this.#ask(path, {
+      method,
+      headers: { accept: 'application/json', ...(body !== undefined && { 'content-type': 'application/json' }) },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+    });
+    const text = await response.text();
+    // The shape is the server's promise: both sides are compiled against one contract.
+    return (text === '' ? {} : JSON.parse(text)) as Answer;
+  }
+
+  async #ask(path: string, init: RequestInit & { readonly signal: AbortSignal }): Promise<Response> {
+    let response: Response;
+    try {
+      const headers = { ...init.headers, ...this.#headers };
+      response = await this.#fetch(`${this.#endpoint}${path}`, { ...init, headers });
+    } catch (cause) {
+      if (init.signal.aborted && !isTimeout(init.signal.reason)) throw init.signal.reason;
+      const message = `No answer from ${this.#endpoint}: ${reasonOf(cause)}`;
+      throw new CofferApiError('unreachable', message, { status: 0, requestId: null, cause });
+    }
+    if (!response.ok) throw await errorFrom(response);
+    return response;
+  }
+}
+
+function isTimeout(reason: unknown): boolean {
+  return reason instanceof DOMException && reason.name === 'TimeoutError';
+}
+
+/** `fetch failed` says nothing: the reason is one level deeper, or two. */
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
+  if (!(error instanceof Error)) return String(error);
+  return error.cause === undefined ? error.message : reasonOf(error.cause);
+}

@@ -1,0 +1,253 @@
+import { randomUUID } from 'node:crypto';
+import { type Bus, CONDUCTOR_TOPIC, guestTopic, type Request, type Served } from '../src/bus/bus.ts';
+import { parseAs } from '../src/contract/explain.ts';
+import { GUEST_ARGS, heartbeatArgs } from '../src/contract/rpc.ts';
+import type { AttemptId, AttemptReport, Endpoint, GuestAction, Instant } from '../src/core/domain.ts';
+import { GUEST_ACTIONS } from '../src/core/domain.ts';
+import { CofferError } from '../src/core/errors.ts';
+import type { Logger } from '../src/log.ts';
+import { every, type Service, sleep } from '../src/service.ts';
+import { type Driver, type InstanceConfig, PermanentError } from './driver.ts';
+import type { Journal } from './journal.ts';
+
+export interface AgentDeps {
+  readonly config: InstanceConfig;
+  readonly driver: Driver;
+  readonly journal: Journal;
+  readonly bus: Bus;
+  readonly log: Logger;
+  readonly now: () => Instant;
+  readonly heartbeat_ms: number;
+}
+
+/** What a message may say, whichever action it is of. */
+type Info = Readonly<Record<string, unknown>> & {
+  readonly datastore_version?: string;
+  readonly primary?: Endpoint | null;
+};
+
+const AGENT = 'coffer/0.1';
+/** Several calls of one attempt may wait for its one execution. */
+const PREFETCH = 100;
+/** Work that takes longer says that it was taken, so that it is not said again too soon. */
+const TELL_AFTER_MS = 250;
+const RESTART_MS = 3_000;
+
+/**
+ * One instance's agent: takes orders from the bus one at a time, has the driver carry them out, and
+ * says in heartbeats how its server is and how the last attempt went.
+ */
+export class Agent implements Service {
+  readonly name: string;
+  readonly #deps: AgentDeps;
+  readonly #stopped = new AbortController();
+  readonly #parts: Service[] = [];
+  #served: Served | undefined;
+  /** Orders are carried out one after the other; calls of one attempt share one execution. */
+  #tail: Promise<unknown> = Promise.resolve();
+  readonly #calls = new Map<string, Promise<unknown>>();
+  /** Why the server could not be brought up. */
+  #trouble: string | null = null;
+  #busyWith: GuestAction | null = null;
+
+  constructor(deps: AgentDeps) {
+    this.#deps = deps;
+    this.name = `agent of ${deps.config.name}`;
+  }
+
+  /** Serves and speaks at once; the server is brought up meanwhile, which may take long. */
+  async start(): Promise<void> {
+    const { bus, config, log, heartbeat_ms } = this.#deps;
+    void this.#serially(() => this.#bringUp());
+    this.#served = await bus.serve({
+      topic: guestTopic(config.instance_id),
+      queue: 'own',
+      prefetch: PREFETCH,
+      handler: (request) => this.#handle(request),
+    });
+    this.#parts.push(every(`heartbeat of ${config.name}`, heartbeat_ms, log, () => this.#heartbeat()));
+  }
+
+  /** Ends the orders in hand, then stops the server. */
+  async stop(): Promise<void> {
+    await this.#withdraw();
+    await this.#deps.driver.stop();
+  }
+
+  /** Removes the instance from this host. */
+  async destroy(): Promise<void> {
+    await this.#withdraw();
+    await this.#deps.driver.destroy();
+  }
+
+  async #withdraw(): Promise<void> {
+    this.#stopped.abort();
+    await this.#served?.stop();
+    for (const part of this.#parts) await part.stop();
+    await this.#tail.catch(() => undefined);
+  }
+
+  /** The server as its disk says it should be; then what a predecessor left unfinished. */
+  async #bringUp(): Promise<void> {
+    const { driver, log, config, journal } = this.#deps;
+    while (!this.#stopped.signal.aborted) {
+      try {
+        await driver.start();
+        this.#trouble = null;
+        break;
+      } catch (err) {
+        this.#trouble = textOf(err);
+        log.error(
+          { err, instance_id: config.instance_id },
+          'the server could not be brought up; trying again',
+        );
+        await this.#heartbeat();
+        await sleep(RESTART_MS, this.#stopped.signal);
+      }
+    }
+    const { entry } = journal;
+    if (entry?.attempt.status === 'running' && !this.#stopped.signal.aborted) {
+      log.info(
+        { instance_id: config.instance_id, ...entry.attempt },
+        'taking up the attempt that was cut off',
+      );
+      await this.#carryOut(entry.attempt, entry.info, entry.fence);
+    } else {
+      await this.#heartbeat();
+    }
+  }
+
+  async #handle(request: Request): Promise<unknown> {
+    const action = GUEST_ACTIONS.find((each) => each === request.method);
+    if (!action)
+      throw new CofferError('invalid_request', `Endpoint does not support RPC method ${request.method}`);
+    const args = parseAs(GUEST_ARGS[action], request.args, action);
+    const info = (args.upgrade_info ?? {}) as Info;
+    const id = attemptIdOf(info, action, request);
+    const fence = typeof info['fence'] === 'number' ? info['fence'] : this.#deps.now();
+    if (this.#deps.driver.hears?.(action) === false) return sleep(2 ** 31 - 1, this.#stopped.signal);
+    const standing = this.#deps.journal.compare(id, fence);
+    if (standing === 'stale')
+      throw new CofferError('conflict', `${action} of an attempt that is over: ${keyOf(id)}`);
+    if (action === 'pre_upgrade' || action === 'post_upgrade') return this.#call(action, id, info);
+    // The same again: its result is what the sender has missed.
+    if (standing === 'same') return this.#heartbeat();
+    return this.#accept(id, info, fence);
+  }
+
+  /** A call's answer is its result: nothing to keep on disk, as both calls may be repeated. */
+  #call(action: 'pre_upgrade' | 'post_upgrade', id: AttemptId, info: Info): Promise<unknown> {
+    const key = keyOf(id);
+    const running = this.#calls.get(key);
+    if (running) return running;
+    const { driver } = this.#deps;
+    const target = { ...targetOf(info), info };
+    const call = this.#serially<unknown>(() =>
+      action === 'pre_upgrade' ? driver.preUpgrade(target) : driver.postUpgrade(target),
+    );
+    this.#calls.set(key, call);
+    const forget = () => this.#calls.delete(key);
+    call.then(forget, forget);
+    return call;
+  }
+
+  /** G4: once this resolves the order is in the journal, and the message may be acknowledged. */
+  async #accept(id: AttemptId, info: Info, fence: number): Promise<void> {
+    await this.#deps.journal.write({ attempt: { ...id, status: 'running' }, info, fence });
+    void this.#serially(() => this.#carryOut(id, info, fence));
+  }
+
+  async #carryOut(id: AttemptId, info: Info, fence: number): Promise<void> {
+    const { log, config, journal } = this.#deps;
+    const about = { instance_id: config.instance_id, ...id };
+    const tell = setTimeout(() => void this.#heartbeat(), TELL_AFTER_MS);
+    this.#busyWith = id.action;
+    let report: AttemptReport;
+    try {
+      const result = await this.#execute(id.action, info);
+      report = { ...id, status: 'succeeded', result };
+      log.info(about, `${id.action} done`);
+    } catch (err) {
+      report = { ...id, status: 'failed', error: textOf(err), permanent: err instanceof PermanentError };
+      log.warn({ err, ...about }, `${id.action} failed`);
+    }
+    clearTimeout(tell);
+    this.#busyWith = null;
+    await journal.write({ attempt: report, info, fence });
+    await this.#heartbeat();
+  }
+
+  async #execute(action: GuestAction, info: Info): Promise<Readonly<Record<string, unknown>> | null> {
+    const { driver } = this.#deps;
+    switch (action) {
+      case 'upgrade':
+        await driver.upgrade({ ...targetOf(info), info });
+        return null;
+      case 'demote':
+        return driver.demote();
+      case 'promote':
+        await driver.promote({ lsn: String(info['lsn']) });
+        return null;
+      case 'follow':
+        await driver.follow({ primary: info.primary ?? this.#noPrimary() });
+        return null;
+      case 'pre_upgrade':
+      case 'post_upgrade':
+        return null;
+      default:
+        return action satisfies never;
+    }
+  }
+
+  #noPrimary(): never {
+    throw new PermanentError('told to follow nobody');
+  }
+
+  #serially<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#tail.then(work);
+    this.#tail = mine.catch((err) => this.#deps.log.debug({ err }, 'an order failed'));
+    return mine;
+  }
+
+  /** Never rejects: a heartbeat that doesn't get out is made up for by the next. */
+  async #heartbeat(): Promise<void> {
+    const { bus, config, driver, journal, now, log } = this.#deps;
+    try {
+      const sent = now();
+      const health = await driver.health();
+      const isUpgrading = this.#busyWith === 'upgrade' && health.service_status !== 'healthy';
+      const report = {
+        ...health,
+        sent,
+        ...(isUpgrading && { service_status: 'upgrading' as const }),
+        ...(this.#trouble !== null && { service_status: 'failed' as const, message: this.#trouble }),
+        attempt: journal.entry?.attempt ?? null,
+        agent: AGENT,
+      };
+      await bus.cast(CONDUCTOR_TOPIC, 'heartbeat', heartbeatArgs(config.instance_id, report));
+    } catch (err) {
+      log.debug({ err, instance_id: config.instance_id }, 'a heartbeat did not get out');
+    }
+  }
+}
+
+/** A message of a plain Trove taskmanager names no attempt: it is its own. */
+function attemptIdOf(info: Info, action: GuestAction, request: Request): AttemptId {
+  const { upgrade_id, step, attempt } = info;
+  if (typeof upgrade_id === 'string' && typeof step === 'number' && typeof attempt === 'number') {
+    return { upgrade_id, step, attempt, action };
+  }
+  return { upgrade_id: request.unique_id || randomUUID(), step: 0, attempt: 1, action };
+}
+
+function targetOf(info: Info) {
+  return { datastore_version: info.datastore_version ?? '', primary: info.primary ?? null };
+}
+
+function keyOf({ upgrade_id, step, attempt, action }: AttemptId): string {
+  return `${upgrade_id}/${step}/${attempt}/${action}`;
+}
+
+function textOf(err: unknown): string {
+  return err instanceof Error ? err.message : String(err);
+}

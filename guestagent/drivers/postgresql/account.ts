@@ -1,0 +1,42 @@
+import { readFileSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { PermanentError } from '../../driver.ts';
+
+/** The unprivileged account that servers run as when the agent is root: a server refuses to be root. */
+export interface Account {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Null when the agent itself is unprivileged: servers then run as the agent does. */
+export function serverAccount(name = 'nobody'): Account | null {
+  if (process.getuid?.() !== 0) return null;
+  const lines = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .map((line) => line.split(':'));
+  const entry = lines.find((fields) => fields[0] === name);
+  const [uid, gid] = [Number(entry?.[2]), Number(entry?.[3])];
+  if (entry === undefined || !Number.isInteger(uid) || !Number.isInteger(gid)) {
+    throw new PermanentError(`no user "${name}" in /etc/passwd to run database servers as`);
+  }
+  if (uid === 0) throw new PermanentError(`database servers refuse to run as "${name}": it is root`);
+  return { name, uid: uid >>> 0, gid: gid >>> 0 };
+}
+
+/** Rejects, naming the closed folder, unless the account can pass through every folder down to `path`. */
+export async function requireReachable(path: string, account: Account | null): Promise<void> {
+  if (account === null) return;
+  for (let folder = resolve(path); ; folder = dirname(folder)) {
+    const { mode, uid, gid } = await stat(folder);
+    const execute = uid === account.uid ? 0o100 : gid === account.gid ? 0o010 : 0o001;
+    if ((mode & execute) === 0) {
+      throw new PermanentError(
+        `the folder ${folder} is closed to the user "${account.name}" that database servers run as: ` +
+          `choose another place, or open it with chmod o+x`,
+      );
+    }
+    if (folder === dirname(folder)) return;
+  }
+}

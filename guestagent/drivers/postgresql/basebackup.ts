@@ -1,0 +1,130 @@
+import { PassThrough } from 'node:stream';
+import { Client, type Connection, type Submittable } from 'pg';
+import { PermanentError } from '../../driver.ts';
+import type { Account } from './account.ts';
+import { clientConfig, disconnect, type Login } from './sql.ts';
+import { extractTar } from './tar.ts';
+
+/**
+ * Copies a running server's data directory over the network, as `pg_basebackup` does (the packages
+ * hold none): the replication command BASE_BACKUP answers a tar stream, in COPY mode. The server
+ * itself leaves out what must not be copied and adds `backup_label` and the log that the copy needs
+ * to be consistent.
+ *
+ * The copy is complete and on disk when this resolves; after a rejection it is worthless.
+ */
+export async function copyFrom(
+  login: Login,
+  dataDir: string,
+  account: Account | null,
+  abort: AbortSignal,
+): Promise<void> {
+  const config = { ...clientConfig(login, { connectMs: 5_000, statementMs: null }), replication: 'true' };
+  const client = new Client(config);
+  client.on('error', () => {});
+  const backup = new BaseBackup();
+  const onAbort = () => backup.fail(new Error('the copy was interrupted'));
+  abort.addEventListener('abort', onAbort);
+  try {
+    await client.connect();
+    abort.throwIfAborted();
+    const extraction = extractTar(backup.tar, dataDir, {
+      owner: account,
+      mode: (_, kind) => (kind === 'folder' ? 0o700 : 0o600),
+    }).catch((error: unknown) => {
+      backup.tar.destroy();
+      throw error;
+    });
+    client.query(backup);
+    const [sent, extracted] = await Promise.allSettled([backup.done, extraction]);
+    if (sent.status === 'rejected') throw sent.reason;
+    if (extracted.status === 'rejected') throw extracted.reason;
+  } finally {
+    abort.removeEventListener('abort', onAbort);
+    disconnect(client);
+  }
+}
+
+const COMMAND = "BASE_BACKUP (LABEL 'coffer', CHECKPOINT 'fast', WAL, MANIFEST 'no', TABLESPACE_MAP)";
+const SILENCE_MS = 60_000;
+
+/** One run of the command: pg's interface for queries of one's own, as pg-query-stream uses it. */
+class BaseBackup implements Submittable {
+  readonly tar = new PassThrough();
+  readonly done: Promise<void>;
+  #resolve: () => void = () => {};
+  #reject: (error: Error) => void = () => {};
+  #connection: Connection | null = null;
+  #silence: NodeJS.Timeout | undefined;
+  #failure: Error | null = null;
+
+  constructor() {
+    this.done = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.done.catch(() => {});
+    // Unread data must not stop the conversation once the extraction has failed.
+    this.tar.on('error', () => {});
+    this.tar.on('drain', () => this.#connection?.stream.resume());
+    this.tar.on('close', () => this.#connection?.stream.resume());
+  }
+
+  submit(connection: Connection): void {
+    this.#connection = connection;
+    this.#heard();
+    connection.query(COMMAND);
+  }
+
+  handleRowDescription(): void {}
+
+  /** The second result lists the tablespaces; the one within the data directory has no id. */
+  handleDataRow(message: { readonly fields: readonly (string | null)[] }): void {
+    this.#heard();
+    const [id, location] = message.fields;
+    if (message.fields.length === 3 && id !== null) {
+      this.fail(
+        new PermanentError(`the primary has a tablespace outside of its data directory: ${location ?? id}`),
+      );
+    }
+  }
+
+  handleCopyData(message: { readonly chunk: Buffer }): void {
+    this.#heard();
+    const { chunk } = message;
+    // 'd' carries data; the rest says which archive begins, or how far it is.
+    if (chunk[0] !== 0x64 || this.tar.destroyed) return;
+    // A copy: pg uses the memory behind the message again.
+    if (this.tar.write(Buffer.from(chunk.subarray(1)))) return;
+    this.#connection?.stream.pause();
+  }
+
+  handleCommandComplete(): void {}
+  handleEmptyQuery(): void {}
+
+  handleError(error: Error): void {
+    this.fail(error);
+  }
+
+  handleReadyForQuery(): void {
+    clearTimeout(this.#silence);
+    this.tar.end();
+    if (this.#failure === null) this.#resolve();
+  }
+
+  #heard(): void {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => {
+      this.fail(new Error('the primary sent nothing for a minute while it was copied'));
+    }, SILENCE_MS);
+  }
+
+  fail(error: Error): void {
+    clearTimeout(this.#silence);
+    if (this.#failure !== null) return;
+    this.#failure = error;
+    this.tar.destroy(error);
+    this.#connection?.stream.destroy();
+    this.#reject(error);
+  }
+}

@@ -1,0 +1,52 @@
+import { open, rename, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Account } from './account.ts';
+
+/** Replaces a file so that a crash at any moment leaves the old content or the new, whole and on disk. */
+export async function writeFileAtomic(
+  path: string,
+  content: string,
+  options: { readonly mode: number; readonly owner?: Account | null },
+): Promise<void> {
+  const temporary = `${path}.new`;
+  const file = await open(temporary, 'w', options.mode);
+  try {
+    await file.writeFile(content);
+    await file.chmod(options.mode);
+    if (options.owner) await file.chown(options.owner.uid, options.owner.gid);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+  await syncFolder(dirname(path));
+}
+
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+export async function removeIfThere(path: string): Promise<void> {
+  await unlink(path).catch((error: unknown) => {
+    if (!isErrno(error, 'ENOENT')) throw error;
+  });
+}
+
+export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
+  return (
+    error instanceof Error && 'code' in error && typeof error.code === 'string' && codes.includes(error.code)
+  );
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+export function sleep(ms: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, ms));
+}

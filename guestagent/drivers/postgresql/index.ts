@@ -1,0 +1,694 @@
+import { access, chmod, chown, mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Client } from 'pg';
+import { findVersion } from '../../../src/catalogue.ts';
+import type { Endpoint, Role, ServiceStatus, UpgradeInfo } from '../../../src/core/domain.ts';
+import {
+  type Driver,
+  type DriverDeps,
+  type DriverFactory,
+  type Health,
+  PermanentError,
+  type Target,
+} from '../../driver.ts';
+import { type Account, requireReachable, serverAccount } from './account.ts';
+import {
+  type Binaries,
+  type BinariesDeps,
+  binariesFolder,
+  ensureBinaries,
+  probeBinaries,
+} from './binaries.ts';
+import { buildPrimary, buildReplica } from './build.ts';
+import { formatLsn, isLsn, readControl } from './control.ts';
+import { isErrno, messageOf, removeIfThere, sleep, writeFileAtomic } from './files.ts';
+import {
+  type Glance,
+  glance,
+  majorOf,
+  promoteNow,
+  sameEndpoint,
+  standbysOf,
+  untilReplayed,
+  untilStreaming,
+} from './replication.ts';
+import { Server } from './server.ts';
+import { derivePassword, type Places, placesIn, SUPERUSER, writeSettings } from './settings.ts';
+import { connect, disconnect, type Login, PATIENT, QUICK, withClient } from './sql.ts';
+import { loadState, type State, saveState } from './state.ts';
+
+/**
+ * PostgreSQL: one server, its data directory, its place in streaming replication.
+ *
+ * - `build.ts`        the first data directory: initdb, or a copy of the primary (`basebackup.ts`, `tar.ts`)
+ * - `server.ts`       the server's process: find, start, stop
+ * - `settings.ts`     its configuration, and the passwords derived from the cluster's token
+ * - `binaries.ts`     its binaries by version, fetched and checked
+ * - `replication.ts`  what it is asked over SQL (`sql.ts`)
+ * - `control.ts`      where its log ends once it is stopped
+ * - `state.ts`        what must survive a crash of the agent
+ * - `account.ts`, `files.ts`  the user that it runs as; writing files so that a crash leaves no half
+ *
+ * What it keeps to:
+ *
+ * - P1  A demoted primary stays down until it is told what to be: two primaries would lose a write.
+ * - P2  The intent is on disk before the server is touched, and an order is answered after its result is.
+ * - P3  A standby is promoted only when it has replayed everything that the demoted primary wrote.
+ * - P4  A server that does not start on the new version runs on the old one again.
+ */
+export const postgresqlDriver: DriverFactory = (deps) => new PostgresqlDriver(deps);
+
+/** A start after an unclean end replays up to `max_wal_size` of log first. */
+const START_MS = 600_000;
+const UPGRADE_START_MS = 180_000;
+const STREAM_MS = 30_000;
+const STREAM_GRACE_MS = 5_000;
+const REPLAY_MS = 5_000;
+const PROMOTE_MS = 60_000;
+const DEMOTE_STOP_MS = 15_000;
+/** A standby this near gets the rest within the fast shutdown, which sends it. */
+const NEAR_BYTES = 16 * 1024 * 1024;
+const NEAR_MS = 5_000;
+const REVIVE_EVERY_MS = 5_000;
+const POLL_MS = 2;
+
+/** What an order makes of the instance while it is carried out. */
+interface Activity {
+  readonly status: ServiceStatus;
+  message: string;
+}
+
+type Serving = Extract<State, { phase: 'serving' }>;
+type Demoted = Extract<State, { phase: 'demoted' }>;
+
+class PostgresqlDriver implements Driver {
+  readonly #deps: DriverDeps;
+  readonly #places: Places;
+  readonly #account: Account | null;
+  readonly #server: Server;
+  readonly #login: Login;
+  readonly #binariesDeps: BinariesDeps;
+  #state: State | null = null;
+  #activity: Activity | null = null;
+  #turn: Promise<unknown> = Promise.resolve();
+  /** Ends long waits of `start` when the agent stops; aborted also means that no server is wanted. */
+  #halt = new AbortController();
+  #watch: Client | null = null;
+  #look: Promise<Health> | null = null;
+  #streamedAt = Date.now();
+  #revivedAt = 0;
+  #trouble: string | null = null;
+
+  constructor(deps: DriverDeps) {
+    this.#deps = deps;
+    this.#places = placesIn(deps.stateDir);
+    this.#account = serverAccount(deps.serverUser);
+    this.#server = new Server(this.#places, this.#account, deps.log);
+    this.#login = {
+      endpoint: deps.config.endpoint,
+      user: SUPERUSER,
+      password: derivePassword(deps.config, SUPERUSER),
+    };
+    this.#binariesDeps = { cacheDir: deps.cacheDir, account: this.#account, log: deps.log };
+    this.#halt.abort();
+  }
+
+  start(): Promise<void> {
+    this.#halt = new AbortController();
+    return this.#order('shutdown', 'the server is starting', () => this.#start());
+  }
+
+  stop(): Promise<void> {
+    this.#halt.abort(new Error('the agent is stopping'));
+    return this.#order('shutdown', 'the server is stopping', () => this.#stopServer());
+  }
+
+  destroy(): Promise<void> {
+    this.#halt.abort(new Error('the instance is being removed'));
+    return this.#order('shutdown', 'the instance is being removed', async () => {
+      this.#unwatch();
+      await this.#server.stopAtOnce();
+      await rm(this.#deps.stateDir, { recursive: true, force: true, maxRetries: 5 });
+      this.#state = null;
+    });
+  }
+
+  health(): Promise<Health> {
+    this.#look ??= this.#lookAtHealth().finally(() => {
+      this.#look = null;
+    });
+    return this.#look;
+  }
+
+  async preUpgrade(target: Target): Promise<UpgradeInfo> {
+    const state = this.#state ?? (await loadState(this.#deps.stateDir));
+    this.#checkTarget(target, state);
+    await this.#fetch(target.datastore_version);
+    const { role, lag_bytes } = await this.health();
+    // Minor versions of one major share the format of the data: the way back is the same way.
+    return { reversible: true, role: role ?? null, lag_bytes: lag_bytes ?? null };
+  }
+
+  upgrade(target: Target): Promise<void> {
+    return this.#order('upgrading', `upgrading to ${target.datastore_version}`, async () => {
+      this.#checkTarget(target, await loadState(this.#deps.stateDir));
+      const binaries = await this.#fetch(target.datastore_version);
+      const state = await this.#settle();
+      if (state.phase === 'demoted') await this.#returnAsStandby(state, binaries, target.primary);
+      else await this.#upgradeServing(state, binaries, target.primary);
+    });
+  }
+
+  async postUpgrade(target: Target): Promise<void> {
+    await withClient(this.#login, PATIENT, async (client) => {
+      const { version, standby } = await glance(client);
+      if (version !== target.datastore_version) {
+        throw new Error(`the server runs ${version}, not ${target.datastore_version}`);
+      }
+      if (standby && !(await untilStreaming(client, null, STREAM_GRACE_MS))) {
+        throw new Error(await this.#notStreaming());
+      }
+    });
+    // Nothing to tidy up: the old version's binaries are the cache's, which other instances share.
+  }
+
+  demote(): Promise<{ readonly lsn: string }> {
+    return this.#order('shutdown', 'being stopped for a switchover', async () => {
+      const state = await this.#settle();
+      return { lsn: state.phase === 'demoted' ? state.lsn : await this.#demote(state) };
+    });
+  }
+
+  promote(order: { readonly lsn: string }): Promise<void> {
+    return this.#order('shutdown', 'becoming the primary', async () => {
+      if (!isLsn(order.lsn)) throw new PermanentError(`not a log position: ${order.lsn}`);
+      const state = await this.#settle();
+      if (state.phase === 'demoted') await this.#undoDemotion(state);
+      else await this.#promote(order.lsn);
+    });
+  }
+
+  follow(order: { readonly primary: Endpoint }): Promise<void> {
+    return this.#order('shutdown', 'changing its primary', async () => {
+      const state = await this.#settle();
+      if (state.phase === 'demoted') {
+        await this.#returnAsStandby(state, await this.#fetch(state.version), order.primary);
+      } else {
+        await this.#follow(state, order.primary);
+      }
+    });
+  }
+
+  // ---- start and stop
+
+  async #start(): Promise<void> {
+    const { stateDir } = this.#deps;
+    await mkdir(stateDir, { recursive: true });
+    // The server's user must pass through; what is inside has modes of its own.
+    await chmod(stateDir, this.#account === null ? 0o700 : 0o711);
+    await requireReachable(stateDir, this.#account);
+    const state = await loadState(stateDir);
+    this.#state = state;
+    if (state === null || state.phase === 'building') {
+      await this.#build();
+    } else {
+      const settled = await this.#settle();
+      if (settled.phase === 'serving') await this.#bringUp(settled);
+      else await this.#server.stop();
+    }
+    this.#streamedAt = Date.now();
+  }
+
+  async #build(): Promise<void> {
+    const { config, log } = this.#deps;
+    const activity: Activity = { status: 'building', message: 'fetching the binaries' };
+    this.#activity = activity;
+    const started = Date.now();
+    const version = config.datastore_version;
+    await this.#save({ phase: 'building', version });
+    await this.#server.stopAtOnce();
+    const binaries = await ensureBinaries(this.#binariesDeps, version);
+    const deps = {
+      ...{ config, log, places: this.#places, account: this.#account, server: this.#server },
+      abort: this.#halt.signal,
+      progress: (message: string) => {
+        activity.message = message;
+      },
+    };
+    if (config.role === 'replica') {
+      await buildReplica(deps, version);
+      const state: Serving = { phase: 'serving', version, primary: config.primary };
+      await this.#save(state);
+      activity.message = 'starting the server';
+      await this.#bringUp(state);
+      await this.#withServer((client) => untilStreaming(client, config.primary, STREAM_GRACE_MS));
+    } else {
+      await buildPrimary(deps, binaries);
+      await this.#save({ phase: 'serving', version, primary: null });
+    }
+    log.info({ version, role: config.role, duration_ms: Date.now() - started }, 'built the instance');
+  }
+
+  /** Starts the server, or adopts one that outlived its agent. */
+  async #bringUp(state: Serving): Promise<void> {
+    let running = await this.#server.find();
+    if (running?.status === 'stopping') {
+      await this.#server.stop();
+      running = null;
+    }
+    if (running === null) {
+      const binaries = await ensureBinaries(this.#binariesDeps, state.version);
+      await this.#writeSettings(state.primary);
+      await this.#server.start(binaries, START_MS, this.#halt.signal);
+    } else {
+      await this.#server.untilReady(START_MS, this.#halt.signal);
+      this.#deps.log.info({ pid: running.pid }, 'found the server running');
+    }
+  }
+
+  async #stopServer(): Promise<void> {
+    this.#unwatch();
+    await this.#server.stop();
+  }
+
+  /**
+   * Finishes or undoes what a crash, or a failure to go back, left half done. Afterwards the server
+   * is to be as the answered state says.
+   */
+  async #settle(): Promise<Serving | Demoted> {
+    const state = await loadState(this.#deps.stateDir);
+    this.#state = state;
+    if (state === null || state.phase === 'building') throw new Error('the instance is not built yet');
+    if (state.phase === 'serving' || state.phase === 'demoted') return state;
+    if (state.phase === 'demoting') {
+      // Nobody was told that it stopped, so nobody can have taken over.
+      const serving: Serving = { phase: 'serving', version: state.version, primary: null };
+      await this.#bringUp(serving);
+      return await this.#save(serving);
+    }
+    return await this.#settleUpgrade(state);
+  }
+
+  async #settleUpgrade(state: Extract<State, { phase: 'upgrading' }>): Promise<Serving> {
+    const from = binariesFolder(this.#deps.cacheDir, state.from);
+    const on = (version: string): Serving => ({ phase: 'serving', version, primary: state.primary });
+    const running = await this.#server.find();
+    if (running?.executable.startsWith(`${from}/`) && running.status !== 'stopping') {
+      await this.#server.untilReady(START_MS, this.#halt.signal);
+      return await this.#save(on(state.from));
+    }
+    try {
+      await this.#bringUp(on(state.to));
+      return await this.#save(on(state.to));
+    } catch (error) {
+      this.#halt.signal.throwIfAborted();
+      this.#deps.log.error({ error: messageOf(error), version: state.to }, 'the new version does not start');
+      await this.#server.stop();
+      await this.#bringUp(on(state.from));
+      return await this.#save(on(state.from));
+    }
+  }
+
+  // ---- upgrade
+
+  #checkTarget(target: Target, state: State | null): void {
+    const to = target.datastore_version;
+    if (findVersion('postgresql', to) === null) {
+      throw new PermanentError(`the catalogue of this guest agent has no PostgreSQL "${to}"`);
+    }
+    const from =
+      state === null
+        ? this.#deps.config.datastore_version
+        : state.phase === 'upgrading'
+          ? state.from
+          : state.version;
+    if (majorOf(from) !== majorOf(to)) {
+      throw new PermanentError(
+        `PostgreSQL ${from} can't be upgraded to ${to}: another major version needs pg_upgrade, which is not done here`,
+      );
+    }
+  }
+
+  async #fetch(version: string): Promise<Binaries> {
+    const binaries = await ensureBinaries(this.#binariesDeps, version);
+    await probeBinaries(this.#binariesDeps, binaries);
+    return binaries;
+  }
+
+  async #upgradeServing(state: Serving, to: Binaries, named: Endpoint | null): Promise<void> {
+    const primary = named === null || this.#isSelf(named) ? state.primary : named;
+    const before = await this.#glance();
+    if (before?.version === to.version && state.version === to.version) {
+      if (before.standby && primary !== null) await this.#follow(state, primary);
+      return;
+    }
+    if (before !== null) await this.#checkpoint();
+    // A standby that was cut off before can't be asked to stream afterwards.
+    await this.#swap(state.version, to, primary, {
+      mustStream: before !== null && before.streamsFrom !== null,
+    });
+  }
+
+  /** A demoted primary comes back as a standby of its successor; its log ends where the other's begins. */
+  async #returnAsStandby(state: Demoted, binaries: Binaries, primary: Endpoint | null): Promise<void> {
+    if (primary === null || this.#isSelf(primary)) {
+      throw new Error(
+        'this instance was demoted: it can come back only as the standby of another primary, and none is named',
+      );
+    }
+    await this.#server.stop();
+    await writeFileAtomic(this.#standbySignal, '', { mode: 0o600, owner: this.#account });
+    await this.#swap(state.version, binaries, primary, { mustStream: true });
+  }
+
+  async #swap(
+    from: string,
+    to: Binaries,
+    primary: Endpoint | null,
+    { mustStream }: { readonly mustStream: boolean },
+  ): Promise<void> {
+    const old = await ensureBinaries(this.#binariesDeps, from);
+    await this.#save({ phase: 'upgrading', from, to: to.version, primary });
+    await this.#writeSettings(primary);
+    const began = performance.now();
+    let stopped = began;
+    let started = began;
+    try {
+      await this.#stopServer();
+      stopped = performance.now();
+      await this.#server.start(to, UPGRADE_START_MS);
+      started = performance.now();
+      await this.#withServer(async (client) => {
+        const { version, standby } = await glance(client);
+        if (version !== to.version) throw new Error(`the server answers that it is ${version}`);
+        if (!standby || (await untilStreaming(client, primary, mustStream ? STREAM_MS : STREAM_GRACE_MS)))
+          return;
+        if (mustStream) throw new Error(await this.#notStreaming());
+      });
+    } catch (error) {
+      await this.#goBack(old, primary, `PostgreSQL ${to.version} does not serve: ${messageOf(error)}`);
+    }
+    this.#streamedAt = Date.now();
+    await this.#save({ phase: 'serving', version: to.version, primary });
+    this.#deps.log.info(
+      {
+        ...{ from, to: to.version },
+        stop_ms: Math.round(stopped - began),
+        start_ms: Math.round(started - stopped),
+        stream_ms: Math.round(performance.now() - started),
+      },
+      'restarted on another version',
+    );
+  }
+
+  async #goBack(old: Binaries, primary: Endpoint | null, reason: string): Promise<never> {
+    this.#deps.log.error({ reason, version: old.version }, 'going back to the old version');
+    let outcome = `the server is back on ${old.version}`;
+    try {
+      await this.#stopServer();
+      await this.#server.start(old, UPGRADE_START_MS);
+      await this.#withServer((client) => untilStreamingIfStandby(client, primary));
+    } catch (error) {
+      outcome = `and it does not come back on ${old.version} either: ${messageOf(error)}`;
+    }
+    await this.#save({ phase: 'serving', version: old.version, primary });
+    throw new Error(`${reason}; ${outcome}`);
+  }
+
+  // ---- roles
+
+  async #demote(state: Serving): Promise<string> {
+    const began = performance.now();
+    await this.#withServer(async (client) => {
+      if ((await glance(client)).standby)
+        throw new PermanentError('this instance is a standby: it can not be demoted');
+      await this.#requireSuccessor(client);
+      // What is flushed now need not be flushed while clients wait. The second has what came in meanwhile.
+      await client.query('CHECKPOINT');
+      await client.query('CHECKPOINT');
+      await this.#requireSuccessor(client);
+    });
+    if ((await readControl(this.#places.data))?.shutDown === true)
+      throw new Error("pg_control is not this server's");
+    await this.#save({ phase: 'demoting', version: state.version });
+    const stopping = performance.now();
+    this.#unwatch();
+    const lsn = (await this.#server.beginStop()) ? await this.#shutdownPosition() : null;
+    if (lsn === null) {
+      await this.#server.stopAtOnce();
+      const serving: Serving = { phase: 'serving', version: state.version, primary: null };
+      await this.#bringUp(serving);
+      await this.#save(serving);
+      throw new Error('the server did not shut down cleanly in time; it serves as primary again');
+    }
+    const stopped = performance.now();
+    await this.#save({ phase: 'demoted', version: state.version, lsn });
+    this.#deps.log.info(
+      {
+        lsn,
+        checkpoint_ms: Math.round(stopping - began),
+        stop_ms: Math.round(stopped - stopping),
+        save_ms: Math.round(performance.now() - stopped),
+      },
+      'demoted',
+    );
+    return lsn;
+  }
+
+  /** A shutdown without a standby that gets everything would end in a loss, or in a long outage. */
+  async #requireSuccessor(client: Client): Promise<void> {
+    for (const deadline = Date.now() + NEAR_MS; ; await sleep(20)) {
+      const { streaming, nearestBytes } = await standbysOf(client);
+      if (streaming === 0)
+        throw new Error('no standby streams from this primary: there is nobody to take over');
+      if (nearestBytes !== null && nearestBytes <= NEAR_BYTES) return;
+      if (Date.now() > deadline) {
+        throw new Error(
+          `the nearest standby lacks ${nearestBytes ?? 'unknown'} bytes: too far behind to take over`,
+        );
+      }
+    }
+  }
+
+  /**
+   * Waits for the shutdown checkpoint, the last record that this primary writes, and no longer: the
+   * process itself still sends it to the standbys, and a standby that hangs may hold it for seconds.
+   */
+  async #shutdownPosition(): Promise<string | null> {
+    for (const deadline = Date.now() + DEMOTE_STOP_MS; Date.now() < deadline; await sleep(POLL_MS)) {
+      const running = await this.#server.find();
+      const control = await readControl(this.#places.data);
+      if (control?.shutDown === true) return formatLsn(control.checkpoint);
+      if (running === null && control !== null) return null;
+    }
+    return null;
+  }
+
+  async #undoDemotion(state: Demoted): Promise<void> {
+    const serving: Serving = { phase: 'serving', version: state.version, primary: null };
+    await this.#server.stop();
+    await removeIfThere(this.#standbySignal);
+    await this.#save(serving);
+    await this.#bringUp(serving);
+  }
+
+  async #promote(lsn: string): Promise<void> {
+    const began = performance.now();
+    await this.#withServer(async (client) => {
+      if (!(await glance(client)).standby) return;
+      if (!(await untilReplayed(client, lsn, REPLAY_MS))) {
+        throw new Error(`this standby has not replayed everything up to ${lsn}: it stays a standby`);
+      }
+      const replayed = performance.now();
+      if (!(await promoteNow(client, PROMOTE_MS))) throw new Error('the promotion takes too long');
+      this.#deps.log.info(
+        {
+          lsn,
+          replay_ms: Math.round(replayed - began),
+          promote_ms: Math.round(performance.now() - replayed),
+        },
+        'promoted',
+      );
+    });
+  }
+
+  async #follow(state: Serving, primary: Endpoint): Promise<void> {
+    if (this.#isSelf(primary)) throw new PermanentError('an instance can not follow itself');
+    await this.#withServer(async (client) => {
+      if (!(await glance(client)).standby)
+        throw new PermanentError('this instance is a primary: it can not follow another');
+      await this.#save({ ...state, primary });
+      if (await untilStreaming(client, primary, 0)) return;
+      await this.#writeSettings(primary);
+      await this.#server.reload();
+      if (await untilStreaming(client, primary, STREAM_MS)) return;
+      const reason = await this.#notStreaming();
+      await this.#save(state);
+      await this.#writeSettings(state.primary);
+      await this.#server.reload();
+      throw new Error(reason);
+    });
+    this.#streamedAt = Date.now();
+  }
+
+  // ---- health
+
+  async #lookAtHealth(): Promise<Health> {
+    try {
+      return await this.#observe();
+    } catch (error) {
+      this.#unwatch();
+      return this.#down('failed', messageOf(error));
+    }
+  }
+
+  async #observe(): Promise<Health> {
+    this.#state ??= await loadState(this.#deps.stateDir);
+    const state = this.#state;
+    await this.#server.trimLog();
+    const activity = this.#activity;
+    if (activity?.status === 'building') return this.#down('building', activity.message);
+    if (state === null) return this.#down('building', 'the instance is not built yet');
+    if (state.phase === 'demoted') {
+      return this.#down(
+        'shutdown',
+        'demoted for a switchover: waits for an order to follow, or to be primary again',
+      );
+    }
+    if ((await this.#server.find()) === null) {
+      if (activity !== null) return this.#down(activity.status, activity.message);
+      if (this.#halt.signal.aborted) return this.#down('shutdown', 'the server is stopped');
+      this.#revive();
+      return this.#down(
+        'failed',
+        this.#trouble ?? 'the server has ended by itself; it is being started again',
+      );
+    }
+    let seen: Glance;
+    try {
+      this.#watch ??= await connect(this.#login, QUICK);
+      seen = await glance(this.#watch);
+    } catch (error) {
+      this.#unwatch();
+      if (activity !== null) return this.#down(activity.status, activity.message);
+      return this.#down('failed', `the server does not answer: ${messageOf(error)}`);
+    }
+    return this.#report(seen, activity);
+  }
+
+  async #report(seen: Glance, activity: Activity | null): Promise<Health> {
+    if (!seen.standby || seen.streamsFrom !== null) this.#streamedAt = Date.now();
+    const cutOff = Date.now() - this.#streamedAt > STREAM_GRACE_MS;
+    const upgrading = activity?.status === 'upgrading';
+    return {
+      service_status: upgrading ? 'upgrading' : cutOff ? 'failed' : 'healthy',
+      version: seen.version,
+      role: seen.standby ? 'replica' : 'primary',
+      lag_bytes: seen.lagBytes,
+      synchronous: false,
+      endpoint: this.#deps.config.endpoint,
+      message: upgrading ? activity.message : cutOff ? await this.#notStreaming() : null,
+    };
+  }
+
+  async #down(service_status: ServiceStatus, message: string): Promise<Health> {
+    return {
+      ...{ service_status, message, version: null, lag_bytes: null, synchronous: false },
+      role: await this.#roleAtRest(),
+      endpoint: this.#deps.config.endpoint,
+    };
+  }
+
+  /** By the data directory; null for a demoted primary, which is neither until it is told. */
+  async #roleAtRest(): Promise<Role | null> {
+    if (this.#state === null || this.#state.phase === 'building') return this.#deps.config.role;
+    if (this.#state.phase === 'demoted') return null;
+    return access(this.#standbySignal).then(
+      () => 'replica',
+      (error: unknown) => (isErrno(error, 'ENOENT') ? 'primary' : null),
+    );
+  }
+
+  /** The agent is the server's keeper: one that was killed is started again, but not in a tight loop. */
+  #revive(): void {
+    if (Date.now() - this.#revivedAt < REVIVE_EVERY_MS) return;
+    this.#revivedAt = Date.now();
+    this.#deps.log.warn({}, 'the server has ended by itself');
+    this.#order('shutdown', 'the server is starting', async () => {
+      if (this.#halt.signal.aborted) return;
+      const state = await this.#settle();
+      if (state.phase === 'serving') await this.#bringUp(state);
+      this.#trouble = null;
+    }).catch((error: unknown) => {
+      this.#trouble = `the server has ended by itself and does not start: ${messageOf(error)}`;
+      this.#deps.log.error({ error: messageOf(error) }, 'the server does not start');
+    });
+  }
+
+  async #notStreaming(): Promise<string> {
+    const words = await this.#server.lastWords();
+    const primary = this.#state !== null && 'primary' in this.#state ? this.#state.primary : null;
+    const where = primary === null ? 'its primary' : `${primary.host}:${primary.port}`;
+    return `the standby does not stream from ${where}${words === null ? '' : ` (last said: ${words})`}`;
+  }
+
+  // ---- small things
+
+  /** One order at a time: what `health` starts by itself must not meet an order of the taskmanager. */
+  #order<T>(status: ServiceStatus, message: string, work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(async () => {
+      this.#activity = { status, message };
+      try {
+        return await work();
+      } finally {
+        this.#activity = null;
+      }
+    });
+    this.#turn = mine.catch(() => {});
+    return mine;
+  }
+
+  async #save<S extends State>(state: S): Promise<S> {
+    await saveState(this.#deps.stateDir, state);
+    this.#state = state;
+    return state;
+  }
+
+  async #writeSettings(primary: Endpoint | null): Promise<void> {
+    const { config } = this.#deps;
+    await writeSettings(config, this.#places, this.#account, primary);
+    if (this.#account !== null) await chown(this.#places.conf, this.#account.uid, this.#account.gid);
+  }
+
+  #withServer<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    return withClient(this.#login, PATIENT, work);
+  }
+
+  /** Null when the server can't be asked. */
+  async #glance(): Promise<Glance | null> {
+    return withClient(this.#login, QUICK, glance).catch(() => null);
+  }
+
+  async #checkpoint(): Promise<void> {
+    await this.#withServer((client) => client.query('CHECKPOINT')).catch((error: unknown) => {
+      this.#deps.log.warn({ error: messageOf(error) }, 'no checkpoint before the stop: it will take longer');
+    });
+  }
+
+  #unwatch(): void {
+    if (this.#watch !== null) disconnect(this.#watch);
+    this.#watch = null;
+  }
+
+  #isSelf(endpoint: Endpoint): boolean {
+    return sameEndpoint(endpoint, this.#deps.config.endpoint);
+  }
+
+  get #standbySignal(): string {
+    return join(this.#places.data, 'standby.signal');
+  }
+}
+
+async function untilStreamingIfStandby(client: Client, primary: Endpoint | null): Promise<void> {
+  if ((await glance(client)).standby) await untilStreaming(client, primary, STREAM_GRACE_MS);
+}

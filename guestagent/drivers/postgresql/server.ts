@@ -1,0 +1,248 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { copyFile, open, readFile, stat, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { DriverLog } from '../../driver.ts';
+import type { Account } from './account.ts';
+import type { Binaries } from './binaries.ts';
+import { isErrno, sleep } from './files.ts';
+import { configFile, type Places } from './settings.ts';
+
+/**
+ * The server's process: finds it, starts it, stops it.
+ *
+ * It runs in a session of its own with its output in a file, so that it outlives the agent. The next
+ * agent finds it through `postmaster.pid`, and believes that file only if the process named there is
+ * a server on this very data directory: process ids are used again.
+ */
+export interface Running {
+  readonly pid: number;
+  /** Path of the executable that it was started with: tells which version runs. */
+  readonly executable: string;
+  /** `starting`, `ready`, `stopping`, `standby`, or empty while the file is being written. */
+  readonly status: string;
+}
+
+const POLL_MS = 3;
+const FAST_STOP_MS = 30_000;
+const IMMEDIATE_STOP_MS = 10_000;
+const LOG_LIMIT_BYTES = 10 * 1024 * 1024;
+
+const run = promisify(execFile);
+
+export class Server {
+  readonly #places: Places;
+  readonly #account: Account | null;
+  readonly #log: DriverLog;
+  #child: ChildProcess | null = null;
+
+  constructor(places: Places, account: Account | null, log: DriverLog) {
+    this.#places = places;
+    this.#account = account;
+    this.#log = log;
+  }
+
+  async find(): Promise<Running | null> {
+    let lines: readonly string[];
+    try {
+      lines = (await readFile(join(this.#places.data, 'postmaster.pid'), 'utf8')).split('\n');
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return null;
+      throw error;
+    }
+    const pid = Number(lines[0]);
+    if (!Number.isSafeInteger(pid) || pid <= 1) return null;
+    const executable = await this.#executableOf(pid);
+    return executable === null ? null : { pid, executable, status: (lines[7] ?? '').trim() };
+  }
+
+  /** Resolves when the server accepts connections, in tens of milliseconds after a clean stop. */
+  async start(binaries: Binaries, timeoutMs: number, abort?: AbortSignal): Promise<void> {
+    const executable = join(binaries.folder, 'bin', 'postgres');
+    const output = await open(this.#places.logFile, 'a', 0o600);
+    const logStart = (await output.stat()).size;
+    let failure: Error | null = null;
+    try {
+      const child = spawn(
+        executable,
+        ['-D', this.#places.data, '-c', `config_file=${configFile(this.#places)}`],
+        {
+          detached: true,
+          stdio: ['ignore', output.fd, output.fd],
+          cwd: '/',
+          env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
+          ...(this.#account && { uid: this.#account.uid, gid: this.#account.gid }),
+        },
+      );
+      child.on('error', (error) => {
+        failure = error;
+      });
+      child.unref();
+      this.#child = child;
+    } finally {
+      await output.close();
+    }
+    await this.#untilReady(timeoutMs, logStart, () => failure, abort);
+  }
+
+  /** For a server that is starting already, e.g. one that survived the agent. */
+  async untilReady(timeoutMs: number, abort?: AbortSignal): Promise<void> {
+    const size = await stat(this.#places.logFile).then(
+      (stats) => stats.size,
+      () => 0,
+    );
+    await this.#untilReady(timeoutMs, size, () => null, abort);
+  }
+
+  /** Fast shutdown: ends sessions, sends standbys everything, stops cleanly; harsher only when that hangs. */
+  async stop(): Promise<void> {
+    await this.#end([
+      ['SIGINT', FAST_STOP_MS],
+      ['SIGQUIT', IMMEDIATE_STOP_MS],
+    ]);
+  }
+
+  /** Without a clean end: the next start recovers from the log. */
+  async stopAtOnce(): Promise<void> {
+    await this.#end([['SIGQUIT', IMMEDIATE_STOP_MS]]);
+  }
+
+  /** Begins a fast shutdown and does not wait for its end; false when there is no server. */
+  async beginStop(): Promise<boolean> {
+    const running = await this.find();
+    return running !== null && signal(running.pid, 'SIGINT');
+  }
+
+  async reload(): Promise<void> {
+    const running = await this.find();
+    if (running === null || !signal(running.pid, 'SIGHUP')) throw new Error('the server is not running');
+  }
+
+  /** The last complaint in the server's log, or its last line if it should say `anything`; for people. */
+  async lastWords(from = 0, say: 'a complaint' | 'anything' = 'a complaint'): Promise<string | null> {
+    const file = await open(this.#places.logFile, 'r').catch(() => null);
+    if (file === null) return null;
+    try {
+      const { size } = await file.stat();
+      const start = Math.max(from, size - 16_384);
+      const buffer = Buffer.alloc(Math.max(0, size - start));
+      await file.read(buffer, 0, buffer.length, start);
+      const lines = buffer.toString('utf8').trimEnd().split('\n');
+      const grave = lines.filter(
+        (line) => /\b(PANIC|FATAL|ERROR): /.test(line) && !line.includes('terminating connection'),
+      );
+      return (
+        grave.at(-1)?.replace(/^.*?(PANIC|FATAL|ERROR): +/, '') ??
+        (say === 'anything' ? lines.at(-1) || null : null)
+      );
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Keeps one old log and the present one within bounds; the server appends, so it may be cut below it. */
+  async trimLog(): Promise<void> {
+    const size = await stat(this.#places.logFile).then(
+      (stats) => stats.size,
+      () => 0,
+    );
+    if (size <= LOG_LIMIT_BYTES) return;
+    await copyFile(this.#places.logFile, `${this.#places.logFile}.1`);
+    await truncate(this.#places.logFile, 0);
+  }
+
+  async #untilReady(
+    timeoutMs: number,
+    logStart: number,
+    failure: () => Error | null,
+    abort: AbortSignal | undefined,
+  ): Promise<void> {
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      abort?.throwIfAborted();
+      const spawnFailure = failure();
+      if (spawnFailure !== null) throw new Error(`can't start PostgreSQL: ${spawnFailure.message}`);
+      const ended = this.#child === null || hasEnded(this.#child);
+      const running = await this.find();
+      if (running?.status === 'ready') return;
+      // Ours may have lost a race against one that the previous agent started: then that one runs.
+      if (ended && running === null) {
+        throw new Error(
+          `PostgreSQL ended while it was starting: ${(await this.lastWords(logStart, 'anything')) ?? 'no reason given'}`,
+        );
+      }
+      if (Date.now() > deadline) {
+        throw new Error(`PostgreSQL does not accept connections after ${Math.round(timeoutMs / 1000)} s`);
+      }
+      await sleep(POLL_MS);
+    }
+  }
+
+  async #end(escalation: readonly (readonly [NodeJS.Signals, number])[]): Promise<void> {
+    for (const [name, patienceMs] of [...escalation, ['SIGKILL', 5_000] as const]) {
+      const running = await this.#findAlive();
+      if (running === null) return;
+      if (name !== 'SIGINT')
+        this.#log.warn({ pid: running, signal: name }, 'PostgreSQL does not stop: more force');
+      signal(running, name);
+      const deadline = Date.now() + patienceMs;
+      while (Date.now() < deadline) {
+        if ((await this.#findAlive()) === null) return;
+        await sleep(POLL_MS);
+      }
+    }
+    throw new Error('the PostgreSQL server can not be stopped');
+  }
+
+  /** Also a server of ours that has not written its pid file yet, or has removed it already. */
+  async #findAlive(): Promise<number | null> {
+    const child = this.#child;
+    if (child?.pid !== undefined && !hasEnded(child)) return child.pid;
+    return (await this.find())?.pid ?? null;
+  }
+
+  /** Null unless the process lives and is a server started on this data directory. */
+  async #executableOf(pid: number): Promise<string | null> {
+    if (this.#child?.pid === pid && hasEnded(this.#child)) return null;
+    const args = process.platform === 'linux' ? await linuxArguments(pid) : await psArguments(pid);
+    if (args === null) return null;
+    const [executable, flag, folder] = args;
+    return executable !== undefined && flag === '-D' && folder === this.#places.data ? executable : null;
+  }
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
+}
+
+/** False when there is no such process any more. */
+function signal(pid: number, name: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, name);
+  } catch (error) {
+    if (isErrno(error, 'ESRCH')) return false;
+    throw error;
+  }
+}
+
+async function linuxArguments(pid: number): Promise<readonly string[] | null> {
+  try {
+    // A dead process that nobody has collected has no arguments.
+    const args = await readFile(`/proc/${pid}/cmdline`, 'utf8');
+    return args === '' ? null : args.split('\0');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ESRCH')) return null;
+    throw error;
+  }
+}
+
+/** On macOS: paths with spaces can't be told apart here, so they are only compared with what we expect. */
+async function psArguments(pid: number): Promise<readonly string[] | null> {
+  try {
+    const { stdout } = await run('ps', ['-ww', '-o', 'command=', '-p', String(pid)]);
+    const match = /^(.*?) (-D) (.*?) -c config_file=/.exec(stdout.trim());
+    return match === null ? null : match.slice(1);
+  } catch {
+    return null;
+  }
+}

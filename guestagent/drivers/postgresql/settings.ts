@@ -1,0 +1,149 @@
+import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Endpoint } from '../../../src/core/domain.ts';
+import type { InstanceConfig } from '../../driver.ts';
+import type { Account } from './account.ts';
+import { writeFileAtomic } from './files.ts';
+
+/**
+ * The server's configuration, kept outside the data directory and written anew before each start: a
+ * copy of a primary's data brings none of its settings along, and a newer Coffer's settings take hold.
+ */
+export const SUPERUSER = 'coffer';
+export const REPLICATION_USER = 'coffer_replication';
+
+export interface Places {
+  readonly data: string;
+  readonly conf: string;
+  readonly logFile: string;
+}
+
+export function placesIn(stateDir: string): Places {
+  return {
+    data: join(stateDir, 'data'),
+    conf: join(stateDir, 'conf'),
+    logFile: join(stateDir, 'server.log'),
+  };
+}
+
+/** 256 bits that only holders of the cluster's token can know; differs by user and cluster. */
+export function derivePassword(config: InstanceConfig, user: string): string {
+  return createHmac('sha256', config.cluster_token)
+    .update(`postgresql ${config.cluster_id} ${user}`)
+    .digest('base64url');
+}
+
+/**
+ * A password as PostgreSQL stores it, so that the password itself need not be sent. A derived key of
+ * 256 bits needs no stretching; one that a person chose does.
+ */
+export function scramVerifier(password: string, iterations = 4096): string {
+  const salt = randomBytes(16);
+  const salted = pbkdf2Sync(password, salt, iterations, 32, 'sha256');
+  const hmac = (text: string) => createHmac('sha256', salted).update(text).digest();
+  const stored = createHash('sha256').update(hmac('Client Key')).digest('base64');
+  return `SCRAM-SHA-256$${iterations}:${salt.toString('base64')}$${stored}:${hmac('Server Key').toString('base64')}`;
+}
+
+export function isScramVerifier(text: string): boolean {
+  return /^SCRAM-SHA-256\$\d+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+$/.test(text);
+}
+
+/** Writes what the server reads at its start, and on reload. */
+export async function writeSettings(
+  config: InstanceConfig,
+  places: Places,
+  account: Account | null,
+  primary: Endpoint | null,
+): Promise<void> {
+  await mkdir(places.conf, { recursive: true });
+  const options = { mode: 0o600, owner: account };
+  const passfile = join(places.conf, 'passfile');
+  const hbaFile = join(places.conf, 'pg_hba.conf');
+  const identFile = join(places.conf, 'pg_ident.conf');
+  await writeFileAtomic(
+    passfile,
+    `*:*:*:${REPLICATION_USER}:${derivePassword(config, REPLICATION_USER)}\n`,
+    options,
+  );
+  await writeFileAtomic(
+    hbaFile,
+    ['host all all all scram-sha-256', `host replication ${REPLICATION_USER} all scram-sha-256`, ''].join(
+      '\n',
+    ),
+    options,
+  );
+  await writeFileAtomic(identFile, '', options);
+  const settings: Readonly<Record<string, string>> = {
+    data_directory: places.data,
+    hba_file: hbaFile,
+    ident_file: identFile,
+    listen_addresses: config.endpoint.host,
+    port: String(config.endpoint.port),
+    // A socket's path may have 107 bytes and a state directory's may be longer; all logins use TCP.
+    unix_socket_directories: '',
+    cluster_name: config.name,
+    password_encryption: 'scram-sha-256',
+
+    shared_buffers: '32MB',
+    max_connections: '100',
+    jit: 'off',
+
+    wal_level: 'replica',
+    hot_standby: 'on',
+    max_wal_senders: '10',
+    // Instead of replication slots: the slot of a replica that never comes back fills the disk.
+    wal_keep_size: '512MB',
+    // A peer that is gone is noticed soon: a primary that stops waits for its standbys.
+    wal_sender_timeout: '10s',
+    wal_receiver_timeout: '10s',
+    wal_receiver_status_interval: '1s',
+    // How long a standby waits between two tries to reach its primary: part of every switchover.
+    wal_retrieve_retry_interval: '100ms',
+    recovery_target_timeline: 'latest',
+    primary_conninfo: primary === null ? '' : conninfo(config, primary, passfile),
+
+    logging_collector: 'off',
+    log_destination: 'stderr',
+    log_line_prefix: '%m [%p] ',
+    log_checkpoints: 'off',
+    log_timezone: 'UTC',
+    timezone: 'UTC',
+    restart_after_crash: 'on',
+  };
+  const lines = Object.entries(settings).map(([name, value]) => `${name} = ${quote(value)}`);
+  await writeFileAtomic(
+    configFile(places),
+    ['# Written by Coffer before each start.', ...lines, ''].join('\n'),
+    options,
+  );
+}
+
+export function configFile(places: Places): string {
+  return join(places.conf, 'postgresql.conf');
+}
+
+function conninfo(config: InstanceConfig, primary: Endpoint, passfile: string): string {
+  const parts: Readonly<Record<string, string>> = {
+    host: primary.host,
+    port: String(primary.port),
+    user: REPLICATION_USER,
+    passfile,
+    application_name: config.name,
+    connect_timeout: '5',
+    gssencmode: 'disable',
+  };
+  return Object.entries(parts)
+    .map(([name, value]) => `${name}=${quoteConninfo(value)}`)
+    .join(' ');
+}
+
+function quoteConninfo(value: string): string {
+  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+}
+
+function quote(value: string): string {
+  if (/[\r\n\0]/.test(value)) throw new Error('a setting must not hold a line break');
+  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
+}

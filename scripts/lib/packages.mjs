@@ -1,0 +1,169 @@
+// @ts-check
+import { existsSync } from 'node:fs';
+import { createInterface } from 'node:readline/promises';
+import { mustRun, run, which } from './command.mjs';
+
+/**
+ * Installs what the operating system has as packages. Coffer only wants the programs: the services
+ * that these packages bring along must not start, neither now (they would take the usual ports) nor
+ * at the next boot.
+ *
+ * @typedef {{ title: string, apt: string, brew: string, unit: string }} SystemPackage
+ * @typedef {import('./progress.mjs').Progress} Progress
+ * @typedef {'installed' | 'refused' | 'impossible'} Outcome
+ */
+
+const BREW_DIRS = ['/opt/homebrew/bin', '/usr/local/bin', '/home/linuxbrew/.linuxbrew/bin'];
+
+/**
+ * What root has to do, as one script, so that sudo asks once. `$@` are the packages, UNITS their services.
+ *
+ * policy-rc.d is Debian's switch for "install, but start nothing". One that exists already is somebody's
+ * decision and stays. Ours names its installer's process and says yes to everything once that has gone,
+ * so that even one that a crash left behind does no harm.
+ */
+const APT_SCRIPT = `
+set -u
+policy=\${POLICY:-/usr/sbin/policy-rc.d}
+if [ ! -e "$policy" ] || grep -qs '^# coffer:' "$policy"; then
+  trap 'rm -f "$policy"' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  {
+    echo '#!/bin/sh'
+    echo '# coffer: keeps RabbitMQ and Redis from starting as system services while they are installed'
+    echo "kill -0 $$ 2>/dev/null || exit 0"
+    echo 'case " $* " in *rabbitmq*|*redis*|*epmd*) exit 101 ;; esac'
+    echo 'exit 0'
+  } > "$policy"
+  chmod 755 "$policy"
+fi
+export DEBIAN_FRONTEND=noninteractive
+refresh() { apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 update; }
+install() {
+  apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 install --yes --no-install-recommends "$@"
+}
+ls /var/lib/apt/lists 2>/dev/null | grep -q _Packages || refresh || exit
+install "$@" || { refresh && install "$@"; } || exit
+if [ -d /run/systemd/system ]; then systemctl disable --quiet $UNITS >/dev/null 2>&1 || true; fi
+`;
+
+/**
+ * @param {readonly SystemPackage[]} packages
+ * @param {{ yes: boolean, progress: Progress, signal?: AbortSignal }} options `yes`: sudo without asking
+ * @returns {Promise<Outcome>}
+ */
+export async function installPackages(packages, { yes, progress, signal }) {
+  const apt = which('apt-get', ['/usr/bin']);
+  const brew = which('brew', BREW_DIRS);
+  const isRoot = process.getuid?.() === 0;
+
+  if (apt && isRoot) return aptInstall([], packages, { progress });
+  // Homebrew needs no rights, so nobody has to be asked; it refuses to run as root.
+  if (brew && !isRoot) return brewInstall(brew, packages, { progress, signal });
+  if (!apt || !which('sudo')) return 'impossible';
+  if (!yes && !(await mayUseSudo(packages, progress))) return 'refused';
+  return aptInstall(await sudoPrefix(progress), packages, { progress });
+}
+
+/**
+ * The command a person would type.
+ * @param {readonly SystemPackage[]} packages
+ */
+export function installCommands(packages) {
+  const apt = packages.map((p) => p.apt).join(' ');
+  const brew = packages.map((p) => p.brew).join(' ');
+  return [
+    `  on Debian or Ubuntu:  sudo apt-get update && sudo apt-get install --no-install-recommends ${apt}`,
+    `  on macOS:             brew install ${brew}`,
+  ].join('\n');
+}
+
+/**
+ * No abort signal reaches apt: a package half configured would be worse than waiting for it.
+ * @param {readonly string[]} prefix
+ * @param {readonly SystemPackage[]} packages
+ * @param {{ progress: Progress }} options
+ * @returns {Promise<Outcome>}
+ */
+async function aptInstall(prefix, packages, { progress }) {
+  const fresh = packages.filter((p) => !existsSync(`/var/lib/dpkg/info/${p.apt}.list`));
+  const units = fresh.map((p) => p.unit).join(' ');
+  const script = `UNITS='${units}'\n${APT_SCRIPT}`;
+  const [command, ...args] = [...prefix, 'sh', '-c', script, 'coffer-install', ...packages.map((p) => p.apt)];
+  await progress.step(`Installing ${titles(packages)} (apt-get)`, (update) =>
+    mustRunQuietly(String(command), args, packages, update),
+  );
+  return 'installed';
+}
+
+/**
+ * The script is long: a failure names the packages, not the script.
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {readonly SystemPackage[]} packages
+ * @param {(detail: string) => void} update
+ */
+async function mustRunQuietly(command, args, packages, update) {
+  const { code, tail } = await run(command, args, { onLine: update, stdin: 'inherit' });
+  if (code === 0) return;
+  const { Problem } = await import('./problem.mjs');
+  throw new Problem(
+    `apt-get could not install ${titles(packages)}:\n${tail}`,
+    `Install it yourself, then run the same command again:\n${installCommands(packages)}`,
+  );
+}
+
+/**
+ * @param {string} brew
+ * @param {readonly SystemPackage[]} packages
+ * @param {{ progress: Progress, signal?: AbortSignal | undefined }} options
+ * @returns {Promise<Outcome>}
+ */
+async function brewInstall(brew, packages, { progress, signal }) {
+  const env = { ...process.env, HOMEBREW_NO_INSTALL_CLEANUP: '1', NONINTERACTIVE: '1' };
+  await progress.step(`Installing ${titles(packages)} (Homebrew)`, (update) =>
+    mustRun(brew, ['install', ...packages.map((p) => p.brew)], {
+      env,
+      onLine: update,
+      failure: `Homebrew could not install ${titles(packages)}`,
+      ...(signal ? { signal } : {}),
+    }),
+  );
+  return 'installed';
+}
+
+/**
+ * @param {readonly SystemPackage[]} packages
+ * @param {Progress} progress
+ */
+function mayUseSudo(packages, progress) {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return Promise.resolve(false);
+  return progress.pause(async () => {
+    const terminal = createInterface({ input: process.stdin, output: process.stderr });
+    const names = packages.map((p) => p.apt).join(' ');
+    const answer = await terminal.question(
+      `${titles(packages)} not found. Install with \`sudo apt-get install --no-install-recommends ${names}\`? ` +
+        '(No service of the system will be started.) [y/N] ',
+    );
+    terminal.close();
+    return /^y(es)?$/i.test(answer.trim());
+  });
+}
+
+/**
+ * With a terminal sudo asks for the password first, alone on the screen; without one it must not ask.
+ * @param {Progress} progress
+ */
+async function sudoPrefix(progress) {
+  if (!process.stdin.isTTY) return ['sudo', '-n'];
+  await progress.pause(() =>
+    mustRun('sudo', ['-v'], { stdin: 'inherit', failure: 'sudo did not let us in' }),
+  );
+  return ['sudo'];
+}
+
+/** @param {readonly SystemPackage[]} packages */
+function titles(packages) {
+  return packages.map((p) => p.title).join(' and ');
+}

@@ -1,0 +1,233 @@
+// @ts-check
+import { spawn } from 'node:child_process';
+import { closeSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { readJson, writeJson } from './json-file.mjs';
+import { follow, note, openLog } from './logs.mjs';
+import { end, identify, MARK, markedWith, send } from './processes.mjs';
+
+/**
+ * Keeps named processes running.
+ *
+ * S1. One that dies is started again: at once the first time, then after 0.25 s, doubling up to 5 s;
+ *     who has lived for 10 s starts with a clean slate.
+ * S2. Each is the leader of a process group of its own: a Ctrl-C at the terminal does not reach it, so
+ *     the order of the stop is ours, and what it leaves behind can be ended with it.
+ * S3. Its pid and start time are on disk from the moment it runs. Whoever comes after a crash of ours
+ *     ends exactly what we started, never a stranger that has got the same pid since.
+ * S4. Start and stop are idempotent; nothing is started again once it was stopped.
+ *
+ * @typedef {object} Spec
+ * @property {string} name
+ * @property {string} command
+ * @property {readonly string[]} args
+ * @property {NodeJS.ProcessEnv} env
+ * @property {string} cwd
+ * @property {number} [graceMs] from SIGTERM to SIGKILL
+ * @property {'end' | 'keep'} [remnants] what happens, when it dies, to processes it had started in its
+ *   group: a broker's helpers must go before it starts again; a guest agent takes its servers back
+ *
+ * @typedef {{ spec: Spec, deaths: number, phase: Phase, unfollow: () => void }} Entry
+ * @typedef {import('node:child_process').ChildProcess} ChildProcess
+ * @typedef {{ is: 'running', child: ChildProcess, since: number, gone: Promise<void> }
+ *   | { is: 'waiting', timer: NodeJS.Timeout }
+ *   | { is: 'stopping', child: ChildProcess | undefined, done: Promise<void> }} Phase
+ *
+ * @typedef {ReturnType<typeof createSupervisor>} Supervisor
+ */
+
+const GRACE_MS = 10_000;
+const LONG_LIFE_MS = 10_000;
+const SLOWEST_MS = 5_000;
+
+/**
+ * The pause before the next start after so many deaths in a row.
+ * @param {number} deaths
+ */
+export function restartDelayMs(deaths) {
+  return deaths <= 1 ? 0 : Math.min(SLOWEST_MS, 250 * 2 ** (deaths - 2));
+}
+
+/**
+ * @param {object} options
+ * @param {import('./paths.mjs').Paths} options.paths
+ * @param {(line: string) => void} options.log news for the person at the terminal
+ * @param {boolean} [options.verbose] show what the processes log
+ */
+export function createSupervisor({ paths, log, verbose = false }) {
+  /** @type {Map<string, Entry>} in the order of their start */
+  const entries = new Map();
+  /** @type {Set<() => void>} */
+  const listeners = new Set();
+  const changed = () => {
+    for (const listener of listeners) listener();
+  };
+  const recordOf = (/** @type {string} */ name) => join(paths.run, `${name}.json`);
+  const logOf = (/** @type {string} */ name) => join(paths.logs, `${name}.log`);
+
+  /**
+   * @param {Entry} entry
+   * @returns {Phase}
+   */
+  function launch(entry) {
+    const { spec } = entry;
+    const fd = openLog(logOf(spec.name));
+    note(fd, `starting ${spec.name}`);
+    const child = spawn(spec.command, spec.args, {
+      cwd: spec.cwd,
+      env: { ...spec.env, [MARK]: paths.home },
+      stdio: ['ignore', fd, fd],
+      detached: true, // S2
+    });
+    closeSync(fd);
+    if (child.pid !== undefined) writeJson(recordOf(spec.name), { ...identify(child.pid), home: paths.home }); // S3
+    const gone = endOf(child).then((how) => died(entry, child, how));
+    return { is: 'running', child, since: Date.now(), gone };
+  }
+
+  /**
+   * @param {Entry} entry
+   * @param {ChildProcess} child
+   * @param {string} how
+   */
+  function died(entry, child, how) {
+    const { spec, phase } = entry;
+    if (phase.is !== 'running') return; // S4: it was told to
+    if (child.pid !== undefined && spec.remnants !== 'keep') send(-child.pid, 'SIGKILL');
+    entry.deaths = Date.now() - phase.since >= LONG_LIFE_MS ? 1 : entry.deaths + 1; // S1
+    const delay = restartDelayMs(entry.deaths);
+    const again = delay === 0 ? 'starting it again' : `starting it again in ${delay / 1000} s`;
+    log(`${spec.name} ended ${how}, ${again} (log: ${logOf(spec.name)})`);
+    const relaunch = () => {
+      entry.phase = launch(entry);
+      changed();
+    };
+    entry.phase = { is: 'waiting', timer: setTimeout(relaunch, delay) };
+    changed();
+  }
+
+  /** @param {Spec} spec */
+  function start(spec) {
+    if (entries.has(spec.name)) return; // S4
+    const show = (/** @type {string} */ line) => void process.stderr.write(`${spec.name} | ${line}\n`);
+    const unfollow = verbose ? follow(logOf(spec.name), show) : () => {};
+    const entry = /** @type {Entry} */ ({ spec, deaths: 0, unfollow });
+    entry.phase = launch(entry);
+    entries.set(spec.name, entry);
+    changed();
+  }
+
+  /**
+   * @param {string} name
+   * @returns {Promise<void>} settles when it is gone
+   */
+  function stop(name) {
+    const entry = entries.get(name);
+    if (!entry) return Promise.resolve();
+    const { phase, spec } = entry;
+    if (phase.is === 'stopping') return phase.done;
+    if (phase.is === 'waiting') clearTimeout(phase.timer);
+    const child = phase.is === 'running' ? phase.child : undefined;
+    const ended = phase.is === 'running' ? endChild(phase, spec.graceMs ?? GRACE_MS) : Promise.resolve();
+    const done = ended.then(() => {
+      entry.unfollow();
+      entries.delete(name);
+      rmSync(recordOf(name), { force: true });
+      changed();
+    });
+    entry.phase = { is: 'stopping', child, done };
+    return done;
+  }
+
+  /**
+   * For when there is no time left: signals every group at once and starts nothing again.
+   * @param {NodeJS.Signals} signal
+   */
+  function signalAll(signal) {
+    for (const name of entries.keys()) void stop(name);
+    for (const { phase } of entries.values()) {
+      const pid = phase.is === 'stopping' ? phase.child?.pid : undefined;
+      if (pid !== undefined) send(signal === 'SIGKILL' ? -pid : pid, signal);
+    }
+  }
+
+  return {
+    start,
+    stop,
+    signalAll,
+    logOf,
+    /** @param {string} name */
+    has: (name) => entries.has(name),
+    /** @param {string} name how often it has died in a row; what starts well has 0 */
+    deaths: (name) => entries.get(name)?.deaths ?? 0,
+    /** Pids of what runs right now, by name. */
+    pids() {
+      /** @type {Record<string, number>} */
+      const pids = {};
+      for (const [name, { phase }] of entries) {
+        if (phase.is === 'running' && phase.child.pid !== undefined) pids[name] = phase.child.pid;
+      }
+      return pids;
+    },
+    /** @param {() => void} listener called when a process starts, dies or is stopped */
+    onChange(listener) {
+      listeners.add(listener);
+    },
+  };
+}
+
+/**
+ * Resolves when the process has ended, or could not even begin, and says how.
+ * @param {ChildProcess} child
+ * @returns {Promise<string>}
+ */
+function endOf(child) {
+  return new Promise((resolve) => {
+    child.once('exit', (code, signal) => resolve(signal ? `by ${signal}` : `with exit code ${code}`));
+    child.once('error', (error) => {
+      if (child.pid === undefined) resolve(`at once: ${error.message}`);
+    });
+  });
+}
+
+/**
+ * @param {Extract<Phase, { is: 'running' }>} phase
+ * @param {number} graceMs
+ */
+async function endChild({ child, gone }, graceMs) {
+  const { pid } = child;
+  if (pid === undefined) return;
+  // Only the leader is asked: to a database server in its group a SIGTERM would mean something else.
+  send(pid, 'SIGTERM');
+  const timer = setTimeout(() => send(-pid, 'SIGKILL'), graceMs);
+  await gone;
+  clearTimeout(timer);
+  send(-pid, 'SIGKILL'); // what it left behind
+}
+
+/**
+ * Ends what an earlier supervisor over this home left behind: those on record first, each with the time
+ * it needs to stop well, then whatever else carries the mark of this home (a daemon that a broker
+ * started, a process that began in the very moment of the crash).
+ * @param {import('./paths.mjs').Paths} paths
+ * @returns {Promise<number>} how many there were
+ */
+export async function endLeftovers(paths) {
+  const files = readdirSync(paths.run).filter((name) => name.endsWith('.json'));
+  const records = files.map((name) => ({ name, .../** @type {any} */ (readJson(join(paths.run, name))) }));
+  const ours = records.filter((record) => record.home === paths.home);
+  const isService = (/** @type {{ name: string }} */ { name }) => /^(rabbitmq|redis|epmd)\.json$/.test(name);
+  let count = 0;
+  const sweep = async (/** @type {readonly import('./processes.mjs').Identity[]} */ identities) => {
+    const alive = identities.filter(({ pid, started }) => identify(pid)?.started === started);
+    count += alive.length;
+    await end(alive, [{ signal: 'SIGTERM', waitMs: 25_000 }]);
+    // The group of a leader that is gone may still hold what it had started.
+    for (const { pid } of alive) send(-pid, 'SIGKILL');
+  };
+  await sweep(ours.filter((record) => !isService(record)));
+  await sweep(ours.filter(isService));
+  await sweep(markedWith(paths.home));
+  for (const name of files) rmSync(join(paths.run, name), { force: true });
+  return count;
+}

@@ -1,0 +1,97 @@
+/**
+ * The bus: casts and calls in oslo.messaging's envelope.
+ *
+ * Files: `envelope.ts` the wire format · `amqp.ts` the bus on RabbitMQ · `connection.ts` its
+ * connection supervisor · `memory.ts` the in-memory twin.
+ */
+
+/** Travels with every message: who asked, for log lines and authorisation. */
+export interface Context {
+  readonly request_id: string;
+  readonly tenant_id: string | null;
+  readonly user: string | null;
+  readonly is_admin: boolean;
+}
+
+export interface Request {
+  readonly method: string;
+  readonly args: Readonly<Record<string, unknown>>;
+  readonly context: Context;
+  /** New for each message; a redelivery keeps it. */
+  readonly unique_id: string;
+  /** True if the broker delivered it before. */
+  readonly redelivered: boolean;
+}
+
+/**
+ * Answers a request. The message is acknowledged after the promise resolves: the work is safe then.
+ * A rejection with a retryable error puts it back; with any other, a call is answered with a
+ * failure, and a cast goes to the dead letters with the reason.
+ */
+export type Handler = (request: Request) => Promise<unknown>;
+
+/** `shared`: may be the only copy of an intent, quorum queue. `own`: a guest's, can be said again, transient. */
+export type QueueKind = 'shared' | 'own';
+
+export interface ServeOptions {
+  readonly topic: string;
+  readonly queue: QueueKind;
+  /** Messages in work at once. */
+  readonly prefetch: number;
+  readonly handler: Handler;
+}
+
+export interface Served {
+  /** Takes no further message, and waits for those in work. */
+  stop(): Promise<void>;
+}
+
+export interface CastOptions {
+  readonly context?: Context;
+  /** Dropped by the broker if nobody took it by then; never when absent. */
+  readonly expires_ms?: number;
+}
+
+export interface Bus {
+  /**
+   * Resolves when the broker has confirmed the message and a queue holds it. Rejects with
+   * `bus_unavailable` when the broker is away or nobody serves the topic: outcome unknown, say it again.
+   */
+  cast(
+    topic: string,
+    method: string,
+    args: Readonly<Record<string, unknown>>,
+    options?: CastOptions,
+  ): Promise<void>;
+  /** Resolves with the reply; rejects with a `RemoteError` if the server failed, `bus_unavailable` after `timeout_ms`. */
+  call(
+    topic: string,
+    method: string,
+    args: Readonly<Record<string, unknown>>,
+    options: { readonly timeout_ms: number; readonly context?: Context },
+  ): Promise<unknown>;
+  serve(options: ServeOptions): Promise<Served>;
+  /** True while the broker answers. */
+  isConnected(): boolean;
+  close(): Promise<void>;
+}
+
+/** The other side executed a call and failed. */
+export class RemoteError extends Error {
+  override readonly name = 'RemoteError';
+  /** The exception's class as its side names it, e.g. `GuestError`. */
+  readonly remote_class: string;
+
+  constructor(remote_class: string, message: string) {
+    super(message);
+    this.remote_class = remote_class;
+  }
+}
+
+export const TASKMANAGER_TOPIC = 'taskmanager';
+export const CONDUCTOR_TOPIC = 'trove-conductor';
+
+/** The topic of one guest agent. */
+export function guestTopic(instance_id: string): string {
+  return `guestagent.${instance_id}`;
+}

@@ -1,0 +1,146 @@
+import { type ChannelModel, type ConfirmChannel, connect } from 'amqplib';
+import type { Logger } from '../log.ts';
+import { sleep } from '../service.ts';
+
+const HEARTBEAT_SECONDS = 15;
+const CONNECT_TIMEOUT_MS = 5_000;
+/** `close()` can hang on a dead socket: it is given this long. */
+const CLOSE_TIMEOUT_MS = 1_000;
+const RETRY_MS = [50, 100, 200, 500, 1_000, 2_000] as const;
+
+/** Called on every fresh channel, before anybody may use it: declares, binds and consumes. */
+export type Setup = (channel: ConfirmChannel) => Promise<void>;
+
+/**
+ * Keeps one connection with one channel to RabbitMQ alive.
+ *
+ * The unit of failure is the whole link: a closed channel, a cancelled consumer, an error on the
+ * socket all lead to a new connection with everything set up again. amqplib's own recovery leaves
+ * consumers dead after a channel error, and a link that is half alive is worse than none.
+ */
+export class Link {
+  readonly #url: string;
+  readonly #name: string;
+  readonly #log: Logger;
+  readonly #setup: Setup;
+  #connection: ChannelModel | undefined;
+  #channel: ConfirmChannel | undefined;
+  #running: Promise<void> | undefined;
+  readonly #stopped = new AbortController();
+  /** Ends the wait of the supervising loop: the link is broken. */
+  #broken: (() => void) | undefined;
+  #firstTry: (() => void) | undefined;
+
+  constructor(options: { url: string; name: string; log: Logger; setup: Setup }) {
+    this.#url = options.url;
+    this.#name = options.name;
+    this.#log = options.log;
+    this.#setup = options.setup;
+  }
+
+  /** The channel while the link is up. */
+  get channel(): ConfirmChannel | undefined {
+    return this.#channel;
+  }
+
+  /** Begins to connect; resolves after the first try, whether it succeeded or not. Reconnects from then on. */
+  start(): Promise<void> {
+    const tried = new Promise<void>((resolve) => {
+      this.#firstTry = resolve;
+    });
+    this.#running ??= this.#supervise();
+    return tried;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    this.breakLink();
+    await this.#running;
+  }
+
+  /** Drops the connection, so that it is made anew: what was in flight has an unknown outcome. */
+  breakLink(): void {
+    this.#channel = undefined;
+    this.#broken?.();
+  }
+
+  async #supervise(): Promise<void> {
+    let failures = 0;
+    while (!this.#stopped.signal.aborted) {
+      try {
+        const { broken } = await this.#open();
+        failures = 0;
+        this.#firstTry?.();
+        await broken;
+      } catch (err) {
+        const wait = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)] ?? 1_000;
+        const level = failures === 0 ? 'warn' : 'debug';
+        this.#log[level](
+          { err: textOf(err), link: this.#name, wait_ms: wait },
+          'RabbitMQ: no connection; trying again',
+        );
+        failures += 1;
+        this.#firstTry?.();
+        await this.#discard();
+        await sleep(wait, this.#stopped.signal);
+        continue;
+      }
+      await this.#discard();
+      if (!this.#stopped.signal.aborted) this.#log.warn({ link: this.#name }, 'RabbitMQ: connection lost');
+    }
+  }
+
+  /** Connects and sets up; `broken` resolves when the link breaks. In an object: a bare promise would be awaited. */
+  async #open(): Promise<{ readonly broken: Promise<void> }> {
+    let isBroken = false;
+    const broken = new Promise<void>((resolve) => {
+      this.#broken = () => {
+        isBroken = true;
+        this.#channel = undefined;
+        resolve();
+      };
+    });
+    const breakNow = () => this.#broken?.();
+    const connection = await connect(withHeartbeat(this.#url), {
+      timeout: CONNECT_TIMEOUT_MS,
+      clientProperties: { connection_name: this.#name },
+    });
+    this.#connection = connection;
+    const note = (err: Error) =>
+      this.#log.debug({ err: textOf(err), link: this.#name }, 'RabbitMQ: error event');
+    // Before any await: an error event without a listener ends the process.
+    connection.on('error', note);
+    connection.on('handler-error', note);
+    connection.on('close', breakNow);
+    const channel = await connection.createConfirmChannel();
+    channel.on('error', note);
+    channel.on('handler-error', note);
+    channel.on('close', breakNow);
+    await this.#setup(channel);
+    // The connection may have died during the set-up, before anybody could notice.
+    if (isBroken || this.#stopped.signal.aborted)
+      throw new Error('the connection was lost while it was set up');
+    this.#channel = channel;
+    this.#log.debug({ link: this.#name }, 'RabbitMQ: connected');
+    return { broken };
+  }
+
+  async #discard(): Promise<void> {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    this.#channel = undefined;
+    if (!connection) return;
+    await Promise.race([connection.close().catch(() => undefined), sleep(CLOSE_TIMEOUT_MS)]);
+  }
+}
+
+function withHeartbeat(url: string): string {
+  const parsed = new URL(url);
+  if (!parsed.searchParams.has('heartbeat')) parsed.searchParams.set('heartbeat', String(HEARTBEAT_SECONDS));
+  return parsed.toString();
+}
+
+export function textOf(err: unknown): string {
+  if (err instanceof AggregateError) return err.errors.map(textOf).join('; ');
+  return err instanceof Error ? err.message : String(err);
+}

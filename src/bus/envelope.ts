@@ -1,0 +1,160 @@
+/**
+ * oslo.messaging's wire format, as captured from Trove 18: a JSON object whose `oslo.message` is a
+ * *string* of JSON. A bare object is accepted too.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Context } from './bus.ts';
+
+export interface WireRequest {
+  readonly method: string;
+  readonly args: Readonly<Record<string, unknown>>;
+  readonly version: string;
+  readonly unique_id: string;
+  readonly context: Context;
+  /** Where and under which id the caller waits; null for a cast. */
+  readonly reply_to: { readonly queue: string; readonly msg_id: string } | null;
+}
+
+export interface WireReply {
+  readonly msg_id: string;
+  readonly result: unknown;
+  readonly failure: { readonly class: string; readonly message: string } | null;
+  /** False for a keep-alive: the server is still at work. */
+  readonly ending: boolean;
+}
+
+/** A message that does not follow the format: nobody can act on it. */
+export class MalformedMessage extends Error {
+  override readonly name = 'MalformedMessage';
+}
+
+export function newUniqueId(): string {
+  return randomUUID().replaceAll('-', '');
+}
+
+export function encodeRequest(request: WireRequest): Buffer {
+  const { method, args, version, unique_id, context, reply_to } = request;
+  const call = reply_to ? { _msg_id: reply_to.msg_id, _reply_q: reply_to.queue, _timeout: null } : {};
+  return wrap({ method, args, version, ...call, _unique_id: unique_id, ...encodeContext(context) });
+}
+
+export function encodeReply(msg_id: string, result: unknown, failure: Error | null): Buffer {
+  return wrap({
+    result: failure ? null : (result ?? null),
+    failure: failure && encodeFailure(failure),
+    ending: true,
+    _msg_id: msg_id,
+    _unique_id: newUniqueId(),
+  });
+}
+
+/** Trove's callers rebuild `GuestError`; a class they don't know becomes their `RemoteError`. */
+function encodeFailure(err: Error): string {
+  const name = err.name === 'Error' ? 'GuestError' : err.name;
+  const { message } = err;
+  return JSON.stringify({
+    class: name,
+    module: 'trove.common.exception',
+    message,
+    tb: [],
+    args: [message],
+    kwargs: {},
+  });
+}
+
+/** Throws `MalformedMessage`. */
+export function decodeRequest(content: Buffer): WireRequest {
+  const body = unwrap(content);
+  const { method, args, version, _unique_id, _msg_id, _reply_q } = body;
+  if (typeof method !== 'string') throw new MalformedMessage('the message names no method');
+  if (!isObject(args)) throw new MalformedMessage('args is not an object');
+  const isCall = typeof _msg_id === 'string' && typeof _reply_q === 'string';
+  return {
+    method,
+    args,
+    version: typeof version === 'string' ? version : '1.0',
+    unique_id: typeof _unique_id === 'string' ? _unique_id : newUniqueId(),
+    context: decodeContext(body),
+    reply_to: isCall ? { queue: _reply_q, msg_id: _msg_id } : null,
+  };
+}
+
+/** Throws `MalformedMessage`. */
+export function decodeReply(content: Buffer): WireReply {
+  const { _msg_id, result, failure, ending } = unwrap(content);
+  if (typeof _msg_id !== 'string') throw new MalformedMessage('a reply without the id of its call');
+  return { msg_id: _msg_id, result, failure: decodeFailure(failure), ending: ending !== false };
+}
+
+function decodeFailure(failure: unknown): WireReply['failure'] {
+  if (typeof failure !== 'string') return null;
+  const parsed = parseJson(failure);
+  const { class: name, message } = isObject(parsed) ? parsed : {};
+  return {
+    class: typeof name === 'string' ? name : 'RemoteError',
+    message: typeof message === 'string' ? message : failure,
+  };
+}
+
+function wrap(inner: object): Buffer {
+  return Buffer.from(JSON.stringify({ 'oslo.version': '2.0', 'oslo.message': JSON.stringify(inner) }));
+}
+
+function unwrap(content: Buffer): Record<string, unknown> {
+  const outer = parseJson(content.toString('utf8'));
+  if (!isObject(outer)) throw new MalformedMessage('the body is not a JSON object');
+  const text = outer['oslo.message'];
+  if (text === undefined) return outer;
+  const inner = typeof text === 'string' ? parseJson(text) : undefined;
+  if (!isObject(inner)) throw new MalformedMessage('oslo.message does not hold a JSON object');
+  return inner;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new MalformedMessage('the body is not JSON');
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** All keys that a receiver of Trove's kind looks for, the unused ones null. */
+function encodeContext({ request_id, tenant_id, user, is_admin }: Context): Record<string, unknown> {
+  const project = tenant_id;
+  return {
+    _context_user: user,
+    _context_project_id: project,
+    _context_system_scope: null,
+    _context_project: project,
+    _context_domain: null,
+    _context_user_domain: null,
+    _context_project_domain: null,
+    _context_is_admin: is_admin,
+    _context_read_only: false,
+    _context_show_deleted: false,
+    _context_auth_token: null,
+    _context_request_id: request_id,
+    _context_global_request_id: null,
+    _context_resource_uuid: null,
+    _context_roles: is_admin ? ['admin'] : [],
+    _context_user_identity: `${user ?? '-'} ${project ?? '-'} - - -`,
+    _context_is_admin_project: true,
+    _context_limit: null,
+    _context_marker: null,
+    _context_service_catalog: null,
+  };
+}
+
+function decodeContext(body: Readonly<Record<string, unknown>>): Context {
+  const text = (key: string) => (typeof body[key] === 'string' ? (body[key] as string) : null);
+  return {
+    request_id: text('_context_request_id') ?? `req-${randomUUID()}`,
+    tenant_id: text('_context_project_id'),
+    user: text('_context_user'),
+    is_admin: body['_context_is_admin'] === true,
+  };
+}

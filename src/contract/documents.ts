@@ -1,0 +1,241 @@
+/** The documents that the REST API answers with. Trove's where Trove has one, with our fields added. */
+import { z } from 'zod';
+import { CLUSTER_TASKS, ROLES, SERVICE_STATUSES } from '../core/domain.ts';
+import { GATES, PAUSE_REASONS, UPGRADE_EVENT_TYPES } from '../core/record.ts';
+import { PolicyDocument } from './policy.ts';
+
+/** `2026-11-22T16:49:48`, UTC without saying so: Trove's clients expect it in Trove's documents. */
+const TroveTime = z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/);
+/** `2026-11-22T16:49:48.123Z`, in documents of our own. */
+const Time = z.iso.datetime({ precision: 3 });
+
+const Links = z.array(z.strictObject({ href: z.string(), rel: z.enum(['self', 'bookmark', 'next']) }));
+const Address = z.strictObject({ address: z.string(), type: z.literal('private'), network: z.string() });
+const Flavor = z.strictObject({ id: z.string(), links: Links });
+const Volume = z.strictObject({ size: z.int() });
+
+export const INSTANCE_STATUSES = ['ACTIVE', 'BUILD', 'UPGRADE', 'ERROR', 'SHUTDOWN', 'UNKNOWN'] as const;
+export type InstanceStatus = (typeof INSTANCE_STATUSES)[number];
+
+/** What our documents say of an instance beyond Trove's. */
+const observed = {
+  role: z.enum(ROLES).nullable(),
+  version: z.string().nullable().meta({ description: "The server's version as it answers itself." }),
+  endpoint: z.strictObject({ host: z.string(), port: z.int() }).nullable(),
+  lag_bytes: z.number().nullable().meta({ description: 'Replication log that a replica has yet to replay.' }),
+  service_status: z.enum(SERVICE_STATUSES),
+  fault: z.strictObject({ message: z.string() }).exactOptional(),
+};
+
+const ClusterInstance = z.strictObject({
+  id: z.string(),
+  name: z.string(),
+  type: z.literal('member'),
+  links: Links,
+  status: z.enum(INSTANCE_STATUSES),
+  volume: Volume,
+  flavor: Flavor,
+  ip: z.array(Address),
+  ...observed,
+});
+
+export const ClusterDocument = z
+  .strictObject({
+    id: z.string(),
+    name: z.string(),
+    task: z.strictObject({ id: z.int(), name: z.enum(CLUSTER_TASKS), description: z.string() }),
+    created: TroveTime,
+    updated: TroveTime,
+    links: Links,
+    datastore: z.strictObject({ type: z.string(), version: z.string() }),
+    instances: z.array(ClusterInstance),
+    ip: z.array(Address).exactOptional(),
+    extended_properties: z.record(z.string(), z.unknown()).exactOptional(),
+    upgrade_id: z
+      .string()
+      .nullable()
+      .meta({ description: "The upgrade that is the cluster's task, or its last one." }),
+  })
+  .meta({ id: 'Cluster' });
+export type ClusterDocument = z.output<typeof ClusterDocument>;
+export type ClusterInstanceDocument = ClusterDocument['instances'][number];
+
+export const ClusterAnswer = z.strictObject({ cluster: ClusterDocument });
+export const ClustersAnswer = z.strictObject({
+  clusters: z.array(ClusterDocument),
+  links: Links.exactOptional(),
+});
+
+export const InstanceDocument = z
+  .strictObject({
+    id: z.string(),
+    name: z.string(),
+    status: z.enum(INSTANCE_STATUSES),
+    operating_status: z.enum(['HEALTHY', '']),
+    links: Links,
+    flavor: Flavor,
+    datastore: z.strictObject({ type: z.string(), version: z.string(), version_number: z.string() }),
+    region: z.null(),
+    access: z.strictObject({ is_public: z.boolean(), allowed_cidrs: z.array(z.string()) }),
+    tenant_id: z.string(),
+    volume: Volume,
+    ip: z.array(z.string()),
+    addresses: z.array(Address),
+    created: TroveTime,
+    updated: TroveTime,
+    service_status_updated: TroveTime,
+    cluster_id: z.string(),
+    server_id: z.null(),
+    volume_id: z.null(),
+    encrypted_rpc_messaging: z.boolean(),
+    ...observed,
+  })
+  .meta({ id: 'Instance' });
+export type InstanceDocument = z.output<typeof InstanceDocument>;
+export const InstanceAnswer = z.strictObject({ instance: InstanceDocument });
+
+const version = {
+  id: z.string(),
+  name: z.string(),
+  version: z.string(),
+  links: Links,
+  packages: z.string(),
+  image: z.string(),
+  image_tags: z.array(z.string()),
+};
+
+/** Within a datastore; `active` is a number here and a boolean in a single version, as in Trove. */
+export const DatastoreDocument = z
+  .strictObject({
+    id: z.string(),
+    name: z.string(),
+    links: Links,
+    versions: z.array(z.strictObject({ ...version, active: z.literal([0, 1]) })),
+    default_version: z.string(),
+  })
+  .meta({ id: 'Datastore' });
+export type DatastoreDocument = z.output<typeof DatastoreDocument>;
+export const DatastoreAnswer = z.strictObject({ datastore: DatastoreDocument });
+export const DatastoresAnswer = z.strictObject({ datastores: z.array(DatastoreDocument) });
+
+const ListedVersion = z.strictObject({ ...version, datastore: z.string(), active: z.literal([0, 1]) });
+export type DatastoreVersionListed = z.output<typeof ListedVersion>;
+export const VersionsAnswer = z.strictObject({ versions: z.array(ListedVersion) });
+export const DatastoreVersionDocument = z
+  .strictObject({ ...version, datastore: z.string(), active: z.boolean() })
+  .meta({ id: 'DatastoreVersion' });
+export type DatastoreVersionDocument = z.output<typeof DatastoreVersionDocument>;
+export const VersionAnswer = z.strictObject({ version: DatastoreVersionDocument });
+
+export const UPGRADE_STATES = ['scheduled', 'running', 'paused', 'succeeded', 'failed', 'cancelled'] as const;
+/** The names of `Phase` in the core. */
+export const STEP_PHASES = [
+  'pending',
+  'backoff',
+  'preparing',
+  'upgrading',
+  'verifying',
+  'settling',
+  'soaking',
+  'demoting',
+  'promoting',
+  'following',
+  'restoring',
+  'done',
+  'failed',
+] as const;
+
+const Blocked = z.strictObject({ gate: z.enum(GATES), reason: z.string(), since: Time });
+
+const StepDocument = z.strictObject({
+  id: z.int(),
+  stage: z.int().meta({ description: 'Steps of a lower stage end before one of a higher stage starts.' }),
+  kind: z.enum(['instance', 'switchover']),
+  instance_id: z.string(),
+  instance_name: z.string().nullable(),
+  successor_id: z
+    .string()
+    .nullable()
+    .meta({ description: 'Of a switchover: who takes over, once it is known.' }),
+  phase: z.enum(STEP_PHASES),
+  attempt: z.int(),
+  error: z.string().nullable(),
+  blocked: Blocked.nullable(),
+  started: Time.nullable(),
+  ended: Time.nullable(),
+});
+export type StepDocument = z.output<typeof StepDocument>;
+
+const VersionReference = z.strictObject({ id: z.string(), name: z.string() });
+
+export const UpgradeDocument = z
+  .strictObject({
+    id: z.string(),
+    cluster_id: z.string(),
+    cluster_name: z.string().nullable(),
+    state: z.enum(UPGRADE_STATES),
+    reason: z.enum(PAUSE_REASONS).nullable().meta({ description: 'Why it is paused.' }),
+    message: z.string().nullable().meta({ description: 'What it waits for, or why it ended.' }),
+    from: VersionReference,
+    to: VersionReference,
+    policy: PolicyDocument,
+    progress: z.strictObject({ done: z.int(), total: z.int() }),
+    steps: z.array(StepDocument),
+    seq: z.int().meta({ description: 'Number of its last event.' }),
+    requested_by: z.strictObject({
+      user: z.string().nullable(),
+      request_id: z.string(),
+      via: z.enum(['rest', 'rpc', 'queue']),
+    }),
+    created: Time,
+    started: Time.nullable(),
+    ended: Time.nullable(),
+  })
+  .meta({ id: 'Upgrade' });
+export type UpgradeDocument = z.output<typeof UpgradeDocument>;
+export const UpgradeAnswer = z.strictObject({ upgrade: UpgradeDocument });
+export const UpgradesAnswer = z.strictObject({
+  upgrades: z.array(UpgradeDocument),
+  links: Links.exactOptional(),
+});
+
+export const EventDocument = z
+  .strictObject({
+    seq: z.int().meta({ description: 'Gapless within an upgrade, from 1.' }),
+    at: Time,
+    type: z.enum(UPGRADE_EVENT_TYPES),
+    instance_id: z.string().nullable(),
+    instance_name: z.string().nullable(),
+    step: z.int().nullable(),
+    attempt: z.int().nullable(),
+    message: z.string(),
+  })
+  .meta({ id: 'UpgradeEvent' });
+export type EventDocument = z.output<typeof EventDocument>;
+export const EventsAnswer = z.strictObject({ events: z.array(EventDocument) });
+
+export const LiveAnswer = z.strictObject({ status: z.literal('live') });
+const Check = z.enum(['ok', 'unreachable']);
+export const ReadyAnswer = z.strictObject({
+  status: z.enum(['ready', 'unavailable']),
+  checks: z.strictObject({ redis: Check, rabbitmq: Check }),
+  message: z.string().exactOptional(),
+});
+
+const ApiVersion = z.strictObject({
+  id: z.literal('v1.0'),
+  status: z.literal('CURRENT'),
+  updated: z.string(),
+  links: Links,
+});
+export const ApiVersionsAnswer = z.strictObject({ versions: z.array(ApiVersion) });
+export const ApiVersionAnswer = z.strictObject({ version: ApiVersion });
+
+/** `{"itemNotFound": {"code": 404, "message": "…", "error": "cluster_not_found"}}` */
+export const ErrorAnswer = z
+  .record(z.string(), z.strictObject({ code: z.int(), message: z.string(), error: z.string() }))
+  .meta({
+    id: 'Error',
+    description: "One key, Trove's name for the kind of error; `error` is the stable code.",
+  });
+export type ErrorAnswer = z.output<typeof ErrorAnswer>;

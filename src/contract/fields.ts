@@ -1,0 +1,33 @@
+/** Fields that several schemas share. */
+import { z } from 'zod';
+
+/** Letters, digits and signs of any script; no control characters (NUL, escape codes), no torn surrogates. */
+const PRINTABLE = /^[^\p{Cc}\p{Cs}]*$/u;
+
+/** Text that a person typed: printable, not empty, at most `max` characters. */
+export function text(max: number) {
+  return z.string().min(1).max(max).regex(PRINTABLE, 'must not contain control characters');
+}
+
+/** An id as Coffer and Trove make them: 8-4-4-4-12 hexadecimal digits. */
+export const Id = z.guid('must be an id such as 5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a');
+
+/** Names a thing by its id or its name. */
+export const Reference = text(255);
+
+/** A Keystone project id, or any short word where there is no Keystone. */
+export const TenantId = z
+  .string()
+  .max(64)
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, 'must consist of letters, digits, dots, dashes and underscores');
+
+/** True for text that has the form of an id: it is looked up as an id only. */
+export function isId(value: string): boolean {
+  return Id.safeParse(value).success;
+}
+
+/** The name of a database or of a user: PostgreSQL cuts longer ones off. */
+export const Identifier = text(63).refine(
+  (name) => new TextEncoder().encode(name).length <= 63,
+  'must be at most 63 bytes long',
+);

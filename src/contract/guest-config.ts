@@ -1,0 +1,32 @@
+import type { Endpoint, Role } from '../core/domain.ts';
+
+/**
+ * What the guest agent knows of one instance before any report: written by the provisioner on its
+ * host, never taken from the bus. Lies in `<guest dir>/<instance_id>.json`.
+ */
+export interface InstanceConfig {
+  readonly instance_id: string;
+  readonly cluster_id: string;
+  readonly name: string;
+  /** Position in the cluster, from 0, in creation order. */
+  readonly ordinal: number;
+  readonly manager: string;
+  /** The version to build with; later versions are told by `upgrade`, and remembered in the state directory. */
+  readonly datastore_version: string;
+  /** The role to build with; afterwards the data directory itself knows. */
+  readonly role: Role;
+  /** Where this instance serves. */
+  readonly endpoint: Endpoint;
+  /** Where a replica finds the primary for its first copy; null for the primary itself. */
+  readonly primary: Endpoint | null;
+  /** The secret that the agents of one cluster share: passwords are derived from it. Never sent. */
+  readonly cluster_token: string;
+  readonly extended_properties: Readonly<Record<string, unknown>>;
+  /** Databases and users to make when the cluster is built; passwords as SCRAM-SHA-256 verifiers. */
+  readonly databases: readonly string[];
+  readonly users: readonly {
+    readonly name: string;
+    readonly verifier: string;
+    readonly databases: readonly string[];
+  }[];
+}

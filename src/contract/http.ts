@@ -1,0 +1,168 @@
+/**
+ * The REST border: what requests may hold and what answers hold. The api validates with these
+ * schemas and makes its OpenAPI document from them; the client takes its types from them.
+ *
+ * Files: `http.ts` requests · `documents.ts` answers · `rpc.ts` the RPC border · `policy.ts` the
+ * policy of an upgrade · `simulated.ts` how simulated clusters behave · `fields.ts` shared fields ·
+ * `explain.ts` zod's findings in Trove's words.
+ */
+import { z } from 'zod';
+import { Id, Identifier, isId, Reference, TenantId, text } from './fields.ts';
+import { PolicyRequest } from './policy.ts';
+import { ExtendedProperties } from './simulated.ts';
+
+/** Answers on a page, when the request doesn't say; Trove's default. */
+export const DEFAULT_LIMIT = 20;
+export const MAX_LIMIT = 100;
+
+export const TenantParams = z.object({ tenant_id: TenantId });
+export const ClusterParams = TenantParams.extend({
+  cluster_id: Reference.meta({
+    description: "The cluster's id, or its name if no other cluster of the tenant has it.",
+  }),
+});
+/** In a path, an id of the wrong form is one that nothing has: 404, as clients that try names first expect. */
+const PathId = Reference.transform((id) => id.toLowerCase());
+export const ClusterInstanceParams = ClusterParams.extend({ instance_id: PathId });
+export const InstanceParams = TenantParams.extend({ instance_id: PathId });
+export const DatastoreParams = TenantParams.extend({
+  datastore: Reference.meta({ description: 'Id or name.' }),
+});
+export const DatastoreVersionParams = DatastoreParams.extend({
+  version: Reference.meta({ description: 'Id or name.' }),
+});
+export const VersionParams = TenantParams.extend({ version_id: PathId });
+export const UpgradeParams = TenantParams.extend({ upgrade_id: PathId });
+
+/** A whole number in a query string. */
+function numeral(min: number, max: number) {
+  return z
+    .string()
+    .regex(/^\d{1,9}$/, 'is not a whole number')
+    .transform(Number)
+    .pipe(z.number().min(min).max(max));
+}
+
+/** More than the largest page is answered with the largest page, as Trove does it. */
+export const PageQuery = z.object({
+  limit: numeral(1, 999_999_999)
+    .transform((limit) => Math.min(limit, MAX_LIMIT))
+    .default(DEFAULT_LIMIT),
+  marker: Id.exactOptional().meta({ description: 'The last id of the page before.' }),
+});
+export type PageQuery = z.output<typeof PageQuery>;
+
+const UpgradeRequest = z.strictObject({
+  datastore_version: Reference.meta({ description: 'Id of the version to go to, or its name.' }),
+  policy: PolicyRequest.exactOptional(),
+});
+export type UpgradeRequest = z.output<typeof UpgradeRequest>;
+
+/** Body of `PATCH …/cluster/{cluster_id}`: the upgrade's fields bare, or within `cluster`. */
+export const PatchClusterBody = z
+  .strictObject({ cluster: UpgradeRequest.exactOptional(), ...UpgradeRequest.partial().shape })
+  .transform((body, context): UpgradeRequest => {
+    const { cluster, datastore_version, policy } = body;
+    if (cluster === undefined && datastore_version !== undefined) {
+      return { datastore_version, ...(policy !== undefined && { policy }) };
+    }
+    if (cluster !== undefined && datastore_version === undefined && policy === undefined) return cluster;
+    const message =
+      cluster === undefined
+        ? "'datastore_version' is a required property"
+        : "must hold the version either bare or within 'cluster', not both";
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  });
+
+/** Body of `POST …/clusters/{cluster_id}`: exactly one action. */
+export const ClusterActionBody = z.strictObject({ upgrade: UpgradeRequest });
+/** Actions that Trove knows and Coffer does not (yet): refused in other words than a misspelt one. */
+export const TROVE_ACTIONS: readonly string[] = [
+  'grow',
+  'shrink',
+  'reset-status',
+  'restart',
+  'configuration_attach',
+  'configuration_detach',
+];
+
+/** GiB; Trove's command line sends it as text. */
+const VolumeSize = z.preprocess(
+  (size) => (typeof size === 'string' && /^\d{1,6}$/.test(size) ? Number(size) : size),
+  z.int().min(1).max(65_536),
+);
+
+const InstanceRequest = z.strictObject({
+  flavorRef: z.union([text(255), z.int().min(0).transform(String)]).default('1'),
+  volume: z.strictObject({ size: VolumeSize }).default({ size: 1 }),
+  nics: z.unknown().optional().meta({ description: 'Accepted from Trove clients, and ignored.' }),
+  availability_zone: z
+    .unknown()
+    .optional()
+    .meta({ description: 'Accepted from Trove clients, and ignored.' }),
+  region_name: z.unknown().optional().meta({ description: 'Accepted from Trove clients, and ignored.' }),
+});
+
+/** Names that the database server or Coffer needs for itself. */
+const RESERVED = /^(pg_|coffer|postgres$|template[01]$)/i;
+const OwnIdentifier = Identifier.refine((name) => !RESERVED.test(name), 'is reserved');
+
+/** Printable ASCII: beyond it, clients and servers disagree on how a password is normalised. */
+const Password = z
+  .string()
+  .min(1)
+  .max(128)
+  .regex(/^[\x20-\x7e]*$/, 'must consist of printable ASCII characters');
+
+const Databases = z
+  .array(z.strictObject({ name: OwnIdentifier }))
+  .max(50)
+  .refine(areNamesUnique, 'has a name twice');
+
+const Users = z
+  .array(
+    z.strictObject({
+      name: OwnIdentifier,
+      password: Password,
+      databases: z
+        .array(z.strictObject({ name: OwnIdentifier }))
+        .max(50)
+        .default([]),
+    }),
+  )
+  .max(50)
+  .refine(areNamesUnique, 'has a name twice');
+
+function areNamesUnique(items: readonly { readonly name: string }[]): boolean {
+  return new Set(items.map((item) => item.name)).size === items.length;
+}
+
+const ClusterRequest = z
+  .strictObject({
+    name: text(255).refine((name) => !isId(name), 'must not have the form of an id'),
+    datastore: z.strictObject({ type: Reference, version: Reference.exactOptional() }),
+    instances: z.array(InstanceRequest).min(1).max(100),
+    extended_properties: ExtendedProperties.default({}),
+    databases: Databases.default([]),
+    users: Users.default([]),
+  })
+  .superRefine((cluster, context) => {
+    const known = new Set(cluster.databases.map((database) => database.name));
+    for (const [user, { databases }] of cluster.users.entries()) {
+      for (const [index, { name }] of databases.entries()) {
+        if (known.has(name)) continue;
+        const path = ['users', user, 'databases', index, 'name'];
+        context.addIssue({ code: 'custom', path, message: "is not among the cluster's databases" });
+      }
+    }
+  });
+
+/** Body of `POST …/clusters`. */
+export const CreateClusterBody = z.strictObject({ cluster: ClusterRequest });
+export type ClusterRequest = z.output<typeof ClusterRequest>;
+/** The same as a client states it, with everything that has a default left out at will. */
+export type CreateClusterInput = z.input<typeof ClusterRequest>;
+
+/** Where a reader of an event stream left off: header `Last-Event-ID`, or this for those who can't set one. */
+export const EventsQuery = z.object({ last_event_id: numeral(0, 999_999_999).exactOptional() });

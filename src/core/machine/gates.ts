@@ -1,0 +1,75 @@
+import { type Instance, isAlive, isHealthy, versionOf } from '../domain.ts';
+import { type GateName, isInFlight, type Step } from '../record.ts';
+import type { Draft } from './draft.ts';
+
+/** How much log a successor may have yet to replay: the rest is sent while the primary stops. */
+const CAUGHT_UP_LAG_BYTES = 1024 * 1024;
+
+interface Finding {
+  readonly gate: GateName;
+  readonly reason: string;
+}
+
+/** The first gate that holds `step` back now, or null. */
+export function gateFor(draft: Draft, step: Step): Finding | null {
+  return guestAlive(draft, step) ?? availability(draft, step) ?? successorReady(draft, step);
+}
+
+function guestAlive(draft: Draft, step: Step): Finding | null {
+  const instance = draft.instance(step.instance_id);
+  if (instance && isAlive(instance, draft.now)) return null;
+  return {
+    gate: 'guests_alive',
+    reason: `the guest agent of ${draft.nameOf(step.instance_id)} has not been heard lately: start it`,
+  };
+}
+
+/**
+ * M2. An instance that is down already costs nothing more; any other may only go down while, with
+ * it, no more than `max_unavailable` are.
+ */
+function availability(draft: Draft, step: Step): Finding | null {
+  const { max_unavailable } = draft.upgrade.policy;
+  const inFlight = draft.steps.filter(isInFlight);
+  const broken = draft.seen.instances.filter((instance) => !isHealthy(instance, draft.now));
+  const down = new Set(
+    [...inFlight, ...broken.map(({ id }) => ({ instance_id: id }))].map((one) => one.instance_id),
+  );
+  const costsNothing = down.has(step.instance_id);
+  if (inFlight.length < max_unavailable && (costsNothing || down.size < max_unavailable)) return null;
+  const names = [...down].map((id) => draft.nameOf(id)).join(', ');
+  return {
+    gate: 'instances_healthy',
+    reason: `${down.size} of at most ${max_unavailable} instance(s) out of service already: ${names}`,
+  };
+}
+
+/** M3. */
+function successorReady(draft: Draft, step: Step): Finding | null {
+  if (step.kind !== 'switchover' || successorOf(draft, step)) return null;
+  return {
+    gate: 'replication_caught_up',
+    reason: `no replica that runs ${draft.upgrade.to_version} has caught up with ${draft.nameOf(step.instance_id)}`,
+  };
+}
+
+/** M3: the upgraded, healthy replica that is behind least, if that is little enough. */
+export function successorOf(draft: Draft, step: Step): Instance | null {
+  const ready = draft.seen.instances
+    .filter((instance) => instance.id !== step.instance_id && isReadyToLead(draft, instance))
+    .sort((a, b) => lagOf(a) - lagOf(b));
+  return ready[0] ?? null;
+}
+
+function isReadyToLead(draft: Draft, instance: Instance): boolean {
+  return (
+    instance.report?.role === 'replica' &&
+    isHealthy(instance, draft.now) &&
+    versionOf(instance) === draft.upgrade.to_version &&
+    lagOf(instance) <= CAUGHT_UP_LAG_BYTES
+  );
+}
+
+function lagOf(instance: Instance): number {
+  return instance.report?.lag_bytes ?? Number.MAX_SAFE_INTEGER;
+}

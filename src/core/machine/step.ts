@@ -1,0 +1,376 @@
+/**
+ * The phases of a step. An instance: preparing → upgrading → verifying → (settling) → (soaking) → done.
+ * A switchover: preparing → demoting → promoting → following → done; or, when the successor refuses,
+ * promoting → restoring → another attempt.
+ */
+import {
+  type AttemptReport,
+  type Endpoint,
+  type GuestAction,
+  type Instance,
+  isHealthy,
+  type UpgradeInfo,
+  versionOf,
+} from '../domain.ts';
+import { type Effect, isInFlight, type Phase, type Step } from '../record.ts';
+import type { Draft } from './draft.ts';
+import { successorOf } from './gates.ts';
+
+/** A message that nobody took is said again after this long. */
+const RECAST_MS = 2_000;
+/** A guest that took the attempt is reminded rarely: only a lost report makes it necessary. */
+const RECAST_ACCEPTED_MS = 15_000;
+const BACKOFF_BASE_MS = 1_000;
+const BACKOFF_MAX_MS = 60_000;
+
+type OutstandingPhase = Extract<Phase, { recast: number }>;
+
+/** A new attempt begins: the guest makes ready while it goes on serving. */
+export function startStep(draft: Draft, step: Step): void {
+  const begun = draft.change({ ...step, attempt: step.attempt + 1, started: step.started ?? draft.now });
+  draft.emit('step_started', `${title(draft, begun)}: attempt ${begun.attempt}`, begun);
+  draft.instanceTask(step.instance_id, 'UPGRADING', null);
+  say(draft, begun, { name: 'preparing', ...outstanding(draft) });
+}
+
+/** A guest answered the call that `step` waits for. */
+export function answered(draft: Draft, step: Step, action: GuestAction, info: UpgradeInfo): void {
+  const { phase } = step;
+  if (phase.name === 'preparing' && action === 'pre_upgrade') {
+    if (step.kind === 'switchover') return startSwitchover(draft, step);
+    const surprise = unexpectedRole(draft, step, info);
+    if (surprise) return attemptFailed(draft, step, surprise, true);
+    say(draft, step, { name: 'upgrading', info, ...outstanding(draft) });
+  } else if (phase.name === 'verifying' && action === 'post_upgrade') {
+    settle(draft, step);
+  }
+}
+
+/** G6: an instance that has become the primary since the plan was made must not be taken down like a replica. */
+function unexpectedRole(draft: Draft, step: Step, info: UpgradeInfo): string | null {
+  if (info.role !== 'primary' || step.repair || draft.seen.instances.length === 1) return null;
+  const hasReplicas = draft.seen.instances.some((instance) => instance.report?.role === 'replica');
+  if (!hasReplicas) return null;
+  return `${draft.nameOf(step.instance_id)} has become the primary since the upgrade was planned: cancel, and start a new upgrade`;
+}
+
+function startSwitchover(draft: Draft, step: Step): void {
+  // M3 again: between the gate and now, the guest prepared; the successor may have fallen behind.
+  const successor = successorOf(draft, step);
+  if (!successor) return attemptFailed(draft, step, 'the successor fell behind before the switchover', false);
+  const chosen = { ...step, successor_id: successor.id };
+  say(draft, chosen, { name: 'demoting', ...outstanding(draft) });
+}
+
+/** M1: a guest's report on the very attempt and action that `step` waits for moves it on. */
+export function reported(draft: Draft, step: Step, instance_id: string, report: AttemptReport): void {
+  if (!isOutstanding(step.phase) || !addresseesOf(step).includes(instance_id)) return;
+  if (report.action !== actionOf(step.phase)) return;
+  if (report.status === 'running') return accept(draft, step, step.phase);
+  if (report.status === 'failed') return failed(draft, step, instance_id, report);
+  succeeded(draft, step, instance_id, report);
+}
+
+function accept(draft: Draft, step: Step, phase: OutstandingPhase): void {
+  if (phase.accepted) return;
+  draft.change({ ...step, phase: { ...phase, accepted: true, recast: draft.now + RECAST_ACCEPTED_MS } });
+}
+
+function succeeded(draft: Draft, step: Step, instance_id: string, report: AttemptReport): void {
+  const { phase } = step;
+  switch (phase.name) {
+    case 'upgrading':
+      return say(draft, step, { name: 'verifying', info: phase.info, ...outstanding(draft) });
+    case 'demoting':
+      return say(draft, step, {
+        name: 'promoting',
+        lsn: String(report.result?.['lsn']),
+        ...outstanding(draft),
+      });
+    case 'promoting':
+      return switchedOver(draft, step);
+    case 'following':
+      return followed(draft, step, phase, instance_id);
+    case 'restoring':
+      return attemptFailed(draft, step, phase.error, false);
+    default:
+      // `preparing` and `verifying` end with the answer to their call, not with a report.
+      return;
+  }
+}
+
+function failed(draft: Draft, step: Step, instance_id: string, report: AttemptReport): void {
+  const error = report.error ?? 'the guest agent gave no reason';
+  const { phase } = step;
+  switch (phase.name) {
+    case 'upgrading':
+    case 'demoting':
+      return attemptFailed(draft, step, error, report.permanent ?? false);
+    case 'promoting':
+      // M4: a failed promotion is the successor's word that it is still a standby.
+      return say(draft, step, { name: 'restoring', lsn: phase.lsn, error, ...outstanding(draft) });
+    case 'following':
+      return followFailed(draft, step, phase, instance_id, error);
+    case 'restoring':
+      return restoreFailed(draft, step, phase, error);
+    default:
+      return;
+  }
+}
+
+function switchedOver(draft: Draft, step: Step): void {
+  const successor = step.successor_id === null ? undefined : draft.instance(step.successor_id);
+  const primary = successor?.report?.endpoint ?? null;
+  draft.emit('switched_over', `${draft.nameOf(step.successor_id ?? '')} is the primary now`, step);
+  const remaining = draft.seen.instances
+    .filter(
+      ({ id, report }) => id !== step.instance_id && id !== step.successor_id && report?.role === 'replica',
+    )
+    .map(({ id }) => id);
+  if (!primary || remaining.length === 0) return done(draft, step);
+  say(draft, step, { name: 'following', primary, remaining, ...outstanding(draft) });
+}
+
+type Following = Extract<Phase, { name: 'following' }>;
+
+function followed(draft: Draft, step: Step, phase: Following, instance_id: string): void {
+  const remaining = phase.remaining.filter((id) => id !== instance_id);
+  if (remaining.length === 0) return done(draft, step);
+  draft.change({ ...step, phase: { ...phase, remaining } });
+}
+
+/**
+ * The switchover itself stands: only this standby needs another try, under a new attempt number. When
+ * its tries are used up it is left to the gates: an instance that doesn't stream is not healthy.
+ */
+function followFailed(draft: Draft, step: Step, phase: Following, instance_id: string, error: string): void {
+  draft.emit('step_retrying', `${draft.nameOf(instance_id)} does not follow the new primary: ${error}`, step);
+  if (!hasTriesLeft(draft, step)) return followed(draft, step, phase, instance_id);
+  const again = { ...step, attempt: step.attempt + 1 };
+  say(draft, again, { ...phase, ...outstanding(draft) });
+}
+
+type Restoring = Extract<Phase, { name: 'restoring' }>;
+
+function restoreFailed(draft: Draft, step: Step, phase: Restoring, error: string): void {
+  if (!hasTriesLeft(draft, step)) {
+    const name = draft.nameOf(step.instance_id);
+    draft.pause(
+      'failure',
+      `${name} is stopped and can't be brought back as primary (${error}): mend it, then retry`,
+    );
+  }
+  const again = { ...step, attempt: step.attempt + 1 };
+  const next = outstanding(draft);
+  const wait = backoffMs(draft, again);
+  // Said after a pause, not at once: a server that can't start must not be hammered.
+  draft.change({
+    ...again,
+    phase: { ...phase, ...next, recast: draft.now + wait, deadline: next.deadline + wait },
+  });
+}
+
+/** After `post_upgrade`: the instance's own heartbeat has the last word (G5). */
+export function settle(draft: Draft, step: Step): void {
+  if (isSettled(draft, step)) return settled(draft, step);
+  if (step.phase.name === 'settling') return;
+  const deadline = draft.now + draft.upgrade.policy.step_timeout_seconds * 1000;
+  draft.enter(step, { name: 'settling', since: draft.now, deadline });
+}
+
+function isSettled(draft: Draft, step: Step): boolean {
+  const instance = draft.instance(step.instance_id);
+  return !!instance && isHealthy(instance, draft.now) && versionOf(instance) === draft.upgrade.to_version;
+}
+
+function settled(draft: Draft, step: Step): void {
+  const soakMs = draft.upgrade.policy.soak_seconds * 1000;
+  if (soakMs === 0) return done(draft, step);
+  draft.enter(step, { name: 'soaking', since: draft.now, until: draft.now + soakMs });
+}
+
+/** Health must hold for the whole soak: one bad report and it starts anew, within the step's time. */
+export function soak(draft: Draft, step: Step, until: number): void {
+  if (!isSettled(draft, step)) {
+    const deadline = draft.now + draft.upgrade.policy.step_timeout_seconds * 1000;
+    draft.enter(step, { name: 'settling', since: draft.now, deadline });
+  } else if (draft.now >= until) {
+    done(draft, step);
+  }
+}
+
+function done(draft: Draft, step: Step): void {
+  const ended = draft.change({ ...step, phase: { name: 'done', ended: draft.now } });
+  // After a switchover the old primary is still to be upgraded: it stays busy.
+  if (step.kind === 'instance') draft.instanceTask(step.instance_id, 'NONE', null);
+  draft.emit('step_done', `${title(draft, ended)}: done`, ended);
+}
+
+/** An attempt is over without success: another one after a pause, or the step has failed. */
+export function attemptFailed(draft: Draft, step: Step, error: string, permanent: boolean): void {
+  if (!permanent && hasTriesLeft(draft, step)) {
+    const until = draft.now + backoffMs(draft, step);
+    draft.emit('step_retrying', `${title(draft, step)}: ${error}`, step);
+    draft.change({ ...step, phase: { name: 'backoff', until, error } });
+    return;
+  }
+  draft.instanceTask(step.instance_id, 'UPGRADING_ERROR', error);
+  draft.change({ ...step, phase: { name: 'failed', ended: draft.now, error } });
+  draft.emit('step_failed', `${title(draft, step)}: ${error}`, step);
+}
+
+/** An outstanding message's time is up without a word from the guest. */
+export function timedOut(draft: Draft, step: Step): void {
+  const { phase } = step;
+  const name = draft.nameOf(step.instance_id);
+  const error = `the guest agent did not finish ${phase.name} within ${draft.upgrade.policy.step_timeout_seconds} s`;
+  switch (phase.name) {
+    case 'demoting':
+      // It may or may not have stopped: being told to serve as primary is right in both cases.
+      return say(draft, step, { name: 'restoring', lsn: '0/0', error, ...outstanding(draft) });
+    case 'promoting':
+      // M4: it may have taken over. Nothing is certain until it speaks, so keep asking, and ask for help.
+      draft.pause(
+        'failure',
+        `${draft.nameOf(step.successor_id ?? '')} does not say whether it took over from ${name}: bring its guest agent back, then retry`,
+      );
+      return say(draft, step, { ...phase, ...outstanding(draft) });
+    case 'restoring':
+      draft.pause(
+        'failure',
+        `${name} is stopped and its guest agent does not answer: bring it back, then retry`,
+      );
+      return say(draft, step, { ...phase, ...outstanding(draft) });
+    case 'following': {
+      const silent = phase.remaining.map((id) => draft.nameOf(id)).join(', ');
+      draft.emit('step_retrying', `${silent}: no word on following the new primary; going on`, step);
+      return done(draft, step);
+    }
+    default:
+      return attemptFailed(draft, step, error, false);
+  }
+}
+
+function hasTriesLeft(draft: Draft, step: Step): boolean {
+  return step.attempt - step.attempts_forgiven <= draft.upgrade.policy.retries;
+}
+
+/** 1 s, 2 s, 4 s … up to a minute, each spread by ±25 % so that a fleet doesn't retry in step. */
+function backoffMs(draft: Draft, step: Step): number {
+  const nominal = Math.min(
+    BACKOFF_BASE_MS * 2 ** (step.attempt - step.attempts_forgiven - 1),
+    BACKOFF_MAX_MS,
+  );
+  return Math.round(nominal * (0.75 + 0.5 * spread(`${draft.upgrade.id}/${step.id}/${step.attempt}`)));
+}
+
+/** A number in [0, 1) that depends on the text alone (FNV-1a): the core has no randomness of its own. */
+function spread(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193) >>> 0;
+  return hash / 2 ** 32;
+}
+
+export function isOutstanding(phase: Phase): phase is OutstandingPhase {
+  return 'recast' in phase;
+}
+
+function outstanding(draft: Draft) {
+  return {
+    since: draft.now,
+    recast: draft.now + RECAST_MS,
+    deadline: draft.now + draft.upgrade.policy.step_timeout_seconds * 1000,
+    accepted: false,
+  };
+}
+
+/** Enters a phase that consists of saying something to a guest, and says it. */
+function say(draft: Draft, step: Step, phase: OutstandingPhase): void {
+  const entered = draft.enter(step, phase);
+  for (const effect of outstandingOf(draft, entered)) draft.say(effect);
+}
+
+/** Says again what has not been answered. */
+export function sayAgain(draft: Draft, step: Step, phase: OutstandingPhase): void {
+  const pause = phase.accepted ? RECAST_ACCEPTED_MS : RECAST_MS;
+  draft.change({ ...step, phase: { ...phase, recast: draft.now + pause } });
+  for (const effect of outstandingOf(draft, step)) draft.say(effect);
+}
+
+/** What a step in this phase has said to its guests and not yet heard back on. */
+export function outstandingOf(draft: Draft, step: Step): readonly Effect[] {
+  const { phase } = step;
+  if (!isInFlight(step) || !isOutstanding(phase)) return [];
+  const action = actionOf(phase);
+  const attempt = draft.attemptOf(step, action);
+  const kind = action === 'pre_upgrade' || action === 'post_upgrade' ? ('call' as const) : ('cast' as const);
+  const timeout_ms = Math.max(1, phase.deadline - draft.now);
+  const args = argsOf(draft, step, phase);
+  return addresseesOf(step).map((instance_id) => ({ kind, instance_id, attempt, args, timeout_ms }));
+}
+
+function actionOf(phase: OutstandingPhase): GuestAction {
+  switch (phase.name) {
+    case 'preparing':
+      return 'pre_upgrade';
+    case 'upgrading':
+      return 'upgrade';
+    case 'verifying':
+      return 'post_upgrade';
+    case 'demoting':
+      return 'demote';
+    case 'promoting':
+    case 'restoring':
+      return 'promote';
+    case 'following':
+      return 'follow';
+    default:
+      return phase satisfies never;
+  }
+}
+
+/** Who is spoken to in this phase. */
+function addresseesOf(step: Step): readonly string[] {
+  if (step.phase.name === 'following') return step.phase.remaining;
+  if (step.phase.name === 'promoting') return step.successor_id === null ? [] : [step.successor_id];
+  return [step.instance_id];
+}
+
+function argsOf(draft: Draft, step: Step, phase: OutstandingPhase): Readonly<Record<string, unknown>> {
+  switch (phase.name) {
+    case 'preparing':
+      return { datastore_version: draft.upgrade.to_version };
+    case 'upgrading':
+    case 'verifying':
+      return { ...phase.info, datastore_version: draft.upgrade.to_version, primary: primaryFor(draft, step) };
+    case 'promoting':
+    case 'restoring':
+      return { lsn: phase.lsn };
+    case 'following':
+      return { primary: phase.primary };
+    case 'demoting':
+      return {};
+    default:
+      return phase satisfies never;
+  }
+}
+
+/** Whom this instance is to replicate from after its upgrade; null for the primary itself. */
+function primaryFor(draft: Draft, step: Step): Endpoint | null {
+  const isOther = (instance: Instance) => instance.id !== step.instance_id;
+  const successor = draft.steps.find(
+    (other) => other.kind === 'switchover' && other.phase.name === 'done',
+  )?.successor_id;
+  const primary = successor
+    ? draft.instance(successor)
+    : draft.seen.instances.find((instance) => instance.report?.role === 'primary');
+  return primary && isOther(primary) ? (primary.report?.endpoint ?? null) : null;
+}
+
+function title(draft: Draft, step: Step): string {
+  const name = draft.nameOf(step.instance_id);
+  if (step.kind === 'instance') return name;
+  return step.successor_id === null
+    ? `switchover from ${name}`
+    : `switchover from ${name} to ${draft.nameOf(step.successor_id)}`;
+}

@@ -1,0 +1,212 @@
+/**
+ * The record of an upgrade: what Redis holds and what `advance` moves on. Each phase of a step
+ * carries only the data of that phase, so that no impossible mixture can be written.
+ */
+import type { AttemptId, Endpoint, InstanceTask, Instant, UpgradeInfo } from './domain.ts';
+import type { Policy } from './policy.ts';
+
+export interface Upgrade {
+  readonly id: string;
+  readonly cluster_id: string;
+  readonly tenant_id: string;
+  /** Counts commits; a commit names the revision it read (compare-and-set). */
+  readonly revision: number;
+  /** Number of the last event emitted; they are gapless (G9). */
+  readonly seq: number;
+  readonly from_version_id: string;
+  readonly from_version: string;
+  readonly to_version_id: string;
+  readonly to_version: string;
+  readonly policy: Policy;
+  /** Who asked, and under which request id; follows the upgrade into every log line. */
+  readonly requested_by: RequestedBy;
+  readonly created: Instant;
+  readonly state: UpgradeState;
+  /** A person asked to stop; it ends as `cancelled` once nothing is in flight. */
+  readonly cancelling: boolean;
+  /** A person has approved going on past the canary. */
+  readonly approved: boolean;
+  /** Time spent waiting for a person so far; does not count against the timeout. */
+  readonly waited_ms: number;
+  /** Empty until a taskmanager has planned it. */
+  readonly steps: readonly Step[];
+}
+
+export interface RequestedBy {
+  readonly user: string | null;
+  readonly request_id: string;
+  /** Which of the three ways in. */
+  readonly via: 'rest' | 'rpc' | 'queue';
+}
+
+export type UpgradeState =
+  /** Accepted and safe; no taskmanager has taken it up. */
+  | { readonly name: 'scheduled' }
+  | { readonly name: 'running'; readonly started: Instant }
+  /** Waits for a person; `message` says for what. Time in here does not count against the timeout. */
+  | {
+      readonly name: 'paused';
+      readonly started: Instant;
+      readonly since: Instant;
+      readonly reason: PauseReason;
+      readonly message: string;
+    }
+  | { readonly name: 'succeeded'; readonly started: Instant; readonly ended: Instant }
+  | { readonly name: 'failed'; readonly started: Instant; readonly ended: Instant; readonly message: string }
+  | {
+      readonly name: 'cancelled';
+      readonly started: Instant;
+      readonly ended: Instant;
+      readonly message: string;
+    };
+
+export type StateName = UpgradeState['name'];
+export const ACTIVE_STATES: readonly StateName[] = ['scheduled', 'running', 'paused'];
+export const PAUSE_REASONS = ['requested', 'canary', 'failure', 'gate'] as const;
+export type PauseReason = (typeof PAUSE_REASONS)[number];
+
+export const GATES = [
+  'cluster_idle',
+  'version_active',
+  'version_path',
+  'guests_alive',
+  'instances_healthy',
+  'replication_caught_up',
+  'upgrade_needed',
+] as const;
+export type GateName = (typeof GATES)[number];
+
+/** A condition that holds a step back, and since when. */
+export interface Blocked {
+  readonly gate: GateName;
+  readonly reason: string;
+  readonly since: Instant;
+}
+
+/** One part of a plan. Steps of a lower stage end before one of a higher stage starts. */
+export interface Step {
+  /** Position in the plan, from 0; names the step for ever. */
+  readonly id: number;
+  readonly stage: number;
+  readonly kind: 'instance' | 'switchover';
+  /** Whom it is about; of a switchover: the primary that steps down. */
+  readonly instance_id: string;
+  /** Of a switchover: who takes over; null until it starts. */
+  readonly successor_id: string | null;
+  /** Broken before the upgrade: costs no availability, goes first. */
+  readonly repair: boolean;
+  /** The latest attempt, from 1; 0 before the first. Fences off every older message (G4). */
+  readonly attempt: number;
+  /** Attempts made before the last `retry` by a person: retries are counted from here. */
+  readonly attempts_forgiven: number;
+  readonly started: Instant | null;
+  readonly phase: Phase;
+}
+
+/** A message to a guest is under way: it is said again at `recast`, and given up at `deadline`. */
+interface Outstanding {
+  readonly since: Instant;
+  readonly recast: Instant;
+  readonly deadline: Instant;
+  /** The guest has said that it took the attempt: recasts slow down. */
+  readonly accepted: boolean;
+}
+
+export type Phase =
+  | { readonly name: 'pending'; readonly blocked: Blocked | null }
+  | { readonly name: 'backoff'; readonly until: Instant; readonly error: string }
+  /** `pre_upgrade` is called: the guest fetches and checks, and goes on serving. */
+  | ({ readonly name: 'preparing' } & Outstanding)
+  /** `upgrade` is cast: the instance is out of service for a moment. */
+  | ({ readonly name: 'upgrading'; readonly info: UpgradeInfo } & Outstanding)
+  /** `post_upgrade` is called; the guest checks itself. */
+  | ({ readonly name: 'verifying'; readonly info: UpgradeInfo } & Outstanding)
+  /** The guest has done all; its heartbeat must say so too: healthy, on the new version. */
+  | { readonly name: 'settling'; readonly since: Instant; readonly deadline: Instant }
+  | { readonly name: 'soaking'; readonly since: Instant; readonly until: Instant }
+  /** Switchover: the old primary stops after sending everything. */
+  | ({ readonly name: 'demoting' } & Outstanding)
+  /** Switchover: the successor takes over once it has everything up to `lsn`. */
+  | ({ readonly name: 'promoting'; readonly lsn: string } & Outstanding)
+  /** Switchover: the other standbys turn to the new primary. */
+  | ({
+      readonly name: 'following';
+      readonly primary: Endpoint;
+      readonly remaining: readonly string[];
+    } & Outstanding)
+  /** Switchover undone: the successor refused, so the old primary serves again. */
+  | ({ readonly name: 'restoring'; readonly lsn: string; readonly error: string } & Outstanding)
+  | { readonly name: 'done'; readonly ended: Instant }
+  | { readonly name: 'failed'; readonly ended: Instant; readonly error: string };
+
+export type PhaseName = Phase['name'];
+
+/** A line in an upgrade's event stream. */
+export interface UpgradeEvent {
+  readonly seq: number;
+  readonly at: Instant;
+  readonly type: UpgradeEventType;
+  readonly instance_id?: string;
+  readonly step?: number;
+  readonly attempt?: number;
+  readonly message: string;
+}
+
+export const UPGRADE_EVENT_TYPES = [
+  'accepted',
+  'started',
+  'planned',
+  'step_started',
+  'step_phase',
+  'step_retrying',
+  'step_done',
+  'step_failed',
+  'switched_over',
+  'gate_blocked',
+  'gate_cleared',
+  'paused',
+  'resumed',
+  'succeeded',
+  'failed',
+  'cancelled',
+] as const;
+export type UpgradeEventType = (typeof UPGRADE_EVENT_TYPES)[number];
+
+/** What is to be done outside, as data. All of it is safe to do twice: the attempt number fences. */
+export type Effect =
+  /** A message to a guest; a call's answer comes back as an input of its own. */
+  | {
+      readonly kind: 'call' | 'cast';
+      readonly instance_id: string;
+      readonly attempt: AttemptId;
+      readonly args: Readonly<Record<string, unknown>>;
+      /** For how long the message is worth anything. */
+      readonly timeout_ms: number;
+    }
+  /** Committed together with the record, in the same atomic step. */
+  | {
+      readonly kind: 'instance_task';
+      readonly instance_id: string;
+      readonly task: InstanceTask;
+      readonly fault: string | null;
+    }
+  /** The upgrade has ended: the cluster's task is NONE again. Committed together with the record. */
+  | { readonly kind: 'release'; readonly datastore_version_id: string; readonly datastore_version: string };
+
+/** True until the upgrade has ended, in whatever state. */
+export function isActive(upgrade: Upgrade): boolean {
+  return ACTIVE_STATES.includes(upgrade.state.name);
+}
+
+/** True for a step whose guest has been told something that is not yet settled. */
+export function isInFlight(step: Step): boolean {
+  switch (step.phase.name) {
+    case 'pending':
+    case 'backoff':
+    case 'done':
+    case 'failed':
+      return false;
+    default:
+      return true;
+  }
+}

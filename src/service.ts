@@ -1,0 +1,111 @@
+import { ConfigError } from './config.ts';
+import type { Logger } from './log.ts';
+
+/** A long-lived part of a process. `stop` may be called twice, or before the start was done. */
+export interface Service {
+  readonly name: string;
+  stop(): Promise<void>;
+}
+
+/** Stops services in the reverse order of their start, all of them even if one fails. */
+export class Services {
+  readonly #log: Logger;
+  #running: Service[] = [];
+  #stopping: Promise<void> | undefined;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  /** Remembers a started part; answers it, so that a start reads as one line. */
+  add<T extends Service>(service: T): T {
+    this.#running.push(service);
+    return service;
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stopAll();
+    return this.#stopping;
+  }
+
+  async #stopAll(): Promise<void> {
+    for (const service of this.#running.toReversed()) {
+      try {
+        await service.stop();
+      } catch (err) {
+        this.#log.error({ err, service: service.name }, 'a part did not stop cleanly');
+      }
+    }
+    this.#running = [];
+  }
+}
+
+/** How long a process may take to end its work after SIGTERM. */
+const STOP_GRACE_MS = 25_000;
+
+/**
+ * Runs one process: starts it, stops it on SIGTERM or SIGINT, exits 0 after a clean stop. A
+ * configuration that doesn't fit is told in full on stderr, exit 2. A second signal exits at once.
+ */
+export async function runProcess(
+  start: () => Promise<{ readonly log: Logger; readonly services: Services }>,
+): Promise<void> {
+  try {
+    const { log, services } = await start();
+    process.on('uncaughtException', (err) => {
+      // The state of the process is unknown now; the supervisor starts a new one, and the store holds the truth.
+      log.fatal({ err }, 'uncaught error; exiting');
+      process.exit(70);
+    });
+    let stopping = false;
+    const stop = (signal: NodeJS.Signals) => {
+      if (stopping) process.exit(130);
+      stopping = true;
+      log.info({ signal }, 'stopping');
+      setTimeout(() => process.exit(1), STOP_GRACE_MS).unref();
+      void services.stop().then(() => process.exit(0));
+    };
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
+  } catch (err) {
+    const text = err instanceof ConfigError ? err.message : err instanceof Error ? err.stack : String(err);
+    process.stderr.write(`${text}\n`);
+    process.exit(err instanceof ConfigError ? 2 : 1);
+  }
+}
+
+/** Resolves after `ms`, or at once when `signal` aborts. Never rejects. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener('abort', done);
+  });
+}
+
+/** Calls `work` every `period_ms`, never twice at once; an error is logged and the next round tries again. */
+export function every(name: string, period_ms: number, log: Logger, work: () => Promise<void>): Service {
+  const abort = new AbortController();
+  const loop = (async () => {
+    while (!abort.signal.aborted) {
+      try {
+        await work();
+      } catch (err) {
+        log.warn({ err, loop: name }, 'a round failed; trying again');
+      }
+      await sleep(period_ms, abort.signal);
+    }
+  })();
+  return {
+    name,
+    stop: async () => {
+      abort.abort();
+      await loop;
+    },
+  };
+}

@@ -1,0 +1,183 @@
+/**
+ * The atomic steps on Redis. Every script may run twice with the same arguments and the same result:
+ * a client that lost the answer asks again.
+ *
+ * Keys, all below one prefix:
+ *
+ * | key | type | holds |
+ * |---|---|---|
+ * | `cluster:<id>` | hash | `doc` (what never changes), `task`, `upgrade`, `version_id`, `version`, `updated`; per instance `task:<id>`, `report:<id>`, `sent:<id>`, `heard:<id>` |
+ * | `instance:<id>` | string | its cluster's id |
+ * | `clusters:<tenant>` | sorted set | cluster ids, in order of id |
+ * | `cluster-name:<tenant>:<name>` | sorted set | cluster ids by creation |
+ * | `build:<cluster>` | string | the build order, until built |
+ * | `upgrade:<id>` | hash | `revision`, `cluster`, `doc` |
+ * | `upgrade:<id>:events` | stream | entry `<seq>-0` for event number seq |
+ * | `upgrades:<cluster>` | sorted set | upgrade ids by creation |
+ * | `due` | sorted set | `upgrade:<id>` and `cluster:<id>` by the time of their next look |
+ * | `casts`, `casts:at` | hash, sorted set | casts that the bus has not confirmed yet, and since when |
+ */
+export const SCRIPTS = {
+  /** KEYS cluster, clusters, name, build, due, casts, casts:at · ARGV id, doc, version_id, version, created, order, due_at, cast_id, cast, instance key, instance task, id … */
+  createCluster: {
+    keys: 7,
+    lua: `
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'task', 'BUILDING', 'version_id', ARGV[3], 'version', ARGV[4], 'updated', ARGV[5])
+redis.call('ZADD', KEYS[2], 0, ARGV[1])
+redis.call('ZADD', KEYS[3], ARGV[5], ARGV[1])
+redis.call('SET', KEYS[4], ARGV[6])
+redis.call('ZADD', KEYS[5], ARGV[7], 'cluster:' .. ARGV[1])
+redis.call('HSET', KEYS[6], ARGV[8], ARGV[9])
+redis.call('ZADD', KEYS[7], ARGV[5], ARGV[8])
+for i = 10, #ARGV, 3 do
+  redis.call('SET', ARGV[i], ARGV[1])
+  redis.call('HSET', KEYS[1], 'task:' .. ARGV[i + 2], ARGV[i + 1])
+end
+return 1`,
+  },
+
+  /** KEYS cluster, due, build · ARGV id, updated, instance task, instance id … */
+  finishBuild: {
+    keys: 3,
+    lua: `
+if redis.call('HGET', KEYS[1], 'task') ~= 'BUILDING' then return 0 end
+redis.call('HSET', KEYS[1], 'task', 'NONE', 'updated', ARGV[2])
+for i = 4, #ARGV do redis.call('HSET', KEYS[1], 'task:' .. ARGV[i], ARGV[3]) end
+redis.call('ZREM', KEYS[2], 'cluster:' .. ARGV[1])
+redis.call('DEL', KEYS[3])
+return 1`,
+  },
+
+  /** KEYS cluster, due, casts, casts:at · ARGV id, updated, due_at, cast_id, cast */
+  beginDelete: {
+    keys: 4,
+    lua: `
+local task = redis.call('HGET', KEYS[1], 'task')
+if not task then return '' end
+if task ~= 'NONE' then return task end
+redis.call('HSET', KEYS[1], 'task', 'DELETING', 'updated', ARGV[2])
+redis.call('ZADD', KEYS[2], ARGV[3], 'cluster:' .. ARGV[1])
+redis.call('HSET', KEYS[3], ARGV[4], ARGV[5])
+redis.call('ZADD', KEYS[4], ARGV[2], ARGV[4])
+return 'begun'`,
+  },
+
+  /** KEYS cluster, clusters, name, build, due, upgrades · ARGV id, prefix, instance key … */
+  removeCluster: {
+    keys: 6,
+    lua: `
+if redis.call('HGET', KEYS[1], 'task') ~= 'DELETING' then return 0 end
+for _, upgrade in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do
+  local key = ARGV[2] .. ':upgrade:' .. upgrade
+  redis.call('DEL', key, key .. ':events')
+end
+for i = 3, #ARGV do redis.call('DEL', ARGV[i]) end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('ZREM', KEYS[5], 'cluster:' .. ARGV[1])
+redis.call('DEL', KEYS[1], KEYS[4], KEYS[6])
+return 1`,
+  },
+
+  /** KEYS instance · ARGV prefix, instance id, sent, now, report */
+  heartbeat: {
+    keys: 1,
+    lua: `
+local cluster_id = redis.call('GET', KEYS[1])
+if not cluster_id then return false end
+local cluster = ARGV[1] .. ':cluster:' .. cluster_id
+local held = redis.call('HMGET', cluster, 'task', 'upgrade', 'sent:' .. ARGV[2])
+if not held[1] then return false end
+local fresh = 0
+if not held[3] or tonumber(ARGV[3]) >= tonumber(held[3]) then
+  fresh = 1
+  redis.call('HSET', cluster, 'report:' .. ARGV[2], ARGV[5], 'sent:' .. ARGV[2], ARGV[3], 'heard:' .. ARGV[2], ARGV[4])
+end
+return { fresh, cluster_id, held[1], held[2] or '' }`,
+  },
+
+  /** KEYS cluster, upgrade, events, upgrades, due, casts, casts:at · ARGV id, cluster_id, created, doc, event, wake_at, cast id, cast */
+  begin: {
+    keys: 7,
+    lua: `
+if redis.call('EXISTS', KEYS[2]) == 1 then return { 'duplicate' } end
+local held = redis.call('HMGET', KEYS[1], 'task', 'upgrade')
+if not held[1] then return { 'missing' } end
+if held[1] ~= 'NONE' then return { 'busy', held[1], held[2] or '' } end
+redis.call('HSET', KEYS[1], 'task', 'UPGRADING_CLUSTER', 'upgrade', ARGV[1], 'updated', ARGV[3])
+redis.call('HSET', KEYS[2], 'revision', 1, 'cluster', ARGV[2], 'doc', ARGV[4])
+redis.call('XADD', KEYS[3], '1-0', 'event', ARGV[5])
+redis.call('ZADD', KEYS[4], ARGV[3], ARGV[1])
+redis.call('ZADD', KEYS[5], ARGV[6], 'upgrade:' .. ARGV[1])
+if ARGV[7] ~= '' then
+  redis.call('HSET', KEYS[6], ARGV[7], ARGV[8])
+  redis.call('ZADD', KEYS[7], ARGV[3], ARGV[7])
+end
+return { 'begun' }`,
+  },
+
+  /** KEYS upgrade · ARGV prefix */
+  load: {
+    keys: 1,
+    lua: `
+local held = redis.call('HMGET', KEYS[1], 'doc', 'cluster')
+if not held[1] then return false end
+return { held[1], redis.call('HGETALL', ARGV[1] .. ':cluster:' .. held[2]) }`,
+  },
+
+  /**
+   * KEYS upgrade, events, cluster, due · ARGV id, revision read, doc, now, wake_at or '', channel,
+   * number of events, number of cluster fields, released ('1' or ''), seq and event …, field and value …
+   */
+  commit: {
+    keys: 4,
+    lua: `
+if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'revision', tonumber(ARGV[2]) + 1, 'doc', ARGV[3])
+local at = 10
+for _ = 1, tonumber(ARGV[7]) do
+  redis.call('XADD', KEYS[2], ARGV[at] .. '-0', 'event', ARGV[at + 1])
+  at = at + 2
+end
+if redis.call('HGET', KEYS[3], 'upgrade') == ARGV[1] then
+  for _ = 1, tonumber(ARGV[8]) do
+    redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1])
+    at = at + 2
+  end
+  if ARGV[9] == '1' then redis.call('HSET', KEYS[3], 'task', 'NONE', 'updated', ARGV[4]) end
+end
+if ARGV[5] == '' then redis.call('ZREM', KEYS[4], 'upgrade:' .. ARGV[1])
+else redis.call('ZADD', KEYS[4], ARGV[5], 'upgrade:' .. ARGV[1]) end
+if tonumber(ARGV[7]) > 0 then redis.call('PUBLISH', ARGV[6], ARGV[1]) end
+return 1`,
+  },
+
+  /** KEYS due · ARGV now, limit, lend until */
+  takeDue: {
+    keys: 1,
+    lua: `
+local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
+for _, id in ipairs(ids) do redis.call('ZADD', KEYS[1], ARGV[3], id) end
+return ids`,
+  },
+
+  /** KEYS casts:at, casts · ARGV before, limit */
+  pendingCasts: {
+    keys: 2,
+    lua: `
+local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
+if #ids == 0 then return {} end
+return redis.call('HMGET', KEYS[2], unpack(ids))`,
+  },
+
+  /** KEYS casts:at, casts · ARGV id */
+  castConfirmed: {
+    keys: 2,
+    lua: `
+redis.call('ZREM', KEYS[1], ARGV[1])
+return redis.call('HDEL', KEYS[2], ARGV[1])`,
+  },
+} as const satisfies Record<string, { readonly keys: number; readonly lua: string }>;
+
+export type ScriptName = keyof typeof SCRIPTS;

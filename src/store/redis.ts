@@ -1,0 +1,430 @@
+import { EventEmitter, once } from 'node:events';
+import { Redis, ReplyError } from 'ioredis';
+import { CofferError } from '../core/errors.ts';
+import type { Upgrade, UpgradeEvent } from '../core/record.ts';
+import type { Logger } from '../log.ts';
+import { clusterFromHash, docOfCluster } from './cluster-hash.ts';
+import { SCRIPTS, type ScriptName } from './lua.ts';
+import type { BuildOrder, Commit, DueItem, Page, PageRequest, PendingCast, Store } from './store.ts';
+
+/** Longer than any step takes on a loaded server, short enough for a caller to hear of it. */
+const COMMAND_TIMEOUT_MS = 2_000;
+/** A build or removal that nobody finished is taken up again after this long. */
+const RETRY_CLUSTER_MS = 5_000;
+/** Keys are read this many at a time where a page could be long. */
+const SCAN_COUNT = 500;
+
+type Scripted = Record<ScriptName, (...args: (string | number)[]) => Promise<unknown>>;
+
+/**
+ * Opens the store on Redis. Resolves once Redis answers; rejects with a clear message if it can't be
+ * used. Afterwards it reconnects by itself, and every method fails fast meanwhile: nothing waits in
+ * a queue, nothing is sent twice behind our back (`autoResendUnfulfilledCommands`).
+ */
+export async function openRedisStore(options: {
+  readonly url: string;
+  readonly prefix?: string;
+  readonly log: Logger;
+  readonly name?: string;
+}): Promise<RedisStore> {
+  const store = new RedisStore(options);
+  await store.open();
+  return store;
+}
+
+class RedisStore implements Store {
+  readonly #redis: Redis;
+  readonly #subscriber: Redis;
+  readonly #prefix: string;
+  readonly #log: Logger;
+  /** Emits an upgrade's id when it has new events. */
+  readonly #changes = new EventEmitter({ captureRejections: false }).setMaxListeners(0);
+
+  constructor({ url, prefix = 'coffer', log, name = 'coffer' }: Parameters<typeof openRedisStore>[0]) {
+    this.#prefix = prefix;
+    this.#log = log;
+    const common = {
+      lazyConnect: true,
+      connectionName: name,
+      retryStrategy: (times: number) => Math.min(50 * times, 1_000),
+      reconnectOnError: (err: Error) => err.message.startsWith('READONLY'),
+    };
+    this.#redis = new Redis(url, {
+      ...common,
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: 0,
+      autoResendUnfulfilledCommands: false,
+      commandTimeout: COMMAND_TIMEOUT_MS,
+    });
+    this.#subscriber = new Redis(url, { ...common, maxRetriesPerRequest: null });
+    for (const client of [this.#redis, this.#subscriber]) {
+      client.on('error', (err: Error) => log.debug({ err: err.message }, 'Redis connection'));
+    }
+    for (const [script, { keys, lua }] of Object.entries(SCRIPTS)) {
+      this.#redis.defineCommand(script, { numberOfKeys: keys, lua });
+    }
+  }
+
+  async open(): Promise<void> {
+    try {
+      await Promise.all([this.#redis.connect(), this.#subscriber.connect()]);
+      await this.#redis.ping();
+      await this.#subscriber.subscribe(this.#channel);
+    } catch (cause) {
+      this.#redis.disconnect();
+      this.#subscriber.disconnect();
+      throw new CofferError('store_unavailable', `Redis can't be reached: ${messageOf(cause)}`, { cause });
+    }
+    this.#subscriber.on('message', (_channel: string, id: string) => this.#changes.emit(id));
+    await this.#checkSettings();
+  }
+
+  /** A store that evicts or forgets loses upgrades: say so at once, and loudly. */
+  async #checkSettings(): Promise<void> {
+    try {
+      const policy = await this.#redis.config('GET', 'maxmemory-policy');
+      const aof = await this.#redis.config('GET', 'appendonly');
+      if (!String(policy).includes('noeviction')) {
+        this.#log.error({ policy }, 'Redis may evict records: set maxmemory-policy noeviction');
+      }
+      if (!String(aof).includes('yes'))
+        this.#log.warn('Redis may forget records when it restarts: set appendonly yes');
+    } catch (err) {
+      this.#log.debug(
+        { err: messageOf(err) },
+        'CONFIG is not allowed here: check maxmemory-policy and appendonly yourself',
+      );
+    }
+  }
+
+  get #channel(): string {
+    return this.#key('changes');
+  }
+
+  #key(...parts: readonly string[]): string {
+    return [this.#prefix, ...parts].join(':');
+  }
+
+  async createCluster(...[cluster, order, cast]: Parameters<Store['createCluster']>): Promise<boolean> {
+    const { id, tenant_id, name, created } = cluster;
+    const instances = cluster.instances.flatMap((instance) => [
+      this.#key('instance', instance.id),
+      JSON.stringify({ task: instance.task, fault: instance.fault }),
+      instance.id,
+    ]);
+    const done = await this.#run(
+      'createCluster',
+      this.#key('cluster', id),
+      this.#key('clusters', tenant_id),
+      this.#key('cluster-name', tenant_id, name),
+      this.#key('build', id),
+      this.#key('due'),
+      this.#key('casts'),
+      this.#key('casts', 'at'),
+      id,
+      JSON.stringify(docOfCluster(cluster)),
+      cluster.datastore_version_id,
+      cluster.datastore_version,
+      created,
+      JSON.stringify(order),
+      created + RETRY_CLUSTER_MS,
+      cast.id,
+      JSON.stringify(cast),
+      ...instances,
+    );
+    return done === 1;
+  }
+
+  async getCluster(id: string) {
+    return clusterFromHash(await this.#ask(() => this.#redis.hgetall(this.#key('cluster', id))));
+  }
+
+  findClusters(tenant_id: string, name: string): Promise<readonly string[]> {
+    return this.#ask(() => this.#redis.zrange(this.#key('cluster-name', tenant_id, name), '0', '-1'));
+  }
+
+  async listClusters(tenant_id: string, { limit, marker }: PageRequest) {
+    const after = marker === null ? '-' : `(${marker}`;
+    const ids = await this.#ask(() =>
+      this.#redis.zrange(
+        this.#key('clusters', tenant_id),
+        after,
+        '+',
+        'BYLEX',
+        'LIMIT',
+        '0',
+        String(limit + 1),
+      ),
+    );
+    const wanted = ids.slice(0, limit);
+    const clusters = (await this.#hashes('cluster', wanted))
+      .map(clusterFromHash)
+      .filter((one) => one !== null);
+    return { items: clusters, next_marker: ids.length > limit ? (wanted.at(-1) ?? null) : null };
+  }
+
+  async getBuildOrder(cluster_id: string): Promise<BuildOrder | null> {
+    const text = await this.#ask(() => this.#redis.get(this.#key('build', cluster_id)));
+    return text === null ? null : (JSON.parse(text) as BuildOrder);
+  }
+
+  async finishBuild(cluster_id: string, now: number): Promise<void> {
+    const cluster = await this.getCluster(cluster_id);
+    if (!cluster) return;
+    await this.#run(
+      'finishBuild',
+      this.#key('cluster', cluster_id),
+      this.#key('due'),
+      this.#key('build', cluster_id),
+      cluster_id,
+      now,
+      JSON.stringify({ task: 'NONE', fault: null }),
+      ...cluster.instances.map((instance) => instance.id),
+    );
+  }
+
+  async beginDelete(...[cluster_id, cast, now]: Parameters<Store['beginDelete']>) {
+    const verdict = await this.#run(
+      'beginDelete',
+      this.#key('cluster', cluster_id),
+      this.#key('due'),
+      this.#key('casts'),
+      this.#key('casts', 'at'),
+      cluster_id,
+      now,
+      now + RETRY_CLUSTER_MS,
+      cast.id,
+      JSON.stringify(cast),
+    );
+    return verdict === '' ? null : (verdict as Exclude<Awaited<ReturnType<Store['beginDelete']>>, null>);
+  }
+
+  async removeCluster(cluster_id: string): Promise<void> {
+    const cluster = await this.getCluster(cluster_id);
+    if (!cluster) return;
+    await this.#run(
+      'removeCluster',
+      this.#key('cluster', cluster_id),
+      this.#key('clusters', cluster.tenant_id),
+      this.#key('cluster-name', cluster.tenant_id, cluster.name),
+      this.#key('build', cluster_id),
+      this.#key('due'),
+      this.#key('upgrades', cluster_id),
+      cluster_id,
+      this.#prefix,
+      ...cluster.instances.map((instance) => this.#key('instance', instance.id)),
+    );
+  }
+
+  clusterOfInstance(instance_id: string): Promise<string | null> {
+    return this.#ask(() => this.#redis.get(this.#key('instance', instance_id)));
+  }
+
+  async heartbeat(...[instance_id, report, now]: Parameters<Store['heartbeat']>) {
+    const key = this.#key('instance', instance_id);
+    const answer = await this.#run(
+      'heartbeat',
+      key,
+      this.#prefix,
+      instance_id,
+      report.sent,
+      now,
+      JSON.stringify(report),
+    );
+    if (answer === null) return null;
+    const [fresh, cluster_id, task, upgrade_id] = answer as [number, string, never, string];
+    return { fresh: fresh === 1, cluster_id, task, upgrade_id: upgrade_id === '' ? null : upgrade_id };
+  }
+
+  async begin(...[upgrade, event, cast, wake_at]: Parameters<Store['begin']>) {
+    const [verdict, task, upgrade_id] = (await this.#run(
+      'begin',
+      this.#key('cluster', upgrade.cluster_id),
+      this.#key('upgrade', upgrade.id),
+      this.#key('upgrade', upgrade.id, 'events'),
+      this.#key('upgrades', upgrade.cluster_id),
+      this.#key('due'),
+      this.#key('casts'),
+      this.#key('casts', 'at'),
+      upgrade.id,
+      upgrade.cluster_id,
+      upgrade.created,
+      JSON.stringify(upgrade),
+      JSON.stringify(event),
+      wake_at,
+      cast?.id ?? '',
+      cast ? JSON.stringify(cast) : '',
+    )) as ['begun' | 'duplicate' | 'missing' | 'busy', string, string];
+    if (verdict !== 'busy') return { verdict };
+    return { verdict, task: task as never, upgrade_id: upgrade_id || null };
+  }
+
+  async getUpgrade(id: string): Promise<Upgrade | null> {
+    const doc = await this.#ask(() => this.#redis.hget(this.#key('upgrade', id), 'doc'));
+    return doc === null ? null : (JSON.parse(doc) as Upgrade);
+  }
+
+  async listUpgrades(cluster_id: string, { limit, marker }: PageRequest): Promise<Page<Upgrade>> {
+    const key = this.#key('upgrades', cluster_id);
+    const rank = marker === null ? null : await this.#ask(() => this.#redis.zrevrank(key, marker));
+    const from = rank === null ? 0 : rank + 1;
+    const ids = await this.#ask(() => this.#redis.zrevrange(key, from, from + limit));
+    const wanted = ids.slice(0, limit);
+    const hashes = await this.#hashes('upgrade', wanted);
+    const items = hashes.flatMap(({ doc }) => (doc === undefined ? [] : [JSON.parse(doc) as Upgrade]));
+    return { items, next_marker: ids.length > limit ? (wanted.at(-1) ?? null) : null };
+  }
+
+  async load(upgrade_id: string) {
+    const answer = await this.#run('load', this.#key('upgrade', upgrade_id), this.#prefix);
+    if (answer === null) return null;
+    const [doc, cluster] = answer as [string, readonly string[]];
+    return { upgrade: JSON.parse(doc) as Upgrade, cluster: clusterFromHash(pairs(cluster)) };
+  }
+
+  async commit(commit: Commit): Promise<'committed' | 'conflict'> {
+    const { upgrade, events, release } = commit;
+    const fields = commit.instance_tasks.flatMap(({ instance_id, task, fault }) => [
+      `task:${instance_id}`,
+      JSON.stringify({ task, fault }),
+    ]);
+    if (release)
+      fields.push('version_id', release.datastore_version_id, 'version', release.datastore_version);
+    const done = await this.#run(
+      'commit',
+      this.#key('upgrade', upgrade.id),
+      this.#key('upgrade', upgrade.id, 'events'),
+      this.#key('cluster', upgrade.cluster_id),
+      this.#key('due'),
+      upgrade.id,
+      upgrade.revision - 1,
+      JSON.stringify(upgrade),
+      commit.now,
+      commit.wake_at ?? '',
+      this.#channel,
+      events.length,
+      fields.length / 2,
+      release ? '1' : '',
+      ...events.flatMap((event) => [event.seq, JSON.stringify(event)]),
+      ...fields,
+    );
+    return done === 1 ? 'committed' : 'conflict';
+  }
+
+  async events(...[upgrade_id, after_seq, { limit, wait_ms }]: Parameters<Store['events']>) {
+    const found = await this.#readEvents(upgrade_id, after_seq, limit);
+    if (found.length > 0 || wait_ms <= 0) return found;
+    // Listen first, look again, then wait: an event between the two looks is not missed.
+    const timeout = AbortSignal.timeout(wait_ms);
+    const changed = once(this.#changes, upgrade_id, { signal: timeout }).catch(() => undefined);
+    const meanwhile = await this.#readEvents(upgrade_id, after_seq, limit);
+    if (meanwhile.length > 0) {
+      this.#changes.emit(upgrade_id);
+      return meanwhile;
+    }
+    await changed;
+    return this.#readEvents(upgrade_id, after_seq, limit);
+  }
+
+  async #readEvents(upgrade_id: string, after_seq: number, limit: number): Promise<readonly UpgradeEvent[]> {
+    const key = this.#key('upgrade', upgrade_id, 'events');
+    const entries = await this.#ask(() => this.#redis.xrange(key, `${after_seq + 1}-0`, '+', 'COUNT', limit));
+    return entries.map(([, fields]) => JSON.parse(fields[1] ?? 'null') as UpgradeEvent);
+  }
+
+  async takeDue(now: number, limit: number, lend_ms: number): Promise<readonly DueItem[]> {
+    const ids = (await this.#run(
+      'takeDue',
+      this.#key('due'),
+      now,
+      limit,
+      now + lend_ms,
+    )) as readonly string[];
+    return ids.map(dueItem);
+  }
+
+  async defer({ kind, id }: DueItem, at: number): Promise<void> {
+    await this.#ask(() => this.#redis.zadd(this.#key('due'), 'XX', at, `${kind}:${id}`));
+  }
+
+  async listActive(): Promise<readonly DueItem[]> {
+    const ids = await this.#ask(() => this.#redis.zrange(this.#key('due'), '0', '-1'));
+    return ids.map(dueItem);
+  }
+
+  async pendingCasts(before: number, limit: number): Promise<readonly PendingCast[]> {
+    const keys = [this.#key('casts', 'at'), this.#key('casts')];
+    const found = (await this.#run('pendingCasts', ...keys, before, limit)) as readonly (string | null)[];
+    return found.filter((text) => text !== null).map((text) => JSON.parse(text) as PendingCast);
+  }
+
+  async castConfirmed(id: string): Promise<void> {
+    await this.#run('castConfirmed', this.#key('casts', 'at'), this.#key('casts'), id);
+  }
+
+  async ping(): Promise<void> {
+    await this.#ask(() => this.#redis.ping());
+  }
+
+  async close(): Promise<void> {
+    this.#redis.disconnect();
+    this.#subscriber.disconnect();
+  }
+
+  async #hashes(kind: string, ids: readonly string[]): Promise<readonly Record<string, string>[]> {
+    const found: Record<string, string>[] = [];
+    for (let at = 0; at < ids.length; at += SCAN_COUNT) {
+      const part = ids.slice(at, at + SCAN_COUNT);
+      const pipeline = this.#redis.pipeline();
+      for (const id of part) pipeline.hgetall(this.#key(kind, id));
+      const answers = await this.#ask(() => pipeline.exec());
+      for (const [err, hash] of answers ?? []) {
+        if (err) throw toStoreError(err);
+        found.push(hash as Record<string, string>);
+      }
+    }
+    return found;
+  }
+
+  #run(script: ScriptName, ...args: (string | number)[]): Promise<unknown> {
+    return this.#ask(() => (this.#redis as unknown as Scripted)[script](...args));
+  }
+
+  async #ask<T>(command: () => Promise<T>): Promise<T> {
+    try {
+      return await command();
+    } catch (err) {
+      throw toStoreError(err);
+    }
+  }
+}
+
+export type { RedisStore };
+
+/** Answers by which Redis says that it can't serve now; all others are mistakes of ours. */
+const PASSING = /^(LOADING|READONLY|OOM|MASTERDOWN|MISCONF|BUSY|NOREPLICAS|CLUSTERDOWN)/;
+
+function toStoreError(cause: unknown): Error {
+  const message = messageOf(cause);
+  if (cause instanceof ReplyError && !PASSING.test(message)) {
+    return new CofferError('internal', `Redis refused a command: ${message}`, { cause });
+  }
+  return new CofferError('store_unavailable', `Redis can't be reached: ${message}`, { cause });
+}
+
+function messageOf(err: unknown): string {
+  if (err instanceof AggregateError) return err.errors.map(messageOf).join('; ');
+  return err instanceof Error ? err.message : String(err);
+}
+
+function pairs(flat: readonly string[] | Record<string, string>): Record<string, string> {
+  if (!Array.isArray(flat)) return flat as Record<string, string>;
+  const hash: Record<string, string> = {};
+  for (let i = 0; i + 1 < flat.length; i += 2) hash[String(flat[i])] = String(flat[i + 1]);
+  return hash;
+}
+
+function dueItem(text: string): DueItem {
+  const [kind, id] = text.split(':', 2);
+  return { kind: kind === 'cluster' ? 'cluster' : 'upgrade', id: id ?? '' };
+}

@@ -1,0 +1,143 @@
+/**
+ * The store: the only place where the truth is kept. Every method is one atomic step, safe to
+ * repeat after an unknown outcome. Rejects with `CofferError('store_unavailable')` when the store
+ * can't be reached in time: the outcome is then unknown, and the caller reads again.
+ *
+ * Files: `redis.ts` the store on Redis · `lua.ts` its scripts · `memory.ts` the in-memory twin ·
+ * `begin-upgrade.ts` the one function in which all three ways in meet.
+ */
+import type { Cluster, ClusterTask, GuestReport, Instance, InstanceTask, Instant } from '../core/domain.ts';
+import type { Upgrade, UpgradeEvent } from '../core/record.ts';
+
+/** A cast that is safe in the store until the bus has confirmed it. */
+export interface PendingCast {
+  /** The id of what it starts: an upgrade's, or `<cluster_id>:<method>`. */
+  readonly id: string;
+  readonly topic: string;
+  readonly method: string;
+  readonly args: Readonly<Record<string, unknown>>;
+  readonly request_id: string;
+  readonly tenant_id: string;
+}
+
+/** What a provisioner needs beyond the cluster itself; dropped once the cluster is built. */
+export interface BuildOrder {
+  readonly databases: readonly string[];
+  readonly users: readonly {
+    readonly name: string;
+    readonly verifier: string;
+    readonly databases: readonly string[];
+  }[];
+  /** sha256 of the token with which external agents join; null with the local provisioner. */
+  readonly join_token_sha256: string | null;
+}
+
+export type BeginVerdict =
+  | { readonly verdict: 'begun' }
+  /** The same upgrade id was begun before: a repeated request or a redelivered cast. */
+  | { readonly verdict: 'duplicate' }
+  | { readonly verdict: 'busy'; readonly task: ClusterTask; readonly upgrade_id: string | null }
+  | { readonly verdict: 'missing' };
+
+/** A new revision of an upgrade with everything that must become true together with it. */
+export interface Commit {
+  /** `upgrade.revision` is the revision that was read plus one. */
+  readonly upgrade: Upgrade;
+  readonly events: readonly UpgradeEvent[];
+  readonly instance_tasks: readonly {
+    readonly instance_id: string;
+    readonly task: InstanceTask;
+    readonly fault: string | null;
+  }[];
+  /** Set when the upgrade ends: the cluster's task returns to NONE; the version only if it changes. */
+  readonly release: { readonly datastore_version_id: string; readonly datastore_version: string } | null;
+  /** When the upgrade wants to be looked at again; null when it has ended. */
+  readonly wake_at: Instant | null;
+  readonly now: Instant;
+}
+
+export interface Page<T> {
+  readonly items: readonly T[];
+  /** Pass as `marker` to get the next page; null on the last. */
+  readonly next_marker: string | null;
+}
+
+export interface PageRequest {
+  readonly limit: number;
+  /** The last id of the page before. */
+  readonly marker: string | null;
+}
+
+export interface HeartbeatOutcome {
+  /** False for a report older than the one already held. */
+  readonly fresh: boolean;
+  readonly cluster_id: string;
+  readonly task: ClusterTask;
+  readonly upgrade_id: string | null;
+}
+
+export interface Loaded {
+  readonly upgrade: Upgrade;
+  /** Null if the cluster has been removed meanwhile. */
+  readonly cluster: Cluster | null;
+}
+
+export interface Store {
+  /** Task BUILDING, its `create_cluster` cast pending. False if the id is taken. */
+  createCluster(cluster: Cluster, order: BuildOrder, cast: PendingCast): Promise<boolean>;
+  getCluster(id: string): Promise<Cluster | null>;
+  /** Ids of a tenant's clusters of that name, oldest first. */
+  findClusters(tenant_id: string, name: string): Promise<readonly string[]>;
+  listClusters(tenant_id: string, page: PageRequest): Promise<Page<Cluster>>;
+  getBuildOrder(cluster_id: string): Promise<BuildOrder | null>;
+  /** BUILDING → NONE; nothing if the task is another by now. */
+  finishBuild(cluster_id: string, now: Instant): Promise<void>;
+  /** NONE → DELETING with the `delete_cluster` cast pending; else the task that it has, null if missing. */
+  beginDelete(cluster_id: string, cast: PendingCast, now: Instant): Promise<'begun' | ClusterTask | null>;
+  /** Forgets a cluster in task DELETING with its instances, upgrades and events. */
+  removeCluster(cluster_id: string): Promise<void>;
+  clusterOfInstance(instance_id: string): Promise<string | null>;
+  /** Writes a guest's report if it is newer than the one held (by `sent`). Null for an unknown instance. */
+  heartbeat(instance_id: string, report: GuestReport, now: Instant): Promise<HeartbeatOutcome | null>;
+
+  /** Task NONE → UPGRADING_CLUSTER, the record at revision 1 with its first event, and the cast to publish (G3). */
+  begin(
+    upgrade: Upgrade,
+    event: UpgradeEvent,
+    cast: PendingCast | null,
+    wake_at: Instant,
+  ): Promise<BeginVerdict>;
+  getUpgrade(id: string): Promise<Upgrade | null>;
+  /** A cluster's upgrades, newest first. */
+  listUpgrades(cluster_id: string, page: PageRequest): Promise<Page<Upgrade>>;
+  /** The upgrade and its cluster, as one consistent view. */
+  load(upgrade_id: string): Promise<Loaded | null>;
+  /** `conflict`: another revision was committed since; read again and decide again. */
+  commit(commit: Commit): Promise<'committed' | 'conflict'>;
+  /** Events after `after_seq`, oldest first; waits up to `wait_ms` when there are none yet. */
+  events(
+    upgrade_id: string,
+    after_seq: number,
+    options: { limit: number; wait_ms: number },
+  ): Promise<readonly UpgradeEvent[]>;
+
+  /** Takes up to `limit` due ids, and lends each to the caller for `lend_ms`: others see it due again after that. */
+  takeDue(now: Instant, limit: number, lend_ms: number): Promise<readonly DueItem[]>;
+  /** Nothing was to be done: look again then. No effect on what is no longer due at all. */
+  defer(item: DueItem, at: Instant): Promise<void>;
+  /** Everything that waits for time or work, whether due or not: for a process that starts. */
+  listActive(): Promise<readonly DueItem[]>;
+
+  pendingCasts(before: Instant, limit: number): Promise<readonly PendingCast[]>;
+  castConfirmed(id: string): Promise<void>;
+
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface DueItem {
+  readonly kind: 'upgrade' | 'cluster';
+  readonly id: string;
+}
+
+export type { Instance };

@@ -1,0 +1,178 @@
+import { type Bus, type Context, guestTopic, RemoteError } from '../src/bus/bus.ts';
+import { PreUpgradeAnswer } from '../src/contract/rpc.ts';
+import type { Instant } from '../src/core/domain.ts';
+import { CofferError } from '../src/core/errors.ts';
+import { advance, type Input, type Next } from '../src/core/machine/advance.ts';
+import { wakeAt } from '../src/core/machine/wake.ts';
+import type { Effect } from '../src/core/record.ts';
+import type { Logger } from '../src/log.ts';
+import type { Commit, Store } from '../src/store/store.ts';
+
+export interface EngineDeps {
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly log: Logger;
+  readonly now: () => Instant;
+}
+
+interface Sender {
+  readonly context: Context;
+  readonly fence: Instant;
+}
+
+type MessageEffect = Extract<Effect, { kind: 'call' | 'cast' }>;
+
+/** Two taskmanagers that take turns on one record agree after a try or two; this is for the absurd case. */
+const MAX_CONFLICTS = 50;
+/** A call is said again long before; the waiter is only kept so long that a slow answer finds it. */
+const MAX_CALL_MS = 60_000;
+
+/**
+ * The shell around the pure core: load, `advance`, commit record and effects in one atomic step,
+ * perform the effects, and only then let the caller acknowledge its message.
+ *
+ * Holds no upgrade in memory between two inputs: any taskmanager can take any message.
+ */
+export class Engine {
+  readonly #deps: EngineDeps;
+  /** Inputs of one upgrade go one after the other here, so that they don't conflict with each other. */
+  readonly #tails = new Map<string, Promise<unknown>>();
+
+  constructor(deps: EngineDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Moves an upgrade on by one input. Resolves when the new record is committed and its messages are
+   * out; `missing` if there is no such upgrade. Rejects with `store_unavailable`: nothing is decided.
+   */
+  handle(upgrade_id: string, input: Input): Promise<Next['verdict'] | 'missing'> {
+    const before = this.#tails.get(upgrade_id) ?? Promise.resolve();
+    const mine = before.then(() => this.#step(upgrade_id, input));
+    const tail = mine.catch(() => undefined);
+    this.#tails.set(upgrade_id, tail);
+    void tail.then(() => {
+      if (this.#tails.get(upgrade_id) === tail) this.#tails.delete(upgrade_id);
+    });
+    return mine;
+  }
+
+  async #step(upgrade_id: string, input: Input): Promise<Next['verdict'] | 'missing'> {
+    const { store, now } = this.#deps;
+    for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts++) {
+      const loaded = await store.load(upgrade_id);
+      if (!loaded?.cluster) return 'missing';
+      const at = now();
+      const next = advance(loaded.upgrade, input, loaded.cluster, at);
+      const wake_at = wakeAt(next.upgrade, at);
+      if (next.verdict === 'refused') throw new CofferError('action_refused', next.reason ?? 'refused');
+      if (next.verdict === 'stale') {
+        if (input.type === 'wake' && wake_at !== null)
+          await store.defer({ kind: 'upgrade', id: upgrade_id }, wake_at);
+        return 'stale';
+      }
+      if ((await store.commit(commitOf(next, wake_at, at))) === 'conflict') continue;
+      this.#tell(next);
+      await this.#perform(next);
+      return 'applied';
+    }
+    throw new CofferError('store_unavailable', `the record of upgrade ${upgrade_id} keeps changing`);
+  }
+
+  #tell({ upgrade, events }: Next): void {
+    const { id: upgrade_id, cluster_id, requested_by } = upgrade;
+    for (const { type, message, seq, instance_id } of events) {
+      this.#deps.log.info(
+        { upgrade_id, cluster_id, instance_id, request_id: requested_by.request_id, seq, event: type },
+        message,
+      );
+    }
+  }
+
+  /**
+   * A message that can't go out now is no failure: the record says that it is outstanding, and it is
+   * said again when it is due.
+   */
+  async #perform({ upgrade, effects }: Next): Promise<void> {
+    const { requested_by, tenant_id, created } = upgrade;
+    const { user, request_id } = requested_by;
+    const sender = { context: { user, request_id, tenant_id, is_admin: true }, fence: created };
+    await Promise.all(
+      effects.map(async (effect) => {
+        if (effect.kind === 'call') void this.#ask(effect, sender);
+        else if (effect.kind === 'cast') await this.#cast(effect, sender);
+      }),
+    );
+  }
+
+  async #cast(effect: MessageEffect, { context, fence }: Sender): Promise<void> {
+    const { instance_id, attempt, timeout_ms } = effect;
+    try {
+      const options = { context, expires_ms: timeout_ms };
+      await this.#deps.bus.cast(guestTopic(instance_id), attempt.action, messageOf(effect, fence), options);
+    } catch (err) {
+      this.#deps.log.debug({ err, instance_id, ...attempt }, 'a cast did not go out; it is said again');
+    }
+  }
+
+  /** Asks a guest; its answer is an input like any other. Never rejects. */
+  async #ask(effect: MessageEffect, { context, fence }: Sender): Promise<void> {
+    const { instance_id, attempt } = effect;
+    const { upgrade_id, step, attempt: number, action } = attempt;
+    if (action !== 'pre_upgrade' && action !== 'post_upgrade') return;
+    const about = { step, attempt: number, action };
+    const options = { timeout_ms: Math.min(effect.timeout_ms, MAX_CALL_MS), context };
+    try {
+      const answer = await this.#deps.bus.call(
+        guestTopic(instance_id),
+        action,
+        messageOf(effect, fence),
+        options,
+      );
+      const info = PreUpgradeAnswer.safeParse(answer ?? null);
+      const unreadable = 'the guest agent answered in a form that nobody can read';
+      if (!info.success) return await this.#callFailed(upgrade_id, about, unreadable, false);
+      await this.handle(upgrade_id, { type: 'answered', ...about, info: info.data });
+    } catch (err) {
+      if (err instanceof RemoteError) {
+        await this.#callFailed(upgrade_id, about, err.message, err.remote_class === 'PermanentError');
+      } else {
+        this.#deps.log.debug(
+          { err, instance_id, ...attempt },
+          'a call stays without an answer; it is said again',
+        );
+      }
+    }
+  }
+
+  async #callFailed(
+    upgrade_id: string,
+    about: { step: number; attempt: number; action: 'pre_upgrade' | 'post_upgrade' },
+    error: string,
+    permanent: boolean,
+  ): Promise<void> {
+    try {
+      await this.handle(upgrade_id, { type: 'call_failed', ...about, error, permanent });
+    } catch (err) {
+      this.#deps.log.warn({ err, upgrade_id }, 'a failed call could not be recorded; it is said again');
+    }
+  }
+}
+
+/** The fence orders the upgrades of a cluster: a guest executes nothing of an older one any more. */
+function messageOf({ attempt, args }: MessageEffect, fence: Instant): Readonly<Record<string, unknown>> {
+  const { upgrade_id, step, attempt: number } = attempt;
+  return { upgrade_info: { ...args, upgrade_id, step, attempt: number, fence } };
+}
+
+function commitOf({ upgrade, events, effects }: Next, wake_at: Instant | null, now: Instant): Commit {
+  const release = effects.find((effect) => effect.kind === 'release');
+  return {
+    upgrade,
+    events,
+    instance_tasks: effects.filter((effect) => effect.kind === 'instance_task'),
+    release: release ?? null,
+    wake_at,
+    now,
+  };
+}

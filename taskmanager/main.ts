@@ -1,0 +1,76 @@
+/**
+ * The taskmanager: casts and reports in, effects out.
+ *
+ * `main.ts` wiring · `requests.ts` what casts and heartbeats mean · `engine.ts` the shell around the
+ * pure core · `sweep.ts` time: what is due, and recovery at start · `provisioning.ts` building and
+ * removing clusters · `provisioner-local.ts` instances on this machine.
+ */
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import { openAmqpBus } from '../src/bus/amqp.ts';
+import { CONDUCTOR_TOPIC, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
+import { commonConfig, loadConfig, redisPrefix } from '../src/config.ts';
+import { createLogger } from '../src/log.ts';
+import { runProcess, Services } from '../src/service.ts';
+import { openRedisStore } from '../src/store/redis.ts';
+import { Engine } from './engine.ts';
+import { LocalProvisioner } from './provisioner-local.ts';
+import { Provisioning } from './provisioning.ts';
+import { handleConductorRequest, handleTaskmanagerRequest } from './requests.ts';
+import { recover, startSweep } from './sweep.ts';
+
+/** Messages in work at once, per topic. */
+const PREFETCH = 200;
+
+const configShape = {
+  ...commonConfig,
+  COFFER_REDIS_PREFIX: redisPrefix,
+  COFFER_GUESTS_DIR: z.string().min(1, 'must name the folder in which guest agents find what they are to be'),
+};
+
+await runProcess(async () => {
+  const config = loadConfig(configShape, process.env);
+  const log = createLogger({ name: 'taskmanager', level: config.COFFER_LOG_LEVEL });
+  const services = new Services(log);
+
+  const store = await openRedisStore({
+    url: config.COFFER_REDIS_URL,
+    prefix: config.COFFER_REDIS_PREFIX,
+    log,
+    name: 'taskmanager',
+  });
+  services.add({ name: 'store', stop: () => store.close() });
+  const bus = await openAmqpBus({
+    url: config.COFFER_AMQP_URL,
+    name: 'taskmanager',
+    log,
+    control_exchange: config.COFFER_CONTROL_EXCHANGE,
+  });
+  services.add({ name: 'bus', stop: () => bus.close() });
+
+  const common = { store, bus, log, now: Date.now };
+  const engine = new Engine(common);
+  const provisioner = new LocalProvisioner(config.COFFER_GUESTS_DIR);
+  const provisioning = new Provisioning({ ...common, provisioner });
+  const deps = { ...common, engine, provisioning, newId: randomUUID };
+
+  const queue = 'shared' as const;
+  const served = [
+    await bus.serve({
+      topic: TASKMANAGER_TOPIC,
+      queue,
+      prefetch: PREFETCH,
+      handler: (request) => handleTaskmanagerRequest(deps, request),
+    }),
+    await bus.serve({
+      topic: CONDUCTOR_TOPIC,
+      queue,
+      prefetch: PREFETCH,
+      handler: (request) => handleConductorRequest(deps, request),
+    }),
+  ];
+  for (const server of served) services.add({ name: 'requests', stop: () => server.stop() });
+  services.add(startSweep(deps));
+  log.info({ recovered: await recover(deps) }, 'taskmanager serves');
+  return { log, services };
+});

@@ -1,0 +1,157 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { access, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import type { InstanceConfig } from '../src/contract/guest-config.ts';
+import type { Cluster, Endpoint, Instance } from '../src/core/domain.ts';
+import type { BuildOrder } from '../src/store/store.ts';
+import type { Provisioner } from './provisioning.ts';
+
+/** Simulated instances share one guest agent process: thousands of them are no burden. */
+const SHARED_PROCESS = 'simulated';
+const HOST = '127.0.0.1';
+
+/**
+ * Instances on this machine: writes what each guest agent is to be into `<dir>/<process>/<instance>.json`.
+ * A supervisor runs one guest agent process for each folder; the file's removal makes the agent
+ * remove the instance. The folder is the truth, so that a restart of anything changes nothing.
+ */
+export class LocalProvisioner implements Provisioner {
+  readonly #dir: string;
+
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  async provision(cluster: Cluster, order: BuildOrder): Promise<void> {
+    const existing = new Map<string, InstanceConfig>();
+    for (const { id } of cluster.instances) {
+      const config = await readConfig(this.#pathOf(cluster, id));
+      if (config) existing.set(id, config);
+    }
+    const token = await this.#tokenOf(cluster.id);
+    const endpoints = new Map<string, Endpoint>();
+    for (const { id } of cluster.instances) {
+      endpoints.set(id, existing.get(id)?.endpoint ?? (await this.#newEndpoint(cluster)));
+    }
+    for (const instance of cluster.instances) {
+      if (existing.has(instance.id)) continue;
+      await this.#write(cluster, configOf(cluster, instance, order, endpoints, token));
+    }
+  }
+
+  async remove(cluster: Cluster): Promise<boolean> {
+    for (const { id } of cluster.instances) await rm(this.#pathOf(cluster, id), { force: true });
+    const left = await Promise.all(
+      cluster.instances.map(({ id }) => exists(join(this.#folderOf(cluster, id), 'state', id))),
+    );
+    return !left.includes(true);
+  }
+
+  #folderOf(cluster: Cluster, instance_id: string): string {
+    return join(this.#dir, cluster.manager === 'simulated' ? SHARED_PROCESS : instance_id);
+  }
+
+  #pathOf(cluster: Cluster, instance_id: string): string {
+    return join(this.#folderOf(cluster, instance_id), `${instance_id}.json`);
+  }
+
+  /** Whole or not at all: the agent watches the folder. Readable by the owner only: it holds the cluster's secret. */
+  async #write(cluster: Cluster, config: InstanceConfig): Promise<void> {
+    const path = this.#pathOf(cluster, config.instance_id);
+    await mkdir(this.#folderOf(cluster, config.instance_id), { recursive: true, mode: 0o755 });
+    const draft = `${path}.new`;
+    await writeFile(draft, JSON.stringify(config, null, 2), { mode: 0o600 });
+    await rename(draft, path);
+  }
+
+  async #newEndpoint(cluster: Cluster): Promise<Endpoint> {
+    if (cluster.manager === 'simulated') return { host: HOST, port: 0 };
+    const taken = await this.#takenPorts();
+    for (;;) {
+      const port = await freePort();
+      if (!taken.has(port)) return { host: HOST, port };
+    }
+  }
+
+  /** Ports promised to instances that may be down right now. */
+  async #takenPorts(): Promise<Set<number>> {
+    const folders = await readdir(this.#dir, { withFileTypes: true }).catch(() => []);
+    const ports = new Set<number>();
+    for (const folder of folders) {
+      if (!folder.isDirectory() || folder.name === SHARED_PROCESS) continue;
+      const config = await readConfig(join(this.#dir, folder.name, `${folder.name}.json`));
+      if (config) ports.add(config.endpoint.port);
+    }
+    return ports;
+  }
+
+  /** The same token for the same cluster at every call, from a secret that never leaves this machine. */
+  async #tokenOf(cluster_id: string): Promise<string> {
+    const path = join(this.#dir, '.secret');
+    await mkdir(this.#dir, { recursive: true, mode: 0o755 });
+    await writeFile(path, randomBytes(32).toString('hex'), { mode: 0o600, flag: 'wx' }).catch(
+      (err: NodeJS.ErrnoException) => {
+        if (err.code !== 'EEXIST') throw err;
+      },
+    );
+    return createHmac('sha256', await readFile(path, 'utf8'))
+      .update(cluster_id)
+      .digest('hex');
+  }
+}
+
+function configOf(
+  cluster: Cluster,
+  instance: Instance,
+  order: BuildOrder,
+  endpoints: ReadonlyMap<string, Endpoint>,
+  cluster_token: string,
+): InstanceConfig {
+  const [first] = cluster.instances;
+  const isPrimary = first?.id === instance.id;
+  const isReplicated = cluster.manager !== 'simulated';
+  return {
+    instance_id: instance.id,
+    cluster_id: cluster.id,
+    name: instance.name,
+    ordinal: cluster.instances.indexOf(instance),
+    manager: cluster.manager,
+    datastore_version: cluster.datastore_version,
+    role: !isReplicated ? 'member' : isPrimary ? 'primary' : 'replica',
+    endpoint: endpoints.get(instance.id) ?? { host: HOST, port: 0 },
+    primary: isReplicated && !isPrimary && first ? (endpoints.get(first.id) ?? null) : null,
+    cluster_token,
+    extended_properties: cluster.extended_properties,
+    databases: isPrimary ? order.databases : [],
+    users: isPrimary ? order.users : [],
+  };
+}
+
+async function readConfig(path: string): Promise<InstanceConfig | null> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as InstanceConfig;
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw err;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** A port that is free now, as the system chooses it. */
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on('error', reject);
+    server.listen(0, HOST, () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}

@@ -1,0 +1,82 @@
+import { createHash } from 'node:crypto';
+import type { Request } from '../src/bus/bus.ts';
+import { parseAs } from '../src/contract/explain.ts';
+import { ClusterArgs, HeartbeatArgs, reportOf, UpgradeClusterArgs } from '../src/contract/rpc.ts';
+import { isHealthy } from '../src/core/domain.ts';
+import { CofferError } from '../src/core/errors.ts';
+import { beginUpgrade } from '../src/store/begin-upgrade.ts';
+import type { Engine, EngineDeps } from './engine.ts';
+import type { Provisioning } from './provisioning.ts';
+
+export interface RequestDeps extends EngineDeps {
+  readonly engine: Engine;
+  readonly provisioning: Provisioning;
+  readonly newId: () => string;
+}
+
+/** Handles what other services cast to the topic `taskmanager`. */
+export async function handleTaskmanagerRequest(deps: RequestDeps, request: Request): Promise<unknown> {
+  switch (request.method) {
+    case 'upgrade_cluster':
+      return upgradeCluster(deps, request);
+    case 'create_cluster':
+      return deps.provisioning.create(parseAs(ClusterArgs, request.args, 'create_cluster').cluster_id);
+    case 'delete_cluster':
+      return deps.provisioning.remove(parseAs(ClusterArgs, request.args, 'delete_cluster').cluster_id);
+    default:
+      throw new CofferError('invalid_request', `Endpoint does not support RPC method ${request.method}`);
+  }
+}
+
+/**
+ * Our own API has begun the upgrade and names it: take it up. Any other service just asks, and the
+ * upgrade begins here, under an id that a redelivered message gets again.
+ */
+async function upgradeCluster(deps: RequestDeps, request: Request): Promise<void> {
+  const args = parseAs(UpgradeClusterArgs, request.args, 'upgrade_cluster');
+  const { request_id, user } = request.context;
+  const upgrade_id = args.upgrade_id ?? uuidFrom(request.unique_id);
+  await beginUpgrade(deps, {
+    cluster_id: args.cluster_id,
+    tenant_id: null,
+    datastore_version: args.datastore_version_id,
+    ...(args.policy && { policy: args.policy }),
+    requested_by: { user, request_id, via: 'rpc' },
+    upgrade_id,
+  });
+  await deps.engine.handle(upgrade_id, { type: 'wake' });
+  await deps.store.castConfirmed(upgrade_id);
+}
+
+/** Handles what guest agents cast to the conductor's topic. */
+export async function handleConductorRequest(deps: RequestDeps, request: Request): Promise<void> {
+  if (request.method !== 'heartbeat') {
+    throw new CofferError('invalid_request', `Endpoint does not support RPC method ${request.method}`);
+  }
+  const args = parseAs(HeartbeatArgs, request.args, 'heartbeat');
+  const { store, engine, now, log } = deps;
+  const report = reportOf(args);
+  const outcome = await store.heartbeat(args.instance_id, report, now());
+  if (!outcome) return log.debug({ instance_id: args.instance_id }, 'a heartbeat of an unknown instance');
+  if (!outcome.fresh) return;
+  if (outcome.task === 'BUILDING') return finishBuildIfReady(deps, outcome.cluster_id);
+  if (outcome.task !== 'UPGRADING_CLUSTER' || outcome.upgrade_id === null) return;
+  await engine.handle(outcome.upgrade_id, {
+    type: 'reported',
+    instance_id: args.instance_id,
+    report: report.attempt ?? null,
+  });
+}
+
+async function finishBuildIfReady({ store, now, log }: RequestDeps, cluster_id: string): Promise<void> {
+  const cluster = await store.getCluster(cluster_id);
+  if (!cluster?.instances.every((instance) => isHealthy(instance, now()))) return;
+  await store.finishBuild(cluster_id, now());
+  log.info({ cluster_id }, 'cluster built: every instance is healthy');
+}
+
+/** An id in uuid form that depends on `text` alone. */
+function uuidFrom(text: string): string {
+  const hex = createHash('sha256').update(`coffer upgrade ${text}`).digest('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}

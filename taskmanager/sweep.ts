@@ -1,0 +1,54 @@
+import type { Logger } from '../src/log.ts';
+import { every, type Service } from '../src/service.ts';
+import type { DueItem } from '../src/store/store.ts';
+import type { RequestDeps } from './requests.ts';
+
+/** How often the store is asked for what is due: the grain of every deadline. */
+const SWEEP_MS = 250;
+const BATCH = 200;
+/** A taskmanager that dies with a due item in hand loses it for so long, then another one takes it. */
+const LEND_MS = 3_000;
+/** What a starting process looks at side by side. */
+const RECOVER_AT_ONCE = 50;
+
+type Deps = Pick<RequestDeps, 'store' | 'engine' | 'provisioning' | 'now' | 'log'>;
+
+/**
+ * Time, for everything that waits: the store knows when each upgrade wants to be looked at, any
+ * taskmanager looks. A message that got lost, a deadline, a back-off: all of them end here.
+ */
+export function startSweep(deps: Deps): Service {
+  return every('sweep', SWEEP_MS, deps.log, async () => {
+    for (;;) {
+      const due = await deps.store.takeDue(deps.now(), BATCH, LEND_MS);
+      await Promise.all(due.map((item) => look(deps, item, 'wake')));
+      if (due.length < BATCH) return;
+    }
+  });
+}
+
+/** A process that starts says again whatever its predecessor may have had on the tongue. */
+export async function recover(deps: Deps): Promise<number> {
+  const active = await deps.store.listActive();
+  for (let at = 0; at < active.length; at += RECOVER_AT_ONCE) {
+    await Promise.all(active.slice(at, at + RECOVER_AT_ONCE).map((item) => look(deps, item, 'recover')));
+  }
+  return active.length;
+}
+
+async function look(
+  { engine, provisioning, log }: Deps,
+  item: DueItem,
+  type: 'wake' | 'recover',
+): Promise<void> {
+  try {
+    if (item.kind === 'upgrade') await engine.handle(item.id, { type });
+    else await provisioning.resume(item.id);
+  } catch (err) {
+    logFailure(log, item, err);
+  }
+}
+
+function logFailure(log: Logger, item: DueItem, err: unknown): void {
+  log.warn({ err, ...item }, 'could not be looked at; it stays due');
+}

@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    // Real brokers and real database servers: slow machines must be waited for, not failed.
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    // Two cores; integration suites start servers of their own.
+    maxWorkers: 2,
+  },
+});
