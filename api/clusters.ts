@@ -192,7 +192,7 @@ const requireOneAction: preValidationHookHandler = (request, _reply, done) => {
   if (TROVE_ACTIONS.includes(action)) {
     return done(new CofferError('invalid_request', `Action '${action}' not supported`));
   }
-  if (!(action in ClusterActionBody.shape)) {
+  if (!Object.hasOwn(ClusterActionBody.shape, action)) {
     return done(new CofferError('invalid_request', `Action ${action.slice(0, 60)} not supported`));
   }
   done();

@@ -1,7 +1,6 @@
 import type { ClusterAnswer, ClusterDocument, ClustersAnswer } from '../src/contract/documents.ts';
 import type { CreateClusterInput } from '../src/contract/http.ts';
 import type { PolicyRequest } from '../src/contract/policy.ts';
-import type { z } from 'zod';
 import { CofferApiError } from './errors.ts';
 import type { Http } from './http.ts';
 import { allPages } from './pages.ts';
@@ -27,18 +26,18 @@ export class Clusters {
 
   /** All clusters of the tenant, fetched page by page: `for await (const cluster of client.clusters.list())`. */
   list(): AsyncGenerator<ClusterDocument, void> {
-    return allPages(this.#http, '/clusters', (answer: z.output<typeof ClustersAnswer>) => answer.clusters);
+    return allPages(this.#http, '/clusters', (answer: ClustersAnswer) => answer.clusters);
   }
 
   /** Rejects with `cluster_not_found`; with `conflict` for a name that several clusters have. */
   async get(cluster: Reference): Promise<ClusterDocument> {
-    return (await this.#http.get<z.output<typeof ClusterAnswer>>(`/clusters/${inPath(cluster)}`)).cluster;
+    return (await this.#http.get<ClusterAnswer>(`/clusters/${inPath(cluster)}`)).cluster;
   }
 
   /** Resolves when the request is safe; the cluster's task is then BUILDING. `waitFor` waits for it. */
   async create(cluster: CreateClusterInput): Promise<ClusterDocument> {
     const body = { cluster };
-    return (await this.#http.send<z.output<typeof ClusterAnswer>>('POST', '/clusters', { body })).cluster;
+    return (await this.#http.send<ClusterAnswer>('POST', '/clusters', { body })).cluster;
   }
 
   /** Resolves when the request is safe; the cluster's task is then DELETING. Rejects with `cluster_busy`. */
@@ -52,10 +51,19 @@ export class Clusters {
    * `cluster_busy`, `gate_blocked`, `cluster_not_found` or `datastore_version_not_found`; nothing
    * has changed then.
    */
-  async upgrade(cluster: Reference, datastoreVersion: Reference, policy?: PolicyRequest): Promise<UpgradingCluster> {
-    const upgrade = { datastore_version: idOrName(datastoreVersion), ...(policy !== undefined && { policy }) };
+  async upgrade(
+    cluster: Reference,
+    datastoreVersion: Reference,
+    policy?: PolicyRequest,
+  ): Promise<UpgradingCluster> {
+    const upgrade = {
+      datastore_version: idOrName(datastoreVersion),
+      ...(policy !== undefined && { policy }),
+    };
     const path = `/clusters/${inPath(cluster)}`;
-    const answer = await this.#http.send<{ readonly cluster: UpgradingCluster }>('POST', path, { body: { upgrade } });
+    const answer = await this.#http.send<{ readonly cluster: UpgradingCluster }>('POST', path, {
+      body: { upgrade },
+    });
     return answer.cluster;
   }
 
@@ -82,7 +90,10 @@ export class Clusters {
 }
 
 /** Looks again and again until there is an answer; a server that is away for a moment is waited for. */
-async function poll<T>({ signal, intervalMs = 500 }: WaitOptions, look: () => Promise<T | undefined>): Promise<T> {
+async function poll<T>(
+  { signal, intervalMs = 500 }: WaitOptions,
+  look: () => Promise<T | undefined>,
+): Promise<T> {
   for (;;) {
     try {
       const found = await look();

@@ -31,16 +31,21 @@ export class CofferApiError extends Error {
 
 /** Reads Trove's form: `{"itemNotFound": {"code": 404, "message": "…", "error": "cluster_not_found"}}`. */
 export async function errorFrom(response: Response): Promise<CofferApiError> {
-  const { status } = response;
-  const requestId = response.headers.get('x-openstack-request-id');
   const body: unknown = await response.json().catch(() => null);
   const [error] = isObject(body) ? Object.values(body) : [];
-  if (!isObject(error) || !('message' in error)) {
-    const message = `The answer was HTTP ${status} and not in Coffer's form. Is the endpoint right?`;
-    return new CofferApiError('unexpected_answer', message, { status, requestId });
-  }
+  if (!isObject(error) || !('message' in error)) return notCoffer(response);
   const code = 'error' in error ? (String(error.error) as ErrorCode) : 'unexpected_answer';
-  return new CofferApiError(code, String(error.message), { status, requestId });
+  return new CofferApiError(code, String(error.message), detailsOf(response));
+}
+
+/** Something answered that is not Coffer: a proxy, or another service on that port. */
+export function notCoffer(response: Response): CofferApiError {
+  const message = `${response.url} answered HTTP ${response.status}, and not in Coffer's form.`;
+  return new CofferApiError('unexpected_answer', message, detailsOf(response));
+}
+
+function detailsOf({ status, headers }: Response) {
+  return { status, requestId: headers.get('x-openstack-request-id') };
 }
 
 function isObject(value: unknown): value is object {

@@ -8,10 +8,11 @@ export interface WatchOptions {
   readonly after?: number;
   /** Ends the watching; the iterator rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Called each time the connection was lost and is about to be made anew. */
+  /** Called each time the connection was lost, before it is made anew. */
   readonly onDisconnect?: ((error: unknown) => void) | undefined;
 }
 
+/** The last event of an upgrade is one of these. */
 const TERMINAL: readonly string[] = ['succeeded', 'failed', 'cancelled'];
 /** The server says something every 15 s; when it is silent for longer, the connection is dead. */
 const SILENT_MS = 40_000;
@@ -24,25 +25,76 @@ const RECONNECT_MS = [100, 250, 500, 1000, 2000, 5000] as const;
 export async function* watchEvents(
   http: Http,
   path: string,
-  { after = 0, signal, onDisconnect }: WatchOptions,
+  { after = 0, signal, onDisconnect }: WatchOptions = {},
 ): AsyncGenerator<EventDocument, void> {
   let last = after;
   let failures = 0;
   for (;;) {
+    const connection = new Connection(signal);
     try {
-      for await (const event of connection(http, path, last, signal)) {
+      const response = await http.stream(path, last, connection.signal);
+      if (response === null) return;
+      for await (const event of connection.events(response)) {
         if (event.seq <= last) continue;
         last = event.seq;
         failures = 0;
         yield event;
         if (TERMINAL.includes(event.type)) return;
       }
-      if (await hasNothingMore(http, path, last, signal)) return;
     } catch (error) {
       if (signal?.aborted || (error instanceof CofferApiError && !error.isTemporary)) throw error;
       onDisconnect?.(error);
+    } finally {
+      connection.end();
     }
     await pause(RECONNECT_MS[Math.min(failures, RECONNECT_MS.length - 1)] ?? 0, signal);
     failures += 1;
   }
+}
+
+/** One HTTP connection of a watch: given up when it is silent for too long. */
+class Connection {
+  readonly signal: AbortSignal;
+  readonly #over = new AbortController();
+  #watchdog: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(outer: AbortSignal | undefined) {
+    this.signal = outer === undefined ? this.#over.signal : AbortSignal.any([outer, this.#over.signal]);
+    this.#feed();
+  }
+
+  async *events(response: Response): AsyncGenerator<EventDocument, void> {
+    if (response.body === null) return;
+    const decoder = new TextDecoder();
+    const reader = response.body.getReader();
+    let rest = '';
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      this.#feed();
+      const blocks = (rest + decoder.decode(value, { stream: true })).split('\n\n');
+      rest = blocks.pop() ?? '';
+      for (const block of blocks) yield* eventIn(block);
+    }
+  }
+
+  end(): void {
+    clearTimeout(this.#watchdog);
+    this.#over.abort();
+  }
+
+  #feed(): void {
+    clearTimeout(this.#watchdog);
+    this.#watchdog = setTimeout(() => this.#over.abort(new Error('the event stream fell silent')), SILENT_MS);
+  }
+}
+
+/** The event of one block of an event stream; comments and `retry` hold none. */
+function* eventIn(block: string): Generator<EventDocument, void> {
+  const data = block
+    .split('\n')
+    .filter((line) => line.startsWith('data:'))
+    .map((line) => line.slice('data:'.length).trimStart())
+    .join('\n');
+  if (data !== '') yield JSON.parse(data) as EventDocument;
 }

@@ -1,4 +1,4 @@
-import { CofferApiError, errorFrom } from './errors.ts';
+import { CofferApiError, errorFrom, notCoffer } from './errors.ts';
 import { pause } from './time.ts';
 
 export interface ClientOptions {
@@ -50,7 +50,11 @@ export class Http {
   }
 
   /** Sends a change. Never repeated: whether the first one arrived can't be known. */
-  send<Answer>(method: 'POST' | 'PATCH' | 'DELETE', path: string, options: RequestOptions = {}): Promise<Answer> {
+  send<Answer>(
+    method: 'POST' | 'PATCH' | 'DELETE',
+    path: string,
+    options: RequestOptions = {},
+  ): Promise<Answer> {
     return this.#json<Answer>(method, path, options);
   }
 
@@ -65,13 +69,21 @@ export class Http {
     const timeout = AbortSignal.timeout(this.#timeoutMs);
     const response = await this.#ask(path, {
       method,
-      headers: { accept: 'application/json', ...(body !== undefined && { 'content-type': 'application/json' }) },
+      headers: {
+        accept: 'application/json',
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
       ...(body !== undefined && { body: JSON.stringify(body) }),
       signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
     });
-    const text = await response.text();
-    // The shape is the server's promise: both sides are compiled against one contract.
-    return (text === '' ? {} : JSON.parse(text)) as Answer;
+    try {
+      const text = await response.text();
+      // The shape is the server's promise: both sides are compiled against one contract.
+      return (text === '' ? {} : JSON.parse(text)) as Answer;
+    } catch (cause) {
+      if (cause instanceof SyntaxError) throw notCoffer(response);
+      throw this.#unreachable(cause);
+    }
   }
 
   async #ask(path: string, init: RequestInit & { readonly signal: AbortSignal }): Promise<Response> {
@@ -81,11 +93,15 @@ export class Http {
       response = await this.#fetch(`${this.#endpoint}${path}`, { ...init, headers });
     } catch (cause) {
       if (init.signal.aborted && !isTimeout(init.signal.reason)) throw init.signal.reason;
-      const message = `No answer from ${this.#endpoint}: ${reasonOf(cause)}`;
-      throw new CofferApiError('unreachable', message, { status: 0, requestId: null, cause });
+      throw this.#unreachable(cause);
     }
     if (!response.ok) throw await errorFrom(response);
     return response;
+  }
+
+  #unreachable(cause: unknown): CofferApiError {
+    const message = `No answer from ${this.#endpoint}: ${reasonOf(cause)}`;
+    return new CofferApiError('unreachable', message, { status: 0, requestId: null, cause });
   }
 }
 

@@ -3,7 +3,6 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const abort = () => {
       clearTimeout(timer);
-      // biome-ignore lint/style/useErrorMessage: the reason is the caller's own
       reject(asError(signal?.reason));
     };
     if (signal?.aborted) return reject(asError(signal.reason));

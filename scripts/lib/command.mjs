@@ -11,7 +11,7 @@ const TAIL_LINES = 40;
  * @typedef {object} RunOptions
  * @property {string} [cwd]
  * @property {NodeJS.ProcessEnv} [env]
- * @property {AbortSignal} [signal] ends the command
+ * @property {AbortSignal | undefined} [signal] ends the command
  * @property {(line: string) => void} [onLine] each line of its output
  * @property {'inherit' | 'ignore'} [stdin]
  */

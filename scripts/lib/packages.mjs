@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { mustRun, run, which } from './command.mjs';
+import { Problem } from './problem.mjs';
 
 /**
  * Installs what the operating system has as packages. Coffer only wants the programs: the services
@@ -24,7 +25,7 @@ const BREW_DIRS = ['/opt/homebrew/bin', '/usr/local/bin', '/home/linuxbrew/.linu
  */
 const APT_SCRIPT = `
 set -u
-policy=\${POLICY:-/usr/sbin/policy-rc.d}
+policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ] || grep -qs '^# coffer:' "$policy"; then
   trap 'rm -f "$policy"' EXIT
   trap 'exit 130' INT
@@ -50,7 +51,7 @@ if [ -d /run/systemd/system ]; then systemctl disable --quiet $UNITS >/dev/null 
 
 /**
  * @param {readonly SystemPackage[]} packages
- * @param {{ yes: boolean, progress: Progress, signal?: AbortSignal }} options `yes`: sudo without asking
+ * @param {{ yes: boolean, progress: Progress, signal?: AbortSignal | undefined }} options `yes`: sudo without asking
  * @returns {Promise<Outcome>}
  */
 export async function installPackages(packages, { yes, progress, signal }) {
@@ -92,22 +93,21 @@ async function aptInstall(prefix, packages, { progress }) {
   const script = `UNITS='${units}'\n${APT_SCRIPT}`;
   const [command, ...args] = [...prefix, 'sh', '-c', script, 'coffer-install', ...packages.map((p) => p.apt)];
   await progress.step(`Installing ${titles(packages)} (apt-get)`, (update) =>
-    mustRunQuietly(String(command), args, packages, update),
+    runAsRoot(String(command), args, packages, update),
   );
   return 'installed';
 }
 
 /**
- * The script is long: a failure names the packages, not the script.
+ * The script is long: a failure names the packages and shows what apt-get said, not the script.
  * @param {string} command
  * @param {readonly string[]} args
  * @param {readonly SystemPackage[]} packages
  * @param {(detail: string) => void} update
  */
-async function mustRunQuietly(command, args, packages, update) {
+async function runAsRoot(command, args, packages, update) {
   const { code, tail } = await run(command, args, { onLine: update, stdin: 'inherit' });
   if (code === 0) return;
-  const { Problem } = await import('./problem.mjs');
   throw new Problem(
     `apt-get could not install ${titles(packages)}:\n${tail}`,
     `Install it yourself, then run the same command again:\n${installCommands(packages)}`,
@@ -126,8 +126,8 @@ async function brewInstall(brew, packages, { progress, signal }) {
     mustRun(brew, ['install', ...packages.map((p) => p.brew)], {
       env,
       onLine: update,
+      signal,
       failure: `Homebrew could not install ${titles(packages)}`,
-      ...(signal ? { signal } : {}),
     }),
   );
   return 'installed';

@@ -1,6 +1,6 @@
 // @ts-check
 import { get } from 'node:http';
-import { connect } from 'node:net';
+import { connect, isIP } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 
 /**
@@ -19,14 +19,20 @@ export function probeAmqp(url) {
   const user = decodeURIComponent(username || 'guest');
   const secret = decodeURIComponent(password || 'guest');
   const vhost = decodeURIComponent(pathname.slice(1)) || '/';
-  return converse(url, { plain: 5672, secure: 5671 }, Buffer.from('AMQP\0\0\x09\x01', 'latin1'), (received) => {
-    if (received.length >= 4 && received.toString('latin1', 0, 4) === 'AMQP') throw new Error('no AMQP 0-9-1');
-    if (received.length < 7) return 'more';
-    const end = 7 + received.readUInt32BE(3) + 1;
-    if (received.length < end) return 'more';
-    const answer = answerTo(received.subarray(7, end - 1), { user, secret, vhost });
-    return answer === 'done' ? 'done' : { consumed: end, send: answer };
-  });
+  return converse(
+    url,
+    { plain: 5672, secure: 5671 },
+    Buffer.from('AMQP\0\0\x09\x01', 'latin1'),
+    (received) => {
+      if (received.length >= 4 && received.toString('latin1', 0, 4) === 'AMQP')
+        throw new Error('no AMQP 0-9-1');
+      if (received.length < 7) return 'more';
+      const end = 7 + received.readUInt32BE(3) + 1;
+      if (received.length < end) return 'more';
+      const answer = answerTo(received.subarray(7, end - 1), { user, secret, vhost });
+      return answer === 'done' ? 'done' : { consumed: end, send: answer };
+    },
+  );
 }
 
 /**
@@ -43,7 +49,11 @@ function answerTo(method, { user, secret, vhost }) {
     case 10: {
       // The capability makes a refused login an answer instead of a closed socket.
       const capability = Buffer.concat([shortString('authentication_failure_close'), Buffer.from('t\x01')]);
-      const capabilities = Buffer.concat([shortString('capabilities'), Buffer.from('F'), longString(capability)]);
+      const capabilities = Buffer.concat([
+        shortString('capabilities'),
+        Buffer.from('F'),
+        longString(capability),
+      ]);
       const response = Buffer.from(`\0${user}\0${secret}`, 'utf8');
       const mechanism = [shortString('PLAIN'), longString(response), shortString('en_US')];
       return methodFrame(11, [longString(capabilities), ...mechanism]);
@@ -132,11 +142,11 @@ export function probeHttp(url) {
  */
 function converse(url, ports, greeting, next) {
   const { protocol, hostname, port } = new URL(url);
-  const isSecure = protocol.endsWith('s:');
+  const isSecure = protocol === 'amqps:' || protocol === 'rediss:';
   const host = hostname.replace(/^\[|\]$/g, '') || '127.0.0.1';
   const address = { host, port: Number(port) || (isSecure ? ports.secure : ports.plain) };
   return new Promise((resolve, reject) => {
-    const socket = isSecure ? connectTls({ ...address, servername: host }) : connect(address);
+    const socket = isSecure ? connectTls(isIP(host) ? address : { ...address, servername: host }) : connect(address);
     /** @param {Error | undefined} [error] */
     const settle = (error) => {
       socket.destroy();

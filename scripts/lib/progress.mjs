@@ -1,5 +1,5 @@
 // @ts-check
-import { messageOf } from './problem.mjs';
+import { messageOf, Stopped } from './problem.mjs';
 
 /**
  * Progress of everything that takes longer than a moment, on stderr, so that stdout stays clean for
@@ -59,7 +59,8 @@ function plainLines(stream) {
         if (shown) line(`  ✓ ${title} (${seconds(began)})`);
         return result;
       } catch (error) {
-        line(`  ✗ ${title} (${seconds(began)})`);
+        // What was told to stop has not failed.
+        if (!(error instanceof Stopped)) line(`  ✗ ${title} (${seconds(began)})`);
         throw error;
       } finally {
         clearTimeout(first);
@@ -127,11 +128,16 @@ function livingLine(stream) {
         return result;
       } catch (error) {
         drop(step);
-        line(`  ✗ ${title} (${seconds(step.began)}): ${messageOf(error).split('\n', 1)[0]}`);
+        if (!(error instanceof Stopped)) line(`  ✗ ${title} (${seconds(step.began)}): ${firstLine(error)}`);
         throw error;
       }
     },
   };
+}
+
+/** @param {unknown} error */
+function firstLine(error) {
+  return messageOf(error).split('\n', 1)[0];
 }
 
 /** @param {number} began */

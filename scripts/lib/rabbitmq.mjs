@@ -1,7 +1,7 @@
 // @ts-check
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, realpathSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { isProgram, which } from './command.mjs';
 
 /**
@@ -45,11 +45,13 @@ function candidates() {
 
 /**
  * Linux packages put a wrapper on PATH that changes to a user of their own and to the system's data. The
- * real script has its companion beside it.
+ * real script keeps its name behind all links and has its companion beside it.
  * @param {string} path
  */
 function isServerScript(path) {
-  return isProgram(path) && existsSync(join(dirname(realpathSync(path)), 'rabbitmq-env'));
+  if (!isProgram(path)) return false;
+  const script = realpathSync(path);
+  return basename(script) === 'rabbitmq-server' && existsSync(join(dirname(script), 'rabbitmq-env'));
 }
 
 /**
@@ -93,6 +95,8 @@ export function rabbitmqUrl(ports) {
  */
 function prepareFolder(folder, port) {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
+  // It makes the last part of these paths by itself, not the parts before.
+  for (const name of ['data', 'log']) mkdirSync(join(folder, name), { recursive: true });
   const cookie = join(folder, '.erlang.cookie');
   if (!existsSync(cookie)) writeFileSync(cookie, randomBytes(24).toString('hex'));
   chmodSync(cookie, 0o400); // Erlang insists

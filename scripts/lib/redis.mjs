@@ -44,7 +44,9 @@ export function redisSpecs(server, folder, ports) {
       '',
     ].join('\n'),
   );
-  return [{ name: 'redis', command: server, args: ['redis.conf'], env: process.env, cwd: folder, graceMs: 10_000 }];
+  return [
+    { name: 'redis', command: server, args: ['redis.conf'], env: process.env, cwd: folder, graceMs: 10_000 },
+  ];
 }
 
 /** @param {Record<string, number>} ports */

@@ -158,6 +158,7 @@ export function createSupervisor({ paths, log, verbose = false }) {
     logOf,
     /** @param {string} name */
     has: (name) => entries.has(name),
+    names: () => [...entries.keys()],
     /** @param {string} name how often it has died in a row; what starts well has 0 */
     deaths: (name) => entries.get(name)?.deaths ?? 0,
     /** Pids of what runs right now, by name. */

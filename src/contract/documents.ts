@@ -61,10 +61,12 @@ export type ClusterDocument = z.output<typeof ClusterDocument>;
 export type ClusterInstanceDocument = ClusterDocument['instances'][number];
 
 export const ClusterAnswer = z.strictObject({ cluster: ClusterDocument });
+export type ClusterAnswer = z.output<typeof ClusterAnswer>;
 export const ClustersAnswer = z.strictObject({
   clusters: z.array(ClusterDocument),
   links: Links.exactOptional(),
 });
+export type ClustersAnswer = z.output<typeof ClustersAnswer>;
 
 export const InstanceDocument = z
   .strictObject({
@@ -93,6 +95,7 @@ export const InstanceDocument = z
   .meta({ id: 'Instance' });
 export type InstanceDocument = z.output<typeof InstanceDocument>;
 export const InstanceAnswer = z.strictObject({ instance: InstanceDocument });
+export type InstanceAnswer = z.output<typeof InstanceAnswer>;
 
 const version = {
   id: z.string(),
@@ -116,16 +119,20 @@ export const DatastoreDocument = z
   .meta({ id: 'Datastore' });
 export type DatastoreDocument = z.output<typeof DatastoreDocument>;
 export const DatastoreAnswer = z.strictObject({ datastore: DatastoreDocument });
+export type DatastoreAnswer = z.output<typeof DatastoreAnswer>;
 export const DatastoresAnswer = z.strictObject({ datastores: z.array(DatastoreDocument) });
+export type DatastoresAnswer = z.output<typeof DatastoresAnswer>;
 
 const ListedVersion = z.strictObject({ ...version, datastore: z.string(), active: z.literal([0, 1]) });
 export type DatastoreVersionListed = z.output<typeof ListedVersion>;
 export const VersionsAnswer = z.strictObject({ versions: z.array(ListedVersion) });
+export type VersionsAnswer = z.output<typeof VersionsAnswer>;
 export const DatastoreVersionDocument = z
   .strictObject({ ...version, datastore: z.string(), active: z.boolean() })
   .meta({ id: 'DatastoreVersion' });
 export type DatastoreVersionDocument = z.output<typeof DatastoreVersionDocument>;
 export const VersionAnswer = z.strictObject({ version: DatastoreVersionDocument });
+export type VersionAnswer = z.output<typeof VersionAnswer>;
 
 export const UPGRADE_STATES = ['scheduled', 'running', 'paused', 'succeeded', 'failed', 'cancelled'] as const;
 /** The names of `Phase` in the core. */
@@ -194,10 +201,12 @@ export const UpgradeDocument = z
   .meta({ id: 'Upgrade' });
 export type UpgradeDocument = z.output<typeof UpgradeDocument>;
 export const UpgradeAnswer = z.strictObject({ upgrade: UpgradeDocument });
+export type UpgradeAnswer = z.output<typeof UpgradeAnswer>;
 export const UpgradesAnswer = z.strictObject({
   upgrades: z.array(UpgradeDocument),
   links: Links.exactOptional(),
 });
+export type UpgradesAnswer = z.output<typeof UpgradesAnswer>;
 
 export const EventDocument = z
   .strictObject({
@@ -213,14 +222,17 @@ export const EventDocument = z
   .meta({ id: 'UpgradeEvent' });
 export type EventDocument = z.output<typeof EventDocument>;
 export const EventsAnswer = z.strictObject({ events: z.array(EventDocument) });
+export type EventsAnswer = z.output<typeof EventsAnswer>;
 
 export const LiveAnswer = z.strictObject({ status: z.literal('live') });
+export type LiveAnswer = z.output<typeof LiveAnswer>;
 const Check = z.enum(['ok', 'unreachable']);
 export const ReadyAnswer = z.strictObject({
   status: z.enum(['ready', 'unavailable']),
   checks: z.strictObject({ redis: Check, rabbitmq: Check }),
   message: z.string().exactOptional(),
 });
+export type ReadyAnswer = z.output<typeof ReadyAnswer>;
 
 const ApiVersion = z.strictObject({
   id: z.literal('v1.0'),
@@ -229,7 +241,9 @@ const ApiVersion = z.strictObject({
   links: Links,
 });
 export const ApiVersionsAnswer = z.strictObject({ versions: z.array(ApiVersion) });
+export type ApiVersionsAnswer = z.output<typeof ApiVersionsAnswer>;
 export const ApiVersionAnswer = z.strictObject({ version: ApiVersion });
+export type ApiVersionAnswer = z.output<typeof ApiVersionAnswer>;
 
 /** `{"itemNotFound": {"code": 404, "message": "…", "error": "cluster_not_found"}}` */
 export const ErrorAnswer = z

@@ -122,7 +122,7 @@ async function placedByHand(cacheDir: string, source: ServerPackage): Promise<st
   return (await exists(path)) ? path : null;
 }
 
-function packagePath(cacheDir: string, source: ServerPackage): string {
+export function packagePath(cacheDir: string, source: ServerPackage): string {
   return join(cacheDir, 'packages', `${basename(source.name)}-${source.version}.tgz`);
 }
 
@@ -228,12 +228,13 @@ async function withLock(path: string, work: () => Promise<void>): Promise<void> 
     } catch (error) {
       if (!isErrno(error, 'EEXIST')) throw error;
     }
-    const touched = await stat(path).then(
-      (stats) => stats.mtimeMs,
-      () => 0,
-    );
-    if (Date.now() - touched > LOCK_STALE_MS) await removeIfThere(path);
-    else await sleep(100);
+    if (await isStale(path)) {
+      // Others may find the same: a pause of one's own, then another look, and hardly ever two go ahead.
+      await sleep(Math.random() * 200);
+      if (await isStale(path)) await removeIfThere(path);
+    } else {
+      await sleep(100);
+    }
   }
   const touch = setInterval(() => {
     utimes(path, new Date(), new Date()).catch(() => {});
@@ -244,6 +245,14 @@ async function withLock(path: string, work: () => Promise<void>): Promise<void> 
     clearInterval(touch);
     await removeIfThere(path);
   }
+}
+
+async function isStale(lock: string): Promise<boolean> {
+  const touched = await stat(lock).then(
+    (stats) => stats.mtimeMs,
+    () => Date.now(),
+  );
+  return Date.now() - touched > LOCK_STALE_MS;
 }
 
 async function removeLeftovers(cacheDir: string): Promise<void> {

@@ -59,7 +59,7 @@ export async function buildPrimary(deps: BuildDeps, binaries: Binaries): Promise
       [
         ...['-D', places.data, '-U', SUPERUSER, '--pwfile', pwfile, '--auth', 'scram-sha-256'],
         // The C locale sorts alike on every machine: a replica's indexes must agree with its own library.
-        ...['--encoding', 'UTF8', '--no-locale', '--data-checksums', '--no-instructions', ...(process.env['SEG'] ? ['--wal-segsize', process.env['SEG']] : [])],
+        ...['--encoding', 'UTF8', '--no-locale', '--data-checksums', '--no-instructions'],
       ],
       {
         cwd: '/',
@@ -116,8 +116,8 @@ export async function buildReplica(deps: BuildDeps, version: string): Promise<vo
   for (;;) {
     await emptyFolder(places.data, account);
     try {
-      deps.progress(`copying the data of the primary at ${where}`);console.log("copy begin",Math.round(performance.now()));
-      await copyFrom(login, places.data, account, deps.abort);console.log("copied",Math.round(performance.now()));
+      deps.progress(`copying the data of the primary at ${where}`);
+      await copyFrom(login, places.data, account, deps.abort);
       break;
     } catch (error) {
       if (error instanceof PermanentError) throw error;

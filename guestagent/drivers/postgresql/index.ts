@@ -1,8 +1,8 @@
-import { access, chmod, chown, mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, chown, mkdir, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import type { Client } from 'pg';
 import { findVersion } from '../../../src/catalogue.ts';
-import type { Endpoint, Role, ServiceStatus, UpgradeInfo } from '../../../src/core/domain.ts';
+import type { Endpoint, ServiceStatus, UpgradeInfo } from '../../../src/core/domain.ts';
 import {
   type Driver,
   type DriverDeps,
@@ -21,7 +21,8 @@ import {
 } from './binaries.ts';
 import { buildPrimary, buildReplica } from './build.ts';
 import { formatLsn, isLsn, readControl } from './control.ts';
-import { isErrno, messageOf, removeIfThere, sleep, writeFileAtomic } from './files.ts';
+import { messageOf, removeIfThere, sleep, writeFileAtomic } from './files.ts';
+import { type Activity, HealthWatch, notStreaming, STREAM_GRACE_MS } from './health.ts';
 import {
   type Glance,
   glance,
@@ -34,7 +35,7 @@ import {
 } from './replication.ts';
 import { Server } from './server.ts';
 import { derivePassword, type Places, placesIn, SUPERUSER, writeSettings } from './settings.ts';
-import { connect, disconnect, type Login, PATIENT, QUICK, withClient } from './sql.ts';
+import { type Login, PATIENT, QUICK, withClient } from './sql.ts';
 import { loadState, type State, saveState } from './state.ts';
 
 /**
@@ -45,6 +46,7 @@ import { loadState, type State, saveState } from './state.ts';
  * - `settings.ts`     its configuration, and the passwords derived from the cluster's token
  * - `binaries.ts`     its binaries by version, fetched and checked
  * - `replication.ts`  what it is asked over SQL (`sql.ts`)
+ * - `health.ts`       how it finds the server, for heartbeats
  * - `control.ts`      where its log ends once it is stopped
  * - `state.ts`        what must survive a crash of the agent
  * - `account.ts`, `files.ts`  the user that it runs as; writing files so that a crash leaves no half
@@ -61,22 +63,15 @@ export const postgresqlDriver: DriverFactory = (deps) => new PostgresqlDriver(de
 /** A start after an unclean end replays up to `max_wal_size` of log first. */
 const START_MS = 600_000;
 const UPGRADE_START_MS = 180_000;
-const STREAM_MS = 30_000;
-const STREAM_GRACE_MS = 5_000;
-const REPLAY_MS = 5_000;
+const STREAM_MS = 10_000;
+const REPLAY_MS = 3_000;
 const PROMOTE_MS = 60_000;
 const DEMOTE_STOP_MS = 15_000;
 /** A standby this near gets the rest within the fast shutdown, which sends it. */
 const NEAR_BYTES = 16 * 1024 * 1024;
-const NEAR_MS = 5_000;
+const NEAR_MS = 3_000;
 const REVIVE_EVERY_MS = 5_000;
 const POLL_MS = 2;
-
-/** What an order makes of the instance while it is carried out. */
-interface Activity {
-  readonly status: ServiceStatus;
-  message: string;
-}
 
 type Serving = Extract<State, { phase: 'serving' }>;
 type Demoted = Extract<State, { phase: 'demoted' }>;
@@ -88,18 +83,19 @@ class PostgresqlDriver implements Driver {
   readonly #server: Server;
   readonly #login: Login;
   readonly #binariesDeps: BinariesDeps;
+  readonly #watch: HealthWatch;
   #state: State | null = null;
   #activity: Activity | null = null;
   #turn: Promise<unknown> = Promise.resolve();
   /** Ends long waits of `start` when the agent stops; aborted also means that no server is wanted. */
   #halt = new AbortController();
-  #watch: Client | null = null;
   #look: Promise<Health> | null = null;
-  #streamedAt = Date.now();
   #revivedAt = 0;
   #trouble: string | null = null;
 
-  constructor(deps: DriverDeps) {
+  constructor({ stateDir, cacheDir, ...rest }: DriverDeps) {
+    // The server does not run where the agent does: only absolute paths mean the same to both.
+    const deps = { ...rest, stateDir: resolve(stateDir), cacheDir: resolve(cacheDir) };
     this.#deps = deps;
     this.#places = placesIn(deps.stateDir);
     this.#account = serverAccount(deps.serverUser);
@@ -110,6 +106,7 @@ class PostgresqlDriver implements Driver {
       password: derivePassword(deps.config, SUPERUSER),
     };
     this.#binariesDeps = { cacheDir: deps.cacheDir, account: this.#account, log: deps.log };
+    this.#watch = new HealthWatch(deps.config, this.#places, this.#server, this.#login);
     this.#halt.abort();
   }
 
@@ -126,7 +123,7 @@ class PostgresqlDriver implements Driver {
   destroy(): Promise<void> {
     this.#halt.abort(new Error('the instance is being removed'));
     return this.#order('shutdown', 'the instance is being removed', async () => {
-      this.#unwatch();
+      this.#watch.close();
       await this.#server.stopAtOnce();
       await rm(this.#deps.stateDir, { recursive: true, force: true, maxRetries: 5 });
       this.#state = null;
@@ -166,7 +163,7 @@ class PostgresqlDriver implements Driver {
         throw new Error(`the server runs ${version}, not ${target.datastore_version}`);
       }
       if (standby && !(await untilStreaming(client, null, STREAM_GRACE_MS))) {
-        throw new Error(await this.#notStreaming());
+        throw new Error(await notStreaming(this.#server, null));
       }
     });
     // Nothing to tidy up: the old version's binaries are the cache's, which other instances share.
@@ -216,7 +213,7 @@ class PostgresqlDriver implements Driver {
       if (settled.phase === 'serving') await this.#bringUp(settled);
       else await this.#server.stop();
     }
-    this.#streamedAt = Date.now();
+    this.#watch.forgive();
   }
 
   async #build(): Promise<void> {
@@ -267,7 +264,7 @@ class PostgresqlDriver implements Driver {
   }
 
   async #stopServer(): Promise<void> {
-    this.#unwatch();
+    this.#watch.close();
     await this.#server.stop();
   }
 
@@ -383,12 +380,12 @@ class PostgresqlDriver implements Driver {
         if (version !== to.version) throw new Error(`the server answers that it is ${version}`);
         if (!standby || (await untilStreaming(client, primary, mustStream ? STREAM_MS : STREAM_GRACE_MS)))
           return;
-        if (mustStream) throw new Error(await this.#notStreaming());
+        if (mustStream) throw new Error(await notStreaming(this.#server, primary));
       });
     } catch (error) {
       await this.#goBack(old, primary, `PostgreSQL ${to.version} does not serve: ${messageOf(error)}`);
     }
-    this.#streamedAt = Date.now();
+    this.#watch.forgive();
     await this.#save({ phase: 'serving', version: to.version, primary });
     this.#deps.log.info(
       {
@@ -432,7 +429,7 @@ class PostgresqlDriver implements Driver {
       throw new Error("pg_control is not this server's");
     await this.#save({ phase: 'demoting', version: state.version });
     const stopping = performance.now();
-    this.#unwatch();
+    this.#watch.close();
     const lsn = (await this.#server.beginStop()) ? await this.#shutdownPosition() : null;
     if (lsn === null) {
       await this.#server.stopAtOnce();
@@ -459,14 +456,13 @@ class PostgresqlDriver implements Driver {
   async #requireSuccessor(client: Client): Promise<void> {
     for (const deadline = Date.now() + NEAR_MS; ; await sleep(20)) {
       const { streaming, nearestBytes } = await standbysOf(client);
-      if (streaming === 0)
-        throw new Error('no standby streams from this primary: there is nobody to take over');
       if (nearestBytes !== null && nearestBytes <= NEAR_BYTES) return;
-      if (Date.now() > deadline) {
-        throw new Error(
-          `the nearest standby lacks ${nearestBytes ?? 'unknown'} bytes: too far behind to take over`,
-        );
-      }
+      if (Date.now() <= deadline) continue;
+      throw new Error(
+        streaming === 0
+          ? 'no standby streams from this primary: there is nobody to take over'
+          : `the nearest standby lacks ${nearestBytes ?? 'unknown'} bytes: too far behind to take over`,
+      );
     }
   }
 
@@ -522,91 +518,26 @@ class PostgresqlDriver implements Driver {
       await this.#writeSettings(primary);
       await this.#server.reload();
       if (await untilStreaming(client, primary, STREAM_MS)) return;
-      const reason = await this.#notStreaming();
+      const reason = await notStreaming(this.#server, primary);
       await this.#save(state);
       await this.#writeSettings(state.primary);
       await this.#server.reload();
       throw new Error(reason);
     });
-    this.#streamedAt = Date.now();
+    this.#watch.forgive();
   }
 
   // ---- health
 
   async #lookAtHealth(): Promise<Health> {
-    try {
-      return await this.#observe();
-    } catch (error) {
-      this.#unwatch();
-      return this.#down('failed', messageOf(error));
-    }
-  }
-
-  async #observe(): Promise<Health> {
-    this.#state ??= await loadState(this.#deps.stateDir);
-    const state = this.#state;
-    await this.#server.trimLog();
-    const activity = this.#activity;
-    if (activity?.status === 'building') return this.#down('building', activity.message);
-    if (state === null) return this.#down('building', 'the instance is not built yet');
-    if (state.phase === 'demoted') {
-      return this.#down(
-        'shutdown',
-        'demoted for a switchover: waits for an order to follow, or to be primary again',
-      );
-    }
-    if ((await this.#server.find()) === null) {
-      if (activity !== null) return this.#down(activity.status, activity.message);
-      if (this.#halt.signal.aborted) return this.#down('shutdown', 'the server is stopped');
-      this.#revive();
-      return this.#down(
-        'failed',
-        this.#trouble ?? 'the server has ended by itself; it is being started again',
-      );
-    }
-    let seen: Glance;
-    try {
-      this.#watch ??= await connect(this.#login, QUICK);
-      seen = await glance(this.#watch);
-    } catch (error) {
-      this.#unwatch();
-      if (activity !== null) return this.#down(activity.status, activity.message);
-      return this.#down('failed', `the server does not answer: ${messageOf(error)}`);
-    }
-    return this.#report(seen, activity);
-  }
-
-  async #report(seen: Glance, activity: Activity | null): Promise<Health> {
-    if (!seen.standby || seen.streamsFrom !== null) this.#streamedAt = Date.now();
-    const cutOff = Date.now() - this.#streamedAt > STREAM_GRACE_MS;
-    const upgrading = activity?.status === 'upgrading';
-    return {
-      service_status: upgrading ? 'upgrading' : cutOff ? 'failed' : 'healthy',
-      version: seen.version,
-      role: seen.standby ? 'replica' : 'primary',
-      lag_bytes: seen.lagBytes,
-      synchronous: false,
-      endpoint: this.#deps.config.endpoint,
-      message: upgrading ? activity.message : cutOff ? await this.#notStreaming() : null,
-    };
-  }
-
-  async #down(service_status: ServiceStatus, message: string): Promise<Health> {
-    return {
-      ...{ service_status, message, version: null, lag_bytes: null, synchronous: false },
-      role: await this.#roleAtRest(),
-      endpoint: this.#deps.config.endpoint,
-    };
-  }
-
-  /** By the data directory; null for a demoted primary, which is neither until it is told. */
-  async #roleAtRest(): Promise<Role | null> {
-    if (this.#state === null || this.#state.phase === 'building') return this.#deps.config.role;
-    if (this.#state.phase === 'demoted') return null;
-    return access(this.#standbySignal).then(
-      () => 'replica',
-      (error: unknown) => (isErrno(error, 'ENOENT') ? 'primary' : null),
-    );
+    this.#state ??= await loadState(this.#deps.stateDir).catch(() => null);
+    return this.#watch.look({
+      state: this.#state,
+      activity: this.#activity,
+      wanted: !this.#halt.signal.aborted,
+      trouble: this.#trouble,
+      ended: () => this.#revive(),
+    });
   }
 
   /** The agent is the server's keeper: one that was killed is started again, but not in a tight loop. */
@@ -623,13 +554,6 @@ class PostgresqlDriver implements Driver {
       this.#trouble = `the server has ended by itself and does not start: ${messageOf(error)}`;
       this.#deps.log.error({ error: messageOf(error) }, 'the server does not start');
     });
-  }
-
-  async #notStreaming(): Promise<string> {
-    const words = await this.#server.lastWords();
-    const primary = this.#state !== null && 'primary' in this.#state ? this.#state.primary : null;
-    const where = primary === null ? 'its primary' : `${primary.host}:${primary.port}`;
-    return `the standby does not stream from ${where}${words === null ? '' : ` (last said: ${words})`}`;
   }
 
   // ---- small things
@@ -673,11 +597,6 @@ class PostgresqlDriver implements Driver {
     await this.#withServer((client) => client.query('CHECKPOINT')).catch((error: unknown) => {
       this.#deps.log.warn({ error: messageOf(error) }, 'no checkpoint before the stop: it will take longer');
     });
-  }
-
-  #unwatch(): void {
-    if (this.#watch !== null) disconnect(this.#watch);
-    this.#watch = null;
   }
 
   #isSelf(endpoint: Endpoint): boolean {

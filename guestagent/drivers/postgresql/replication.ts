@@ -12,15 +12,19 @@ export interface Glance {
   readonly streamsFrom: Endpoint | null;
   /** What a standby has yet to replay of what its primary has written; null when it does not stream. */
   readonly lagBytes: number | null;
+  /** How far a standby has replayed the log; null on a primary. */
+  readonly replayed: string | null;
 }
 
 const POLL_MS = 3;
+const CATCH_UP_MS = 300_000;
 
 const GLANCE = `
   SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,
          receiver.sender_host AS host, receiver.sender_port AS port,
          pg_wal_lsn_diff(greatest(pg_last_wal_receive_lsn(), receiver.latest_end_lsn),
-                         pg_last_wal_replay_lsn())::text AS lag
+                         pg_last_wal_replay_lsn())::text AS lag,
+         CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text END AS replayed
     FROM (SELECT 1) AS always
     LEFT JOIN pg_stat_wal_receiver AS receiver ON receiver.status = 'streaming'`;
 
@@ -31,6 +35,7 @@ export async function glance(client: Client): Promise<Glance> {
     host: string | null;
     port: number | null;
     lag: string | null;
+    replayed: string | null;
   }>(client, GLANCE);
   const streamsFrom = row.host === null || row.port === null ? null : { host: row.host, port: row.port };
   return {
@@ -38,20 +43,29 @@ export async function glance(client: Client): Promise<Glance> {
     version: row.version.split(' ')[0] ?? row.version,
     standby: row.standby,
     streamsFrom,
+    replayed: row.replayed,
     lagBytes: streamsFrom === null || row.lag === null ? null : Math.max(0, Number(row.lag)),
   };
 }
 
-/** False when the standby does not stream from there in time. */
+/**
+ * False when the standby does not stream from there in time. One that is still busy with what log it
+ * has on its own disk gets more time: it asks for more only afterwards.
+ */
 export async function untilStreaming(
   client: Client,
   from: Endpoint | null,
-  timeoutMs: number,
+  stallMs: number,
 ): Promise<boolean> {
-  const deadline = Date.now() + timeoutMs;
+  const end = Date.now() + CATCH_UP_MS;
+  let [deadline, last] = [Date.now() + stallMs, ''];
   for (;;) {
-    const { streamsFrom } = await glance(client);
+    const { streamsFrom, replayed } = await glance(client);
     if (streamsFrom !== null && (from === null || sameEndpoint(streamsFrom, from))) return true;
+    if (streamsFrom === null && replayed !== null && replayed !== last) {
+      deadline = Math.min(Date.now() + stallMs, end);
+      last = replayed;
+    }
     if (Date.now() > deadline) return false;
     await sleep(POLL_MS);
   }

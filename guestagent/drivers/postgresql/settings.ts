@@ -50,6 +50,16 @@ export function isScramVerifier(text: string): boolean {
   return /^SCRAM-SHA-256\$\d+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+$/.test(text);
 }
 
+/** The superuser is for the agent beside the server, and the replication user for replication only. */
+const HBA = `
+host  all          ${SUPERUSER}         samehost  scram-sha-256
+host  all          ${SUPERUSER}         all       reject
+host  replication  ${REPLICATION_USER}  all       scram-sha-256
+host  replication  all                  all       reject
+host  all          ${REPLICATION_USER}  all       reject
+host  all          all                  all       scram-sha-256
+`;
+
 /** Writes what the server reads at its start, and on reload. */
 export async function writeSettings(
   config: InstanceConfig,
@@ -67,13 +77,7 @@ export async function writeSettings(
     `*:*:*:${REPLICATION_USER}:${derivePassword(config, REPLICATION_USER)}\n`,
     options,
   );
-  await writeFileAtomic(
-    hbaFile,
-    ['host all all all scram-sha-256', `host replication ${REPLICATION_USER} all scram-sha-256`, ''].join(
-      '\n',
-    ),
-    options,
-  );
+  await writeFileAtomic(hbaFile, HBA, options);
   await writeFileAtomic(identFile, '', options);
   const settings: Readonly<Record<string, string>> = {
     data_directory: places.data,

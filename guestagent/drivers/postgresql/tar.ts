@@ -27,6 +27,7 @@ export async function extractTar(
   const folders = new Set<string>([target]);
   const flushes = new Flushes();
   let longName: string | null = null;
+  await mkdir(target, { recursive: true });
   try {
     for (;;) {
       const header = await reader.take(BLOCK);
@@ -105,7 +106,7 @@ class Flushes {
 
   async add(file: FileHandle): Promise<void> {
     const flush = file
-      [process.env["NOSYNC"]?"stat":"sync"]()
+      .sync()
       .finally(() => file.close())
       .catch((error: unknown) => {
         this.#failure ??= error;

@@ -1,0 +1,204 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import type { ClusterDocument, CreateClusterInput } from '../client/index.ts';
+import { UsageError } from './failures.ts';
+import type { Io } from './io.ts';
+import { collect, count } from './options.ts';
+import type { Output } from './output.ts';
+import { sessionOf } from './session.ts';
+
+interface CreateOptions {
+  readonly instances: number;
+  readonly flavor: string;
+  readonly volumeSize: number;
+  readonly property: Properties;
+  readonly database: readonly string[];
+  readonly user?: string;
+  readonly passwordFile?: string;
+  readonly wait: boolean;
+}
+
+/** `cluster-list`, `-show`, `-create`, `-delete`. */
+export function addClusterCommands(program: Command, io: Io): void {
+  program
+    .command('cluster-list')
+    .description('List the clusters of your tenant.')
+    .addHelpText('after', '\nExample:\n  coffer cluster-list --json | jq .clusters[].name')
+    .action(async (_options, command) => {
+      const { client, output } = sessionOf(command, io);
+      const clusters: ClusterDocument[] = [];
+      for await (const cluster of client.clusters.list()) clusters.push(cluster);
+      output.result({ clusters }, () => showClusters(output, clusters));
+    });
+
+  program
+    .command('cluster-show')
+    .description('Show a cluster with its instances.')
+    .argument('<cluster>', 'name or id')
+    .addHelpText('after', '\nExample:\n  coffer cluster-show shop')
+    .action(async (reference: string, _options, command) => {
+      const { client, output } = sessionOf(command, io);
+      const cluster = await client.clusters.get(reference);
+      output.result({ cluster }, () => showCluster(output, cluster));
+    });
+
+  addCreateCommand(program, io);
+
+  program
+    .command('cluster-delete')
+    .description('Delete a cluster with all its data.')
+    .argument('<cluster>', 'name or id')
+    .option('--wait', 'wait until it is gone', false)
+    .addHelpText('after', '\nExample:\n  coffer cluster-delete shop --wait')
+    .action(async (reference: string, options: { readonly wait: boolean }, command) => {
+      const { client, output } = sessionOf(command, io);
+      const cluster = await client.clusters.get(reference);
+      await client.clusters.delete(cluster);
+      if (options.wait) await client.clusters.waitUntilGone(cluster, { signal: io.signal });
+      const said = options.wait ? 'is deleted' : 'is being deleted';
+      output.result({ cluster: { id: cluster.id, name: cluster.name } }, () =>
+        output.line(`Cluster ${cluster.name} ${said}.`),
+      );
+    });
+}
+
+function addCreateCommand(program: Command, io: Io): void {
+  program
+    .command('cluster-create')
+    .description('Create a cluster.')
+    .argument('<name>', 'what to call it')
+    .argument('<datastore>', 'postgresql or simulated')
+    .argument('[version]', "a version of the datastore; the datastore's default when left out")
+    .option('--instances <n>', 'how many instances', count, 3)
+    .option('--flavor <id>', 'flavor of each instance', '1')
+    .option('--volume-size <gib>', 'volume of each instance', count, 1)
+    .option(
+      '--property <key=value>',
+      'an extended property, its value in JSON; may be repeated',
+      property,
+      {},
+    )
+    .option('--database <name>', 'a database to create; may be repeated', collect, [])
+    .option('--user <name>', 'a user of these databases to create')
+    .option('--password-file <file>', "the file that holds the user's password; - for standard input")
+    .option('--wait', 'wait until it serves', false)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  coffer cluster-create shop postgresql 17.6 --instances 3 --wait
+  coffer cluster-create shop postgresql --database shop --user shop --password-file secret.txt
+  coffer cluster-create toy simulated 1.0 --instances 5 --property simulated.upgrade_ms=2000`,
+    )
+    .action(
+      async (
+        name: string,
+        datastore: string,
+        version: string | undefined,
+        options: CreateOptions,
+        command,
+      ) => {
+        const { client, output } = sessionOf(command, io);
+        const created = await client.clusters.create(await requestOf(io, name, datastore, version, options));
+        const cluster = options.wait
+          ? await client.clusters.waitFor(created, { signal: io.signal })
+          : created;
+        output.result({ cluster }, () => showCluster(output, cluster));
+      },
+    );
+}
+
+async function requestOf(
+  io: Io,
+  name: string,
+  type: string,
+  version: string | undefined,
+  options: CreateOptions,
+): Promise<CreateClusterInput> {
+  const databases = options.database.map((database) => ({ name: database }));
+  const instance = { flavorRef: options.flavor, volume: { size: options.volumeSize } };
+  const password = await passwordOf(io, options);
+  return {
+    name,
+    datastore: { type, ...(version !== undefined && { version }) },
+    instances: Array.from({ length: options.instances }, () => instance),
+    // The API says what may be in it: it depends on the datastore.
+    extended_properties: options.property as NonNullable<CreateClusterInput['extended_properties']>,
+    databases,
+    users: options.user === undefined ? [] : [{ name: options.user, password, databases }],
+  };
+}
+
+/** A password on the command line would be seen by everybody on the machine. */
+async function passwordOf(io: Io, { user, passwordFile }: CreateOptions): Promise<string> {
+  if (user === undefined) return '';
+  if (passwordFile === undefined)
+    throw new UsageError('--user needs --password-file: a file that holds the password.');
+  try {
+    return (await io.readFile(passwordFile)).replace(/\r?\n$/, '');
+  } catch (error) {
+    throw new UsageError(`The password can't be read: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+interface Properties {
+  readonly [key: string]: unknown;
+}
+
+/** `simulated.upgrade_ms=500` into `{simulated: {upgrade_ms: 500}}`, beside what came before. */
+function property(text: string, earlier: Properties): Properties {
+  const [path, value] = [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)];
+  const keys = path.split('.');
+  if (!text.includes('=') || keys.some((key) => !/^[a-z][a-z0-9_]*$/.test(key) || key in Object.prototype)) {
+    throw new InvalidArgumentError('It must look like simulated.upgrade_ms=500.');
+  }
+  return withValue(earlier, keys, jsonOrText(value));
+}
+
+function withValue(earlier: unknown, [key, ...rest]: readonly string[], value: unknown): Properties {
+  const base = typeof earlier === 'object' && earlier !== null ? { ...earlier } : {};
+  if (key === undefined) return base;
+  const inner: unknown = Reflect.get(base, key);
+  return { ...base, [key]: rest.length === 0 ? value : withValue(inner, rest, value) };
+}
+
+function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function showClusters(output: Output, clusters: readonly ClusterDocument[]): void {
+  output.table(
+    ['ID', 'Name', 'Datastore', 'Datastore Version', 'Task Name'],
+    clusters.map(({ id, name, datastore, task }) => [id, name, datastore.type, datastore.version, task.name]),
+  );
+}
+
+/** A cluster as a person wants to see it. */
+export function showCluster(output: Output, cluster: ClusterDocument): void {
+  output.fields({
+    id: cluster.id,
+    name: cluster.name,
+    datastore: cluster.datastore.type,
+    datastore_version: cluster.datastore.version,
+    task_name: cluster.task.name,
+    task_description: cluster.task.description,
+    upgrade_id: cluster.upgrade_id,
+    created: cluster.created,
+    updated: cluster.updated,
+  });
+  output.table(
+    ['Instance', 'ID', 'Status', 'Role', 'Version', 'Endpoint', 'Fault'],
+    cluster.instances.map(({ id, name, status, role, version, endpoint, fault }) => [
+      name,
+      id,
+      status,
+      role,
+      version,
+      endpoint === null ? null : `${endpoint.host}:${endpoint.port}`,
+      fault?.message,
+    ]),
+  );
+}

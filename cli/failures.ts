@@ -1,0 +1,85 @@
+import { CommanderError } from 'commander';
+import { CofferApiError } from '../client/index.ts';
+import { Interrupted, type Io } from './io.ts';
+
+/** What the process exits with; part of the interface. */
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  not_found: 3,
+  refused: 4,
+  unreachable: 5,
+  paused: 6,
+  forbidden: 7,
+  interrupted: 130,
+} as const;
+
+export const EXIT_CODES_HELP = `
+Exit codes:
+  0    done
+  1    the upgrade failed or was cancelled, or something unforeseen went wrong
+  2    the command line or the request is wrong
+  3    there is no such cluster, version, upgrade …
+  4    refused: the cluster is busy, or a gate blocks the upgrade
+  5    the API can't be reached, or can't do its work right now
+  6    the upgrade is paused and waits for a person (--wait)
+  7    not allowed
+  130  Ctrl-C; an upgrade goes on all the same`;
+
+/** A wrong command line that commander could not see. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** Tells what went wrong and what to do next, on stderr; answers the exit code. */
+export function report(error: unknown, io: Io, options: { readonly json: boolean }): number {
+  // Commander has written its message already, or the help that was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  if (error instanceof Interrupted) return EXIT.interrupted;
+  const code =
+    error instanceof CofferApiError ? error.code : error instanceof UsageError ? 'usage' : 'unforeseen';
+  const message = error instanceof Error ? error.message : String(error);
+  const request_id = error instanceof CofferApiError ? error.requestId : null;
+  if (options.json) {
+    io.stderr.write(`${JSON.stringify({ error: { code, message, request_id } })}\n`);
+  } else {
+    const advice = ADVICE.get(code);
+    io.stderr.write(`Error: ${message}\n${advice === undefined ? '' : `${advice}\n`}`);
+  }
+  if (io.env['COFFER_DEBUG'] && error instanceof Error) io.stderr.write(`${error.stack}\n`);
+  return exitCode(error);
+}
+
+const ADVICE: ReadonlyMap<string, string> = new Map([
+  ['unreachable', 'Is the API running? `npm start` starts it. Another one: --endpoint, or COFFER_ENDPOINT.'],
+  ['unexpected_answer', 'Is the endpoint right? Set it with --endpoint, or COFFER_ENDPOINT.'],
+  ['cluster_not_found', 'List the clusters of your tenant: coffer cluster-list'],
+  ['datastore_not_found', 'There are: postgresql, simulated.'],
+  ['datastore_version_not_found', 'List the versions: coffer datastore-version-list <datastore>'],
+  ['cluster_busy', 'See what it is busy with: coffer cluster-show <cluster>'],
+  ['store_unavailable', 'Nothing has been lost. Try again in a moment.'],
+  ['unforeseen', 'This should not have happened. COFFER_DEBUG=1 shows more.'],
+]);
+
+function exitCode(error: unknown): number {
+  if (error instanceof UsageError) return EXIT.usage;
+  if (!(error instanceof CofferApiError)) return EXIT.failed;
+  if (error.isTemporary || error.code === 'unexpected_answer') return EXIT.unreachable;
+  switch (error.status) {
+    case 400:
+    case 413:
+    case 415:
+      return EXIT.usage;
+    case 401:
+    case 403:
+      return EXIT.forbidden;
+    case 404:
+      return EXIT.not_found;
+    case 409:
+    case 422:
+      return EXIT.refused;
+    default:
+      return EXIT.failed;
+  }
+}

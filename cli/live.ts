@@ -1,0 +1,237 @@
+import type {
+  ClusterDocument,
+  ClusterInstanceDocument,
+  CofferClient,
+  StepDocument,
+  UpgradeDocument,
+} from '../client/index.ts';
+import { CofferApiError } from '../client/index.ts';
+import type { Terminal } from './io.ts';
+import { printable } from './output.ts';
+
+const FRAME_MS = 100;
+/** Roles, versions and waiting change without an event: they are asked for this often. */
+const REFRESH_MS = 1000;
+const SPINNER = '⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏';
+
+/** How an upgrade is followed. */
+export interface Follow {
+  readonly stream: Terminal;
+  /** `settled`: also up to a pause that waits for a person. Default `ended`. */
+  readonly until?: 'ended' | 'settled';
+  /** Ends the following, not the upgrade; rejects with its reason. */
+  readonly signal?: AbortSignal;
+}
+
+export interface LiveOptions extends Follow {
+  readonly color: boolean;
+}
+
+/** What is on the screen. */
+interface Picture {
+  upgrade: UpgradeDocument | null;
+  cluster: ClusterDocument | null;
+  note: string;
+  isConnected: boolean;
+  /** The documents are older than the last event. */
+  isStale: boolean;
+}
+
+/** Follows an upgrade on a terminal: one row per instance, redrawn in place. */
+export async function renderLive(
+  client: CofferClient,
+  id: string,
+  options: LiveOptions,
+): Promise<UpgradeDocument> {
+  const { stream, until = 'ended', signal, color } = options;
+  const picture: Picture = { upgrade: null, cluster: null, note: '', isConnected: true, isStale: true };
+  const canvas = new Canvas(stream);
+  const stopped = new AbortController();
+  const refreshing = keepFresh(client, id, picture, stopped.signal);
+  const frames = setInterval(() => canvas.draw(linesOf(picture, stream, color)), FRAME_MS);
+  try {
+    const onDisconnect = () => {
+      picture.isConnected = false;
+    };
+    for await (const event of client.upgrades.watch(id, { until, signal, onDisconnect })) {
+      picture.note = event.message;
+      picture.isConnected = true;
+      picture.isStale = true;
+    }
+    await refresh(client, id, picture);
+    return picture.upgrade ?? (await client.upgrades.get(id));
+  } finally {
+    clearInterval(frames);
+    stopped.abort();
+    canvas.draw(linesOf(picture, stream, color));
+    await refreshing;
+  }
+}
+
+/** Fetches the documents after each event, and once a second without one. */
+async function keepFresh(
+  client: CofferClient,
+  id: string,
+  picture: Picture,
+  stopped: AbortSignal,
+): Promise<void> {
+  let fetched = 0;
+  while (!stopped.aborted) {
+    if (picture.isStale || Date.now() - fetched > REFRESH_MS) {
+      fetched = Date.now();
+      await refresh(client, id, picture);
+    }
+    await new Promise((resolve) => setTimeout(resolve, FRAME_MS));
+  }
+}
+
+async function refresh(client: CofferClient, id: string, picture: Picture): Promise<void> {
+  picture.isStale = false;
+  try {
+    picture.upgrade = await client.upgrades.get(id);
+    picture.cluster = await client.clusters.get(picture.upgrade.cluster_id);
+    picture.isConnected = true;
+  } catch (error) {
+    // The watch itself decides whether to give up; the picture only shows it.
+    if (error instanceof CofferApiError) picture.isConnected = false;
+  }
+}
+
+/** Lines that are drawn over and over in the same place. */
+class Canvas {
+  readonly #stream: Terminal;
+  #height = 0;
+  #drawn = '';
+
+  constructor(stream: Terminal) {
+    this.#stream = stream;
+  }
+
+  draw(lines: readonly string[]): void {
+    const text = lines.map((line) => `${line}\n`).join('');
+    if (text === this.#drawn) return;
+    const up = this.#height > 0 ? `\x1b[${this.#height}A` : '';
+    this.#stream.write(`${up}\r\x1b[0J${text}`);
+    this.#drawn = text;
+    this.#height = lines.length;
+  }
+}
+
+function linesOf(picture: Picture, { columns = 80, rows = 24 }: Terminal, color: boolean): string[] {
+  const { upgrade, cluster, note, isConnected } = picture;
+  if (upgrade === null) return ['Connecting …'];
+  const paint = color ? painted : plain;
+  const instances = (cluster?.instances ?? []).map((instance) => rowOf(instance, upgrade.steps));
+  // A terminal can't scroll back over what is redrawn: what happens now goes first.
+  const room = Math.max(3, rows - 4);
+  const visible =
+    instances.length <= room
+      ? instances
+      : instances.toSorted((a, b) => b.urgency - a.urgency).slice(0, room - 1);
+  const hidden = instances.length - visible.length;
+  const width = Math.max(8, ...visible.map(({ name }) => name.length));
+  return [
+    clip(headOf(upgrade), columns),
+    ...visible.map((row) => paint(row.phase, clip(textOfRow(row, width), columns))),
+    ...(hidden > 0 ? [`  … and ${hidden} more`] : []),
+    clip(isConnected ? (upgrade.message ?? note) : 'The connection was lost; trying again …', columns),
+  ];
+}
+
+function headOf({
+  cluster_name,
+  cluster_id,
+  from,
+  to,
+  state,
+  progress,
+  started,
+  ended,
+}: UpgradeDocument): string {
+  const name = printable(cluster_name ?? cluster_id);
+  const steps = `${progress.done} of ${progress.total} steps`;
+  return `${name}  ${from.name} → ${to.name}  ${state}  ${steps}  ${elapsed(started, ended)}`;
+}
+
+interface Row {
+  readonly name: string;
+  readonly role: string;
+  readonly version: string;
+  readonly phase: string;
+  readonly time: string;
+  readonly note: string;
+  readonly urgency: number;
+}
+
+function rowOf(instance: ClusterInstanceDocument, steps: readonly StepDocument[]): Row {
+  const own = steps.filter((step) => step.instance_id === instance.id || step.successor_id === instance.id);
+  const step = own.find(isMoving) ?? own.find(({ kind }) => kind === 'instance');
+  return {
+    name: printable(instance.name),
+    role: instance.role ?? '-',
+    version: instance.version ?? '-',
+    phase: step?.phase ?? 'waiting',
+    time: step === undefined ? '' : elapsed(step.started, step.ended),
+    note: step?.error ?? step?.blocked?.reason ?? '',
+    urgency:
+      step === undefined
+        ? 0
+        : isMoving(step)
+          ? 3
+          : step.phase === 'failed'
+            ? 2
+            : step.phase === 'pending'
+              ? 1
+              : 0,
+  };
+}
+
+function isMoving({ phase }: StepDocument): boolean {
+  return phase !== 'pending' && phase !== 'done' && phase !== 'failed';
+}
+
+function textOfRow({ name, role, version, phase, time, note }: Row, width: number): string {
+  const cells = [name.padEnd(width), role.padEnd(7), version.padEnd(8), phase.padEnd(10), time.padStart(5)];
+  return `${signOf(phase)} ${cells.join('  ')}${note === '' ? '' : `  ${printable(note)}`}`;
+}
+
+function signOf(phase: string): string {
+  switch (phase) {
+    case 'done':
+      return '✔';
+    case 'failed':
+      return '✖';
+    case 'pending':
+    case 'waiting':
+      return '·';
+    default:
+      return SPINNER[Math.floor(Date.now() / FRAME_MS) % SPINNER.length] ?? '*';
+  }
+}
+
+const COLORS: ReadonlyMap<string, number> = new Map([
+  ['done', 32],
+  ['failed', 31],
+  ['pending', 2],
+  ['waiting', 2],
+]);
+
+function painted(phase: string, text: string): string {
+  return `\x1b[${COLORS.get(phase) ?? 33}m${text}\x1b[0m`;
+}
+
+function plain(_phase: string, text: string): string {
+  return text;
+}
+
+/** `1:05`; empty before the start. */
+function elapsed(started: string | null, ended: string | null): string {
+  if (started === null) return '';
+  const end = ended === null ? Date.now() : Date.parse(ended);
+  const seconds = Math.max(0, Math.round((end - Date.parse(started)) / 1000));
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+}
+
+function clip(text: string, columns: number): string {
+  return text.length < columns ? text : `${text.slice(0, columns - 2)}…`;
+}

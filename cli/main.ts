@@ -1,0 +1,37 @@
+#!/usr/bin/env node
+/**
+ * The command line. Speaks only HTTP, through the client.
+ *
+ * - `program.ts` the commands put together, `run(args, io)` · `session.ts` what every command works with
+ * - `upgrade-commands.ts` · `cluster-commands.ts` · `datastore-commands.ts` · `options.ts`
+ * - `progress.ts` an upgrade as it goes, `live.ts` the same on a terminal
+ * - `output.ts` tables, tabs or JSON · `failures.ts` exit codes and what to do next · `io.ts`
+ */
+import { readFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
+import { EXIT } from './failures.ts';
+import { Interrupted } from './io.ts';
+import { run } from './program.ts';
+
+/** After Ctrl-C a command may still say a word; one that has nothing to say is ended. */
+const LAST_WORD_MS = 300;
+
+const interrupt = new AbortController();
+process.on('SIGINT', () => {
+  if (interrupt.signal.aborted) process.exit(EXIT.interrupted);
+  interrupt.abort(new Interrupted('interrupted'));
+  setTimeout(() => process.exit(EXIT.interrupted), LAST_WORD_MS).unref();
+});
+
+// `coffer cluster-list | head -1`: nobody reads on, which is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failed);
+});
+
+process.exitCode = await run(process.argv.slice(2), {
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  signal: interrupt.signal,
+  readFile: (path) => (path === '-' ? text(process.stdin) : readFile(path, 'utf8')),
+});

@@ -1,0 +1,56 @@
+/** Options that several commands share, and how their values are read. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { PolicyRequest } from '../client/index.ts';
+
+/** Whole numbers only; how large they may be is the API's to say. */
+export function count(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}
+
+export function collect(text: string, earlier: readonly string[] = []): readonly string[] {
+  return [...earlier, text];
+}
+
+export interface PolicyOptions {
+  readonly maxUnavailable?: number;
+  readonly canary?: number;
+  readonly soakSeconds?: number;
+  readonly stepTimeoutSeconds?: number;
+  readonly timeoutSeconds?: number;
+  readonly retries?: number;
+  readonly onFailure?: 'pause' | 'fail';
+}
+
+/** Adds an option for every field of an upgrade's policy. */
+export function withPolicyOptions(command: Command): Command {
+  return command
+    .option('--max-unavailable <n>', 'instances that may be out of service at once (default: 1)', count)
+    .option('--canary <n>', 'after this many instances, wait for an approval', count)
+    .option('--soak-seconds <s>', 'after each step, health must hold this long', count)
+    .option('--step-timeout-seconds <s>', 'for one attempt of a step (default: 600)', count)
+    .option('--timeout-seconds <s>', 'for the whole upgrade (default: 36000)', count)
+    .option('--retries <n>', 'attempts per step beyond the first (default: 2)', count)
+    .addOption(
+      new Option('--on-failure <what>', 'when a step has used up its retries (default: pause)').choices([
+        'pause',
+        'fail',
+      ]),
+    );
+}
+
+/** The policy that was asked for; undefined when none was. */
+export function policyOf(options: PolicyOptions): PolicyRequest | undefined {
+  const { maxUnavailable, canary, soakSeconds, stepTimeoutSeconds, timeoutSeconds, retries, onFailure } =
+    options;
+  const policy: PolicyRequest = {
+    ...(maxUnavailable !== undefined && { max_unavailable: maxUnavailable }),
+    ...(canary !== undefined && { canary }),
+    ...(soakSeconds !== undefined && { soak_seconds: soakSeconds }),
+    ...(stepTimeoutSeconds !== undefined && { step_timeout_seconds: stepTimeoutSeconds }),
+    ...(timeoutSeconds !== undefined && { timeout_seconds: timeoutSeconds }),
+    ...(retries !== undefined && { retries }),
+    ...(onFailure !== undefined && { on_failure: onFailure }),
+  };
+  return Object.keys(policy).length > 0 ? policy : undefined;
+}

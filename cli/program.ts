@@ -1,0 +1,62 @@
+import { Command, CommanderError, Option } from 'commander';
+import { addClusterCommands } from './cluster-commands.ts';
+import { addDatastoreCommands } from './datastore-commands.ts';
+import { EXIT, EXIT_CODES_HELP, report } from './failures.ts';
+import type { Io } from './io.ts';
+import { addUpgradeCommands } from './upgrade-commands.ts';
+
+/** Runs one command line, without the program's name. Answers the exit code; never rejects. */
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  let code: number = EXIT.ok;
+  const program = buildProgram(io, (failed) => {
+    code = failed;
+  });
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return code;
+  } catch (error) {
+    return report(error, io, { json: program.opts<{ json?: boolean }>().json ?? false });
+  }
+}
+
+/** `exit` is called by a command that did its work but has bad news, such as a failed upgrade. */
+function buildProgram(io: Io, exit: (code: number) => void): Command {
+  const program = new Command('coffer')
+    .description('Upgrades database clusters to a new version, one safe step at a time, while they serve.')
+    .addOption(
+      new Option('--endpoint <url>', 'where the API is')
+        .env('COFFER_ENDPOINT')
+        .default('http://127.0.0.1:8779/v1.0'),
+    )
+    .addOption(new Option('--tenant <id>', 'whose clusters').env('COFFER_TENANT').default('demo'))
+    .addOption(
+      new Option('--token <token>', 'who you are; better set in the environment').env('COFFER_TOKEN'),
+    )
+    .option('--json', 'write one JSON document, or JSON lines while watching', false)
+    .addHelpText('after', `${EXAMPLE}\n${EXIT_CODES_HELP}`);
+  addUpgradeCommands(program, io, exit);
+  addClusterCommands(program, io);
+  addDatastoreCommands(program, io);
+  for (const command of [program, ...program.commands]) quiet(command, io);
+  return program;
+}
+
+const EXAMPLE = `
+A first upgrade:
+  coffer cluster-create shop postgresql 17.6 --instances 3 --wait
+  coffer cluster-upgrade shop 17.10 --watch
+  coffer cluster-show shop`;
+
+/** Commander writes through us and throws instead of ending the process. */
+function quiet(command: Command, io: Io): void {
+  command
+    .exitOverride((error) => {
+      throw new CommanderError(error.exitCode, error.code, error.message);
+    })
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+    })
+    .showHelpAfterError('(add --help for what the command takes)')
+    .helpOption('-h, --help', 'show this help');
+}

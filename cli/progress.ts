@@ -1,0 +1,40 @@
+import type { CofferClient, EventDocument, UpgradeDocument } from '../client/index.ts';
+import { type Follow, renderLive } from './live.ts';
+import { printable } from './output.ts';
+
+export interface ProgressOptions extends Follow {
+  /** One row per instance, redrawn in place; else one line per event. */
+  readonly isTTY: boolean;
+  readonly color?: boolean;
+  /** One line of JSON per event: `{"event": {…}}`. */
+  readonly json?: boolean;
+}
+
+/** Shows an upgrade as it goes, from its beginning. Resolves with the upgrade once it has ended. */
+export async function renderProgress(
+  client: CofferClient,
+  upgrade_id: string,
+  options: ProgressOptions,
+): Promise<UpgradeDocument> {
+  if (options.json) return renderLines(client, upgrade_id, options, (event) => JSON.stringify({ event }));
+  if (options.isTTY) return renderLive(client, upgrade_id, { ...options, color: options.color ?? true });
+  return renderLines(client, upgrade_id, options, logLine);
+}
+
+async function renderLines(
+  client: CofferClient,
+  upgrade_id: string,
+  { stream, until = 'ended', signal }: Follow,
+  lineOf: (event: EventDocument) => string,
+): Promise<UpgradeDocument> {
+  for await (const event of client.upgrades.watch(upgrade_id, { until, signal })) {
+    stream.write(`${lineOf(event)}\n`);
+  }
+  return client.upgrades.get(upgrade_id);
+}
+
+/** `2026-11-22T16:49:48.123Z  pg-2: upgrading …` */
+function logLine(event: EventDocument): string {
+  const who = event.instance_name === null ? '' : `${event.instance_name}: `;
+  return `${event.at}  ${printable(`${who}${event.message}`)}`;
+}

@@ -1,0 +1,170 @@
+import type { Command } from 'commander';
+import type { UpgradeDocument } from '../client/index.ts';
+import { EXIT } from './failures.ts';
+import { Interrupted, type Io } from './io.ts';
+import { type PolicyOptions, policyOf, withPolicyOptions } from './options.ts';
+import type { Output } from './output.ts';
+import { renderProgress } from './progress.ts';
+import { type Session, sessionOf } from './session.ts';
+
+type Exit = (code: number) => void;
+
+interface UpgradeOptions extends PolicyOptions {
+  readonly watch: boolean;
+  readonly wait: boolean;
+}
+
+/** `cluster-upgrade`, `upgrade-list`, `-show`, `-watch`. */
+export function addUpgradeCommands(program: Command, io: Io, exit: Exit): void {
+  addClusterUpgrade(program, io, exit);
+
+  program
+    .command('upgrade-list')
+    .description('List the upgrades of a cluster, newest first.')
+    .argument('<cluster>', 'name or id')
+    .addHelpText('after', '\nExample:\n  coffer upgrade-list shop')
+    .action(async (reference: string, _options, command) => {
+      const { client, output } = sessionOf(command, io);
+      const upgrades: UpgradeDocument[] = [];
+      for await (const upgrade of client.upgrades.list(reference)) upgrades.push(upgrade);
+      output.result({ upgrades }, () => showUpgrades(output, upgrades));
+    });
+
+  program
+    .command('upgrade-show')
+    .description('Show an upgrade with its steps.')
+    .argument('<upgrade>', 'id')
+    .addHelpText('after', '\nExample:\n  coffer upgrade-show 5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a')
+    .action(async (reference: string, _options, command) => {
+      const { client, output } = sessionOf(command, io);
+      const upgrade = await client.upgrades.get(reference);
+      output.result({ upgrade }, () => showUpgrade(output, upgrade));
+    });
+
+  program
+    .command('upgrade-watch')
+    .description('Watch an upgrade to its end, from its beginning.')
+    .argument('<upgrade>', 'id')
+    .option('--wait', 'stop also when it is paused and waits for a person', false)
+    .addHelpText('after', '\nExample:\n  coffer upgrade-watch 5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a')
+    .action(async (reference: string, options: { readonly wait: boolean }, command) => {
+      const { id } = await sessionOf(command, io).client.upgrades.get(reference);
+      await watch(sessionOf(command, io), id, options.wait ? 'settled' : 'ended', exit);
+    });
+}
+
+function addClusterUpgrade(program: Command, io: Io, exit: Exit): void {
+  const command = program
+    .command('cluster-upgrade')
+    .description('Upgrade a cluster to a datastore version while it serves.')
+    .argument('<cluster>', 'name or id')
+    .argument('<datastore_version>', 'name or id')
+    .option('--watch', 'show how it goes, to the end; Ctrl-C leaves it running', false)
+    .option('--wait', 'wait until it has ended, or is paused and waits for a person', false);
+  withPolicyOptions(command)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  coffer cluster-upgrade shop 17.10 --watch
+  coffer cluster-upgrade shop 17.10 --canary 1 --soak-seconds 60
+  coffer cluster-upgrade shop 17.10 --on-failure fail --wait && echo done`,
+    )
+    .action(async (cluster: string, version: string, options: UpgradeOptions, self: Command) => {
+      const session = sessionOf(self, io);
+      const upgrading = await session.client.clusters.upgrade(cluster, version, policyOf(options));
+      const id = upgrading.upgrade_id;
+      if (options.watch) return watch(session, id, options.wait ? 'settled' : 'ended', exit);
+      if (options.wait) return wait(session, id, exit);
+      session.output.result({ cluster: upgrading }, () => {
+        session.output.line(
+          `Upgrade ${id} of ${upgrading.name} is accepted. Watch it: coffer upgrade-watch ${id}`,
+        );
+      });
+    });
+}
+
+/** Shows an upgrade as it goes: live on a terminal, line by line elsewhere, JSON lines with `--json`. */
+async function watch(session: Session, id: string, until: 'ended' | 'settled', exit: Exit): Promise<void> {
+  const { client, io, json } = session;
+  const isTTY = io.stdout.isTTY ?? false;
+  const follow = {
+    stream: io.stdout,
+    until,
+    signal: io.signal,
+    isTTY,
+    json,
+    color: isTTY && !io.env['NO_COLOR'],
+  };
+  await leaveRunning(io, id, async () => {
+    const upgrade = await renderProgress(client, id, follow);
+    if (json) session.output.result({ upgrade }, () => undefined);
+    exit(exitCodeOf(upgrade));
+  });
+}
+
+async function wait(session: Session, id: string, exit: Exit): Promise<void> {
+  const { client, io, output } = session;
+  await leaveRunning(io, id, async () => {
+    const upgrade = await client.upgrades.waitFor(id, { signal: io.signal, until: 'settled' });
+    output.result({ upgrade }, () => showUpgrade(output, upgrade));
+    exit(exitCodeOf(upgrade));
+  });
+}
+
+/** Ctrl-C ends the watching, not the upgrade: says so. */
+async function leaveRunning(io: Io, id: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (error instanceof Interrupted) {
+      io.stderr.write(`\nThe upgrade goes on. Watch it again: coffer upgrade-watch ${id}\n`);
+    }
+    throw error;
+  }
+}
+
+function exitCodeOf(upgrade: UpgradeDocument): number {
+  if (upgrade.state === 'paused') return EXIT.paused;
+  return upgrade.state === 'succeeded' ? EXIT.ok : EXIT.failed;
+}
+
+function showUpgrades(output: Output, upgrades: readonly UpgradeDocument[]): void {
+  output.table(
+    ['ID', 'From', 'To', 'State', 'Created', 'Ended'],
+    upgrades.map(({ id, from, to, state, created, ended }) => [
+      id,
+      from.name,
+      to.name,
+      state,
+      created,
+      ended,
+    ]),
+  );
+}
+
+function showUpgrade(output: Output, upgrade: UpgradeDocument): void {
+  output.fields({
+    id: upgrade.id,
+    cluster: upgrade.cluster_name ?? upgrade.cluster_id,
+    from: upgrade.from.name,
+    to: upgrade.to.name,
+    state: upgrade.state,
+    message: upgrade.message,
+    progress: `${upgrade.progress.done} of ${upgrade.progress.total} steps`,
+    created: upgrade.created,
+    started: upgrade.started,
+    ended: upgrade.ended,
+  });
+  output.table(
+    ['Step', 'Kind', 'Instance', 'Phase', 'Attempt', 'Note'],
+    upgrade.steps.map((step) => [
+      step.id,
+      step.kind,
+      step.instance_name ?? step.instance_id,
+      step.phase,
+      step.attempt,
+      step.error ?? step.blocked?.reason,
+    ]),
+  );
+}

@@ -1,0 +1,47 @@
+/**
+ * Coffer's client, for Node.js and browsers. Needs nothing but `fetch`.
+ *
+ *     const client = createClient({ endpoint: 'http://127.0.0.1:8779/v1.0/demo' });
+ *     const { upgrade_id } = await client.clusters.upgrade('shop', '17.10');
+ *     for await (const event of client.upgrades.watch(upgrade_id)) console.log(event.message);
+ *
+ * - `clusters.ts` · `upgrades.ts` · `datastores.ts` what can be asked
+ * - `events.ts` event streams that survive lost connections · `pages.ts` listings page by page
+ * - `http.ts` one endpoint · `errors.ts` `CofferApiError` · `references.ts` document, id or name · `time.ts`
+ */
+import { Clusters } from './clusters.ts';
+import { Datastores } from './datastores.ts';
+import { type ClientOptions, Http } from './http.ts';
+import { Upgrades } from './upgrades.ts';
+
+export type {
+  ClusterDocument,
+  ClusterInstanceDocument,
+  DatastoreDocument,
+  DatastoreVersionDocument,
+  DatastoreVersionListed,
+  EventDocument,
+  StepDocument,
+  UpgradeDocument,
+} from '../src/contract/documents.ts';
+export type { CreateClusterInput } from '../src/contract/http.ts';
+export type { PolicyRequest } from '../src/contract/policy.ts';
+export type { SimulatedProperties } from '../src/contract/simulated.ts';
+export type { Clusters, UpgradingCluster, WaitOptions } from './clusters.ts';
+export type { Datastores } from './datastores.ts';
+export { type ClientErrorCode, CofferApiError } from './errors.ts';
+export type { ClientOptions } from './http.ts';
+export type { Reference } from './references.ts';
+export type { Upgrades, UpgradeWatchOptions } from './upgrades.ts';
+
+export interface CofferClient {
+  readonly clusters: Clusters;
+  readonly upgrades: Upgrades;
+  readonly datastores: Datastores;
+}
+
+/** A client for one tenant of one API. Opens no connection yet. */
+export function createClient(options: ClientOptions): CofferClient {
+  const http = new Http(options);
+  return { clusters: new Clusters(http), upgrades: new Upgrades(http), datastores: new Datastores(http) };
+}

@@ -1,0 +1,61 @@
+import type {
+  EventDocument,
+  EventsAnswer,
+  UpgradeAnswer,
+  UpgradeDocument,
+  UpgradesAnswer,
+} from '../src/contract/documents.ts';
+import { type WatchOptions, watchEvents } from './events.ts';
+import type { Http } from './http.ts';
+import { allPages } from './pages.ts';
+import { inPath, type Reference } from './references.ts';
+
+export interface UpgradeWatchOptions extends WatchOptions {
+  /** `ended` (default): to the end. `settled`: also up to a pause that waits for a person. */
+  readonly until?: 'ended' | 'settled';
+}
+
+export class Upgrades {
+  readonly #http: Http;
+
+  constructor(http: Http) {
+    this.#http = http;
+  }
+
+  /** Rejects with `upgrade_not_found`. */
+  async get(upgrade: Reference): Promise<UpgradeDocument> {
+    return (await this.#http.get<UpgradeAnswer>(`/upgrades/${inPath(upgrade)}`)).upgrade;
+  }
+
+  /** All upgrades of a cluster, newest first, fetched page by page. */
+  list(cluster: Reference): AsyncGenerator<UpgradeDocument, void> {
+    const path = `/clusters/${inPath(cluster)}/upgrades`;
+    return allPages(this.#http, path, (answer: UpgradesAnswer) => answer.upgrades);
+  }
+
+  /** Up to 500 events that have happened after number `after`, without waiting for more. */
+  async events(upgrade: Reference, after = 0): Promise<readonly EventDocument[]> {
+    const path = `/upgrades/${inPath(upgrade)}/events?last_event_id=${after}`;
+    return (await this.#http.get<EventsAnswer>(path)).events;
+  }
+
+  /**
+   * The events of an upgrade as they happen, from the first to the last, each once and in order:
+   * `for await (const event of client.upgrades.watch(id))`. Survives lost connections and restarts
+   * of the server. Leaving the loop leaves the upgrade running.
+   */
+  async *watch(upgrade: Reference, options: UpgradeWatchOptions = {}): AsyncGenerator<EventDocument, void> {
+    for await (const event of watchEvents(this.#http, `/upgrades/${inPath(upgrade)}/events`, options)) {
+      yield event;
+      if (options.until !== 'settled' || event.type !== 'paused') continue;
+      // The event may be an old one: somebody may have resumed the upgrade since.
+      if ((await this.get(upgrade)).state === 'paused') return;
+    }
+  }
+
+  /** Resolves with the upgrade once it has ended, in whatever state: look at `state` and `message`. */
+  async waitFor(upgrade: Reference, options: UpgradeWatchOptions = {}): Promise<UpgradeDocument> {
+    for await (const _ of this.watch(upgrade, options));
+    return this.get(upgrade);
+  }
+}

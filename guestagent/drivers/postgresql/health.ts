@@ -1,0 +1,151 @@
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Client } from 'pg';
+import type { Endpoint, Role, ServiceStatus } from '../../../src/core/domain.ts';
+import type { Health, InstanceConfig } from '../../driver.ts';
+import { isErrno, messageOf } from './files.ts';
+import { type Glance, glance } from './replication.ts';
+import type { Server } from './server.ts';
+import type { Places } from './settings.ts';
+import { connect, disconnect, type Login, QUICK } from './sql.ts';
+import type { State } from './state.ts';
+
+/** A standby reconnects within this time; one that does not is in trouble. */
+export const STREAM_GRACE_MS = 5_000;
+
+/** What an order makes of the instance while it is carried out. */
+export interface Activity {
+  readonly status: ServiceStatus;
+  message: string;
+}
+
+/** What the driver knows beyond what can be seen. */
+export interface Situation {
+  readonly state: State | null;
+  readonly activity: Activity | null;
+  /** False before `start` and after `stop`. */
+  readonly wanted: boolean;
+  /** Why the server could not be started again after it had ended by itself. */
+  readonly trouble: string | null;
+  /** Called when a server that is wanted is found to have ended. */
+  readonly ended: () => void;
+}
+
+/**
+ * Says how the server is: quickly, over a connection of its own, so that a long statement of an order
+ * does not hold up a heartbeat. Never throws, and never waits longer than two seconds.
+ */
+export class HealthWatch {
+  readonly #config: InstanceConfig;
+  readonly #places: Places;
+  readonly #server: Server;
+  readonly #login: Login;
+  #client: Client | null = null;
+  #streamedAt = Date.now();
+
+  constructor(config: InstanceConfig, places: Places, server: Server, login: Login) {
+    this.#config = config;
+    this.#places = places;
+    this.#server = server;
+    this.#login = login;
+  }
+
+  close(): void {
+    if (this.#client !== null) disconnect(this.#client);
+    this.#client = null;
+  }
+
+  /** The standby was just restarted, or given another primary: its time to connect begins anew. */
+  forgive(): void {
+    this.#streamedAt = Date.now();
+  }
+
+  async look(situation: Situation): Promise<Health> {
+    try {
+      return await this.#look(situation);
+    } catch (error) {
+      this.close();
+      return this.#down(situation, 'failed', messageOf(error));
+    }
+  }
+
+  async #look(situation: Situation): Promise<Health> {
+    const { state, activity } = situation;
+    await this.#server.trimLog();
+    if (activity?.status === 'building') return this.#down(situation, 'building', activity.message);
+    if (state === null) return this.#down(situation, 'building', 'the instance is not built yet');
+    if (state.phase === 'demoted' && activity === null) {
+      return this.#down(
+        situation,
+        'shutdown',
+        'demoted for a switchover: waits for an order to follow, or to be primary again',
+      );
+    }
+    if ((await this.#server.find()) === null) {
+      if (activity !== null) return this.#down(situation, activity.status, activity.message);
+      if (!situation.wanted) return this.#down(situation, 'shutdown', 'the server is stopped');
+      situation.ended();
+      return this.#down(
+        situation,
+        'failed',
+        situation.trouble ?? 'the server has ended by itself; it is being started again',
+      );
+    }
+    let seen: Glance;
+    try {
+      this.#client ??= await connect(this.#login, QUICK);
+      seen = await glance(this.#client);
+    } catch (error) {
+      this.close();
+      if (activity !== null) return this.#down(situation, activity.status, activity.message);
+      return this.#down(situation, 'failed', `the server does not answer: ${messageOf(error)}`);
+    }
+    return this.#report(seen, situation);
+  }
+
+  async #report(seen: Glance, { state, activity }: Situation): Promise<Health> {
+    if (!seen.standby || seen.streamsFrom !== null) this.#streamedAt = Date.now();
+    const isCutOff = Date.now() - this.#streamedAt > STREAM_GRACE_MS;
+    const isUpgrading = activity?.status === 'upgrading';
+    const primary = state !== null && 'primary' in state ? state.primary : null;
+    return {
+      service_status: isUpgrading ? 'upgrading' : isCutOff ? 'failed' : 'healthy',
+      version: seen.version,
+      role: seen.standby ? 'replica' : 'primary',
+      lag_bytes: seen.lagBytes,
+      // Known to the primary only; Coffer makes no replica synchronous.
+      synchronous: false,
+      endpoint: this.#config.endpoint,
+      message: isUpgrading ? activity.message : isCutOff ? await notStreaming(this.#server, primary) : null,
+    };
+  }
+
+  async #down({ state }: Situation, status: ServiceStatus, message: string): Promise<Health> {
+    return {
+      service_status: status,
+      version: null,
+      role: await this.#roleAtRest(state).catch(() => null),
+      lag_bytes: null,
+      synchronous: false,
+      endpoint: this.#config.endpoint,
+      message,
+    };
+  }
+
+  /** By the data directory; null for a demoted primary, which is neither until it is told. */
+  async #roleAtRest(state: State | null): Promise<Role | null> {
+    if (state === null || state.phase === 'building') return this.#config.role;
+    if (state.phase === 'demoted') return null;
+    return access(join(this.#places.data, 'standby.signal')).then(
+      () => 'replica',
+      (error: unknown) => (isErrno(error, 'ENOENT') ? 'primary' : null),
+    );
+  }
+}
+
+/** Why a standby does not stream, in words, with the server's own. */
+export async function notStreaming(server: Server, primary: Endpoint | null): Promise<string> {
+  const words = await server.lastWords();
+  const where = primary === null ? 'its primary' : `${primary.host}:${primary.port}`;
+  return `the standby does not stream from ${where}${words === null ? '' : ` (last said: ${words})`}`;
+}

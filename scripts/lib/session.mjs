@@ -1,0 +1,64 @@
+// @ts-check
+import { rmSync } from 'node:fs';
+import { endDatabaseServers } from './database-servers.mjs';
+import { readJson } from './json-file.mjs';
+import { tryLock } from './lock.mjs';
+import { openHome } from './paths.mjs';
+import { Problem } from './problem.mjs';
+import { createSupervisor, endLeftovers } from './supervisor.mjs';
+
+/**
+ * One set of processes over one home: nobody else's at the same time, and nothing left of an earlier one.
+ *
+ * @typedef {Awaited<ReturnType<typeof openSession>>} Session
+ *
+ * @param {object} options
+ * @param {string | undefined} [options.home]
+ * @param {boolean} [options.fresh] also end database servers that lost their guest agent: their data will go
+ * @param {boolean} [options.verbose]
+ * @param {import('./progress.mjs').Progress} options.progress
+ */
+export async function openSession({ home, fresh = false, verbose = false, progress }) {
+  const paths = openHome(home);
+  const lock = tryLock(paths.lock);
+  if ('holder' in lock) throw alreadyRunning(paths, lock.holder.pid);
+
+  rmSync(paths.stackFile, { force: true });
+  const supervisor = createSupervisor({ paths, log: progress.line, verbose });
+  // The last resort, if this process ends without having stopped them: ask, for there is no time to wait.
+  const onExit = () => supervisor.signalAll('SIGTERM');
+  process.once('exit', onExit);
+
+  const close = async () => {
+    for (const name of supervisor.names().reverse()) await supervisor.stop(name);
+    await endLeftovers(paths);
+    await endDatabaseServers(paths.guests);
+    rmSync(paths.stackFile, { force: true });
+    process.removeListener('exit', onExit);
+    lock.release();
+  };
+  try {
+    const count = await progress.step('Ending what an earlier run left behind', async () => {
+      const processes = await endLeftovers(paths);
+      return processes + (fresh ? await endDatabaseServers(paths.guests) : 0);
+    });
+    if (count > 0) progress.line(`ended ${count} processes that an earlier run left behind`);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { paths, supervisor, close };
+}
+
+/**
+ * @param {import('./paths.mjs').Paths} paths
+ * @param {number} pid
+ */
+function alreadyRunning(paths, pid) {
+  const stack = /** @type {{ api_url?: string } | undefined} */ (readJson(paths.stackFile));
+  const where = stack?.api_url ? `at ${stack.api_url}` : 'and is starting or stopping';
+  return new Problem(
+    `already running: pid ${pid} ${where}`,
+    `Use that one, stop it first (kill ${pid}), or give a second one a folder of its own in COFFER_HOME.`,
+  );
+}

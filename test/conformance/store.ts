@@ -1,0 +1,328 @@
+/** What every store must keep to: run on Redis (and on whatever else claims to be a store). */
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Cluster, GuestReport, Instance } from '../../src/core/domain.ts';
+import { DEFAULT_POLICY } from '../../src/core/policy.ts';
+import type { Upgrade, UpgradeEvent } from '../../src/core/record.ts';
+import type { BuildOrder, Commit, PendingCast, Store } from '../../src/store/store.ts';
+
+const NOW = 1_800_000_000_000;
+const NO_ORDER: BuildOrder = { databases: [], users: [], join_token_sha256: null };
+
+export function describeStore(name: string, open: () => Promise<{ store: Store; close: () => Promise<void> }>): void {
+  describe(`${name} as a store`, () => {
+    let store: Store;
+    let close: () => Promise<void>;
+    beforeAll(async () => {
+      ({ store, close } = await open());
+    });
+    afterAll(() => close());
+
+    describe('clusters', () => {
+      it('gives back what was created, once', async () => {
+        const cluster = newCluster();
+        expect(await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'))).toBe(true);
+        expect(await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'))).toBe(false);
+        expect(await store.getCluster(cluster.id)).toEqual(cluster);
+        expect(await store.getCluster(randomUUID())).toBeNull();
+        expect(await store.clusterOfInstance(cluster.instances[0]?.id ?? '')).toBe(cluster.id);
+      });
+
+      it('finds by name, oldest first, within a tenant', async () => {
+        const tenant_id = randomUUID();
+        const [older, newer] = [newCluster({ tenant_id, name: 'twin' }), newCluster({ tenant_id, name: 'twin', created: NOW + 5 })];
+        for (const one of [newer, older]) await store.createCluster(one, NO_ORDER, castOf(one, 'create_cluster'));
+        expect(await store.findClusters(tenant_id, 'twin')).toEqual([older.id, newer.id]);
+        expect(await store.findClusters(randomUUID(), 'twin')).toEqual([]);
+      });
+
+      it('lists page by page, each cluster once, no matter what comes in between', async () => {
+        const tenant_id = randomUUID();
+        const ids = new Set<string>();
+        for (let i = 0; i < 7; i++) {
+          const cluster = newCluster({ tenant_id });
+          ids.add(cluster.id);
+          await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
+        }
+        const seen: string[] = [];
+        let marker: string | null = null;
+        do {
+          const page = await store.listClusters(tenant_id, { limit: 3, marker });
+          expect(page.items.length).toBeLessThanOrEqual(3);
+          seen.push(...page.items.map((one) => one.id));
+          marker = page.next_marker;
+        } while (marker !== null);
+        expect(seen).toEqual([...ids].sort());
+        expect(await store.listClusters(randomUUID(), { limit: 3, marker: null })).toEqual({ items: [], next_marker: null });
+      });
+
+      it('ends a build once, and drops the build order', async () => {
+        const order: BuildOrder = { ...NO_ORDER, databases: ['app'] };
+        const cluster = newCluster();
+        await store.createCluster(cluster, order, castOf(cluster, 'create_cluster'));
+        expect(await store.getBuildOrder(cluster.id)).toEqual(order);
+        await store.finishBuild(cluster.id, NOW + 1);
+        await store.finishBuild(cluster.id, NOW + 2);
+        const built = await store.getCluster(cluster.id);
+        expect(built?.task).toBe('NONE');
+        expect(built?.updated).toBe(NOW + 1);
+        expect(built?.instances.map((one) => one.task)).toEqual(['NONE', 'NONE']);
+        expect(await store.getBuildOrder(cluster.id)).toBeNull();
+      });
+
+      it('deletes only what is idle, and leaves nothing', async () => {
+        const cluster = newCluster();
+        await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
+        const cast = castOf(cluster, 'delete_cluster');
+        expect(await store.beginDelete(cluster.id, cast, NOW)).toBe('BUILDING');
+        await store.removeCluster(cluster.id);
+        expect(await store.getCluster(cluster.id), 'not removed while it is not DELETING').not.toBeNull();
+        await store.finishBuild(cluster.id, NOW);
+        expect(await store.beginDelete(cluster.id, cast, NOW)).toBe('begun');
+        expect(await store.beginDelete(cluster.id, cast, NOW)).toBe('DELETING');
+        await store.removeCluster(cluster.id);
+        expect(await store.getCluster(cluster.id)).toBeNull();
+        expect(await store.clusterOfInstance(cluster.instances[0]?.id ?? '')).toBeNull();
+        expect(await store.findClusters(cluster.tenant_id, cluster.name)).toEqual([]);
+        expect(await store.beginDelete(cluster.id, cast, NOW)).toBeNull();
+      });
+    });
+
+    describe('heartbeats', () => {
+      it('keep the newest report, by the guest\'s own clock', async () => {
+        const cluster = await built(store);
+        const [instance] = cluster.instances;
+        const id = instance?.id ?? '';
+        expect(await store.heartbeat(id, reportOf(20, '1.1'), NOW)).toEqual({
+          fresh: true,
+          cluster_id: cluster.id,
+          task: 'NONE',
+          upgrade_id: null,
+        });
+        expect((await store.heartbeat(id, reportOf(10, '1.0'), NOW + 1))?.fresh).toBe(false);
+        const seen = (await store.getCluster(cluster.id))?.instances[0];
+        expect(seen?.report?.version).toBe('1.1');
+        expect(seen?.heard).toBe(NOW);
+      });
+
+      it('of an unknown instance change nothing', async () => {
+        expect(await store.heartbeat(randomUUID(), reportOf(1, '1.0'), NOW)).toBeNull();
+      });
+    });
+
+    describe('upgrades', () => {
+      it('begin one at a time (G3), and the same id once', async () => {
+        const cluster = await built(store);
+        const first = newUpgrade(cluster);
+        const outcomes = await Promise.all(
+          [first, newUpgrade(cluster), newUpgrade(cluster)].map((one) => store.begin(one, accepted(one), null, NOW)),
+        );
+        expect(outcomes.filter((one) => one.verdict === 'begun')).toHaveLength(1);
+        expect(outcomes.filter((one) => one.verdict === 'busy')).toHaveLength(2);
+        const holder = (await store.getCluster(cluster.id))?.upgrade_id ?? '';
+        const again = await store.getUpgrade(holder);
+        expect(again && (await store.begin(again, accepted(again), null, NOW))).toEqual({ verdict: 'duplicate' });
+        const stranger = newUpgrade(newCluster());
+        expect(await store.begin(stranger, accepted(stranger), null, NOW)).toEqual({ verdict: 'missing' });
+      });
+
+      it('load with their cluster, and commit only the revision that was read', async () => {
+        const { cluster, upgrade } = await begun(store);
+        const loaded = await store.load(upgrade.id);
+        expect(loaded?.upgrade).toEqual(upgrade);
+        expect(loaded?.cluster?.task).toBe('UPGRADING_CLUSTER');
+        const commit = commitOf(upgrade, [event(2, 'started')]);
+        const outcomes = await Promise.all([store.commit(commit), store.commit(commit)]);
+        expect(outcomes.sort()).toEqual(['committed', 'conflict']);
+        expect((await store.getUpgrade(upgrade.id))?.revision).toBe(2);
+        expect((await store.listUpgrades(cluster.id, { limit: 5, marker: null })).items).toHaveLength(1);
+      });
+
+      it('write instance tasks and the release together with the record', async () => {
+        const { cluster, upgrade } = await begun(store);
+        const instance_id = cluster.instances[1]?.id ?? '';
+        const failing = { instance_id, task: 'UPGRADING_ERROR' as const, fault: 'disk on fire' };
+        await store.commit({ ...commitOf(upgrade, []), instance_tasks: [failing] });
+        const during = await store.getCluster(cluster.id);
+        expect(during?.instances[1]).toMatchObject({ task: 'UPGRADING_ERROR', fault: 'disk on fire' });
+        const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
+        await store.commit({ ...commitOf({ ...upgrade, revision: 2 }, []), release, wake_at: null });
+        expect(await store.getCluster(cluster.id)).toMatchObject({ task: 'NONE', ...release, upgrade_id: upgrade.id });
+        expect((await store.listActive()).some((one) => one.id === upgrade.id)).toBe(false);
+      });
+
+      it('page from the newest to the oldest', async () => {
+        const cluster = await built(store);
+        const ids: string[] = [];
+        for (let i = 0; i < 4; i++) {
+          const upgrade = { ...newUpgrade(cluster), created: NOW + i };
+          await store.begin(upgrade, accepted(upgrade), null, NOW);
+          const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
+          await store.commit({ ...commitOf(upgrade, []), release, wake_at: null });
+          ids.unshift(upgrade.id);
+        }
+        const first = await store.listUpgrades(cluster.id, { limit: 3, marker: null });
+        const second = await store.listUpgrades(cluster.id, { limit: 3, marker: first.next_marker });
+        expect([...first.items, ...second.items].map((one) => one.id)).toEqual(ids);
+        expect(second.next_marker).toBeNull();
+      });
+    });
+
+    describe('events (G9)', () => {
+      it('are read from any number on, without a gap', async () => {
+        const { upgrade } = await begun(store);
+        await store.commit(commitOf(upgrade, [event(2, 'started'), event(3, 'planned')]));
+        const all = await store.events(upgrade.id, 0, { limit: 10, wait_ms: 0 });
+        expect(all.map((one) => one.seq)).toEqual([1, 2, 3]);
+        expect((await store.events(upgrade.id, 1, { limit: 1, wait_ms: 0 })).map((one) => one.seq)).toEqual([2]);
+        expect(await store.events(upgrade.id, 3, { limit: 10, wait_ms: 0 })).toEqual([]);
+      });
+
+      it('wake the one who waits for them', async () => {
+        const { upgrade } = await begun(store);
+        const waiting = store.events(upgrade.id, 1, { limit: 10, wait_ms: 20_000 });
+        await store.commit(commitOf(upgrade, [event(2, 'started')]));
+        expect((await waiting).map((one) => one.seq)).toEqual([2]);
+      });
+
+      it('do not keep the reader longer than asked', async () => {
+        const { upgrade } = await begun(store);
+        expect(await store.events(upgrade.id, 1, { limit: 10, wait_ms: 50 })).toEqual([]);
+      });
+    });
+
+    describe('time', () => {
+      it('lends what is due to one taker at a time', async () => {
+        const { upgrade } = await begun(store);
+        const isMine = (items: readonly { id: string }[]) => items.some((one) => one.id === upgrade.id);
+        expect(isMine(await store.takeDue(NOW - 1, 100_000, 1_000))).toBe(false);
+        const takers = await Promise.all([1, 2, 3].map(() => store.takeDue(NOW, 100_000, 1_000)));
+        expect(takers.filter(isMine)).toHaveLength(1);
+        expect(isMine(await store.takeDue(NOW + 999, 100_000, 1_000))).toBe(false);
+        expect(isMine(await store.takeDue(NOW + 1_000, 100_000, 1_000))).toBe(true);
+        await store.defer({ kind: 'upgrade', id: upgrade.id }, NOW + 50_000);
+        expect(isMine(await store.takeDue(NOW + 49_999, 100_000, 1_000))).toBe(false);
+        expect(isMine(await store.listActive())).toBe(true);
+      });
+
+      it('does not bring back what has ended', async () => {
+        const { upgrade } = await begun(store);
+        await store.commit({ ...commitOf(upgrade, []), wake_at: null });
+        await store.defer({ kind: 'upgrade', id: upgrade.id }, NOW);
+        expect((await store.listActive()).some((one) => one.id === upgrade.id)).toBe(false);
+      });
+    });
+
+    it('keeps a cast until it is confirmed', async () => {
+      const cluster = await built(store);
+      const upgrade = newUpgrade(cluster);
+      const cast: PendingCast = { ...castOf(cluster, 'upgrade_cluster'), id: upgrade.id };
+      await store.begin(upgrade, accepted(upgrade), cast, NOW);
+      const pending = async () => (await store.pendingCasts(NOW, 100_000)).filter((one) => one.id === upgrade.id);
+      expect(await store.pendingCasts(NOW - 100_000, 10)).toEqual([]);
+      expect(await pending()).toEqual([cast]);
+      await store.castConfirmed(upgrade.id);
+      await store.castConfirmed(upgrade.id);
+      expect(await pending()).toEqual([]);
+    });
+  });
+}
+
+function newCluster(fields: Partial<Cluster> = {}): Cluster {
+  const id = randomUUID();
+  return {
+    id,
+    tenant_id: randomUUID(),
+    name: `c-${id.slice(0, 4)}`,
+    datastore_id: 'd1',
+    datastore_name: 'simulated',
+    manager: 'simulated',
+    datastore_version_id: 'v1',
+    datastore_version: '1.0',
+    task: 'BUILDING',
+    upgrade_id: null,
+    extended_properties: { simulated: { upgrade_ms: 5 } },
+    created: NOW,
+    updated: fields.created ?? NOW,
+    instances: [0, 1].map((n) => newInstance(id, n)),
+    ...fields,
+  };
+}
+
+function newInstance(cluster_id: string, n: number): Instance {
+  return {
+    id: randomUUID(),
+    cluster_id,
+    name: `member-${n}`,
+    flavor_id: '1',
+    volume_size: 1,
+    task: 'BUILDING',
+    fault: null,
+    report: null,
+    heard: null,
+  };
+}
+
+async function built(store: Store): Promise<Cluster> {
+  const cluster = newCluster();
+  await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
+  await store.finishBuild(cluster.id, NOW);
+  return cluster;
+}
+
+async function begun(store: Store): Promise<{ cluster: Cluster; upgrade: Upgrade }> {
+  const cluster = await built(store);
+  const upgrade = newUpgrade(cluster);
+  await store.begin(upgrade, accepted(upgrade), null, NOW);
+  return { cluster, upgrade };
+}
+
+function newUpgrade(cluster: Cluster): Upgrade {
+  return {
+    id: randomUUID(),
+    cluster_id: cluster.id,
+    tenant_id: cluster.tenant_id,
+    revision: 1,
+    seq: 1,
+    from_version_id: 'v1',
+    from_version: '1.0',
+    to_version_id: 'v2',
+    to_version: '2.0',
+    policy: DEFAULT_POLICY,
+    requested_by: { user: null, request_id: 'req-1', via: 'rest' },
+    created: NOW,
+    state: { name: 'scheduled' },
+    cancelling: false,
+    approved: false,
+    waited_ms: 0,
+    steps: [],
+  };
+}
+
+function accepted(_upgrade: Upgrade): UpgradeEvent {
+  return event(1, 'accepted');
+}
+
+function event(seq: number, type: UpgradeEvent['type']): UpgradeEvent {
+  return { seq, at: NOW, type, message: type };
+}
+
+function commitOf(upgrade: Upgrade, events: readonly UpgradeEvent[]): Commit {
+  const next = { ...upgrade, revision: upgrade.revision + 1, seq: upgrade.seq + events.length };
+  return { upgrade: next, events, instance_tasks: [], release: null, wake_at: NOW + 1_000, now: NOW };
+}
+
+function castOf(cluster: Cluster, method: string): PendingCast {
+  return {
+    id: `${cluster.id}:${method}`,
+    topic: 'taskmanager',
+    method,
+    args: { cluster_id: cluster.id },
+    request_id: 'req-1',
+    tenant_id: cluster.tenant_id,
+  };
+}
+
+function reportOf(sent: number, version: string): GuestReport {
+  return { service_status: 'healthy', sent, version, role: 'member' };
+}

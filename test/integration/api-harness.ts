@@ -1,0 +1,166 @@
+/**
+ * The api as a test has it: the real HTTP server on a port of its own, real Redis under a prefix of
+ * its own, real RabbitMQ under an exchange of its own; each behind a proxy that can take it away.
+ */
+import { randomUUID } from 'node:crypto';
+import { connect as connectAmqp } from 'amqplib';
+import { Redis } from 'ioredis';
+import { pino } from 'pino';
+import { buildApp } from '../../api/app.ts';
+import { believeEverybody } from '../../api/auth.ts';
+import { startRelay } from '../../api/casts.ts';
+import { openAmqpBus } from '../../src/bus/amqp.ts';
+import { TASKMANAGER_TOPIC } from '../../src/bus/bus.ts';
+import { decodeRequest, type WireRequest } from '../../src/bus/envelope.ts';
+import type { UpgradeEvent, UpgradeState } from '../../src/core/record.ts';
+import { openRedisStore } from '../../src/store/redis.ts';
+import type { Store } from '../../src/store/store.ts';
+import { Proxy as TcpProxy } from '../support/proxy.ts';
+import { testUrls, uniqueName } from '../support/services.ts';
+
+export type Harness = Awaited<ReturnType<typeof startApi>>;
+
+/** Starts an api; `close` takes everything away again. */
+export async function startApi() {
+  const { redis_url, amqp_url } = testUrls();
+  const name = uniqueName('api');
+  const redisProxy = await TcpProxy.inFrontOf(redis_url);
+  const amqpProxy = await TcpProxy.inFrontOf(amqp_url);
+  const lines: string[] = [];
+  const log = pino({ level: 'debug' }, { write: (line: string) => lines.push(line) });
+  const store = await openRedisStore({ url: redisProxy.urlFor(redis_url), prefix: name, log });
+  const bus = await openAmqpBus({ url: amqpProxy.urlFor(amqp_url), name, log, control_exchange: name });
+  const casts = await interceptCasts(amqp_url, name);
+  const deps = { store, bus, log, now: Date.now, newId: randomUUID, authenticate: believeEverybody };
+  const relay = startRelay(deps);
+  const app = await buildApp(deps);
+  const origin = await app.listen({ host: '127.0.0.1', port: 0 });
+  const redis = new Redis(redis_url);
+
+  return {
+    origin,
+    url: `${origin}/v1.0/t1`,
+    app,
+    store,
+    bus,
+    redisProxy,
+    amqpProxy,
+    /** What went out to the taskmanagers. */
+    casts: casts.received,
+    /** The log, line by line. */
+    lines,
+    /** Everything that Redis holds of this api. */
+    keyspace: () => dump(redis, name),
+    async close() {
+      redisProxy.allow();
+      amqpProxy.allow();
+      await app.close();
+      await relay.stop();
+      await bus.close();
+      await store.close();
+      await casts.close();
+      for (const key of await redis.keys(`${name}:*`)) await redis.del(key);
+      redis.disconnect();
+      await Promise.all([redisProxy.close(), amqpProxy.close()]);
+    },
+  };
+}
+
+/** A queue beside the taskmanagers' own, on this test's exchange: sees what is published there. */
+async function interceptCasts(amqp_url: string, exchange: string) {
+  const connection = await connectAmqp(amqp_url);
+  const channel = await connection.createChannel();
+  await channel.assertExchange(exchange, 'topic', { durable: true });
+  const { queue } = await channel.assertQueue('', { exclusive: true });
+  await channel.bindQueue(queue, exchange, TASKMANAGER_TOPIC);
+  const received: WireRequest[] = [];
+  await channel.consume(queue, (message) => message && received.push(decodeRequest(message.content)), {
+    noAck: true,
+  });
+  return {
+    received,
+    async close() {
+      await channel.deleteExchange(exchange);
+      await connection.close();
+    },
+  };
+}
+
+async function dump(redis: Redis, prefix: string): Promise<Readonly<Record<string, unknown>>> {
+  const keys = (await redis.keys(`${prefix}:*`)).sort();
+  const values = await Promise.all(keys.map((key) => read(redis, key)));
+  return Object.fromEntries(keys.map((key, index) => [key, values[index]]));
+}
+
+async function read(redis: Redis, key: string): Promise<unknown> {
+  switch (await redis.type(key)) {
+    case 'hash':
+      return redis.hgetall(key);
+    case 'zset':
+      return redis.zrange(key, 0, -1, 'WITHSCORES');
+    case 'stream':
+      return redis.xrange(key, '-', '+');
+    default:
+      return redis.get(key);
+  }
+}
+
+/** What a request yields, whatever it is. */
+export async function ask(url: string, init: RequestInit & { readonly json?: unknown } = {}) {
+  const { json, ...rest } = init;
+  const response = await fetch(url, {
+    ...rest,
+    ...(json !== undefined && { body: JSON.stringify(json) }),
+    headers: { ...(json !== undefined && { 'content-type': 'application/json' }), ...rest.headers },
+  });
+  const text = await response.text();
+  // biome-ignore lint/suspicious/noExplicitAny: a test looks at any answer
+  const body: any = text.startsWith('{') ? JSON.parse(text) : text;
+  return { status: response.status, headers: response.headers, body };
+}
+
+/** A cluster of three simulated instances that is built and idle, its guests healthy. */
+export async function buildCluster(api: Harness, name: string, tenant = 't1'): Promise<string> {
+  const json = {
+    cluster: { name, datastore: { type: 'simulated', version: '1.0' }, instances: [{}, {}, {}] },
+  };
+  const { body } = await ask(`${api.origin}/v1.0/${tenant}/clusters`, { method: 'POST', json });
+  const id: string = body.cluster.id;
+  await api.store.finishBuild(id, Date.now());
+  for (const instance of body.cluster.instances) {
+    const report = { service_status: 'healthy', version: '1.0', role: 'member', sent: Date.now() } as const;
+    await api.store.heartbeat(instance.id, report, Date.now());
+  }
+  return id;
+}
+
+/** Asks for an upgrade to 1.1; answers its id. */
+export async function beginUpgrade(api: Harness, cluster: string): Promise<string> {
+  const json = { upgrade: { datastore_version: '1.1' } };
+  const { body } = await ask(`${api.url}/clusters/${cluster}`, { method: 'POST', json });
+  return body.cluster.upgrade_id;
+}
+
+/** Plays the taskmanager: commits one more event, and the state that goes with it. */
+export async function happen(
+  store: Store,
+  upgrade_id: string,
+  type: UpgradeEvent['type'],
+  state?: UpgradeState,
+): Promise<void> {
+  const loaded = await store.load(upgrade_id);
+  if (!loaded) throw new Error(`no upgrade ${upgrade_id}`);
+  const { upgrade } = loaded;
+  const seq = upgrade.seq + 1;
+  const hasEnded = state !== undefined && 'ended' in state;
+  await store.commit({
+    upgrade: { ...upgrade, revision: upgrade.revision + 1, seq, state: state ?? upgrade.state },
+    events: [{ seq, at: Date.now(), type, message: `${type} ${seq}` }],
+    instance_tasks: [],
+    release: hasEnded
+      ? { datastore_version_id: upgrade.to_version_id, datastore_version: upgrade.to_version }
+      : null,
+    wake_at: hasEnded ? null : Date.now() + 60_000,
+    now: Date.now(),
+  });
+}

@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest';
+import { DATASTORE_VERSIONS, DATASTORES, findVersion, PLATFORMS, packageFor } from '../../src/catalogue.ts';
+
+describe('the catalogue', () => {
+  it('has ids that look like UUIDs and are its own', () => {
+    const ids = [...DATASTORES, ...DATASTORE_VERSIONS].map((each) => each.id);
+    for (const id of ids)
+      expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-[45][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  it('names each version once, of a datastore that there is', () => {
+    const names = DATASTORE_VERSIONS.map((version) => `${version.manager} ${version.name}`);
+    expect(names).toEqual([
+      ...['17.5', '17.6', '17.7', '17.8', '17.9', '17.10', '16.13', '16.14'].map(
+        (name) => `postgresql ${name}`,
+      ),
+      ...['1.0', '1.1', '2.0'].map((name) => `simulated ${name}`),
+    ]);
+    for (const version of DATASTORE_VERSIONS) {
+      expect(DATASTORES.find((each) => each.id === version.datastore_id)?.manager).toBe(version.manager);
+    }
+    for (const store of DATASTORES) {
+      const version = DATASTORE_VERSIONS.find((each) => each.id === store.default_version_id);
+      expect(version?.datastore_id).toBe(store.id);
+    }
+    expect(findVersion('postgresql', '17.10')?.id).toBe(DATASTORES[0]?.default_version_id);
+    expect(findVersion('postgresql', '1.0')).toBeNull();
+  });
+
+  it('pins every package that a version lists', () => {
+    for (const version of DATASTORE_VERSIONS) {
+      const pinned = PLATFORMS.map((platform) => packageFor(version.manager, version.name, platform));
+      const found = pinned.filter((each) => each !== null);
+      expect(found.map((each) => `${each.name}@${each.version}`)).toEqual(version.packages);
+      for (const each of found) {
+        expect(each.version.startsWith(`${version.name}.`)).toBe(true);
+        expect(Buffer.from(each.integrity.replace(/^sha512-/, ''), 'base64')).toHaveLength(64);
+      }
+      if (version.manager === 'postgresql')
+        expect(packageFor('postgresql', version.name, 'linux-x64')).not.toBeNull();
+    }
+  });
+
+  it('has nothing for what it does not know', () => {
+    expect(packageFor('postgresql', '17.99', 'linux-x64')).toBeNull();
+    expect(packageFor('postgresql', '17.10', 'plan9-mips')).toBeNull();
+    expect(packageFor('simulated', '1.0', 'linux-x64')).toBeNull();
+  });
+});

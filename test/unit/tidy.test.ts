@@ -1,0 +1,192 @@
+/**
+ * The style guide as a test: which room may import which, that every file is used, that functions fit
+ * a screen. The table is the one of the design; a breach fails the build.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import ts from 'typescript';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const MAX_FUNCTION_LINES = 70;
+
+/** Rooms, the most special first: a file belongs to the first that its path begins with. */
+const ROOMS = [
+  'src/core/errors.ts',
+  'src/core/',
+  'src/contract/',
+  'src/bus/',
+  'src/store/',
+  'src/queue.ts',
+  'src/',
+  'api/',
+  'taskmanager/',
+  'guestagent/',
+  'client/',
+  'cli/',
+] as const;
+type Room = (typeof ROOMS)[number];
+
+const CORE: readonly Room[] = ['src/core/', 'src/core/errors.ts'];
+/** `src/` alone stands for the basics: config, log, service. Whoever has them has the core's errors. */
+const BASICS: readonly Room[] = ['src/', 'src/core/errors.ts'];
+const SRC: readonly Room[] = [...CORE, 'src/', 'src/contract/', 'src/bus/', 'src/store/', 'src/queue.ts'];
+
+const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
+  'src/core/errors.ts': CORE,
+  'src/core/': CORE,
+  'src/contract/': [...CORE, 'src/contract/'],
+  'src/bus/': [...BASICS, 'src/bus/', 'src/contract/'],
+  'src/store/': [...CORE, ...BASICS, 'src/store/'],
+  'src/queue.ts': [...CORE, ...BASICS],
+  'src/': BASICS,
+  'api/': [...SRC, 'api/'],
+  'taskmanager/': [...SRC, 'taskmanager/'],
+  'guestagent/': [...CORE, 'src/', 'src/contract/', 'src/bus/', 'guestagent/'],
+  'client/': [...CORE, 'src/contract/', 'client/'],
+  'cli/': [...CORE, 'src/contract/', 'client/', 'cli/'],
+};
+
+/** Where a process or a package begins: nobody imports these. */
+const ENTRIES = ['api/main.ts', 'taskmanager/main.ts', 'guestagent/main.ts', 'cli/main.ts', 'client/index.ts'];
+/** Modules with a clock, a socket, a disk or a dice: nothing for the core. */
+const PURE_BANNED = /\b(Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|process\.|async |await |fetch\()/;
+
+const files = ['src', 'api', 'taskmanager', 'guestagent', 'client', 'cli'].flatMap(sourcesIn);
+
+function sourcesIn(folder: string): string[] {
+  return readdirSync(join(ROOT, folder), { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)))
+    .sort();
+}
+
+function parse(file: string): ts.SourceFile {
+  return ts.createSourceFile(file, readFileSync(join(ROOT, file), 'utf8'), ts.ScriptTarget.ES2023, true);
+}
+
+function roomOf(file: string): Room {
+  const room = ROOMS.find((each) => file === each || (each.endsWith('/') && file.startsWith(each)));
+  if (!room) throw new Error(`${file} is in no room`);
+  return room;
+}
+
+/** What a file imports: own files by path, others by name. Types count too. */
+function importsOf(file: string): string[] {
+  const found: string[] = [];
+  const visit = (node: ts.Node): void => {
+    const from =
+      ts.isImportDeclaration(node) || ts.isExportDeclaration(node)
+        ? node.moduleSpecifier
+        : ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)
+          ? node.argument.literal
+          : ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword
+            ? node.arguments[0]
+            : undefined;
+    if (from && ts.isStringLiteral(from)) found.push(from.text);
+    ts.forEachChild(node, visit);
+  };
+  visit(parse(file));
+  return found.map((name) => (name.startsWith('.') ? relative(ROOT, resolve(ROOT, dirname(file), name)) : name));
+}
+
+function ownImportsOf(file: string): string[] {
+  return importsOf(file).filter((name) => files.includes(name));
+}
+
+interface LongFunction {
+  readonly where: string;
+  readonly lines: number;
+}
+
+function longFunctionsOf(file: string): LongFunction[] {
+  const source = parse(file);
+  const found: LongFunction[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isFunctionLike(node) && 'body' in node && node.body) {
+      const first = source.getLineAndCharacterOfPosition(node.getStart(source)).line;
+      const lines = source.getLineAndCharacterOfPosition(node.end).line - first + 1;
+      if (lines > MAX_FUNCTION_LINES) found.push({ where: `${file}:${first + 1}`, lines });
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+describe('the rooms of the design', () => {
+  it('sees the sources', () => {
+    expect(files.length).toBeGreaterThan(40);
+    expect(ENTRIES.filter((entry) => !files.includes(entry))).toEqual([]);
+  });
+
+  it('import only what their table allows', () => {
+    const breaches = files.flatMap((file) =>
+      ownImportsOf(file)
+        .filter((other) => !MAY_IMPORT[roomOf(file)].includes(roomOf(other)))
+        .map((other) => `${file} imports ${other}`),
+    );
+    expect(breaches).toEqual([]);
+  });
+
+  it('reach beyond the sources nowhere', () => {
+    const outside = files.flatMap((file) =>
+      importsOf(file)
+        .filter((name) => name.includes('/') && /^(\.\.|test|scripts|dist)\b/.test(name))
+        .map((name) => `${file} imports ${name}`),
+    );
+    expect(outside).toEqual([]);
+  });
+
+  it('keep the core pure: no module from outside, no clock, no dice, no await', () => {
+    const core = files.filter((file) => file.startsWith('src/core/'));
+    const breaches = core.flatMap((file) => {
+      const foreign = importsOf(file).filter((name) => !files.includes(name));
+      const code = parse(file).getFullText().replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
+      const impure = PURE_BANNED.exec(code)?.[0];
+      return [...foreign.map((name) => `${file} imports ${name}`), ...(impure ? [`${file} has ${impure}`] : [])];
+    });
+    expect(breaches).toEqual([]);
+  });
+
+  it('have no file that nobody uses', () => {
+    const used = new Set(files.flatMap(ownImportsOf));
+    expect(files.filter((file) => !used.has(file) && !ENTRIES.includes(file))).toEqual([]);
+  });
+
+  it('have no import cycle', () => {
+    const state = new Map<string, 'open' | 'closed'>();
+    const cycles: string[] = [];
+    const runtimeImports = (file: string) => valueImportsOf(file).filter((name) => files.includes(name));
+    const walk = (file: string, path: readonly string[]): void => {
+      if (state.get(file) === 'closed') return;
+      if (state.get(file) === 'open') {
+        cycles.push([...path.slice(path.indexOf(file)), file].join(' -> '));
+        return;
+      }
+      state.set(file, 'open');
+      for (const other of runtimeImports(file)) walk(other, [...path, file]);
+      state.set(file, 'closed');
+    };
+    for (const file of files) walk(file, []);
+    expect(cycles).toEqual([]);
+  });
+
+  it(`hold no function longer than ${MAX_FUNCTION_LINES} lines`, () => {
+    expect(files.flatMap(longFunctionsOf)).toEqual([]);
+  });
+});
+
+/** Imports that exist at run time: `import type` may point back without harm. */
+function valueImportsOf(file: string): string[] {
+  const found: string[] = [];
+  for (const statement of parse(file).statements) {
+    if (!ts.isImportDeclaration(statement) || !ts.isStringLiteral(statement.moduleSpecifier)) continue;
+    const clause = statement.importClause;
+    if (clause?.phaseModifier === ts.SyntaxKind.TypeKeyword) continue;
+    const named = clause?.namedBindings;
+    if (!clause?.name && named && ts.isNamedImports(named) && named.elements.every((one) => one.isTypeOnly)) continue;
+    found.push(relative(ROOT, resolve(ROOT, dirname(file), statement.moduleSpecifier.text)));
+  }
+  return found;
+}
