@@ -18,6 +18,9 @@ const MAX_BODY_BYTES = 256 * 1024;
 /** A request has to arrive within this; protects from clients that send a byte a minute. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
+/** What is still connected this long after the stop has begun is cut off: requests in work take less. */
+const STOP_GRACE_MS = 2_500;
+
 /** The whole HTTP server, not listening yet. `close()` ends it, event streams included. */
 export async function buildApp(deps: Deps): Promise<App> {
   const loggerInstance: FastifyBaseLogger = deps.log;
@@ -36,6 +39,10 @@ export async function buildApp(deps: Deps): Promise<App> {
   useContract(app);
   useErrors(app);
   logRequests(app);
+  app.addHook('preClose', async () => {
+    // Connections on which nothing was ever asked would be waited for, for a minute.
+    setTimeout(() => app.server.closeAllConnections(), STOP_GRACE_MS).unref();
+  });
   await registerOpenApi(app);
   discoveryRoutes(app);
   healthRoutes(app, deps);
@@ -44,7 +51,7 @@ export async function buildApp(deps: Deps): Promise<App> {
 }
 
 /** `/v1` is `/v1.0`, `cluster` is `clusters`: two names of one place. */
-export function canonicalPath(url: string): string {
+function canonicalPath(url: string): string {
   return url
     .replace(/^\/v1(?:\.0)?\//, '/v1.0/')
     .replace(/^(\/v1\.0\/[^/?]+)\/cluster(?=[/?]|$)/, '$1/clusters');

@@ -75,11 +75,15 @@ function leaving(reply: FastifyReply): AbortSignal {
 }
 
 function sendStream(reply: FastifyReply, chunks: AsyncGenerator<string>) {
-  return reply
-    .header('content-type', 'text/event-stream; charset=utf-8')
-    .header('cache-control', 'no-cache, no-transform')
-    .header('x-accel-buffering', 'no')
-    .send(Readable.from(chunks));
+  return (
+    reply
+      .header('content-type', 'text/event-stream; charset=utf-8')
+      .header('cache-control', 'no-cache, no-transform')
+      .header('x-accel-buffering', 'no')
+      // Kept alive, the connection would hold up the server's stop until its idle time is over.
+      .header('connection', 'close')
+      .send(Readable.from(chunks))
+  );
 }
 
 interface Reading {

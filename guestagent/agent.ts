@@ -68,23 +68,22 @@ export class Agent implements Service {
     this.#parts.push(every(`heartbeat of ${config.name}`, heartbeat_ms, log, () => this.#heartbeat()));
   }
 
-  /** Ends the orders in hand, then stops the server. */
-  async stop(): Promise<void> {
-    await this.#withdraw();
-    await this.#deps.driver.stop();
+  /** Ends the order in hand, then stops the server. An order that has not begun stays in the journal. */
+  stop(): Promise<void> {
+    return this.#withdraw(() => this.#deps.driver.stop());
   }
 
   /** Removes the instance from this host. */
-  async destroy(): Promise<void> {
-    await this.#withdraw();
-    await this.#deps.driver.destroy();
+  destroy(): Promise<void> {
+    return this.#withdraw(() => this.#deps.driver.destroy());
   }
 
-  async #withdraw(): Promise<void> {
+  /** The driver is told at once: it may be waiting for something, e.g. a replica for its primary. */
+  async #withdraw(endDriver: () => Promise<void>): Promise<void> {
     this.#stopped.abort();
-    await this.#served?.stop();
-    for (const part of this.#parts) await part.stop();
-    await this.#tail.catch(() => undefined);
+    const parts = [this.#served, ...this.#parts].map((part) => part?.stop());
+    await Promise.all([endDriver(), ...parts]);
+    await this.#tail;
   }
 
   /** The server as its disk says it should be; then what a predecessor left unfinished. */
@@ -204,7 +203,10 @@ export class Agent implements Service {
   }
 
   #serially<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.#tail.then(work);
+    const mine = this.#tail.then(() => {
+      if (this.#stopped.signal.aborted) throw new Error('the guest agent is stopping');
+      return work();
+    });
     this.#tail = mine.catch((err) => this.#deps.log.debug({ err }, 'an order failed'));
     return mine;
   }

@@ -5,13 +5,15 @@ import type { Bus } from '../src/bus/bus.ts';
 import type { Logger } from '../src/log.ts';
 import { every, type Service } from '../src/service.ts';
 import { Agent } from './agent.ts';
-import type { DriverFactory, InstanceConfig } from './driver.ts';
+import type { Driver, DriverFactory, InstanceConfig } from './driver.ts';
 import { Journal } from './journal.ts';
 
 export interface HostDeps {
   /** The folder with one `<instance_id>.json` for each instance; `state/<instance_id>` below is ours. */
   readonly dir: string;
   readonly cacheDir: string;
+  /** As whom database servers run when the agent itself is root. */
+  readonly serverUser: string | undefined;
   readonly bus: Bus;
   readonly log: Logger;
   readonly heartbeat_ms: number;
@@ -77,28 +79,22 @@ export class Host implements Service {
   }
 
   async #add(id: string): Promise<void> {
-    const { dir, cacheDir, bus, log, heartbeat_ms, drivers } = this.#deps;
-    const config = JSON.parse(await readFile(join(dir, `${id}.json`), 'utf8')) as InstanceConfig;
-    const create = Object.hasOwn(drivers, config.manager) ? drivers[config.manager] : undefined;
-    if (!create) {
+    const { dir, bus, log, heartbeat_ms } = this.#deps;
+    const config = await readConfig(join(dir, `${id}.json`));
+    const stateDir = join(dir, 'state', id);
+    const driver = config && this.#driverFor(config, stateDir);
+    if (!driver) {
       this.#unusable.add(id);
       return log.error(
-        { instance_id: id, manager: config.manager },
+        { instance_id: id, manager: config?.manager },
         'no driver for this manager in this agent',
       );
     }
-    const stateDir = join(dir, 'state', id);
     await mkdir(stateDir, { recursive: true });
     // Kept beside the data: should the file vanish while no agent runs, the next one knows what to remove.
     await writeFile(join(stateDir, 'config.json'), JSON.stringify(config), { mode: 0o600 });
     const journal = new Journal(stateDir);
     await journal.load();
-    const driver = create({
-      config,
-      stateDir: join(stateDir, 'server'),
-      cacheDir,
-      log: log.child({ instance_id: id }),
-    });
     const agent = new Agent({ config, driver, journal, bus, log, heartbeat_ms, now: Date.now });
     this.#agents.set(id, agent);
     await agent.start();
@@ -107,26 +103,36 @@ export class Host implements Service {
 
   /** Of an instance whose file is gone nothing may stay, whether or not its agent was ever started here. */
   async #remove(id: string): Promise<void> {
-    const { dir, cacheDir, log, drivers } = this.#deps;
+    const stateDir = join(this.#deps.dir, 'state', id);
     const agent = this.#agents.get(id);
     this.#agents.delete(id);
-    if (agent) await agent.destroy();
-    else await destroyLeftover(join(dir, 'state', id, 'server'), { cacheDir, log, drivers });
-    await rm(join(dir, 'state', id), { recursive: true, force: true });
-    log.info({ instance_id: id }, 'instance removed');
+    if (agent) {
+      await agent.destroy();
+    } else {
+      const config = await readConfig(join(stateDir, 'config.json'));
+      if (config) await this.#driverFor(config, stateDir)?.destroy();
+    }
+    await rm(stateDir, { recursive: true, force: true });
+    this.#deps.log.info({ instance_id: id }, 'instance removed');
+  }
+
+  #driverFor(config: InstanceConfig, stateDir: string): Driver | null {
+    const { cacheDir, serverUser, log, drivers } = this.#deps;
+    const create = Object.hasOwn(drivers, config.manager) ? drivers[config.manager] : undefined;
+    const ownLog = log.child({ instance_id: config.instance_id });
+    return (
+      create?.({ config, stateDir: join(stateDir, 'server'), cacheDir, serverUser, log: ownLog }) ?? null
+    );
   }
 }
 
-async function destroyLeftover(
-  stateDir: string,
-  { cacheDir, log, drivers }: Pick<HostDeps, 'cacheDir' | 'log' | 'drivers'>,
-): Promise<void> {
-  const config = await readFile(join(stateDir, '..', 'config.json'), 'utf8').then(
-    (text) => JSON.parse(text) as InstanceConfig,
-    () => null,
-  );
-  const create = config && Object.hasOwn(drivers, config.manager) ? drivers[config.manager] : undefined;
-  if (config && create) await create({ config, stateDir, cacheDir, log }).destroy();
+async function readConfig(path: string): Promise<InstanceConfig | null> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as InstanceConfig;
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw err;
+  }
 }
 
 async function idsIn(dir: string, idOf: (name: string) => string | null): Promise<Set<string>> {

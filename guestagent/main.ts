@@ -21,6 +21,7 @@ const configShape = {
   COFFER_CONTROL_EXCHANGE: commonConfig.COFFER_CONTROL_EXCHANGE,
   COFFER_GUEST_DIR: z.string().min(1, 'must name the folder with the instances of this agent'),
   COFFER_CACHE_DIR: z.string().min(1, 'must name the folder for downloaded database packages'),
+  COFFER_GUEST_USER: z.string().min(1).optional(),
   COFFER_HEARTBEAT_MS: numberOf(100, 10_000).default(2_000),
 };
 
@@ -41,6 +42,7 @@ await runProcess(async () => {
     new Host({
       dir: config.COFFER_GUEST_DIR,
       cacheDir: config.COFFER_CACHE_DIR,
+      serverUser: config.COFFER_GUEST_USER,
       bus,
       log,
       heartbeat_ms: config.COFFER_HEARTBEAT_MS,

@@ -2,12 +2,12 @@
 // npm run demo: a real PostgreSQL cluster is upgraded while a client writes to it. The last line on
 // stdout is one JSON object; exit 0 only if it all went well.
 import './lib/node-version.mjs';
+import { attachOrStart } from './lib/attach.mjs';
 import { readFlags } from './lib/command-line.mjs';
 import { runDemo } from './lib/demo.mjs';
 import { Problem, report, Stopped } from './lib/problem.mjs';
 import { createProgress } from './lib/progress.mjs';
 import { handleSignals } from './lib/signals.mjs';
-import { attachOrStart } from './lib/stack.mjs';
 
 const FLAGS = {
   keep: 'leave the stack and the cluster up afterwards, and say what to try next',

@@ -49,6 +49,24 @@ export function run(command, args, { cwd, env, signal, onLine, stdin = 'ignore' 
 }
 
 /**
+ * Runs a command that shows its output by itself.
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {{ cwd: string, env: NodeJS.ProcessEnv, signal?: AbortSignal | undefined }} options
+ * @returns {Promise<number>} its exit code
+ */
+export function runVisibly(command, args, { cwd, env, signal }) {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(new Stopped());
+    const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'inherit', 'inherit'] });
+    const end = () => void child.kill('SIGTERM');
+    signal?.addEventListener('abort', end, { once: true });
+    child.once('error', (error) => reject(new Problem(`can't run ${command}: ${error.message}`)));
+    child.once('close', (code) => resolve(code ?? 1));
+  });
+}
+
+/**
  * Runs a command that must succeed.
  * @param {string} command
  * @param {readonly string[]} args

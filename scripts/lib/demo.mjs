@@ -78,7 +78,11 @@ export async function runDemo({ stack, keep = false, progress, signal }) {
     };
     const isGood =
       upgrade.state === 'succeeded' && lost.length === 0 && versions.every((version) => version === TO);
-    return { lines: accountOf(result, upgrade, versions, keep ? howToGoOn(stack.api_url, cluster.name) : []), result, isGood };
+    return {
+      lines: accountOf(result, upgrade, versions, keep ? howToGoOn(stack.api_url, cluster.name) : []),
+      result,
+      isGood,
+    };
   } finally {
     if (!keep) await removeCluster(client, cluster.id, progress);
   }
@@ -109,8 +113,13 @@ async function createCluster(client, account, progress, signal) {
   } catch (error) {
     if (!timeout.aborted || signal.aborted) throw error;
     const now = await client.clusters.get(created.id);
-    const states = now.instances.map((one) => `${one.name}: ${one.status}${one.fault ? ` (${one.fault.message})` : ''}`);
-    throw new Problem(`the cluster was not built within ${BUILD_TIMEOUT_MS / 1000} s: ${states.join('; ')}`, 'The logs are in .coffer/logs.');
+    const states = now.instances.map(
+      (one) => `${one.name}: ${one.status}${one.fault ? ` (${one.fault.message})` : ''}`,
+    );
+    throw new Problem(
+      `the cluster was not built within ${BUILD_TIMEOUT_MS / 1000} s: ${states.join('; ')}`,
+      'The logs are in .coffer/logs.',
+    );
   }
 }
 
@@ -128,7 +137,8 @@ async function requestUpgrade(client, endpoint, cluster_id) {
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ cluster: { datastore_version: target.id } }),
   });
-  if (answer.status !== 202) throw new Problem(`PATCH ${url} was answered ${answer.status}: ${await answer.text()}`);
+  if (answer.status !== 202)
+    throw new Problem(`PATCH ${url} was answered ${answer.status}: ${await answer.text()}`);
   const { upgrade_id } = await client.clusters.get(cluster_id);
   if (!upgrade_id) throw new Problem('the cluster names no upgrade, though the request was accepted');
   return upgrade_id;
@@ -142,7 +152,9 @@ async function requestUpgrade(client, endpoint, cluster_id) {
 async function removeCluster(client, cluster_id, progress) {
   try {
     await client.clusters.delete(cluster_id);
-    await progress.step('Removing the cluster', () => client.clusters.waitUntilGone(cluster_id, { intervalMs: 100, signal: AbortSignal.timeout(30_000) }));
+    await progress.step('Removing the cluster', () =>
+      client.clusters.waitUntilGone(cluster_id, { intervalMs: 100, signal: AbortSignal.timeout(30_000) }),
+    );
   } catch (error) {
     // Busy, or the stack is on its way down: the account of the upgrade is what matters.
     progress.line(`the cluster stays: ${error instanceof Error ? error.message : String(error)}`);

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { mustRun, which } from './command.mjs';
+import { mustRun, run, which } from './command.mjs';
 import { readJson } from './json-file.mjs';
 import { lockWhenFree } from './lock.mjs';
 import { projectRoot, readText } from './paths.mjs';
@@ -90,15 +90,21 @@ function packagesIn(file) {
 async function installModules({ root, progress, signal }) {
   const { command, prefix } = npm();
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=http'];
-  await progress.step('Installing node modules (npm ci)', (update) =>
-    mustRun(command, [...prefix, ...args], {
-      cwd: root,
-      onLine: update,
-      signal,
-      failure: 'the node modules could not be installed',
-      remedy: 'Check the connection to the npm registry, then run the same command again.',
-    }),
-  );
+  /** @type {string[]} */
+  const errors = [];
+  await progress.step('Installing node modules (npm ci)', async (update) => {
+    const onLine = (/** @type {string} */ line) => {
+      update(line);
+      if (/^npm error ./.test(line)) errors.push(line);
+    };
+    const { code } = await run(command, [...prefix, ...args], { cwd: root, onLine, signal });
+    if (code === 0) return;
+    // What went wrong comes first; after it npm explains itself at length.
+    throw new Problem(
+      `the node modules could not be installed (npm ci ended with ${code}):\n${errors.slice(0, 12).join('\n')}`,
+      'Correct that (is there a connection to the npm registry?), then run the same command again.',
+    );
+  });
   writeFileSync(join(root, MODULES_STAMP), modulesStamp(root));
 }
 

@@ -28,6 +28,16 @@ export function tryLock(path) {
 }
 
 /**
+ * Who holds the lock right now.
+ * @param {string} path
+ * @returns {Identity | undefined}
+ */
+export function holderNow(path) {
+  const holder = holderOf(path);
+  return holder && isAlive(holder) ? holder : undefined;
+}
+
+/**
  * Waits for its turn.
  * @param {string} path
  * @param {{ signal?: AbortSignal | undefined, onWait: (holder: Identity) => void }} options
@@ -56,8 +66,8 @@ function take(path, draft) {
     } catch (error) {
       if (codeOf(error) !== 'EEXIST') throw error;
     }
-    const holder = holderOf(path);
-    if (holder && isAlive(holder)) return { holder };
+    const holder = holderNow(path);
+    if (holder) return { holder };
     discard(path);
   }
 }

@@ -1,6 +1,6 @@
 // @ts-check
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -96,6 +96,20 @@ function chooseGuestsFolder(home) {
   const guests = isReachable ? join(home, 'guests') : `/var/lib/coffer/${shortHash(home)}/guests`;
   writeJson(file, { home, guests });
   return guests;
+}
+
+/**
+ * Outside of the home an empty folder would stay for ever once the clone is removed.
+ * @param {Paths} paths
+ */
+export function leaveNoEmptyGuestsFolder({ home, guests }) {
+  if (guests.startsWith(`${home}/`)) return;
+  try {
+    rmdirSync(guests);
+    rmdirSync(dirname(guests));
+  } catch {
+    // Not empty: instances live there.
+  }
 }
 
 /**

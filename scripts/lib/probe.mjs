@@ -146,7 +146,9 @@ function converse(url, ports, greeting, next) {
   const host = hostname.replace(/^\[|\]$/g, '') || '127.0.0.1';
   const address = { host, port: Number(port) || (isSecure ? ports.secure : ports.plain) };
   return new Promise((resolve, reject) => {
-    const socket = isSecure ? connectTls(isIP(host) ? address : { ...address, servername: host }) : connect(address);
+    const socket = isSecure
+      ? connectTls(isIP(host) ? address : { ...address, servername: host })
+      : connect(address);
     /** @param {Error | undefined} [error] */
     const settle = (error) => {
       socket.destroy();

@@ -69,19 +69,22 @@ export async function end(identities, escalation) {
 }
 
 /**
- * The processes that carry the mark of this home, grandchildren included, but database servers: those
- * are their guest agents' (see database-servers.mjs). Linux only: elsewhere another process's environment
- * is not for us to see, and the records on disk have to do.
- * @param {string} home
- * @returns {Identity[]}
+ * The processes whose environment holds this variable with this value, grandchildren included. Linux only:
+ * elsewhere another process's environment is not for us to see, and the records on disk have to do.
+ * @param {string} variable
+ * @param {string} value
+ * @returns {(Identity & { name: string })[]}
  */
-export function markedWith(home) {
+export function markedWith(variable, value) {
   if (process.platform !== 'linux') return [];
-  const entry = Buffer.from(`\0${MARK}=${home}\0`);
+  const entry = Buffer.from(`\0${variable}=${value}\0`);
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
-    .filter((pid) => environmentOf(pid).includes(entry) && nameOf(pid) !== 'postgres')
-    .flatMap((pid) => identify(Number(pid)) ?? []);
+    .filter((pid) => environmentOf(pid).includes(entry))
+    .flatMap((pid) => {
+      const identity = identify(Number(pid));
+      return identity ? [{ ...identity, name: nameOf(pid) }] : [];
+    });
 }
 
 /**
@@ -101,7 +104,7 @@ function nameOf(pid) {
   try {
     return readFileSync(`/proc/${pid}/comm`, 'latin1').trim();
   } catch {
-    return undefined;
+    return '';
   }
 }
 

@@ -90,6 +90,15 @@ export function rabbitmqUrl(ports) {
 }
 
 /**
+ * As docker-compose.yml sets it up; the user `guest` may not come in from outside of a container.
+ * @param {Record<string, number>} ports
+ */
+export function rabbitmqContainerUrl(ports) {
+  const password = process.env['COFFER_RABBITMQ_PASSWORD'] || 'coffer';
+  return `amqp://coffer:${encodeURIComponent(password)}@127.0.0.1:${ports['rabbitmq']}`;
+}
+
+/**
  * @param {string} folder
  * @param {number} port
  */

@@ -10,6 +10,7 @@ import { messageOf, Problem, Stopped } from './problem.mjs';
 import {
   findRabbitmq,
   RABBITMQ_PORTS,
+  rabbitmqContainerUrl,
   rabbitmqPackage,
   rabbitmqRemedy,
   rabbitmqSpecs,
@@ -20,7 +21,8 @@ import { findRedis, REDIS_PORTS, redisPackage, redisSpecs, redisUrl } from './re
 /**
  * RabbitMQ and Redis, each from the first of these that there is:
  *
- * 1. the one that COFFER_AMQP_URL or COFFER_REDIS_URL names: used as it is, never started or emptied;
+ * 1. the one that COFFER_AMQP_URL or COFFER_REDIS_URL names (for tests COFFER_TEST_AMQP_URL and so on): used
+ *    as it is, never started or emptied;
  * 2. a process of our own, from a program on this machine, or one that could be installed;
  * 3. a container, when a Docker engine answers.
  *
@@ -31,12 +33,13 @@ import { findRedis, REDIS_PORTS, redisPackage, redisSpecs, redisUrl } from './re
  *
  * @typedef {object} Kind what there is to know about one of the two
  * @property {'rabbitmq' | 'redis'} name
- * @property {string} variable the environment variable that names one to use instead
+ * @property {string} variable the end of the environment variable that names one to use instead
  * @property {readonly string[]} protocols
  * @property {import('./packages.mjs').SystemPackage} package
  * @property {readonly string[]} ports
  * @property {() => Program | undefined} find
  * @property {(ports: Record<string, number>) => string} url
+ * @property {(ports: Record<string, number>) => string} containerUrl
  * @property {(url: string) => Promise<void>} probe
  * @property {(log: string) => string} remedy what to do if it does not start
  * @typedef {(folder: string, ports: Record<string, number>) => Spec[]} Program
@@ -47,14 +50,14 @@ import { findRedis, REDIS_PORTS, redisPackage, redisSpecs, redisUrl } from './re
  * @property {Progress} progress
  * @property {boolean} fresh begin with empty data
  * @property {boolean} yes install with sudo without asking
- * @property {boolean} [external] whether the environment variables count
+ * @property {'COFFER' | 'COFFER_TEST'} [prefix] of the environment variables
  * @property {AbortSignal | undefined} [signal]
  */
 
 /** @type {Kind} */
 const rabbitmq = {
   name: 'rabbitmq',
-  variable: 'COFFER_AMQP_URL',
+  variable: 'AMQP_URL',
   protocols: ['amqp:', 'amqps:'],
   package: rabbitmqPackage,
   ports: RABBITMQ_PORTS,
@@ -63,6 +66,7 @@ const rabbitmq = {
     return binaries && ((folder, ports) => rabbitmqSpecs(binaries, folder, ports));
   },
   url: rabbitmqUrl,
+  containerUrl: rabbitmqContainerUrl,
   probe: probeAmqp,
   remedy: rabbitmqRemedy,
 };
@@ -70,7 +74,7 @@ const rabbitmq = {
 /** @type {Kind} */
 const redis = {
   name: 'redis',
-  variable: 'COFFER_REDIS_URL',
+  variable: 'REDIS_URL',
   protocols: ['redis:', 'rediss:'],
   package: redisPackage,
   ports: REDIS_PORTS,
@@ -79,6 +83,7 @@ const redis = {
     return server ? (folder, ports) => redisSpecs(server, folder, ports) : undefined;
   },
   url: redisUrl,
+  containerUrl: redisUrl,
   probe: probeRedis,
   remedy: () => '`npm start -- --fresh` begins with empty data, if it is the data that is damaged.',
 };
@@ -92,8 +97,8 @@ const CONTAINER_READY_MS = 30_000;
  * @returns {Promise<{ amqp_url: string, redis_url: string, stop: () => Promise<void> }>}
  */
 export async function startServices(options) {
-  const { paths, supervisor, fresh, external = true } = options;
-  const given = new Map(KINDS.flatMap((kind) => (external ? externalUrl(kind, fresh) : [])));
+  const { paths, supervisor, fresh, prefix = 'COFFER' } = options;
+  const given = new Map(KINDS.flatMap((kind) => givenUrl(kind, prefix)));
   const own = KINDS.filter((kind) => !given.has(kind));
   const ports = await ownPorts(
     paths.portsFile,
@@ -125,9 +130,10 @@ export async function startServices(options) {
         })
       : { stop: async () => {} };
 
-  const url = (/** @type {Kind} */ kind) => given.get(kind) ?? kind.url(ports);
   const origin = (/** @type {Kind} */ kind) =>
     given.has(kind) ? 'given' : programs.has(kind) ? 'process' : 'container';
+  const url = (/** @type {Kind} */ kind) =>
+    given.get(kind) ?? (programs.has(kind) ? kind.url(ports) : kind.containerUrl(ports));
   try {
     await Promise.all(KINDS.map((kind) => awaitService(kind, url(kind), origin(kind), options)));
   } catch (error) {
@@ -148,26 +154,18 @@ export async function startServices(options) {
 
 /**
  * @param {Kind} kind
- * @param {boolean} fresh
+ * @param {string} prefix
  * @returns {[Kind, string][]} none or one
  */
-function externalUrl(kind, fresh) {
-  const text = process.env[kind.variable];
+function givenUrl(kind, prefix) {
+  const variable = `${prefix}_${kind.variable}`;
+  const text = process.env[variable];
   if (!text) return [];
-  if (!URL.canParse(text) || !kind.protocols.includes(new URL(text).protocol)) {
-    const form = `${kind.protocols[0]}//user:password@host:port`;
-    throw new Problem(
-      `${kind.variable} is not a URL of the form ${form}`,
-      `Correct it, or unset it for a private ${kind.package.title}.`,
-    );
-  }
-  if (fresh && kind === redis) {
-    throw new Problem(
-      '--fresh does not empty a Redis that is not ours, and COFFER_REDIS_URL is set',
-      'Empty that Redis yourself and leave out --fresh, or unset COFFER_REDIS_URL for a private one.',
-    );
-  }
-  return [[kind, text]];
+  if (URL.canParse(text) && kind.protocols.includes(new URL(text).protocol)) return [[kind, text]];
+  throw new Problem(
+    `${variable} is not a URL of the form ${kind.protocols[0]}//user:password@host:port`,
+    `Correct it, or unset it for a private ${kind.package.title}.`,
+  );
 }
 
 /**
@@ -198,10 +196,10 @@ async function findOrInstall(kinds, { yes, progress, signal }) {
  * @param {readonly Kind[]} kinds
  * @param {Options} options
  */
-async function demandDocker(kinds, { signal }) {
+async function demandDocker(kinds, { signal, prefix = 'COFFER' }) {
   if (await dockerAnswers(signal)) return;
   const titles = kinds.map((kind) => kind.package.title).join(' and ');
-  const variables = kinds.map((kind) => kind.variable).join(' and ');
+  const variables = kinds.map((kind) => `${prefix}_${kind.variable}`).join(' and ');
   throw new Problem(
     `${titles} not found, and no Docker engine answers`,
     [
@@ -220,7 +218,7 @@ async function demandDocker(kinds, { signal }) {
  * @param {'given' | 'container' | 'process'} origin
  * @param {Options} options
  */
-async function awaitService(kind, url, origin, { progress, supervisor, signal }) {
+async function awaitService(kind, url, origin, { progress, supervisor, signal, prefix = 'COFFER' }) {
   const title = kind.package.title;
   const probe = () => kind.probe(url);
   if (origin === 'process') {
@@ -235,7 +233,7 @@ async function awaitService(kind, url, origin, { progress, supervisor, signal })
   throw new Problem(
     `${title} at ${withoutPassword(url)} can't be used: ${reason}`,
     isGiven
-      ? `Check ${kind.variable}, or unset it for a private ${title}.`
+      ? `Check ${prefix}_${kind.variable}, or unset it for a private ${title}.`
       : `\`docker compose logs ${kind.name}\` may tell why.`,
   );
 }

@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs';
 import { endDatabaseServers } from './database-servers.mjs';
 import { readJson } from './json-file.mjs';
 import { tryLock } from './lock.mjs';
-import { openHome } from './paths.mjs';
+import { leaveNoEmptyGuestsFolder, openHome } from './paths.mjs';
 import { Problem } from './problem.mjs';
 import { createSupervisor, endLeftovers } from './supervisor.mjs';
 
@@ -34,6 +34,7 @@ export async function openSession({ home, fresh = false, verbose = false, progre
     await endLeftovers(paths);
     await endDatabaseServers(paths.guests);
     rmSync(paths.stackFile, { force: true });
+    leaveNoEmptyGuestsFolder(paths);
     process.removeListener('exit', onExit);
     lock.release();
   };

@@ -32,6 +32,6 @@ function stopWithNpm(stop) {
     if (process.ppid === parent) return;
     clearInterval(timer);
     stop();
-  }, 1_000);
+  }, 250);
   timer.unref();
 }

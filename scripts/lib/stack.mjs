@@ -32,6 +32,14 @@ import { openSession } from './session.mjs';
  * @property {(environment: NodeJS.ProcessEnv) => Spec[]} [processes] instead of taskmanager and api
  * @property {string} [guestScript] instead of dist/guestagent/main.js
  *
+ * @typedef {object} StackFile `.coffer/stack.json`
+ * @property {string} api_url
+ * @property {string} amqp_url
+ * @property {string} redis_url
+ * @property {number} pid of the supervisor
+ * @property {Record<string, number>} pids
+ * @property {string} started_at
+ *
  * @typedef {object} Stack
  * @property {string} api_url
  * @property {string} amqp_url
@@ -54,6 +62,7 @@ const GRACE_MS = 10_000;
  */
 export async function startStack(options = {}) {
   const { fresh = false, yes = false, verbose = false, signal, progress = createProgress() } = options;
+  if (fresh) refuseForeignRedis();
   const session = await openSession({ home: options.home, fresh, verbose, progress });
   const { paths, supervisor } = session;
   /** @type {(() => Promise<void>)[]} what to stop, in the order of the start */
@@ -210,16 +219,27 @@ function publisher(file, urls, supervisor) {
  * @returns {Promise<number>}
  */
 async function chooseApiPort(asked) {
-  if (asked === 0) return choosePort();
   const text = process.env['COFFER_API_PORT'] || String(API_PORT);
   const port = asked ?? Number(text);
-  if (!Number.isInteger(port) || port < 1 || port > 65_535) {
-    throw new Problem(`COFFER_API_PORT is not a port number: ${text}`, 'Give a number from 1 to 65535.');
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new Problem(
+      `COFFER_API_PORT is not a port number: ${text}`,
+      'Give a number from 1 to 65535, or 0 for any free port.',
+    );
   }
+  if (port === 0) return choosePort();
   if (await isFree(port)) return port;
   throw new Problem(
     `port ${port} of 127.0.0.1 is taken by another program`,
-    'Stop that program, or choose another port: COFFER_API_PORT=8780 npm start',
+    'Stop that program, or choose another port: COFFER_API_PORT=8780 npm start (0 means any free one)',
+  );
+}
+
+function refuseForeignRedis() {
+  if (!process.env['COFFER_REDIS_URL']) return;
+  throw new Problem(
+    'a fresh start does not empty a Redis that is not ours, and COFFER_REDIS_URL is set',
+    'Empty that Redis yourself and leave out --fresh, or unset COFFER_REDIS_URL for a private one.',
   );
 }
 

@@ -228,7 +228,8 @@ export async function endLeftovers(paths) {
   };
   await sweep(ours.filter((record) => !isService(record)));
   await sweep(ours.filter(isService));
-  await sweep(markedWith(paths.home));
+  // Database servers are their guest agents' (see database-servers.mjs).
+  await sweep(markedWith(MARK, paths.home).filter(({ name }) => name !== 'postgres'));
   for (const name of files) rmSync(join(paths.run, name), { force: true });
   return count;
 }

@@ -12,8 +12,10 @@ import pg from 'pg';
 const CONNECTIONS = 4;
 /** A pause after each commit: the point is to write without a break, not to burn the machine. */
 const PAUSE_MS = 2;
-const RETRY_MS = 5;
+/** Between two rounds of asking every host: more often would only take the servers' time. */
+const RETRY_MS = 15;
 const CONNECT_TIMEOUT_MS = 1_000;
+const GIVE_UP_MS = 120_000;
 
 /**
  * @typedef {{ host: string, port: number }} Endpoint
@@ -30,11 +32,11 @@ const CONNECT_TIMEOUT_MS = 1_000;
  *   longest time in which no commit was acknowledged on any connection.
  */
 export async function startWriter(endpoints, account) {
-  const first = await connectToPrimary(endpoints, account, () => false);
-  await first?.query(
+  const first = await connectToPrimary(endpoints, account);
+  await first.query(
     'CREATE TABLE IF NOT EXISTS writes (id bigint PRIMARY KEY, at timestamptz NOT NULL DEFAULT now())',
   );
-  await first?.end();
+  await first.end();
 
   /** @type {number[]} */
   const acknowledged = [];
@@ -43,7 +45,7 @@ export async function startWriter(endpoints, account) {
   let outage_ms = 0;
   let errors = 0;
   let stopped = false;
-  const isStopped = () => stopped;
+  const findPrimary = sharedFinder(endpoints, account);
 
   const onAcknowledged = (/** @type {number} */ id) => {
     const now = performance.now();
@@ -52,8 +54,8 @@ export async function startWriter(endpoints, account) {
     acknowledged.push(id);
   };
   const write = async () => {
-    let client = await connectToPrimary(endpoints, account, isStopped);
-    while (!stopped && client) {
+    let client = await findPrimary();
+    while (!stopped) {
       const id = nextId++;
       try {
         await client.query({ name: 'write', text: 'INSERT INTO writes (id) VALUES ($1)', values: [id] });
@@ -63,10 +65,10 @@ export async function startWriter(endpoints, account) {
         // Not acknowledged: it may be there or not, and is not counted. On to the primary, wherever it is now.
         errors += 1;
         client.end().catch(() => undefined);
-        client = await connectToPrimary(endpoints, account, isStopped);
+        client = await findPrimary();
       }
     }
-    await client?.end().catch(() => undefined);
+    await client.end().catch(() => undefined);
   };
   const writers = Array.from({ length: CONNECTIONS }, write);
   return {
@@ -80,6 +82,32 @@ export async function startWriter(endpoints, account) {
 }
 
 /**
+ * Connections to the primary for many: while it is away one search goes on for all of them, as in a
+ * connection pool, and the first connection that it finds goes to the first who asked.
+ *
+ * @param {readonly Endpoint[]} endpoints
+ * @param {Account} account
+ * @returns {() => Promise<pg.Client>}
+ */
+function sharedFinder(endpoints, account) {
+  /** @type {Promise<unknown>} */
+  let tail = Promise.resolve();
+  /** @type {Endpoint | undefined} where it was found last */
+  let known;
+  return () => {
+    const mine = tail.then(async () => {
+      const client = known && (await connectIfPrimary(known, account).catch(() => undefined));
+      if (client) return client;
+      const found = await connectToPrimary(endpoints, account);
+      known = { host: found.host, port: found.port };
+      return found;
+    });
+    tail = mine.catch(() => undefined);
+    return mine;
+  };
+}
+
+/**
  * Acknowledged rows that the primary does not hold.
  *
  * @param {readonly Endpoint[]} endpoints
@@ -87,8 +115,7 @@ export async function startWriter(endpoints, account) {
  * @param {readonly number[]} acknowledged
  */
 export async function findLost(endpoints, account, acknowledged) {
-  const client = await connectToPrimary(endpoints, account, () => false);
-  if (!client) throw new Error('no instance accepts writes');
+  const client = await connectToPrimary(endpoints, account);
   const { rows } = await client.query('SELECT id::int FROM writes');
   await client.end();
   const present = new Set(rows.map((row) => row.id));
@@ -114,20 +141,21 @@ export function askVersions(endpoints, account) {
 }
 
 /**
+ * Asks every host until one may write. For two minutes: then it will not come back by itself.
+ *
  * @param {readonly Endpoint[]} endpoints
  * @param {Account} account
- * @param {() => boolean} isStopped
- * @returns {Promise<pg.Client | null>} null when stopped meanwhile
  */
-async function connectToPrimary(endpoints, account, isStopped) {
-  while (!isStopped()) {
+async function connectToPrimary(endpoints, account) {
+  const end = Date.now() + GIVE_UP_MS;
+  while (Date.now() < end) {
     const found = await Promise.any(endpoints.map((endpoint) => connectIfPrimary(endpoint, account))).catch(
       () => null,
     );
     if (found) return found;
     await sleep(RETRY_MS);
   }
-  return null;
+  throw new Error('no instance accepts writes');
 }
 
 /**

@@ -28,15 +28,27 @@ export function describeBus(name: string, open: () => Promise<Bus>): void {
       return { topic, bus, served };
     };
 
-    it.each(['own', 'shared'] as const)('brings a cast to the server of a topic (%s queue)', async (queue) => {
-      const inbox = newInbox();
-      const { topic } = await serve(inbox.handler, queue);
-      const context = { request_id: 'req-7', tenant_id: 't', user: 'u', is_admin: true };
-      await caller.cast(topic, 'upgrade', { upgrade_info: { attempt: 3, text: 'größer "17"' } }, { context });
-      const request = await inbox.next();
-      expect(request).toMatchObject({ method: 'upgrade', args: { upgrade_info: { attempt: 3, text: 'größer "17"' } }, context });
-      expect(request.unique_id).toMatch(/^[0-9a-f]{32}$/);
-    });
+    it.each(['own', 'shared'] as const)(
+      'brings a cast to the server of a topic (%s queue)',
+      async (queue) => {
+        const inbox = newInbox();
+        const { topic } = await serve(inbox.handler, queue);
+        const context = { request_id: 'req-7', tenant_id: 't', user: 'u', is_admin: true };
+        await caller.cast(
+          topic,
+          'upgrade',
+          { upgrade_info: { attempt: 3, text: 'größer "17"' } },
+          { context },
+        );
+        const request = await inbox.next();
+        expect(request).toMatchObject({
+          method: 'upgrade',
+          args: { upgrade_info: { attempt: 3, text: 'größer "17"' } },
+          context,
+        });
+        expect(request.unique_id).toMatch(/^[0-9a-f]{32}$/);
+      },
+    );
 
     it('gives each cast of a shared topic to one of its servers', async () => {
       const inbox = newInbox();
@@ -50,7 +62,9 @@ export function describeBus(name: string, open: () => Promise<Bus>): void {
     });
 
     it('refuses a cast to a topic that nobody serves', async () => {
-      await expect(caller.cast(uniqueName('nobody'), 'x', {})).rejects.toMatchObject({ code: 'bus_unavailable' });
+      await expect(caller.cast(uniqueName('nobody'), 'x', {})).rejects.toMatchObject({
+        code: 'bus_unavailable',
+      });
     });
 
     it('answers calls, each caller its own, also out of order', async () => {
@@ -58,7 +72,9 @@ export function describeBus(name: string, open: () => Promise<Bus>): void {
         await new Promise((resolve) => setTimeout(resolve, Number(args['wait_ms'])));
         return { echo: args['n'] };
       });
-      const answers = await Promise.all([60, 5, 30].map((wait_ms, n) => caller.call(topic, 'echo', { n, wait_ms }, { timeout_ms: 20_000 })));
+      const answers = await Promise.all(
+        [60, 5, 30].map((wait_ms, n) => caller.call(topic, 'echo', { n, wait_ms }, { timeout_ms: 20_000 })),
+      );
       expect(answers).toEqual([{ echo: 0 }, { echo: 1 }, { echo: 2 }]);
     });
 
@@ -67,7 +83,11 @@ export function describeBus(name: string, open: () => Promise<Bus>): void {
         throw new Error('disk on fire');
       });
       const call = caller.call(topic, 'pre_upgrade', {}, { timeout_ms: 20_000 });
-      await expect(call).rejects.toMatchObject({ name: 'RemoteError', remote_class: 'GuestError', message: 'disk on fire' });
+      await expect(call).rejects.toMatchObject({
+        name: 'RemoteError',
+        remote_class: 'GuestError',
+        message: 'disk on fire',
+      });
     });
 
     it('gives up a call that nobody answers in time', async () => {

@@ -9,7 +9,10 @@ import type { BuildOrder, Commit, PendingCast, Store } from '../../src/store/sto
 const NOW = 1_800_000_000_000;
 const NO_ORDER: BuildOrder = { databases: [], users: [], join_token_sha256: null };
 
-export function describeStore(name: string, open: () => Promise<{ store: Store; close: () => Promise<void> }>): void {
+export function describeStore(
+  name: string,
+  open: () => Promise<{ store: Store; close: () => Promise<void> }>,
+): void {
   describe(`${name} as a store`, () => {
     let store: Store;
     let close: () => Promise<void>;
@@ -30,8 +33,12 @@ export function describeStore(name: string, open: () => Promise<{ store: Store; 
 
       it('finds by name, oldest first, within a tenant', async () => {
         const tenant_id = randomUUID();
-        const [older, newer] = [newCluster({ tenant_id, name: 'twin' }), newCluster({ tenant_id, name: 'twin', created: NOW + 5 })];
-        for (const one of [newer, older]) await store.createCluster(one, NO_ORDER, castOf(one, 'create_cluster'));
+        const [older, newer] = [
+          newCluster({ tenant_id, name: 'twin' }),
+          newCluster({ tenant_id, name: 'twin', created: NOW + 5 }),
+        ];
+        for (const one of [newer, older])
+          await store.createCluster(one, NO_ORDER, castOf(one, 'create_cluster'));
         expect(await store.findClusters(tenant_id, 'twin')).toEqual([older.id, newer.id]);
         expect(await store.findClusters(randomUUID(), 'twin')).toEqual([]);
       });
@@ -53,7 +60,10 @@ export function describeStore(name: string, open: () => Promise<{ store: Store; 
           marker = page.next_marker;
         } while (marker !== null);
         expect(seen).toEqual([...ids].sort());
-        expect(await store.listClusters(randomUUID(), { limit: 3, marker: null })).toEqual({ items: [], next_marker: null });
+        expect(await store.listClusters(randomUUID(), { limit: 3, marker: null })).toEqual({
+          items: [],
+          next_marker: null,
+        });
       });
 
       it('ends a build once, and drops the build order', async () => {
@@ -89,7 +99,7 @@ export function describeStore(name: string, open: () => Promise<{ store: Store; 
     });
 
     describe('heartbeats', () => {
-      it('keep the newest report, by the guest\'s own clock', async () => {
+      it("keep the newest report, by the guest's own clock", async () => {
         const cluster = await built(store);
         const [instance] = cluster.instances;
         const id = instance?.id ?? '';
@@ -115,13 +125,17 @@ export function describeStore(name: string, open: () => Promise<{ store: Store; 
         const cluster = await built(store);
         const first = newUpgrade(cluster);
         const outcomes = await Promise.all(
-          [first, newUpgrade(cluster), newUpgrade(cluster)].map((one) => store.begin(one, accepted(one), null, NOW)),
+          [first, newUpgrade(cluster), newUpgrade(cluster)].map((one) =>
+            store.begin(one, accepted(one), null, NOW),
+          ),
         );
         expect(outcomes.filter((one) => one.verdict === 'begun')).toHaveLength(1);
         expect(outcomes.filter((one) => one.verdict === 'busy')).toHaveLength(2);
         const holder = (await store.getCluster(cluster.id))?.upgrade_id ?? '';
         const again = await store.getUpgrade(holder);
-        expect(again && (await store.begin(again, accepted(again), null, NOW))).toEqual({ verdict: 'duplicate' });
+        expect(again && (await store.begin(again, accepted(again), null, NOW))).toEqual({
+          verdict: 'duplicate',
+        });
         const stranger = newUpgrade(newCluster());
         expect(await store.begin(stranger, accepted(stranger), null, NOW)).toEqual({ verdict: 'missing' });
       });
@@ -147,7 +161,11 @@ export function describeStore(name: string, open: () => Promise<{ store: Store; 
         expect(during?.instances[1]).toMatchObject({ task: 'UPGRADING_ERROR', fault: 'disk on fire' });
         const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
         await store.commit({ ...commitOf({ ...upgrade, revision: 2 }, []), release, wake_at: null });
-        expect(await store.getCluster(cluster.id)).toMatchObject({ task: 'NONE', ...release, upgrade_id: upgrade.id });
+        expect(await store.getCluster(cluster.id)).toMatchObject({
+          task: 'NONE',
+          ...release,
+          upgrade_id: upgrade.id,
+        });
         expect((await store.listActive()).some((one) => one.id === upgrade.id)).toBe(false);
       });
 
@@ -174,7 +192,9 @@ export function describeStore(name: string, open: () => Promise<{ store: Store; 
         await store.commit(commitOf(upgrade, [event(2, 'started'), event(3, 'planned')]));
         const all = await store.events(upgrade.id, 0, { limit: 10, wait_ms: 0 });
         expect(all.map((one) => one.seq)).toEqual([1, 2, 3]);
-        expect((await store.events(upgrade.id, 1, { limit: 1, wait_ms: 0 })).map((one) => one.seq)).toEqual([2]);
+        expect((await store.events(upgrade.id, 1, { limit: 1, wait_ms: 0 })).map((one) => one.seq)).toEqual([
+          2,
+        ]);
         expect(await store.events(upgrade.id, 3, { limit: 10, wait_ms: 0 })).toEqual([]);
       });
 
@@ -218,7 +238,8 @@ export function describeStore(name: string, open: () => Promise<{ store: Store; 
       const upgrade = newUpgrade(cluster);
       const cast: PendingCast = { ...castOf(cluster, 'upgrade_cluster'), id: upgrade.id };
       await store.begin(upgrade, accepted(upgrade), cast, NOW);
-      const pending = async () => (await store.pendingCasts(NOW, 100_000)).filter((one) => one.id === upgrade.id);
+      const pending = async () =>
+        (await store.pendingCasts(NOW, 100_000)).filter((one) => one.id === upgrade.id);
       expect(await store.pendingCasts(NOW - 100_000, 10)).toEqual([]);
       expect(await pending()).toEqual([cast]);
       await store.castConfirmed(upgrade.id);

@@ -97,7 +97,7 @@ async function read(redis: Redis, key: string): Promise<unknown> {
     case 'hash':
       return redis.hgetall(key);
     case 'zset':
-      return redis.zrange(key, 0, -1, 'WITHSCORES');
+      return redis.zrange(key, '0', '-1', 'WITHSCORES');
     case 'stream':
       return redis.xrange(key, '-', '+');
     default:

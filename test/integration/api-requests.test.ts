@@ -23,6 +23,10 @@ const create = (cluster: object) => ({ method: 'POST', json: { cluster } });
 const simulated = { name: 'new', datastore: { type: 'simulated' }, instances: [{}] };
 const postgresql = { name: 'new', datastore: { type: 'postgresql' }, instances: [{}] };
 const action = (json: unknown) => ({ method: 'POST', json });
+const upgradeWith = (extra: object) => action({ upgrade: { datastore_version: '1.1', ...extra } });
+const withPolicy = (policy: object) => upgradeWith({ policy });
+const simulating = (properties: object) =>
+  create({ ...simulated, extended_properties: { simulated: properties } });
 const patch = (json: unknown) => ({ method: 'PATCH', json });
 const raw = (body: string, type = 'application/json') => ({
   method: 'POST',
@@ -33,407 +37,198 @@ const required = (where: string, key: string) => `Validation error: ${where} '${
 const additional = (where: string, key: string) =>
   `Validation error: ${where} Additional properties are not allowed ('${key}' was unexpected)`;
 
-/** request, status, Trove's key, our code, what the message holds */
+/** Request, status, Trove's key, our code, what the message holds. */
 type Wrong = readonly [
   path: string,
   init: object,
   status: number,
   key: string,
-  error: string,
+  code: string,
   message: string,
 ];
 
-const WRONG: readonly Wrong[] = [
-  // What can't be understood
-  ['/clusters/idle', raw('not json'), 400, 'badRequest', 'invalid_request', 'Malformed request body'],
-  [
-    '/clusters/idle',
-    raw('{"upgrade":{"datastore_version":"1.1"},"__proto__":{}}'),
-    400,
-    'badRequest',
-    'invalid_request',
-    '__proto__',
-  ],
-  [
-    '/clusters/idle',
-    raw('{"upgrade":{"constructor":{"prototype":{}}}}'),
-    400,
-    'badRequest',
-    'invalid_request',
-    'Malformed request body',
-  ],
+const bad = (path: string, init: object, message: string): Wrong => [
+  path,
+  init,
+  400,
+  'badRequest',
+  'invalid_request',
+  message,
+];
+const missing = (what: string, path: string, message: string, init: object = {}): Wrong => [
+  path,
+  init,
+  404,
+  'itemNotFound',
+  `${what}not_found`,
+  message,
+];
+const refused = (code: string, path: string, init: object, message: string): Wrong => [
+  path,
+  init,
+  422,
+  'unprocessableEntity',
+  code,
+  message,
+];
+
+const ONE_ACTION = 'Action request should have exactly one action specified in body';
+const BUSY =
+  "This action cannot be performed on the cluster while the current cluster task is 'UPGRADING_CLUSTER'.";
+const NOBODYS_ID = '5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a';
+const deep = `{"upgrade":{"datastore_version":${'['.repeat(50_000)}${']'.repeat(50_000)}}}`;
+
+const NOT_UNDERSTOOD: readonly Wrong[] = [
+  bad('/clusters/idle', raw('not json'), 'Malformed request body'),
+  bad('/clusters/idle', raw('{"upgrade":{"datastore_version":"1.1"},"__proto__":{}}'), '__proto__'),
+  bad('/clusters/idle', raw('{"upgrade":{"constructor":{"prototype":{}}}}'), 'Malformed request body'),
+  bad('/clusters/idle', raw(deep), "[…] is not of type 'string'"),
+  bad('/clusters/%zz', {}, 'not a valid URL path'),
+  bad(`/clusters/${'x'.repeat(256)}`, {}, 'too long'),
+  bad('/clusters/a%00b', {}, 'control characters'),
   ['/clusters/idle', raw('<a/>', 'text/xml'), 415, 'badMediaType', 'unsupported_media_type', 'text/xml'],
   ['/clusters/idle', raw('{}', 'text/plain'), 415, 'badMediaType', 'unsupported_media_type', 'text/plain'],
-  [
-    '/clusters/idle',
-    raw(`{"upgrade":"${'x'.repeat(300_000)}"}`),
-    413,
-    'overLimit',
-    'body_too_large',
-    'too large',
-  ],
-  [
-    '/clusters/idle',
-    raw(`{"upgrade":{"datastore_version":${'['.repeat(50_000)}${']'.repeat(50_000)}}}`),
-    400,
-    'badRequest',
-    'invalid_request',
-    "[…] is not of type 'string'",
-  ],
-  ['/clusters/%zz', {}, 400, 'badRequest', 'invalid_request', 'not a valid URL path'],
-  [`/clusters/${'x'.repeat(256)}`, {}, 400, 'badRequest', 'invalid_request', 'too long'],
-  ['/clusters/a%00b', {}, 400, 'badRequest', 'invalid_request', 'control characters'],
+  ['/clusters/idle', raw(`"${'x'.repeat(300_000)}"`), 413, 'overLimit', 'body_too_large', 'too large'],
+];
 
-  // Trove's actions
-  [
-    '/clusters/idle',
-    action({}),
-    400,
-    'badRequest',
-    'invalid_request',
-    'Action request should have exactly one action specified in body',
-  ],
-  [
-    '/clusters/idle',
-    action([]),
-    400,
-    'badRequest',
-    'invalid_request',
-    'Action request should have exactly one action specified in body',
-  ],
-  [
-    '/clusters/idle',
-    action(null),
-    400,
-    'badRequest',
-    'invalid_request',
-    'Action request should have exactly one action specified in body',
-  ],
-  [
-    '/clusters/idle',
-    { method: 'POST' },
-    400,
-    'badRequest',
-    'invalid_request',
-    'Action request should have exactly one action specified in body',
-  ],
-  [
-    '/clusters/idle',
-    action({ upgrade: { datastore_version: '1.1' }, 'reset-status': {} }),
-    400,
-    'badRequest',
-    'invalid_request',
-    'Action request should have exactly one action specified in body',
-  ],
-  [
-    '/clusters/idle',
-    action({ bogus: {} }),
-    400,
-    'badRequest',
-    'invalid_request',
-    'Action bogus not supported',
-  ],
-  [
-    '/clusters/idle',
-    action({ toString: {} }),
-    400,
-    'badRequest',
-    'invalid_request',
-    'Action toString not supported',
-  ],
-  [
-    '/clusters/idle',
-    action({ restart: {} }),
-    400,
-    'badRequest',
-    'invalid_request',
-    "Action 'restart' not supported",
-  ],
-  [
-    '/clusters/idle',
-    action({ upgrade: {} }),
-    400,
-    'badRequest',
-    'invalid_request',
-    required('upgrade', 'datastore_version'),
-  ],
-  [
-    '/clusters/idle',
-    action({ upgrade: null }),
-    400,
-    'badRequest',
-    'invalid_request',
-    "Validation error: upgrade null is not of type 'object'",
-  ],
-  [
-    '/clusters/idle',
-    action({ upgrade: { datastore_version: 5 } }),
-    400,
-    'badRequest',
-    'invalid_request',
-    "Validation error: upgrade['datastore_version'] 5 is not of type 'string'",
-  ],
-  [
-    '/clusters/idle',
-    action({ upgrade: { datastore_version: '' } }),
-    400,
-    'badRequest',
-    'invalid_request',
-    'too short',
-  ],
-  [
-    '/clusters/idle',
-    action({ upgrade: { datastore_version: '1.1\0' } }),
-    400,
-    'badRequest',
-    'invalid_request',
-    'control characters',
-  ],
-  [
-    '/clusters/idle',
-    action({ upgrade: { datastore_version: '1.1', force: true } }),
-    400,
-    'badRequest',
-    'invalid_request',
-    additional('upgrade', 'force'),
-  ],
+const ACTIONS: readonly Wrong[] = [
+  bad('/clusters/idle', action({}), ONE_ACTION),
+  bad('/clusters/idle', action([]), ONE_ACTION),
+  bad('/clusters/idle', action(null), ONE_ACTION),
+  bad('/clusters/idle', { method: 'POST' }, ONE_ACTION),
+  bad('/clusters/idle', action({ upgrade: { datastore_version: '1.1' }, 'reset-status': {} }), ONE_ACTION),
+  bad('/clusters/idle', action({ bogus: {} }), 'Action bogus not supported'),
+  bad('/clusters/idle', action({ toString: {} }), 'Action toString not supported'),
+  bad('/clusters/idle', action({ restart: {} }), "Action 'restart' not supported"),
+  bad('/clusters/idle', action({ upgrade: {} }), required('upgrade', 'datastore_version')),
+  bad('/clusters/idle', action({ upgrade: null }), "upgrade null is not of type 'object'"),
+  bad('/clusters/idle', action({ upgrade: { datastore_version: 5 } }), "5 is not of type 'string'"),
+  bad('/clusters/idle', action({ upgrade: { datastore_version: '' } }), 'too short'),
+  bad('/clusters/idle', action({ upgrade: { datastore_version: '1.1\0' } }), 'control characters'),
+  bad('/clusters/idle', upgradeWith({ force: true }), additional('upgrade', 'force')),
+  bad('/clusters/idle', withPolicy({ max_unavailable: 0 }), '0 is less than the minimum of 1'),
+  bad('/clusters/idle', withPolicy({ max_unavailable: 101 }), '101 is greater than the maximum of 100'),
+  bad('/clusters/idle', withPolicy({ max_unavailable: '1' }), "'1' is not of type 'number'"),
+  bad('/clusters/idle', withPolicy({ retries: 1.5 }), "1.5 is not of type 'integer'"),
+  bad('/clusters/idle', withPolicy({ retries: null }), "null is not of type 'number'"),
+  bad('/clusters/idle', withPolicy({ on_failure: 'explode' }), "'explode' is not one of ['pause', 'fail']"),
+  bad('/clusters/idle', withPolicy({ soak_second: 5 }), additional("upgrade['policy']", 'soak_second')),
+];
 
-  // The specification's request
-  ['/clusters/idle', patch({}), 400, 'badRequest', 'invalid_request', required('body', 'datastore_version')],
-  ['/clusters/idle', patch([]), 400, 'badRequest', 'invalid_request', "body […] is not of type 'object'"],
-  [
-    '/clusters/idle',
-    patch({ cluster: {} }),
-    400,
-    'badRequest',
-    'invalid_request',
-    required('cluster', 'datastore_version'),
-  ],
-  [
-    '/clusters/idle',
-    patch({ cluster: { datastore_version: '1.1', name: 'x' } }),
-    400,
-    'badRequest',
-    'invalid_request',
-    additional('cluster', 'name'),
-  ],
-  [
+const PATCHES: readonly Wrong[] = [
+  bad('/clusters/idle', patch({}), required('body', 'datastore_version')),
+  bad('/clusters/idle', patch([]), "body […] is not of type 'object'"),
+  bad('/clusters/idle', patch({ cluster: {} }), required('cluster', 'datastore_version')),
+  bad('/clusters/idle', patch({ cluster: { datastore_version: '1.1', name: 'x' } }), "'name' was unexpected"),
+  bad(
     '/clusters/idle',
     patch({ cluster: { datastore_version: '1.1' }, datastore_version: '2.0' }),
-    400,
-    'badRequest',
-    'invalid_request',
     'not both',
-  ],
-  [
+  ),
+  missing(
+    'datastore_version_',
     '/clusters/idle',
+    "'9.9' cannot be found",
     patch({ datastore_version: '9.9' }),
-    404,
-    'itemNotFound',
-    'datastore_version_not_found',
-    "Datastore version '9.9' cannot be found",
-  ],
-  [
-    '/clusters/idle',
-    patch({ datastore_version: '17.10' }),
-    404,
-    'itemNotFound',
-    'datastore_version_not_found',
-    '17.10',
-  ],
-  [
-    '/clusters/idle',
-    patch({ datastore_version: '1.0' }),
-    422,
-    'unprocessableEntity',
-    'gate_blocked',
-    'upgrade_needed',
-  ],
-  [
-    '/clusters/nope',
-    patch({ datastore_version: '1.1' }),
-    404,
-    'itemNotFound',
-    'cluster_not_found',
-    "Cluster 'nope' cannot be found.",
-  ],
-  [
-    '/clusters/other',
-    patch({ datastore_version: '1.1' }),
-    404,
-    'itemNotFound',
-    'cluster_not_found',
-    "Cluster 'other' cannot be found.",
-  ],
-  [
-    '/clusters/5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a',
-    patch({ datastore_version: '1.1' }),
-    404,
-    'itemNotFound',
-    'cluster_not_found',
-    'cannot be found.',
-  ],
-  [
-    '/clusters/twin',
-    patch({ datastore_version: '1.1' }),
-    409,
-    'conflict',
-    'conflict',
-    "2 clusters are named 'twin'. Use the id of one",
-  ],
-  [
-    '/clusters/busy',
-    patch({ datastore_version: '1.1' }),
-    422,
-    'unprocessableEntity',
-    'cluster_busy',
-    "This action cannot be performed on the cluster while the current cluster task is 'UPGRADING_CLUSTER'.",
-  ],
-
-  // Policies
-  ...(
-    [
-      [{ max_unavailable: 0 }, "upgrade['policy']['max_unavailable'] 0 is less than the minimum of 1"],
-      [{ max_unavailable: 101 }, '101 is greater than the maximum of 100'],
-      [{ max_unavailable: '1' }, "'1' is not of type 'number'"],
-      [{ retries: 1.5 }, "1.5 is not of type 'integer'"],
-      [{ retries: null }, "null is not of type 'number'"],
-      [{ on_failure: 'explode' }, "'explode' is not one of ['pause', 'fail']"],
-      [{ soak_second: 5 }, additional("upgrade['policy']", 'soak_second')],
-    ] as const
-  ).map(
-    ([policy, message]): Wrong => [
-      '/clusters/idle',
-      action({ upgrade: { datastore_version: '1.1', policy } }),
-      400,
-      'badRequest',
-      'invalid_request',
-      message,
-    ],
   ),
-
-  // Creating
-  ...(
-    [
-      [{}, required('cluster', 'name')],
-      [{ ...simulated, name: 5 }, "cluster['name'] 5 is not of type 'string'"],
-      [{ ...simulated, name: '' }, 'too short'],
-      [{ ...simulated, name: 'x'.repeat(256) }, 'too long (at most 255 characters)'],
-      [{ ...simulated, name: 'a\u001b[2J' }, 'control characters'],
-      [{ ...simulated, name: '5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a' }, 'must not have the form of an id'],
-      [{ ...simulated, datastore: { version: '1.0' } }, required("cluster['datastore']", 'type')],
-      [{ ...simulated, instances: [] }, "cluster['instances'] has too few items"],
-      [{ ...simulated, instances: Array(101).fill({}) }, 'has too many items (at most 100)'],
-      [{ ...postgresql, instances: Array(10).fill({}) }, 'has too many items (at most 9'],
-      [{ ...simulated, instances: [{ volume: { size: 0 } }] }, '0 is less than the minimum of 1'],
-      [{ ...simulated, instances: [{ volume: { size: 'big' } }] }, "'big' is not of type 'number'"],
-      [{ ...simulated, instances: [{ flavour: '1' }] }, additional("cluster['instances'][0]", 'flavour')],
-      [{ ...simulated, locality: 'affinity' }, additional('cluster', 'locality')],
-      [{ ...simulated, extended_properties: { simulated: { upgrade_ms: -1 } } }, '-1 is less than'],
-      [{ ...simulated, extended_properties: { simulated: { explode: 1 } } }, "'explode' was unexpected"],
-      [
-        { ...simulated, extended_properties: { simulated: { fail: [{ instance: 1, action: 'upgrade' }] } } },
-        'there is no instance 1',
-      ],
-      [{ ...postgresql, extended_properties: { simulated: {} } }, "the datastore 'postgresql' has none"],
-      [{ ...postgresql, databases: [{ name: 'a' }, { name: 'a' }] }, 'has a name twice'],
-      [{ ...postgresql, databases: [{ name: 'postgres' }] }, "'postgres' is reserved"],
-      [{ ...postgresql, databases: [{ name: 'ü'.repeat(32) }] }, 'must be at most 63 bytes long'],
-      [{ ...postgresql, users: [{ name: 'u' }] }, required("cluster['users'][0]", 'password')],
-      [{ ...postgresql, users: [{ name: 'pg_x', password: 'p' }] }, "'pg_x' is reserved"],
-      [
-        { ...postgresql, users: [{ name: 'u', password: 'p', databases: [{ name: 'd' }] }] },
-        "'d' is not among the cluster's databases",
-      ],
-    ] as const
-  ).map(
-    ([cluster, message]): Wrong => [
-      '/clusters',
-      create(cluster),
-      400,
-      'badRequest',
-      'invalid_request',
-      message,
-    ],
-  ),
-  [
-    '/clusters',
-    create({ ...simulated, datastore: { type: 'redis' } }),
-    404,
-    'itemNotFound',
-    'datastore_not_found',
-    "Datastore 'redis' cannot be found.",
-  ],
-  [
-    '/clusters',
-    create({ ...simulated, datastore: { type: 'simulated', version: '7' } }),
-    404,
-    'itemNotFound',
-    'datastore_version_not_found',
-    "Datastore version '7' cannot be found.",
-  ],
-
-  // Reading and deleting
-  ['/clusters?limit=-1', {}, 400, 'badRequest', 'invalid_request', "limit '-1' is not a whole number"],
-  ['/clusters?limit=many', {}, 400, 'badRequest', 'invalid_request', "limit 'many' is not a whole number"],
-  ['/clusters?limit=0', {}, 400, 'badRequest', 'invalid_request', 'X'limit=2',
-    {},
-    400,
-    'badRequest',
-    'invalid_request',
-    "limit […] is not of type 'string'",
-  ],
-  ['/clusters?marker=x', {}, 400, 'badRequest', 'invalid_request', 'must be an id'],
-  ['/clusters/nope', {}, 404, 'itemNotFound', 'cluster_not_found', "Cluster 'nope' cannot be found."],
-  ['/clusters/other', {}, 404, 'itemNotFound', 'cluster_not_found', "Cluster 'other' cannot be found."],
-  [
+  missing('datastore_version_', '/clusters/idle', "'17.10'", patch({ datastore_version: '17.10' })),
+  missing(
+    'cluster_',
     '/clusters/nope',
-    { method: 'DELETE' },
-    404,
-    'itemNotFound',
-    'cluster_not_found',
     "Cluster 'nope' cannot be found.",
-  ],
-  ['/clusters/busy', { method: 'DELETE' }, 422, 'unprocessableEntity', 'cluster_busy', "'UPGRADING_CLUSTER'"],
-  [
-    '/clusters/idle/instances/x',
-    {},
-    404,
-    'itemNotFound',
-    'instance_not_found',
-    'Instance x cannot be found.',
-  ],
-  [
-    '/instances/5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a',
-    {},
-    404,
-    'itemNotFound',
-    'instance_not_found',
-    'cannot be found.',
-  ],
-  ['/datastores/redis', {}, 404, 'itemNotFound', 'datastore_not_found', "Datastore 'redis' cannot be found."],
-  ['/datastores/simulated/versions/17.10', {}, 404, 'itemNotFound', 'datastore_version_not_found', "'17.10'"],
-  ['/datastores/versions/nope', {}, 404, 'itemNotFound', 'datastore_version_not_found', "'nope'"],
-  ['/upgrades/nope', {}, 404, 'itemNotFound', 'upgrade_not_found', "Upgrade 'nope' cannot be found."],
-  ['/upgrades/nope/events', {}, 404, 'itemNotFound', 'upgrade_not_found', "Upgrade 'nope' cannot be found."],
-  ['/nosuch', {}, 404, 'itemNotFound', 'not_found', 'The resource could not be found.'],
-  [
-    '/clusters/idle',
-    { method: 'PUT', json: {} },
-    404,
-    'itemNotFound',
-    'not_found',
-    'The resource could not be found.',
-  ],
-  ['/../../v2.0/', {}, 404, 'itemNotFound', 'not_found', 'The resource could not be found.'],
+    patch({ datastore_version: '1.1' }),
+  ),
+  missing('cluster_', '/clusters/other', "Cluster 'other' cannot", patch({ datastore_version: '1.1' })),
+  missing('cluster_', `/clusters/${NOBODYS_ID}`, 'cannot be found.', patch({ datastore_version: '1.1' })),
+  refused('gate_blocked', '/clusters/idle', patch({ datastore_version: '1.0' }), 'upgrade_needed'),
+  refused('cluster_busy', '/clusters/busy', patch({ datastore_version: '1.1' }), BUSY),
+  ['/clusters/twin', patch({ datastore_version: '1.1' }), 409, 'conflict', 'conflict', 'Use the id of one'],
 ];
+
+const CREATIONS: readonly Wrong[] = [
+  bad('/clusters', create({}), required('cluster', 'name')),
+  bad('/clusters', create({ ...simulated, name: 5 }), "cluster['name'] 5 is not of type 'string'"),
+  bad('/clusters', create({ ...simulated, name: '' }), 'too short'),
+  bad('/clusters', create({ ...simulated, name: 'x'.repeat(256) }), 'too long (at most 255 characters)'),
+  bad('/clusters', create({ ...simulated, name: 'a\u001b[2J' }), 'control characters'),
+  bad('/clusters', create({ ...simulated, name: NOBODYS_ID }), 'must not have the form of an id'),
+  bad('/clusters', create({ ...simulated, datastore: {} }), required("cluster['datastore']", 'type')),
+  bad('/clusters', create({ ...simulated, instances: [] }), 'has too few items (at least 1)'),
+  bad(
+    '/clusters',
+    create({ ...simulated, instances: Array(101).fill({}) }),
+    'has too many items (at most 100)',
+  ),
+  bad('/clusters', create({ ...postgresql, instances: Array(10).fill({}) }), 'has too many items (at most 9'),
+  bad('/clusters', create({ ...simulated, instances: [{ volume: { size: 0 } }] }), '0 is less than'),
+  bad(
+    '/clusters',
+    create({ ...simulated, instances: [{ volume: { size: 'big' } }] }),
+    "'big' is not of type",
+  ),
+  bad('/clusters', create({ ...simulated, instances: [{ flavour: '1' }] }), "'flavour' was unexpected"),
+  bad('/clusters', create({ ...simulated, locality: 'affinity' }), additional('cluster', 'locality')),
+  bad('/clusters', simulating({ upgrade_ms: -1 }), '-1 is less than'),
+  bad('/clusters', simulating({ explode: 1 }), "'explode' was unexpected"),
+  bad('/clusters', simulating({ fail: [{ instance: 1, action: 'upgrade' }] }), 'there is no instance 1'),
+  bad(
+    '/clusters',
+    create({ ...postgresql, extended_properties: { simulated: {} } }),
+    "'postgresql' has none",
+  ),
+  bad('/clusters', create({ ...postgresql, databases: [{ name: 'a' }, { name: 'a' }] }), 'has a name twice'),
+  bad('/clusters', create({ ...postgresql, databases: [{ name: 'postgres' }] }), "'postgres' is reserved"),
+  bad('/clusters', create({ ...postgresql, databases: [{ name: 'ü'.repeat(32) }] }), 'at most 63 bytes long'),
+  bad(
+    '/clusters',
+    create({ ...postgresql, users: [{ name: 'u' }] }),
+    required("cluster['users'][0]", 'password'),
+  ),
+  bad('/clusters', create({ ...postgresql, users: [{ name: 'pg_x', password: 'p' }] }), "'pg_x' is reserved"),
+  bad(
+    '/clusters',
+    create({ ...postgresql, users: [{ name: 'u', password: 'p', databases: [{ name: 'd' }] }] }),
+    "'d' is not among the cluster's databases",
+  ),
+  missing('datastore_', '/clusters', "'redis'", create({ ...simulated, datastore: { type: 'redis' } })),
+  missing(
+    'datastore_version_',
+    '/clusters',
+    "'7'",
+    create({ ...simulated, datastore: { type: 'simulated', version: '7' } }),
+  ),
+];
+
+const READS_AND_DELETIONS: readonly Wrong[] = [
+  bad('/clusters?limit=-1', {}, "limit '-1' is not a whole number"),
+  bad('/clusters?limit=many', {}, "limit 'many' is not a whole number"),
+  bad('/clusters?limit=0', {}, "limit '0' is less than the minimum of 1"),
+  bad('/clusters?limit=1&limit=2', {}, "limit […] is not of type 'string'"),
+  bad('/clusters?marker=x', {}, 'must be an id'),
+  missing('cluster_', '/clusters/nope', "Cluster 'nope' cannot be found."),
+  missing('cluster_', '/clusters/other', "Cluster 'other' cannot be found."),
+  missing('cluster_', '/clusters/nope', "Cluster 'nope' cannot be found.", { method: 'DELETE' }),
+  refused('cluster_busy', '/clusters/busy', { method: 'DELETE' }, BUSY),
+  missing('instance_', '/clusters/idle/instances/x', 'Instance x cannot be found.'),
+  missing('instance_', `/instances/${NOBODYS_ID}`, 'cannot be found.'),
+  missing('datastore_', '/datastores/redis', "Datastore 'redis' cannot be found."),
+  missing('datastore_version_', '/datastores/simulated/versions/17.10', "'17.10'"),
+  missing('datastore_version_', '/datastores/versions/nope', "'nope'"),
+  missing('upgrade_', '/upgrades/nope', "Upgrade 'nope' cannot be found."),
+  missing('upgrade_', '/upgrades/nope/events', "Upgrade 'nope' cannot be found."),
+  missing('', '/nosuch', 'The resource could not be found.'),
+  missing('', '/clusters/idle', 'The resource could not be found.', { method: 'PUT', json: {} }),
+  missing('', '/../../v2.0/', 'The resource could not be found.'),
+];
+
+const WRONG = [...NOT_UNDERSTOOD, ...ACTIONS, ...PATCHES, ...CREATIONS, ...READS_AND_DELETIONS];
 
 describe('a wrong request is answered clearly and changes nothing', () => {
   const rows = WRONG.map((wrong) => [`${wrong[0].slice(0, 40)}: ${wrong[2]} ${wrong[5]}`, ...wrong] as const);
-  it.each(rows)('%s', async (_title, path, init, status, key, error, message) => {
+  it.each(rows)('%s', async (_title, path, init, status, key, code, message) => {
     const before = await api.keyspace();
     const answer = await ask(`${api.url}${path}`, init);
-    expect(answer.body).toEqual({ [key]: { code: status, message: expect.any(String), error } });
+    expect(answer.body).toEqual({ [key]: { code: status, message: expect.any(String), error: code } });
     expect(answer.body[key].message).toContain(message);
     expect(answer.status).toBe(status);
     expect(answer.headers.get('content-type')).toMatch(/^application\/json/);

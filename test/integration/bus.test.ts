@@ -3,20 +3,21 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DEAD_LETTERS, openAmqpBus } from '../../src/bus/amqp.ts';
 import type { Bus } from '../../src/bus/bus.ts';
 import { describeBus, newInbox } from '../conformance/bus.ts';
-import { Proxy } from '../support/proxy.ts';
+import { TcpProxy } from '../support/proxy.ts';
 import { silentLog, testUrls, uniqueName } from '../support/services.ts';
 
 const control_exchange = uniqueName('trove');
-const open = (url = testUrls().amqp_url) => openAmqpBus({ url, name: 'test', log: silentLog, control_exchange });
+const open = (url = testUrls().amqp_url) =>
+  openAmqpBus({ url, name: 'test', log: silentLog, control_exchange });
 
 describeBus('RabbitMQ', open);
 
 describe('the bus on RabbitMQ', () => {
-  let proxy: Proxy;
+  let proxy: TcpProxy;
   let server: Bus;
   let caller: Bus;
   beforeEach(async () => {
-    proxy = await Proxy.inFrontOf(testUrls().amqp_url);
+    proxy = await TcpProxy.inFrontOf(testUrls().amqp_url);
     server = await open(proxy.urlFor(testUrls().amqp_url));
     caller = await open();
   });
@@ -36,19 +37,22 @@ describe('the bus on RabbitMQ', () => {
     }
   };
 
-  it.each(['own', 'shared'] as const)('serves again after its connection was cut (%s queue)', async (queue) => {
-    const inbox = newInbox();
-    const topic = uniqueName('topic');
-    await server.serve({ topic, queue, prefetch: 10, handler: inbox.handler });
-    await caller.cast(topic, 'before', {});
-    expect((await inbox.next()).method).toBe('before');
-    proxy.cut();
-    await castUntilTaken(topic, 'after');
-    // The acknowledgement of `before` may have been cut off as well: then it comes again, marked as such.
-    const next = await inbox.next();
-    if (next.redelivered) expect((await inbox.next()).method).toBe('after');
-    else expect(next.method).toBe('after');
-  });
+  it.each(['own', 'shared'] as const)(
+    'serves again after its connection was cut (%s queue)',
+    async (queue) => {
+      const inbox = newInbox();
+      const topic = uniqueName('topic');
+      await server.serve({ topic, queue, prefetch: 10, handler: inbox.handler });
+      await caller.cast(topic, 'before', {});
+      expect((await inbox.next()).method).toBe('before');
+      proxy.cut();
+      await castUntilTaken(topic, 'after');
+      // The acknowledgement of `before` may have been cut off as well: then it comes again, marked as such.
+      const next = await inbox.next();
+      if (next.redelivered) expect((await inbox.next()).method).toBe('after');
+      else expect(next.method).toBe('after');
+    },
+  );
 
   it('serves again after its queue was deleted under it', async () => {
     const inbox = newInbox();
@@ -73,7 +77,7 @@ describe('the bus on RabbitMQ', () => {
       handler: async (request) => {
         if (!isFirst) return inbox.handler(request);
         isFirst = false;
-        proxy.cut();
+        return proxy.cut();
       },
     });
     await caller.cast(topic, 'work', {});
@@ -87,7 +91,10 @@ describe('the bus on RabbitMQ', () => {
     await server.cast(topic, 'first', {});
     proxy.refuse();
     while (server.isConnected()) await new Promise((resolve) => setTimeout(resolve, 10));
-    await expect(server.cast(topic, 'lost', {})).rejects.toMatchObject({ code: 'bus_unavailable', retryable: true });
+    await expect(server.cast(topic, 'lost', {})).rejects.toMatchObject({
+      code: 'bus_unavailable',
+      retryable: true,
+    });
     proxy.allow();
     while (!server.isConnected()) await new Promise((resolve) => setTimeout(resolve, 10));
     await server.cast(topic, 'second', {});

@@ -125,15 +125,27 @@ describe('a guest agent that was killed', () => {
     await b.driver.start();
     expect(await postmasterPid(b)).toBe(pid);
 
-    // Died while demoting, nobody told: primary again, whether it had stopped or not.
+    // Died while demoting, the server still running: nobody was told, so it is primary again.
     await remember(a, { phase: 'demoting', version: '17.6' });
     a = reopen(a);
     await a.driver.start();
     expect(await a.driver.health()).toMatchObject({ service_status: 'healthy', role: 'primary' });
+
+    // The server had not ended cleanly: nor was anybody told then.
+    process.kill(await postmasterPid(a), 'SIGQUIT');
+    await remember(a, { phase: 'demoting', version: '17.6' });
+    a = reopen(a);
+    await a.driver.stop();
+    await a.driver.start();
+    expect(await a.driver.health()).toMatchObject({ service_status: 'healthy', role: 'primary' });
+
+    // It had: somebody may have been told. The order, given again, is finished; here it is then undone.
     await a.driver.stop();
     await remember(a, { phase: 'demoting', version: '17.6' });
     a = reopen(a);
     await a.driver.start();
+    expect(await a.driver.health()).toMatchObject({ service_status: 'shutdown', role: null });
+    await a.driver.promote(await a.driver.demote());
     expect(await a.driver.health()).toMatchObject({ service_status: 'healthy', role: 'primary' });
 
     // Died while copying: begins anew.

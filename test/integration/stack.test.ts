@@ -6,7 +6,15 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CofferClient, createClient } from '../../client/index.ts';
-import { isRunning, newHome, RunningStack, removeHome, run, type StackFile, until } from '../support/stack.ts';
+import {
+  isRunning,
+  newHome,
+  RunningStack,
+  removeHome,
+  run,
+  type StackFile,
+  until,
+} from '../support/stack.ts';
 
 describe('npm start', () => {
   let home: string;
@@ -37,7 +45,8 @@ describe('npm start', () => {
     });
     return client.clusters.waitFor(name, { intervalMs: 50, signal: AbortSignal.timeout(30_000) });
   };
-  const ended = (upgrade_id: string) => client.upgrades.waitFor(upgrade_id, { signal: AbortSignal.timeout(50_000) });
+  const ended = (upgrade_id: string) =>
+    client.upgrades.waitFor(upgrade_id, { signal: AbortSignal.timeout(50_000) });
   const kill = async (name: string) => {
     const pid = (await stack.file()).pids[name] ?? 0;
     process.kill(pid, 'SIGKILL');
@@ -45,7 +54,9 @@ describe('npm start', () => {
   };
 
   it('names every process in stack.json', () => {
-    expect(Object.keys(file.pids)).toEqual(expect.arrayContaining(['api', 'taskmanager', 'rabbitmq', 'redis']));
+    expect(Object.keys(file.pids)).toEqual(
+      expect.arrayContaining(['api', 'taskmanager', 'rabbitmq', 'redis']),
+    );
     expect(Object.values(file.pids).every(isRunning)).toBe(true);
   });
 
@@ -92,9 +103,14 @@ describe('npm start', () => {
   );
 
   it('waits with a reason that names the next action when an instance keeps failing (G1)', async () => {
-    await build('failing', { fail: [{ instance: 1, action: 'upgrade', times: 9, error: 'disk on fire', permanent: true }] });
+    await build('failing', {
+      fail: [{ instance: 1, action: 'upgrade', times: 9, error: 'disk on fire', permanent: true }],
+    });
     const { upgrade_id } = await client.clusters.upgrade('failing', '1.1');
-    const upgrade = await client.upgrades.waitFor(upgrade_id ?? '', { until: 'paused', signal: AbortSignal.timeout(30_000) });
+    const upgrade = await client.upgrades.waitFor(upgrade_id ?? '', {
+      until: 'settled',
+      signal: AbortSignal.timeout(30_000),
+    });
     expect(upgrade).toMatchObject({ state: 'paused', reason: 'failure' });
     expect(upgrade.message).toMatch(/failing-member-2: disk on fire: retry it, or cancel it/);
     const cluster = await client.clusters.get('failing');

@@ -4,7 +4,11 @@ import { describeStore } from '../conformance/store.ts';
 import { silentLog, testUrls, uniqueName } from '../support/services.ts';
 
 describeStore('Redis', async () => {
-  const store = await openRedisStore({ url: testUrls().redis_url, prefix: uniqueName('store'), log: silentLog });
+  const store = await openRedisStore({
+    url: testUrls().redis_url,
+    prefix: uniqueName('store'),
+    log: silentLog,
+  });
   return { store, close: () => store.close() };
 });
 

@@ -1,7 +1,7 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
 /** A TCP proxy in front of a server, for tests of what happens to connections. */
-export class Proxy {
+export class TcpProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #mode: 'open' | 'refuse' | 'hang' = 'open';
@@ -10,10 +10,10 @@ export class Proxy {
     this.#server = server;
   }
 
-  static async inFrontOf(url: string): Promise<Proxy> {
+  static async inFrontOf(url: string): Promise<TcpProxy> {
     const { hostname, port } = new URL(url);
     const server = createServer();
-    const proxy = new Proxy(server);
+    const proxy = new TcpProxy(server);
     server.on('connection', (client) => proxy.#onConnection(client, hostname, Number(port)));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     return proxy;

@@ -103,7 +103,11 @@ function environment(home: string): NodeJS.ProcessEnv {
   return { ...rest, COFFER_HOME: home, COFFER_API_PORT: '0' };
 }
 
-export async function until<T>(what: string, look: () => Promise<T | undefined | false>, timeout_ms = 60_000): Promise<T> {
+export async function until<T>(
+  what: string,
+  look: () => Promise<T | undefined | false>,
+  timeout_ms = 60_000,
+): Promise<T> {
   const end = Date.now() + timeout_ms;
   for (;;) {
     const found = await look();

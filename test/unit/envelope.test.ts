@@ -1,7 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { decodeReply, decodeRequest, encodeReply, encodeRequest, MalformedMessage } from '../../src/bus/envelope.ts';
+import {
+  decodeReply,
+  decodeRequest,
+  encodeReply,
+  encodeRequest,
+  MalformedMessage,
+} from '../../src/bus/envelope.ts';
 import { HeartbeatArgs, reportOf } from '../../src/contract/rpc.ts';
 
 const VECTORS = join(import.meta.dirname, '../vectors');
@@ -80,19 +86,30 @@ describe('what we send', () => {
     const ours = innerOf(
       encodeRequest({ method: 'm', args: {}, version: '1.0', unique_id: 'u', context, reply_to }),
     );
-    const theirs = Object.keys(captured(prefix).oslo_message_parsed).filter((key) => key !== '_context_trove_notification');
+    const theirs = Object.keys(captured(prefix).oslo_message_parsed).filter(
+      (key) => key !== '_context_trove_notification',
+    );
     expect(Object.keys(ours).sort()).toEqual(theirs.sort());
   });
 
   it('has the keys of a captured reply and failure', () => {
-    expect(Object.keys(innerOf(encodeReply('1', {}, null))).sort()).toEqual(Object.keys(captured('006').oslo_message_parsed).sort());
+    expect(Object.keys(innerOf(encodeReply('1', {}, null))).sort()).toEqual(
+      Object.keys(captured('006').oslo_message_parsed).sort(),
+    );
     const failure = innerOf(encodeReply('1', null, new Error('disk on fire')))['failure'];
     const theirs = JSON.parse(String(captured('014').oslo_message_parsed['failure'])) as object;
     expect(Object.keys(JSON.parse(String(failure)) as object).sort()).toEqual(Object.keys(theirs).sort());
   });
 
   it('comes back as it was', () => {
-    const request = { method: 'm', args: { text: 'ü"\\u0000', n: 1.5, deep: [{ a: null }] }, version: '1.0', unique_id: 'u', context, reply_to: null };
+    const request = {
+      method: 'm',
+      args: { text: 'ü"\\u0000', n: 1.5, deep: [{ a: null }] },
+      version: '1.0',
+      unique_id: 'u',
+      context,
+      reply_to: null,
+    };
     expect(decodeRequest(encodeRequest(request))).toEqual(request);
   });
 });
@@ -111,6 +128,9 @@ describe('what nobody can read', () => {
   });
 
   it('takes a bare object, as oslo.messaging does', () => {
-    expect(decodeRequest(Buffer.from('{"method":"m","args":{"a":1}}'))).toMatchObject({ method: 'm', args: { a: 1 } });
+    expect(decodeRequest(Buffer.from('{"method":"m","args":{"a":1}}'))).toMatchObject({
+      method: 'm',
+      args: { a: 1 },
+    });
   });
 });

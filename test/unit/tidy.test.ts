@@ -48,9 +48,16 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
 };
 
 /** Where a process or a package begins: nobody imports these. */
-const ENTRIES = ['api/main.ts', 'taskmanager/main.ts', 'guestagent/main.ts', 'cli/main.ts', 'client/index.ts'];
+const ENTRIES = [
+  'api/main.ts',
+  'taskmanager/main.ts',
+  'guestagent/main.ts',
+  'cli/main.ts',
+  'client/index.ts',
+];
 /** Modules with a clock, a socket, a disk or a dice: nothing for the core. */
-const PURE_BANNED = /\b(Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|process\.|async |await |fetch\()/;
+const PURE_BANNED =
+  /\b(Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|process\.|async |await |fetch\()/;
 
 const files = ['src', 'api', 'taskmanager', 'guestagent', 'client', 'cli'].flatMap(sourcesIn);
 
@@ -87,7 +94,9 @@ function importsOf(file: string): string[] {
     ts.forEachChild(node, visit);
   };
   visit(parse(file));
-  return found.map((name) => (name.startsWith('.') ? relative(ROOT, resolve(ROOT, dirname(file), name)) : name));
+  return found.map((name) =>
+    name.startsWith('.') ? relative(ROOT, resolve(ROOT, dirname(file), name)) : name,
+  );
 }
 
 function ownImportsOf(file: string): string[] {
@@ -142,9 +151,14 @@ describe('the rooms of the design', () => {
     const core = files.filter((file) => file.startsWith('src/core/'));
     const breaches = core.flatMap((file) => {
       const foreign = importsOf(file).filter((name) => !files.includes(name));
-      const code = parse(file).getFullText().replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
+      const code = parse(file)
+        .getFullText()
+        .replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
       const impure = PURE_BANNED.exec(code)?.[0];
-      return [...foreign.map((name) => `${file} imports ${name}`), ...(impure ? [`${file} has ${impure}`] : [])];
+      return [
+        ...foreign.map((name) => `${file} imports ${name}`),
+        ...(impure ? [`${file} has ${impure}`] : []),
+      ];
     });
     expect(breaches).toEqual([]);
   });
@@ -185,7 +199,8 @@ function valueImportsOf(file: string): string[] {
     const clause = statement.importClause;
     if (clause?.phaseModifier === ts.SyntaxKind.TypeKeyword) continue;
     const named = clause?.namedBindings;
-    if (!clause?.name && named && ts.isNamedImports(named) && named.elements.every((one) => one.isTypeOnly)) continue;
+    if (!clause?.name && named && ts.isNamedImports(named) && named.elements.every((one) => one.isTypeOnly))
+      continue;
     found.push(relative(ROOT, resolve(ROOT, dirname(file), statement.moduleSpecifier.text)));
   }
   return found;

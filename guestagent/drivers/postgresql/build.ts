@@ -60,6 +60,8 @@ export async function buildPrimary(deps: BuildDeps, binaries: Binaries): Promise
         ...['-D', places.data, '-U', SUPERUSER, '--pwfile', pwfile, '--auth', 'scram-sha-256'],
         // The C locale sorts alike on every machine: a replica's indexes must agree with its own library.
         ...['--encoding', 'UTF8', '--no-locale', '--data-checksums', '--no-instructions'],
+        // A promotion copies the last log segment while clients wait: 4 MiB take half the time of 16.
+        ...['--wal-segsize', '4'],
       ],
       {
         cwd: '/',

@@ -277,13 +277,27 @@ class PostgresqlDriver implements Driver {
     this.#state = state;
     if (state === null || state.phase === 'building') throw new Error('the instance is not built yet');
     if (state.phase === 'serving' || state.phase === 'demoted') return state;
-    if (state.phase === 'demoting') {
-      // Nobody was told that it stopped, so nobody can have taken over.
-      const serving: Serving = { phase: 'serving', version: state.version, primary: null };
-      await this.#bringUp(serving);
-      return await this.#save(serving);
-    }
+    if (state.phase === 'demoting') return await this.#settleDemotion(state.version);
     return await this.#settleUpgrade(state);
+  }
+
+  /**
+   * The position is told to others only once `pg_control` has it. A server that runs, or that ended in
+   * another way, was therefore not reported as demoted, and serves on; one that ended cleanly may have
+   * been: another may be primary by now (P1).
+   */
+  async #settleDemotion(version: string): Promise<Serving | Demoted> {
+    const running = await this.#server.find();
+    if (running === null || running.status === 'stopping') {
+      await this.#server.stop();
+      const control = await readControl(this.#places.data);
+      if (control?.shutDown === true) {
+        return await this.#save({ phase: 'demoted', version, lsn: formatLsn(control.checkpoint) });
+      }
+    }
+    const serving: Serving = { phase: 'serving', version, primary: null };
+    await this.#bringUp(serving);
+    return await this.#save(serving);
   }
 
   async #settleUpgrade(state: Extract<State, { phase: 'upgrading' }>): Promise<Serving> {
@@ -438,14 +452,13 @@ class PostgresqlDriver implements Driver {
       await this.#save(serving);
       throw new Error('the server did not shut down cleanly in time; it serves as primary again');
     }
-    const stopped = performance.now();
-    await this.#save({ phase: 'demoted', version: state.version, lsn });
+    // On disk it stays `demoting`, which says as much together with `pg_control`: clients wait meanwhile.
+    this.#state = { phase: 'demoted', version: state.version, lsn };
     this.#deps.log.info(
       {
         lsn,
         checkpoint_ms: Math.round(stopping - began),
-        stop_ms: Math.round(stopped - stopping),
-        save_ms: Math.round(performance.now() - stopped),
+        stop_ms: Math.round(performance.now() - stopping),
       },
       'demoted',
     );

@@ -14,7 +14,7 @@ const stateSchema = z.discriminatedUnion('phase', [
   z.object({ phase: z.literal('building'), version: z.string() }),
   /** The server is to run; `primary` is whom a standby follows. */
   z.object({ phase: z.literal('serving'), version: z.string(), primary: endpoint.nullable() }),
-  /** A primary is being stopped for a switchover; nobody has been told yet, so that it may be undone. */
+  /** A primary is being stopped, or is stopped, for a switchover: `pg_control` tells how far it came. */
   z.object({ phase: z.literal('demoting'), version: z.string() }),
   /** Another may be primary by now: the server stays down until it is told what to be. */
   z.object({ phase: z.literal('demoted'), version: z.string(), lsn: z.string() }),

@@ -36,9 +36,13 @@ export class Draft {
     return this.#upgrade.steps;
   }
 
+  step(id: number): Step | undefined {
+    return this.steps.find((step) => step.id === id);
+  }
+
   /** M1: the step that a message of this attempt can still concern. */
   stepInFlight(id: number, attempt: number): Step | undefined {
-    const step = this.steps[id];
+    const step = this.step(id);
     return step && step.attempt === attempt && isInFlight(step) ? step : undefined;
   }
 
@@ -81,14 +85,22 @@ export class Draft {
     this.#events.push({ seq, at: this.now, type, ...about, message });
   }
 
-  plan(steps: readonly Step[]): void {
-    this.#set({ steps, state: { name: 'running', started: this.now } });
+  start(): void {
+    this.#set({ state: { name: 'running', started: this.now } });
   }
 
+  plan(steps: readonly Step[]): void {
+    this.#set({ steps });
+  }
+
+  /** What is paused already stays so, but a failure is the more urgent thing to say (G1). */
   pause(reason: PauseReason, message: string): void {
     const { state } = this.#upgrade;
-    if (state.name !== 'running') return;
-    this.#set({ state: { name: 'paused', started: state.started, since: this.now, reason, message } });
+    if (state.name !== 'running' && state.name !== 'paused') return;
+    const isNews = state.name === 'running' || (reason === 'failure' && state.message !== message);
+    if (!isNews) return;
+    const since = state.name === 'paused' ? state.since : this.now;
+    this.#set({ state: { name: 'paused', started: state.started, since, reason, message } });
     this.emit('paused', message);
   }
 
@@ -103,6 +115,10 @@ export class Draft {
       waited_ms: isExpired ? this.now - state.started : waited_ms + this.now - state.since,
     });
     this.emit('resumed', message);
+    // A gate has its whole time anew too: what was mended just now may not have been heard of yet.
+    for (const step of this.steps) {
+      if (step.phase.name === 'pending') this.change({ ...step, phase: { name: 'pending', blocked: null } });
+    }
   }
 
   approve(by: string): void {
@@ -117,10 +133,11 @@ export class Draft {
     this.resume(`cancelled by ${by}: what is in flight ends first`);
   }
 
-  /** A person wants another try of what waits for its guest: count its attempts afresh, now. */
+  /** A person wants another try of what waits for its guest: count its attempts afresh, and say it now. */
   forgiveInFlight(): void {
-    for (const step of this.steps) {
-      if (isInFlight(step)) this.change({ ...step, attempts_forgiven: step.attempt });
+    for (const step of this.steps.filter(isInFlight)) {
+      const phase = 'recast' in step.phase ? { ...step.phase, recast: this.now } : step.phase;
+      this.change({ ...step, attempts_forgiven: step.attempt - 1, phase });
     }
   }
 
@@ -133,6 +150,10 @@ export class Draft {
       state: state === 'succeeded' ? { name: state, ...times } : { name: state, ...times, message },
     });
     this.emit(state, message);
+    for (const { instance_id, phase } of this.steps) {
+      // Nobody makes the next try of it any more.
+      if (phase.name === 'backoff') this.instanceTask(instance_id, 'UPGRADING_ERROR', phase.error);
+    }
     const to = state === 'succeeded' ? 'to' : 'from';
     this.say({
       kind: 'release',

@@ -27,21 +27,35 @@ function guestAlive(draft: Draft, step: Step): Finding | null {
 /**
  * M2. An instance that is down already costs nothing more; any other may only go down while, with
  * it, no more than `max_unavailable` are.
+ *
+ * A step that waits for its next attempt counts too: a guest that was not heard in time may be at work
+ * on the last one all the while, and what it said before is no news of that.
  */
 function availability(draft: Draft, step: Step): Finding | null {
   const { max_unavailable } = draft.upgrade.policy;
-  const inFlight = draft.steps.filter(isInFlight);
-  const broken = draft.seen.instances.filter((instance) => !isHealthy(instance, draft.now));
-  const down = new Set(
-    [...inFlight, ...broken.map(({ id }) => ({ instance_id: id }))].map((one) => one.instance_id),
+  const others = draft.steps.filter(
+    (other) => other.id !== step.id && (isInFlight(other) || other.phase.name === 'backoff'),
   );
-  const costsNothing = down.has(step.instance_id);
-  if (inFlight.length < max_unavailable && (costsNothing || down.size < max_unavailable)) return null;
+  const broken = draft.seen.instances.filter((instance) => !isHealthy(instance, draft.now));
+  const down = new Set([...others.map((other) => other.instance_id), ...broken.map(({ id }) => id)]);
+  const costsNothing = down.has(step.instance_id) || isReturn(draft.steps, step);
+  if (others.length < max_unavailable && (costsNothing || down.size < max_unavailable)) return null;
   const names = [...down].map((id) => draft.nameOf(id)).join(', ');
   return {
     gate: 'instances_healthy',
     reason: `${down.size} of at most ${max_unavailable} instance(s) out of service already: ${names}`,
   };
+}
+
+/** After a switchover the old primary is down, whatever was heard of it before: its upgrade brings it back. */
+export function isReturn(steps: readonly Step[], step: Step): boolean {
+  return (
+    step.kind === 'instance' &&
+    steps.some(
+      (other) =>
+        other.kind === 'switchover' && other.instance_id === step.instance_id && other.phase.name === 'done',
+    )
+  );
 }
 
 /** M3. */

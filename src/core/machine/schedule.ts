@@ -1,35 +1,61 @@
 import { type Instant, isHealthy, versionOf } from '../domain.ts';
 import { planSteps } from '../plan.ts';
-import { isInFlight, type Step } from '../record.ts';
+import { isInFlight, type Step, type Upgrade } from '../record.ts';
 import type { Draft } from './draft.ts';
-import { gateFor } from './gates.ts';
+import { gateFor, isReturn } from './gates.ts';
 import { isOutstanding, sayAgain, settle, soak, startStep, timedOut } from './step.ts';
 
 /** Looks at everything that waits: what is due, what can start, what has ended. */
 export function proceed(draft: Draft): void {
   if (draft.upgrade.state.name === 'scheduled') begin(draft);
   for (const { id } of draft.steps) {
-    const step = draft.steps[id];
+    const step = draft.step(id);
     if (step) look(draft, step);
   }
   expire(draft);
   if (endIfOver(draft)) return;
+  if (mayStart(draft)) planAnew(draft);
   startWhatCan(draft);
 }
 
 /** A taskmanager takes the upgrade up: plans it. */
 function begin(draft: Draft): void {
   if (draft.upgrade.cancelling) return draft.end('cancelled', 'cancelled before it started');
-  const steps = planSteps(draft.seen, draft.upgrade.to_version, draft.now);
+  draft.start();
+  draft.emit('started', `upgrade from ${draft.upgrade.from_version} to ${draft.upgrade.to_version}`);
+  plan(draft, planSteps(draft.seen, draft.upgrade.to_version, draft.now));
+}
+
+function plan(draft: Draft, steps: readonly Step[]): void {
   draft.plan(steps);
   const names = steps.map((step) =>
     step.kind === 'switchover' ? 'switchover' : draft.nameOf(step.instance_id),
   );
-  draft.emit('started', `upgrade from ${draft.upgrade.from_version} to ${draft.upgrade.to_version}`);
   draft.emit(
     'planned',
     names.length > 0 ? names.join(', ') : 'nothing to do: every instance runs the version',
   );
+}
+
+/**
+ * An instance that was taken for broken turns out to be well: with its guest, or the whole bus, away
+ * for a moment a primary looks like a wreck that may be upgraded in place (G6). What has started
+ * stays; the rest is ordered by what is known now, under ids that nobody has used.
+ */
+function planAnew(draft: Draft): void {
+  const begun = draft.steps.filter((step) => step.attempt > 0);
+  const isMended = (step: Step) => step.attempt === 0 && step.repair && isWell(draft, step.instance_id);
+  if (begun.some((step) => step.kind === 'switchover') || !draft.steps.some(isMended)) return;
+  const nextId = Math.max(...draft.steps.map((step) => step.id)) + 1;
+  const rest = planSteps(draft.seen, draft.upgrade.to_version, draft.now).filter((step) =>
+    begun.every((other) => other.instance_id !== step.instance_id),
+  );
+  plan(draft, [...begun, ...rest.map((step, index) => ({ ...step, id: nextId + index }))]);
+}
+
+function isWell(draft: Draft, instance_id: string): boolean {
+  const instance = draft.instance(instance_id);
+  return instance !== undefined && isHealthy(instance, draft.now);
 }
 
 /** One step: is something due? */
@@ -38,9 +64,9 @@ function look(draft: Draft, step: Step): void {
   const { now } = draft;
   if (phase.name === 'settling') {
     settle(draft, step);
-    if (draft.steps[step.id]?.phase === phase && now >= phase.deadline) timedOut(draft, step);
+    if (draft.step(step.id)?.phase === phase && now >= phase.deadline) timedOut(draft, step);
   } else if (phase.name === 'soaking') {
-    soak(draft, step, phase.until);
+    soak(draft, step, phase);
   } else if (isOutstanding(phase)) {
     if (now >= phase.deadline) timedOut(draft, step);
     else if (now >= phase.recast) sayAgain(draft, step, phase);
@@ -49,10 +75,16 @@ function look(draft: Draft, step: Step): void {
 
 /** The whole upgrade's time is up, not counting the time that it waited for a person. */
 function expire(draft: Draft): void {
-  const { state, policy, waited_ms } = draft.upgrade;
-  if (state.name !== 'running') return;
-  if (draft.now - state.started - waited_ms < policy.timeout_seconds * 1000) return;
-  draft.pause('failure', `not done within ${policy.timeout_seconds} s: resume it, or cancel it`);
+  const at = expiresAt(draft.upgrade);
+  if (at === null || draft.now < at) return;
+  const { timeout_seconds } = draft.upgrade.policy;
+  draft.pause('failure', `not done within ${timeout_seconds} s: resume it, or cancel it`);
+}
+
+/** Null while it waits for a person, and once it is to be cancelled: there is nothing more to ask for. */
+export function expiresAt({ state, cancelling, waited_ms, policy }: Upgrade): Instant | null {
+  if (state.name !== 'running' || cancelling) return null;
+  return state.started + waited_ms + policy.timeout_seconds * 1000;
 }
 
 /** M6, M5: ends the upgrade if nothing is in flight and there is nothing to wait for. */
@@ -67,7 +99,8 @@ function endIfOver(draft: Draft): boolean {
     const message = `${draft.nameOf(failed.instance_id)}: ${failed.phase.error}`;
     if (policy.on_failure === 'fail') draft.end('failed', `${message}; ${tally(draft)}`);
     else draft.pause('failure', `${message}: retry it, or cancel it`);
-  } else if (state.name === 'running' && draft.steps.every((step) => step.phase.name === 'done')) {
+  } else if (draft.steps.every((step) => step.phase.name === 'done')) {
+    // Paused or not: there is nothing left to hold back.
     succeedOrWait(draft, state.started);
   }
   return draft.upgrade.state.name !== 'running';
@@ -91,37 +124,26 @@ function succeedOrWait(draft: Draft, started: Instant): void {
 /** After a switchover the old primary is down: its return belongs to what is in flight (G8). */
 function owesReturn(draft: Draft): boolean {
   return draft.steps.some(
-    (step) => isReturn(draft, step) && (step.phase.name === 'pending' || step.phase.name === 'backoff'),
-  );
-}
-
-function isReturn(draft: Draft, step: Step): boolean {
-  return (
-    step.kind === 'instance' &&
-    draft.steps.some(
-      (other) =>
-        other.kind === 'switchover' && other.instance_id === step.instance_id && other.phase.name === 'done',
-    )
+    (step) => isReturn(draft.steps, step) && (step.phase.name === 'pending' || step.phase.name === 'backoff'),
   );
 }
 
 /** Starts every step whose turn it is and that no gate holds back. */
 function startWhatCan(draft: Draft): void {
   for (const { id } of draft.steps) {
-    const step = draft.steps[id];
+    const step = draft.step(id);
     if (!step || !isItsTurn(draft, step)) continue;
-    if (awaitsApproval(draft)) {
-      draft.pause('canary', `${tally(draft)}: approve it to go on, or cancel it`);
-      return;
+    if (!awaitsApproval(draft, step)) startOrBlock(draft, step);
+    else if (doneInstances(draft).length >= draft.upgrade.policy.canary) {
+      return draft.pause('canary', `${tally(draft)}: approve it to go on, or cancel it`);
     }
-    startOrBlock(draft, step);
   }
 }
 
 function isItsTurn(draft: Draft, step: Step): boolean {
   const { phase } = step;
   if (phase.name === 'backoff' ? draft.now < phase.until : phase.name !== 'pending') return false;
-  if (!isReturn(draft, step) && !mayStart(draft)) return false;
+  if (!isReturn(draft.steps, step) && !mayStart(draft)) return false;
   return draft.steps.every((other) => other.stage >= step.stage || other.phase.name === 'done');
 }
 
@@ -131,10 +153,13 @@ function mayStart(draft: Draft): boolean {
   return state.name === 'running' && !cancelling && draft.steps.every((step) => step.phase.name !== 'failed');
 }
 
-function awaitsApproval(draft: Draft): boolean {
-  const { policy, approved, state } = draft.upgrade;
-  if (policy.canary === 0 || approved || state.name !== 'running' || owesReturn(draft)) return false;
-  return doneInstances(draft).length >= policy.canary;
+/** Side by side or not, no more instances than the canary are begun before a person has approved. */
+function awaitsApproval(draft: Draft, step: Step): boolean {
+  const { policy, approved } = draft.upgrade;
+  if (policy.canary === 0 || approved || step.attempt > 0 || isReturn(draft.steps, step)) return false;
+  return (
+    draft.steps.filter((other) => other.kind === 'instance' && other.attempt > 0).length >= policy.canary
+  );
 }
 
 function startOrBlock(draft: Draft, step: Step): void {
@@ -145,7 +170,7 @@ function startOrBlock(draft: Draft, step: Step): void {
     return startStep(draft, step);
   }
   // While others are at work, a step that waits is not blocked, it is just not its turn.
-  if (draft.steps.some(isInFlight)) {
+  if (draft.steps.some((other) => isAtWork(draft, other))) {
     if (before) draft.change({ ...step, phase: { name: 'pending', blocked: null } });
     return;
   }
@@ -160,6 +185,10 @@ function startOrBlock(draft: Draft, step: Step): void {
   if (draft.now - since >= draft.upgrade.policy.step_timeout_seconds * 1000) {
     draft.pause('gate', `${name} waits for ${finding.gate}: ${finding.reason}; mend it, then resume`);
   }
+}
+
+function isAtWork(draft: Draft, step: Step): boolean {
+  return isInFlight(step) || (step.phase.name === 'backoff' && draft.now < step.phase.until);
 }
 
 function doneInstances(draft: Draft): readonly Step[] {

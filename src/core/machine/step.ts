@@ -20,6 +20,8 @@ import { successorOf } from './gates.ts';
 const RECAST_MS = 2_000;
 /** A guest that took the attempt is reminded rarely: only a lost report makes it necessary. */
 const RECAST_ACCEPTED_MS = 15_000;
+/** The log position that every server has. */
+const ANY_POSITION = '0/0';
 const BACKOFF_BASE_MS = 1_000;
 const BACKOFF_MAX_MS = 60_000;
 
@@ -46,12 +48,16 @@ export function answered(draft: Draft, step: Step, action: GuestAction, info: Up
   }
 }
 
-/** G6: an instance that has become the primary since the plan was made must not be taken down like a replica. */
+/**
+ * G6: a primary that serves must not be taken down like a replica, whether it has become the primary
+ * since the plan was made, or was broken then and is well now.
+ */
 function unexpectedRole(draft: Draft, step: Step, info: UpgradeInfo): string | null {
-  if (info.role !== 'primary' || step.repair || draft.seen.instances.length === 1) return null;
-  const hasReplicas = draft.seen.instances.some((instance) => instance.report?.role === 'replica');
+  const instance = draft.instance(step.instance_id);
+  if (info.role !== 'primary' || !instance || !isHealthy(instance, draft.now)) return null;
+  const hasReplicas = draft.seen.instances.some(({ report }) => report?.role === 'replica');
   if (!hasReplicas) return null;
-  return `${draft.nameOf(step.instance_id)} has become the primary since the upgrade was planned: cancel, and start a new upgrade`;
+  return `${instance.name} serves as the primary, which was not so when the upgrade was planned: cancel, and start a new upgrade`;
 }
 
 function startSwitchover(draft: Draft, step: Step): void {
@@ -82,11 +88,7 @@ function succeeded(draft: Draft, step: Step, instance_id: string, report: Attemp
     case 'upgrading':
       return say(draft, step, { name: 'verifying', info: phase.info, ...outstanding(draft) });
     case 'demoting':
-      return say(draft, step, {
-        name: 'promoting',
-        lsn: String(report.result?.['lsn']),
-        ...outstanding(draft),
-      });
+      return demoted(draft, step, report.result?.['lsn']);
     case 'promoting':
       return switchedOver(draft, step);
     case 'following':
@@ -107,15 +109,33 @@ function failed(draft: Draft, step: Step, instance_id: string, report: AttemptRe
     case 'demoting':
       return attemptFailed(draft, step, error, report.permanent ?? false);
     case 'promoting':
-      // M4: a failed promotion is the successor's word that it is still a standby.
-      return say(draft, step, { name: 'restoring', lsn: phase.lsn, error, ...outstanding(draft) });
+      // M4: a failed promotion is the successor's word that it is still a standby, unless it says otherwise itself.
+      if (draft.instance(instance_id)?.report?.role === 'primary') return switchedOver(draft, step);
+      return restore(draft, step, phase.lsn, error);
     case 'following':
-      return followFailed(draft, step, phase, instance_id, error);
+      return followFailed(draft, step, phase, instance_id, error, report.permanent ?? false);
     case 'restoring':
       return restoreFailed(draft, step, phase, error);
     default:
       return;
   }
+}
+
+/** G6: who is to take over must know how far to have come. */
+function demoted(draft: Draft, step: Step, lsn: unknown): void {
+  if (typeof lsn !== 'string') {
+    return restore(draft, step, ANY_POSITION, 'the demoted primary did not say where its log ends');
+  }
+  say(draft, step, { name: 'promoting', lsn, ...outstanding(draft) });
+}
+
+/**
+ * The old primary is to serve again. Under a number of its own, which doesn't count as a try: a
+ * `demote` that is still under way would stop the primary again, after everybody has gone.
+ */
+function restore(draft: Draft, step: Step, lsn: string, error: string): void {
+  const fenced = { ...step, attempt: step.attempt + 1, attempts_forgiven: step.attempts_forgiven + 1 };
+  say(draft, fenced, { name: 'restoring', lsn, error, ...outstanding(draft) });
 }
 
 function switchedOver(draft: Draft, step: Step): void {
@@ -128,7 +148,9 @@ function switchedOver(draft: Draft, step: Step): void {
     )
     .map(({ id }) => id);
   if (!primary || remaining.length === 0) return done(draft, step);
-  say(draft, step, { name: 'following', primary, remaining, ...outstanding(draft) });
+  // The tries that the switchover took are not those of the followers.
+  const begun = { ...step, attempts_forgiven: step.attempt - 1 };
+  say(draft, begun, { name: 'following', primary, remaining, ...outstanding(draft) });
 }
 
 type Following = Extract<Phase, { name: 'following' }>;
@@ -143,11 +165,17 @@ function followed(draft: Draft, step: Step, phase: Following, instance_id: strin
  * The switchover itself stands: only this standby needs another try, under a new attempt number. When
  * its tries are used up it is left to the gates: an instance that doesn't stream is not healthy.
  */
-function followFailed(draft: Draft, step: Step, phase: Following, instance_id: string, error: string): void {
+function followFailed(
+  draft: Draft,
+  step: Step,
+  phase: Following,
+  instance_id: string,
+  error: string,
+  permanent: boolean,
+): void {
   draft.emit('step_retrying', `${draft.nameOf(instance_id)} does not follow the new primary: ${error}`, step);
-  if (!hasTriesLeft(draft, step)) return followed(draft, step, phase, instance_id);
-  const again = { ...step, attempt: step.attempt + 1 };
-  say(draft, again, { ...phase, ...outstanding(draft) });
+  if (permanent || !hasTriesLeft(draft, step)) return followed(draft, step, phase, instance_id);
+  sayLater(draft, step, phase);
 }
 
 type Restoring = Extract<Phase, { name: 'restoring' }>;
@@ -160,12 +188,16 @@ function restoreFailed(draft: Draft, step: Step, phase: Restoring, error: string
       `${name} is stopped and can't be brought back as primary (${error}): mend it, then retry`,
     );
   }
-  const again = { ...step, attempt: step.attempt + 1 };
+  sayLater(draft, step, phase);
+}
+
+/** The next attempt within a phase. Said after a pause: a server that can't must not be hammered. */
+function sayLater(draft: Draft, step: Step, phase: Following | Restoring): void {
   const next = outstanding(draft);
-  const wait = backoffMs(draft, again);
-  // Said after a pause, not at once: a server that can't start must not be hammered.
+  const wait = backoffMs(draft, step);
   draft.change({
-    ...again,
+    ...step,
+    attempt: step.attempt + 1,
     phase: { ...phase, ...next, recast: draft.now + wait, deadline: next.deadline + wait },
   });
 }
@@ -186,15 +218,20 @@ function isSettled(draft: Draft, step: Step): boolean {
 function settled(draft: Draft, step: Step): void {
   const soakMs = draft.upgrade.policy.soak_seconds * 1000;
   if (soakMs === 0) return done(draft, step);
-  draft.enter(step, { name: 'soaking', since: draft.now, until: draft.now + soakMs });
+  const since = step.phase.name === 'settling' ? step.phase.since : draft.now;
+  draft.enter(step, { name: 'soaking', since, until: draft.now + soakMs });
 }
 
-/** Health must hold for the whole soak: one bad report and it starts anew, within the step's time. */
-export function soak(draft: Draft, step: Step, until: number): void {
+/**
+ * Health must hold for the whole soak: one bad report and it starts anew. Not for ever: `since` is
+ * kept, so that an instance that flaps runs out of the step's time. Nobody waits for it after a cancel.
+ */
+export function soak(draft: Draft, step: Step, { since, until }: Extract<Phase, { name: 'soaking' }>): void {
+  const { policy, cancelling } = draft.upgrade;
   if (!isSettled(draft, step)) {
-    const deadline = draft.now + draft.upgrade.policy.step_timeout_seconds * 1000;
-    draft.enter(step, { name: 'settling', since: draft.now, deadline });
-  } else if (draft.now >= until) {
+    const deadline = since + (policy.soak_seconds + policy.step_timeout_seconds) * 1000;
+    draft.enter(step, { name: 'settling', since, deadline });
+  } else if (draft.now >= until || cancelling) {
     done(draft, step);
   }
 }
@@ -227,7 +264,7 @@ export function timedOut(draft: Draft, step: Step): void {
   switch (phase.name) {
     case 'demoting':
       // It may or may not have stopped: being told to serve as primary is right in both cases.
-      return say(draft, step, { name: 'restoring', lsn: '0/0', error, ...outstanding(draft) });
+      return restore(draft, step, ANY_POSITION, error);
     case 'promoting':
       // M4: it may have taken over. Nothing is certain until it speaks, so keep asking, and ask for help.
       draft.pause(

@@ -1,6 +1,6 @@
 import type { Instant } from '../domain.ts';
 import { isActive, isInFlight, type Step, type Upgrade } from '../record.ts';
-import { isOutstanding } from './step.ts';
+import { expiresAt } from './schedule.ts';
 
 /** An accepted upgrade whose cast got lost is taken up after this long. */
 const TAKE_UP_MS = 2_000;
@@ -13,14 +13,28 @@ const IDLE_LOOK_MS = 60_000;
 export function wakeAt(upgrade: Upgrade, now: Instant): Instant | null {
   if (!isActive(upgrade)) return null;
   if (upgrade.state.name === 'scheduled') return now + TAKE_UP_MS;
-  const idle = now + (upgrade.state.name === 'paused' ? IDLE_LOOK_MS : LOOK_MS);
-  const busy = upgrade.steps.filter((step) => isInFlight(step) || step.phase.name === 'backoff');
-  if (busy.length === 0) return idle;
-  return Math.min(...busy.map((step) => stepWakeAt(step, now)));
+  const times = upgrade.steps.map((step) => stepWakeAt(step, now)).filter((at) => at !== null);
+  if (!upgrade.steps.some(isInFlight)) {
+    times.push(now + (upgrade.state.name === 'paused' ? IDLE_LOOK_MS : LOOK_MS));
+  }
+  return Math.min(...times, expiresAt(upgrade) ?? Infinity);
 }
 
-function stepWakeAt({ phase }: Step, now: Instant): Instant {
-  if (isOutstanding(phase)) return Math.min(phase.recast, phase.deadline);
-  if (phase.name === 'backoff') return phase.until;
-  return now + LOOK_MS;
+/** Null for a step that time alone does not move on. */
+function stepWakeAt({ phase }: Step, now: Instant): Instant | null {
+  switch (phase.name) {
+    case 'pending':
+    case 'done':
+    case 'failed':
+      return null;
+    case 'backoff':
+      // Past: its turn has come, and it is something else that holds it back.
+      return phase.until > now ? phase.until : null;
+    case 'settling':
+      return Math.min(phase.deadline, now + LOOK_MS);
+    case 'soaking':
+      return Math.min(phase.until, now + LOOK_MS);
+    default:
+      return Math.min(phase.recast, phase.deadline);
+  }
 }

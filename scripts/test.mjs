@@ -1,0 +1,121 @@
+// @ts-check
+// npm test: sets everything up, starts a RabbitMQ and a Redis for the tests alone, runs the static checks
+// and vitest, and counts. Arguments go to vitest: npm test -- test/unit
+import './lib/node-version.mjs';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { checkNothingLeft, runStaticChecks } from './lib/checks.mjs';
+import { runVisibly } from './lib/command.mjs';
+import { setUp } from './lib/install.mjs';
+import { defaultHome, projectRoot } from './lib/paths.mjs';
+import { report, Stopped } from './lib/problem.mjs';
+import { createProgress } from './lib/progress.mjs';
+import { startServices } from './lib/services.mjs';
+import { openSession } from './lib/session.mjs';
+import { handleSignals } from './lib/signals.mjs';
+import { countVitest, sum, summary } from './lib/test-report.mjs';
+
+/** Everything the tests start inherits it. */
+const TEST_MARK = 'COFFER_TEST_RUN';
+
+const progress = createProgress();
+const aborter = new AbortController();
+const { signal } = aborter;
+
+async function main() {
+  await setUp({ progress, signal });
+  // A home of its own: a stack that `npm start` keeps up is not disturbed.
+  const session = await openSession({ home: join(defaultHome(), 'test'), fresh: true, progress });
+  handleSignals({
+    onStop(reason) {
+      progress.line(`stopping (${reason})`);
+      aborter.abort();
+    },
+    onForce() {
+      session.supervisor.signalAll('SIGKILL');
+      process.exit(1);
+    },
+  });
+  try {
+    return await runAll(session);
+  } finally {
+    await session.close();
+  }
+}
+
+/** @param {import('./lib/session.mjs').Session} session */
+async function runAll({ paths, supervisor }) {
+  const starting = startServices({
+    paths,
+    supervisor,
+    progress,
+    signal,
+    fresh: true,
+    yes: false,
+    prefix: 'COFFER_TEST',
+  });
+  const checking = progress.step('Checking format, lint and types', () => runStaticChecks(signal));
+  await Promise.allSettled([starting, checking]);
+  const services = await starting;
+  const checks = await checking;
+  checks.forEach(show);
+
+  const vitest = await runVitest(services, paths.home);
+  await services.stop();
+  const last = await checkNothingLeft(TEST_MARK, paths.home);
+  show(last);
+  return sum([vitest, ...[...checks, last].map(countCheck)]);
+}
+
+/**
+ * @param {{ amqp_url: string, redis_url: string }} services
+ * @param {string} home
+ */
+async function runVitest({ amqp_url, redis_url }, home) {
+  const results = join(home, 'results.json');
+  rmSync(results, { force: true });
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`];
+  const vitest = join(projectRoot, 'node_modules/vitest/vitest.mjs');
+  const env = {
+    ...withoutOwnSettings(process.env),
+    COFFER_TEST_AMQP_URL: amqp_url,
+    COFFER_TEST_REDIS_URL: redis_url,
+    [TEST_MARK]: home,
+  };
+  const args = [vitest, 'run', ...reporters, ...process.argv.slice(2)];
+  const code = await runVisibly(process.execPath, args, { cwd: projectRoot, env, signal });
+  if (signal.aborted) throw new Stopped();
+  return countVitest(results, code);
+}
+
+/**
+ * What a person has set for their own stack must not change a test.
+ * @param {NodeJS.ProcessEnv} env
+ */
+function withoutOwnSettings(env) {
+  const isOwn = (/** @type {string} */ name) => name.startsWith('COFFER_') && name !== 'COFFER_CACHE_DIR';
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !isOwn(name)));
+}
+
+/** @param {import('./lib/checks.mjs').CheckResult} check */
+function show({ name, passed, output }) {
+  process.stdout.write(` ${passed ? '✓' : '✗'} ${name}\n${passed ? '' : `${output}\n`}`);
+}
+
+/** @param {import('./lib/checks.mjs').CheckResult} check */
+function countCheck({ passed }) {
+  return { passed: passed ? 1 : 0, failed: passed ? 0 : 1, skipped: 0 };
+}
+
+main().then(
+  (count) => {
+    process.stdout.write(`${summary(count)}\n`);
+    process.exit(count.failed === 0 ? 0 : 1);
+  },
+  (error) => {
+    report(error);
+    // Nobody may take a run that did not happen for one that passed.
+    process.stdout.write(`${summary({ passed: 0, failed: 1, skipped: 0 })}\n`);
+    process.exit(1);
+  },
+);

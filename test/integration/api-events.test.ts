@@ -1,0 +1,122 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { ask, beginUpgrade, buildCluster, type Harness, happen, startApi } from './api-harness.ts';
+
+/** The event stream of an upgrade, byte by byte. Not covered: the client's reading of it (client test). */
+let api: Harness;
+beforeAll(async () => {
+  api = await startApi();
+});
+afterAll(() => api.close());
+
+async function newUpgrade(name: string): Promise<string> {
+  return beginUpgrade(api, await buildCluster(api, name));
+}
+
+const now = () => Date.now();
+const succeeded = () => ({ name: 'succeeded', started: now(), ended: now() }) as const;
+
+/** Opens a stream; `text()` is what has come so far. */
+async function open(id: string, headers: Record<string, string> = {}) {
+  const leave = new AbortController();
+  const url = `${api.url}/upgrades/${id}/events`;
+  const response = await fetch(url, { headers, signal: leave.signal });
+  let text = '';
+  let ended = false;
+  const reading = (async () => {
+    for await (const chunk of response.body ?? []) text += Buffer.from(chunk).toString();
+    ended = true;
+  })().catch(() => undefined);
+  return {
+    response,
+    text: () => text,
+    ids: () => [...text.matchAll(/^id: (\d+)$/gm)].map(([, seq]) => Number(seq)),
+    hasEnded: () => ended,
+    leave: () => leave.abort(),
+    reading,
+  };
+}
+
+describe('an event stream', () => {
+  it('tells what happened, then what happens, and ends with the upgrade', async () => {
+    const id = await newUpgrade('streamed');
+    await happen(api.store, id, 'started', { name: 'running', started: now() });
+    const stream = await open(id, { accept: 'text/event-stream' });
+    expect(stream.response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8');
+    expect(stream.response.headers.get('x-openstack-request-id')).toMatch(/^req-/);
+    await vi.waitFor(() => expect(stream.ids()).toEqual([1, 2]));
+
+    const asked = now();
+    await happen(api.store, id, 'planned');
+    await vi.waitFor(() => expect(stream.ids()).toEqual([1, 2, 3]), { interval: 5 });
+    expect(now() - asked).toBeLessThan(500);
+    await happen(api.store, id, 'succeeded', succeeded());
+    await vi.waitFor(() => expect(stream.hasEnded()).toBe(true));
+    expect(stream.ids()).toEqual([1, 2, 3, 4]);
+    expect(stream.text()).toMatch(/^retry: \d+\n\nid: 1\nevent: accepted\ndata: \{"seq":1,/);
+    expect(stream.text()).toMatch(/id: 4\nevent: succeeded\ndata: \{.*"at":"\d{4}-.*Z".*\}\n\n$/);
+  });
+
+  it('resumes after Last-Event-ID without a gap, from the header or the URL', async () => {
+    const id = await newUpgrade('resumed');
+    for (let n = 0; n < 5; n++) await happen(api.store, id, 'step_phase');
+    await happen(api.store, id, 'succeeded', succeeded());
+    const resumed = await open(id, { 'last-event-id': '3' });
+    await resumed.reading;
+    expect(resumed.ids()).toEqual([4, 5, 6, 7]);
+    const byUrl = await ask(`${api.url}/upgrades/${id}/events?last_event_id=6`);
+    expect(byUrl.body).toContain('id: 7\n');
+    expect(byUrl.body).not.toContain('id: 6\n');
+  });
+
+  it('is answered 204 when there is nothing more to come, 400 for a number that is none', async () => {
+    const id = await newUpgrade('over');
+    await happen(api.store, id, 'failed', { ...succeeded(), name: 'failed', message: 'no' });
+    expect(
+      (await ask(`${api.url}/upgrades/${id}/events`, { headers: { 'last-event-id': '2' } })).status,
+    ).toBe(204);
+    const wrong = await ask(`${api.url}/upgrades/${id}/events`, { headers: { 'last-event-id': 'x' } });
+    expect(wrong.body.badRequest.message).toContain("last_event_id 'x' is not a whole number");
+  });
+
+  it('is a list for who asks for JSON', async () => {
+    const id = await newUpgrade('listed');
+    await happen(api.store, id, 'started');
+    const { body } = await ask(`${api.url}/upgrades/${id}/events`, {
+      headers: { accept: 'application/json' },
+    });
+    expect(body.events.map(({ seq, type }: { seq: number; type: string }) => [seq, type])).toEqual([
+      [1, 'accepted'],
+      [2, 'started'],
+    ]);
+  });
+
+  it("of another tenant's upgrade is not there", async () => {
+    const id = await newUpgrade('hidden');
+    expect((await ask(`${api.origin}/v1.0/t2/upgrades/${id}/events`)).status).toBe(404);
+    expect((await ask(`${api.origin}/v1.0/t2/upgrades/${id}`)).status).toBe(404);
+  });
+
+  it('stops reading Redis when the reader has left', async () => {
+    const id = await newUpgrade('left');
+    const reads = vi.spyOn(api.store, 'events');
+    const stream = await open(id);
+    await vi.waitFor(() => expect(stream.ids()).toEqual([1]));
+    stream.leave();
+    await sleep(1500);
+    const after = reads.mock.calls.length;
+    await sleep(1500);
+    expect(reads.mock.calls.length).toBe(after);
+    reads.mockRestore();
+  });
+
+  it('ends when the server stops', async () => {
+    const other = await startApi();
+    const id = await beginUpgrade(other, await buildCluster(other, 'stopping'));
+    const response = await fetch(`${other.url}/upgrades/${id}/events`);
+    const begun = now();
+    await other.close();
+    expect(now() - begun).toBeLessThan(5000);
+    await response.text().catch(() => undefined);
+  });
+});

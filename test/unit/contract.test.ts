@@ -1,0 +1,153 @@
+import { describe, expect, it } from 'vitest';
+import { STEP_PHASES, UPGRADE_STATES } from '../../src/contract/documents.ts';
+import { parseAs } from '../../src/contract/explain.ts';
+import { CreateClusterBody, PatchClusterBody } from '../../src/contract/http.ts';
+import { PolicyRequest } from '../../src/contract/policy.ts';
+import {
+  GUEST_ARGS,
+  HeartbeatArgs,
+  heartbeatArgs,
+  PreUpgradeAnswer,
+  reportOf,
+  UpgradeClusterArgs,
+} from '../../src/contract/rpc.ts';
+import { SimulatedProperties } from '../../src/contract/simulated.ts';
+import type { GuestReport } from '../../src/core/domain.ts';
+import type { PhaseName, StateName } from '../../src/core/record.ts';
+
+const ID = '5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a';
+
+/** What wrong HTTP requests are answered is in test/integration/api-requests.test.ts. */
+describe('an upgrade request', () => {
+  it('is the same bare and within cluster', () => {
+    const upgrade = { datastore_version: '17.10', policy: { canary: 1 } };
+    expect(PatchClusterBody.parse(upgrade)).toEqual(upgrade);
+    expect(PatchClusterBody.parse({ cluster: upgrade })).toEqual(upgrade);
+  });
+
+  it('states only the policy that it wants to change', () => {
+    expect(PolicyRequest.parse({})).toEqual({});
+    expect(PolicyRequest.parse({ retries: 0, on_failure: 'fail' })).toEqual({
+      retries: 0,
+      on_failure: 'fail',
+    });
+  });
+});
+
+describe('an explanation', () => {
+  const explanation = (input: unknown) => {
+    try {
+      parseAs(CreateClusterBody, input, 'body');
+    } catch (error) {
+      return String(error);
+    }
+    return 'fits';
+  };
+  const cluster = { name: 'c', datastore: { type: 'postgresql' }, instances: [{}] };
+
+  it('never repeats what may be a secret', () => {
+    const users = [{ name: 'u', password: 12345 }];
+    expect(explanation({ cluster: { ...cluster, users } })).toBe(
+      "CofferError: Validation error: cluster['users'][0]['password'] value is not of type 'string'",
+    );
+  });
+
+  it('stays short and on one line whatever was sent', () => {
+    const many = Array.from({ length: 100 }, () => ({ [`x\n${'y'.repeat(5000)}`]: 1 }));
+    const text = explanation({ cluster: { ...cluster, instances: many } });
+    expect(text.length).toBeLessThan(1000);
+    expect(text).not.toContain('\n');
+    expect(text).toMatch(/; and 95 more$/);
+  });
+
+  it('is not misled by names that every object has', () => {
+    expect(explanation({ cluster: { ...cluster, datastore: { type: 'x', constructor: 1 } } })).toContain(
+      "('constructor' was unexpected)",
+    );
+    expect(explanation(JSON.parse('{"cluster": {"__proto__": {"name": "c"}}}'))).toContain(
+      "'name' is a required",
+    );
+  });
+});
+
+describe('RPC arguments', () => {
+  it('may hold keys that nobody here knows', () => {
+    const args = { cluster_id: ID, datastore_version_id: ID, from_the_future: 1 };
+    expect(UpgradeClusterArgs.parse(args)).toMatchObject({ cluster_id: ID });
+    expect(UpgradeClusterArgs.safeParse({ ...args, policy: { retrys: 1 } }).success).toBe(false);
+    expect(UpgradeClusterArgs.safeParse({ cluster_id: 'c', datastore_version_id: ID }).success).toBe(false);
+  });
+
+  it("of a Trove guest's heartbeat make a report", () => {
+    const args = { instance_id: ID, sent: 1795395820.114, payload: { service_status: 'running', extra: {} } };
+    expect(reportOf(HeartbeatArgs.parse(args))).toEqual({ service_status: 'healthy', sent: 1795395820114 });
+  });
+
+  it.each([
+    ['restart required', 'healthy'],
+    ['crashed', 'failed'],
+    ['failed to spawn', 'failed'],
+    ['instance ready', 'building'],
+    ['constructor', 'unknown'],
+    ['no such status', 'unknown'],
+  ])('take the service status %s for %s', (said, meant) => {
+    const args = { instance_id: ID, sent: 1, payload: { service_status: said } };
+    expect(HeartbeatArgs.parse(args).payload.service_status).toBe(meant);
+  });
+
+  it('carry a whole report there and back', () => {
+    const report: GuestReport = {
+      service_status: 'upgrading',
+      sent: 1795395820114,
+      version: '17.6',
+      role: 'replica',
+      lag_bytes: 0,
+      synchronous: true,
+      endpoint: { host: '127.0.0.1', port: 5432 },
+      message: null,
+      attempt: {
+        upgrade_id: ID,
+        step: 1,
+        attempt: 2,
+        action: 'upgrade',
+        status: 'failed',
+        error: 'no room',
+        permanent: true,
+        result: { lsn: '0/1' },
+      },
+      agent: 'coffer/0.1.0',
+    };
+    const wire: unknown = JSON.parse(JSON.stringify(heartbeatArgs(ID, report)));
+    expect(reportOf(HeartbeatArgs.parse(wire))).toEqual(report);
+  });
+
+  it('of pre_upgrade and post_upgrade may be missing, as from Trove; of upgrade not', () => {
+    expect(GUEST_ARGS.pre_upgrade.parse({})).toEqual({});
+    expect(GUEST_ARGS.post_upgrade.parse({ upgrade_info: { a: 1 } })).toEqual({ upgrade_info: { a: 1 } });
+    expect(GUEST_ARGS.upgrade.safeParse({}).success).toBe(false);
+    expect(GUEST_ARGS.upgrade.safeParse({ upgrade_info: { datastore_version: '1' } }).success).toBe(true);
+    expect(GUEST_ARGS.follow.safeParse({ upgrade_info: { primary: { host: 'h', port: 0 } } }).success).toBe(
+      false,
+    );
+    expect(PreUpgradeAnswer.parse(null)).toEqual({});
+    expect(PreUpgradeAnswer.parse({ device_path: '/dev/vdb' })).toEqual({ device_path: '/dev/vdb' });
+  });
+});
+
+describe('simulated faults', () => {
+  it('hit once unless they say more', () => {
+    const properties = SimulatedProperties.parse({ fail: [{ instance: 0, action: 'upgrade' }] });
+    expect(properties.fail).toEqual([{ instance: 0, action: 'upgrade', times: 1 }]);
+  });
+});
+
+describe('documents', () => {
+  it('name every state and phase of the core, and no other', () => {
+    // Compiles only as long as the lists are complete.
+    const states: readonly StateName[] = UPGRADE_STATES;
+    const missingState: Exclude<StateName, (typeof UPGRADE_STATES)[number]>[] = [];
+    const phases: readonly PhaseName[] = STEP_PHASES;
+    const missingPhase: Exclude<PhaseName, (typeof STEP_PHASES)[number]>[] = [];
+    expect([states.length, phases.length, missingState, missingPhase]).toEqual([6, 13, [], []]);
+  });
+});
