@@ -14,7 +14,7 @@ interface CreateOptions {
   readonly database: readonly string[];
   readonly user?: string;
   readonly passwordFile?: string;
-  readonly wait: boolean;
+  readonly wait?: boolean;
 }
 
 /** `cluster-list`, `-show`, `-create`, `-delete`. */
@@ -47,9 +47,9 @@ export function addClusterCommands(program: Command, io: Io): void {
     .command('cluster-delete')
     .description('Delete a cluster with all its data.')
     .argument('<cluster>', 'name or id')
-    .option('--wait', 'wait until it is gone', false)
+    .option('--wait', 'wait until it is gone')
     .addHelpText('after', '\nExample:\n  coffer cluster-delete shop --wait')
-    .action(async (reference: string, options: { readonly wait: boolean }, command) => {
+    .action(async (reference: string, options: { readonly wait?: boolean }, command) => {
       const { client, output } = sessionOf(command, io);
       const cluster = await client.clusters.get(reference);
       await client.clusters.delete(cluster);
@@ -80,7 +80,7 @@ function addCreateCommand(program: Command, io: Io): void {
     .option('--database <name>', 'a database to create; may be repeated', collect, [])
     .option('--user <name>', 'a user of these databases to create')
     .option('--password-file <file>', "the file that holds the user's password; - for standard input")
-    .option('--wait', 'wait until it serves', false)
+    .option('--wait', 'wait until it serves')
     .addHelpText(
       'after',
       `

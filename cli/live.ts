@@ -54,7 +54,7 @@ export async function renderLive(
       picture.isConnected = false;
     };
     for await (const event of client.upgrades.watch(id, { until, signal, onDisconnect })) {
-      picture.note = event.message;
+      picture.note = event.type === 'planned' ? `planned: ${event.message}` : event.message;
       picture.isConnected = true;
       picture.isStale = true;
     }

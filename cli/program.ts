@@ -32,7 +32,7 @@ function buildProgram(io: Io, exit: (code: number) => void): Command {
     .addOption(
       new Option('--token <token>', 'who you are; better set in the environment').env('COFFER_TOKEN'),
     )
-    .option('--json', 'write one JSON document, or JSON lines while watching', false)
+    .option('--json', 'write one JSON document, or JSON lines while watching')
     .addHelpText('after', `${EXAMPLE}\n${EXIT_CODES_HELP}`);
   addUpgradeCommands(program, io, exit);
   addClusterCommands(program, io);
@@ -57,6 +57,7 @@ function quiet(command: Command, io: Io): void {
       writeOut: (text) => io.stdout.write(text),
       writeErr: (text) => io.stderr.write(text),
     })
+    .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(add --help for what the command takes)')
     .helpOption('-h, --help', 'show this help');
 }

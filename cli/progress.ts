@@ -33,8 +33,7 @@ async function renderLines(
   return client.upgrades.get(upgrade_id);
 }
 
-/** `2026-11-22T16:49:48.123Z  pg-2: upgrading …` */
-function logLine(event: EventDocument): string {
-  const who = event.instance_name === null ? '' : `${event.instance_name}: `;
-  return `${event.at}  ${printable(`${who}${event.message}`)}`;
+/** `2026-11-22T16:49:48.123Z  step_phase     shop-member-2: verifying` */
+function logLine({ at, type, message }: EventDocument): string {
+  return `${at}  ${type.padEnd(13)}  ${printable(message)}`;
 }

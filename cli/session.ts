@@ -15,12 +15,12 @@ export interface GlobalOptions {
   readonly endpoint: string;
   readonly tenant: string;
   readonly token?: string;
-  readonly json: boolean;
+  readonly json?: boolean;
 }
 
 /** Opens the session that a command's options ask for. */
 export function sessionOf(command: Command, io: Io): Session {
-  const { endpoint, tenant, token, json } = command.optsWithGlobals<GlobalOptions>();
+  const { endpoint, tenant, token, json = false } = command.optsWithGlobals<GlobalOptions>();
   return {
     client: createClient({
       endpoint: `${withVersion(endpoint)}/${encodeURIComponent(tenant)}`,

@@ -10,8 +10,8 @@ import { type Session, sessionOf } from './session.ts';
 type Exit = (code: number) => void;
 
 interface UpgradeOptions extends PolicyOptions {
-  readonly watch: boolean;
-  readonly wait: boolean;
+  readonly watch?: boolean;
+  readonly wait?: boolean;
 }
 
 /** `cluster-upgrade`, `upgrade-list`, `-show`, `-watch`. */
@@ -45,9 +45,9 @@ export function addUpgradeCommands(program: Command, io: Io, exit: Exit): void {
     .command('upgrade-watch')
     .description('Watch an upgrade to its end, from its beginning.')
     .argument('<upgrade>', 'id')
-    .option('--wait', 'stop also when it is paused and waits for a person', false)
+    .option('--wait', 'stop also when it is paused and waits for a person')
     .addHelpText('after', '\nExample:\n  coffer upgrade-watch 5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a')
-    .action(async (reference: string, options: { readonly wait: boolean }, command) => {
+    .action(async (reference: string, options: { readonly wait?: boolean }, command) => {
       const { id } = await sessionOf(command, io).client.upgrades.get(reference);
       await watch(sessionOf(command, io), id, options.wait ? 'settled' : 'ended', exit);
     });
@@ -59,8 +59,8 @@ function addClusterUpgrade(program: Command, io: Io, exit: Exit): void {
     .description('Upgrade a cluster to a datastore version while it serves.')
     .argument('<cluster>', 'name or id')
     .argument('<datastore_version>', 'name or id')
-    .option('--watch', 'show how it goes, to the end; Ctrl-C leaves it running', false)
-    .option('--wait', 'wait until it has ended, or is paused and waits for a person', false);
+    .option('--watch', 'show how it goes, to the end; Ctrl-C leaves it running')
+    .option('--wait', 'wait until it has ended, or is paused and waits for a person');
   withPolicyOptions(command)
     .addHelpText(
       'after',

@@ -2,18 +2,20 @@
  * The guest agent: orders from the bus in, work on a database server out.
  *
  * `main.ts` wiring · `host.ts` the instances of a folder · `agent.ts` one instance: orders and
- * heartbeats · `journal.ts` what it must not forget · `driver.ts` what a datastore's driver must be
+ * heartbeats · `join.ts` taking a place in a cluster · `journal.ts` what it must not forget · `driver.ts` what a datastore's driver must be
  * able to do · `drivers/` one per datastore.
  */
 import { basename } from 'node:path';
 import { z } from 'zod';
 import { openAmqpBus } from '../src/bus/amqp.ts';
-import { commonConfig, loadConfig, numberOf } from '../src/config.ts';
+import { ConfigError, commonConfig, loadConfig, numberOf } from '../src/config.ts';
+import type { Endpoint } from '../src/core/domain.ts';
 import { createLogger } from '../src/log.ts';
-import { runProcess, Services } from '../src/service.ts';
+import { runProcess, type Service, Services } from '../src/service.ts';
 import { postgresqlDriver } from './drivers/postgresql/index.ts';
 import { simulatedDriver } from './drivers/simulated.ts';
 import { Host } from './host.ts';
+import { joinCluster } from './join.ts';
 
 const configShape = {
   COFFER_AMQP_URL: commonConfig.COFFER_AMQP_URL,
@@ -21,12 +23,46 @@ const configShape = {
   COFFER_CONTROL_EXCHANGE: commonConfig.COFFER_CONTROL_EXCHANGE,
   COFFER_GUEST_DIR: z.string().min(1, 'must name the folder with the instances of this agent'),
   COFFER_CACHE_DIR: z.string().min(1, 'must name the folder for downloaded database packages'),
+  /** Given by the creation of a cluster with external agents; with it COFFER_ADVERTISE. */
+  COFFER_JOIN_TOKEN: z.string().min(1).optional(),
+  COFFER_ADVERTISE: z
+    .string()
+    .regex(
+      /^[^\s:]+:\d{1,5}$/,
+      'must be the host and port at which the database is to serve, e.g. 10.0.0.5:5432',
+    )
+    .optional(),
   COFFER_GUEST_USER: z.string().min(1).optional(),
   COFFER_HEARTBEAT_MS: numberOf(100, 10_000).default(2_000),
 };
 
+function endpointOf(advertise: string): Endpoint {
+  const [host = '', port = ''] = advertise.split(':');
+  return { host, port: Number(port) };
+}
+
+/** Joining takes as long as it takes; it ends with the process at the latest. */
+function startToJoin(options: Omit<Parameters<typeof joinCluster>[0], 'signal'>): Service {
+  const abort = new AbortController();
+  const joining = joinCluster({ ...options, signal: abort.signal }).catch((err: unknown) =>
+    options.log.error({ err }, 'joining the cluster failed for good'),
+  );
+  return {
+    name: 'join',
+    stop: async () => {
+      abort.abort();
+      await joining;
+    },
+  };
+}
+
 await runProcess(async () => {
   const config = loadConfig(configShape, process.env);
+  if (config.COFFER_JOIN_TOKEN && !config.COFFER_ADVERTISE) {
+    throw new ConfigError(
+      'COFFER_ADVERTISE: is not set, and COFFER_JOIN_TOKEN needs it: host:port at which the database is to serve',
+    );
+  }
   const name = `guest-${basename(config.COFFER_GUEST_DIR)}`;
   const log = createLogger({ name, level: config.COFFER_LOG_LEVEL });
   const services = new Services(log);
@@ -50,5 +86,10 @@ await runProcess(async () => {
     }),
   );
   await host.start();
+  const { COFFER_JOIN_TOKEN: token, COFFER_ADVERTISE: advertise } = config;
+  if (token && advertise)
+    services.add(
+      startToJoin({ dir: config.COFFER_GUEST_DIR, token, endpoint: endpointOf(advertise), bus, log }),
+    );
   return { log, services };
 });

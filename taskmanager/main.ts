@@ -3,19 +3,21 @@
  *
  * `main.ts` wiring · `requests.ts` what casts and heartbeats mean · `engine.ts` the shell around the
  * pure core · `sweep.ts` time: what is due, and recovery at start · `provisioning.ts` building and
- * removing clusters · `provisioner-local.ts` instances on this machine.
+ * removing clusters · `provisioner-local.ts` instances on this machine · `provisioner-external.ts`
+ * instances that an operator brings · `instance-config.ts` what an instance is to be.
  */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { openAmqpBus } from '../src/bus/amqp.ts';
 import { CONDUCTOR_TOPIC, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
-import { commonConfig, loadConfig, redisPrefix } from '../src/config.ts';
+import { ConfigError, commonConfig, loadConfig, redisPrefix } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
 import { runProcess, Services } from '../src/service.ts';
 import { openRedisStore } from '../src/store/redis.ts';
 import { Engine } from './engine.ts';
+import { externalProvisioner } from './provisioner-external.ts';
 import { LocalProvisioner } from './provisioner-local.ts';
-import { Provisioning } from './provisioning.ts';
+import { type Provisioner, Provisioning } from './provisioning.ts';
 import { handleConductorRequest, handleTaskmanagerRequest } from './requests.ts';
 import { recover, startSweep } from './sweep.ts';
 
@@ -25,11 +27,24 @@ const PREFETCH = 200;
 const configShape = {
   ...commonConfig,
   COFFER_REDIS_PREFIX: redisPrefix,
-  COFFER_GUESTS_DIR: z.string().min(1, 'must name the folder in which guest agents find what they are to be'),
+  COFFER_PROVISIONER: z.enum(['local', 'external']).default('local'),
+  COFFER_GUESTS_DIR: z.string().min(1).optional(),
 };
+
+function newProvisioner(config: {
+  COFFER_PROVISIONER: 'local' | 'external';
+  COFFER_GUESTS_DIR?: string | undefined;
+}): Provisioner {
+  if (config.COFFER_PROVISIONER === 'external') return externalProvisioner;
+  if (config.COFFER_GUESTS_DIR) return new LocalProvisioner(config.COFFER_GUESTS_DIR);
+  throw new ConfigError(
+    'COFFER_GUESTS_DIR: is not set, and COFFER_PROVISIONER=local needs it: the folder in which guest agents find what they are to be',
+  );
+}
 
 await runProcess(async () => {
   const config = loadConfig(configShape, process.env);
+  const provisioner = newProvisioner(config);
   const log = createLogger({ name: 'taskmanager', level: config.COFFER_LOG_LEVEL });
   const services = new Services(log);
 
@@ -50,7 +65,6 @@ await runProcess(async () => {
 
   const common = { store, bus, log, now: Date.now };
   const engine = new Engine(common);
-  const provisioner = new LocalProvisioner(config.COFFER_GUESTS_DIR);
   const provisioning = new Provisioning({ ...common, provisioner });
   const deps = { ...common, engine, provisioning, newId: randomUUID };
 

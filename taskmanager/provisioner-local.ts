@@ -3,8 +3,9 @@ import { access, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import type { InstanceConfig } from '../src/contract/guest-config.ts';
-import type { Cluster, Endpoint, Instance } from '../src/core/domain.ts';
+import type { Cluster, Endpoint } from '../src/core/domain.ts';
 import type { BuildOrder } from '../src/store/store.ts';
+import { instanceConfig } from './instance-config.ts';
 import type { Provisioner } from './provisioning.ts';
 
 /** Simulated instances share one guest agent process: thousands of them are no burden. */
@@ -29,14 +30,14 @@ export class LocalProvisioner implements Provisioner {
       const config = await readConfig(this.#pathOf(cluster, id));
       if (config) existing.set(id, config);
     }
-    const token = await this.#tokenOf(cluster.id);
+    const cluster_token = await this.#tokenOf(cluster.id);
     const endpoints = new Map<string, Endpoint>();
     for (const { id } of cluster.instances) {
       endpoints.set(id, existing.get(id)?.endpoint ?? (await this.#newEndpoint(cluster)));
     }
     for (const instance of cluster.instances) {
       if (existing.has(instance.id)) continue;
-      await this.#write(cluster, configOf(cluster, instance, order, endpoints, token));
+      await this.#write(cluster, { ...instanceConfig(cluster, instance, order, endpoints), cluster_token });
     }
   }
 
@@ -99,33 +100,6 @@ export class LocalProvisioner implements Provisioner {
       .update(cluster_id)
       .digest('hex');
   }
-}
-
-function configOf(
-  cluster: Cluster,
-  instance: Instance,
-  order: BuildOrder,
-  endpoints: ReadonlyMap<string, Endpoint>,
-  cluster_token: string,
-): InstanceConfig {
-  const [first] = cluster.instances;
-  const isPrimary = first?.id === instance.id;
-  const isReplicated = cluster.manager !== 'simulated';
-  return {
-    instance_id: instance.id,
-    cluster_id: cluster.id,
-    name: instance.name,
-    ordinal: cluster.instances.indexOf(instance),
-    manager: cluster.manager,
-    datastore_version: cluster.datastore_version,
-    role: !isReplicated ? 'member' : isPrimary ? 'primary' : 'replica',
-    endpoint: endpoints.get(instance.id) ?? { host: HOST, port: 0 },
-    primary: isReplicated && !isPrimary && first ? (endpoints.get(first.id) ?? null) : null,
-    cluster_token,
-    extended_properties: cluster.extended_properties,
-    databases: isPrimary ? order.databases : [],
-    users: isPrimary ? order.users : [],
-  };
 }
 
 async function readConfig(path: string): Promise<InstanceConfig | null> {

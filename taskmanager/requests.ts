@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { Request } from '../src/bus/bus.ts';
 import { parseAs } from '../src/contract/explain.ts';
-import { ClusterArgs, HeartbeatArgs, reportOf, UpgradeClusterArgs } from '../src/contract/rpc.ts';
+import { ClusterArgs, HeartbeatArgs, JoinArgs, reportOf, UpgradeClusterArgs } from '../src/contract/rpc.ts';
 import { isHealthy } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { beginUpgrade } from '../src/store/begin-upgrade.ts';
 import type { Engine, EngineDeps } from './engine.ts';
+import { instanceConfig, type JoinedInstance } from './instance-config.ts';
 import type { Provisioning } from './provisioning.ts';
 
 export interface RequestDeps extends EngineDeps {
@@ -21,6 +22,8 @@ export async function handleTaskmanagerRequest(deps: RequestDeps, request: Reque
       return upgradeCluster(deps, request);
     case 'create_cluster':
       return deps.provisioning.create(parseAs(ClusterArgs, request.args, 'create_cluster').cluster_id);
+    case 'join':
+      return join(deps, request);
     case 'delete_cluster':
       return deps.provisioning.remove(parseAs(ClusterArgs, request.args, 'delete_cluster').cluster_id);
     default:
@@ -46,6 +49,25 @@ async function upgradeCluster(deps: RequestDeps, request: Request): Promise<void
   });
   await deps.engine.handle(upgrade_id, { type: 'wake' });
   await deps.store.castConfirmed(upgrade_id);
+}
+
+/** An external agent takes its place: answers what its instance is to be, less the secret that it has. */
+async function join({ store }: RequestDeps, request: Request): Promise<JoinedInstance> {
+  const args = parseAs(JoinArgs, request.args, 'join');
+  const cluster = await store.getCluster(args.cluster_id);
+  const order = await store.getBuildOrder(args.cluster_id);
+  if (!cluster || order?.join_token_sha256 !== args.token_sha256) {
+    throw new CofferError('cluster_not_found', 'the join token fits no cluster that is being built');
+  }
+  const joined = await store.joinCluster(cluster.id, args.agent_id, args.endpoint);
+  const instance = cluster.instances.find((one) => one.id === joined?.instance_id);
+  if (!joined || !instance)
+    throw new CofferError('conflict', 'every instance of the cluster has its agent already');
+  const endpoints = new Map([
+    ...(joined.first ? [[cluster.instances[0]?.id ?? '', joined.first] as const] : []),
+    [instance.id, args.endpoint],
+  ]);
+  return instanceConfig(cluster, instance, order, endpoints);
 }
 
 /** Handles what guest agents cast to the conductor's topic. */

@@ -13,81 +13,89 @@ import { join } from 'node:path';
 
 /** Watching is only a hint that may be lost; looking is what counts. */
 const RESCAN_MS = 1_000;
+const PREFIX = 'guest-';
 
-/**
- * @param {object} options
- * @param {string} options.folder
- * @param {Supervisor} options.supervisor
- * @param {(process: string, folder: string) => Spec} options.specOf
- */
-export function superviseGuests({ folder, supervisor, specOf }) {
-  /** @type {Map<string, Promise<void>>} those that are being stopped, by process */
-  const stopping = new Map();
+export class GuestKeeper {
+  /** Those that are being stopped. */
+  #leaving = new Set();
   /** @type {Map<string, import('node:fs').FSWatcher>} empty sub-folders, where the first file is awaited */
-  const awaited = new Map();
-  let isOpen = true;
+  #awaited = new Map();
+  #isOpen = true;
+  #folder;
+  #supervisor;
+  #specOf;
+  #watcher;
+  #timer;
 
-  const look = () => {
-    if (!isOpen) return;
-    const wanted = new Set(subFolders(folder).filter((name) => isInUse(join(folder, name))));
+  /**
+   * @param {object} options
+   * @param {string} options.folder
+   * @param {Supervisor} options.supervisor
+   * @param {(process: string, folder: string) => Spec} options.specOf
+   */
+  constructor({ folder, supervisor, specOf }) {
+    this.#folder = folder;
+    this.#supervisor = supervisor;
+    this.#specOf = specOf;
+    mkdirSync(folder, { recursive: true });
+    this.#watcher = tryWatch(folder, () => this.#look());
+    this.#timer = setInterval(() => this.#look(), RESCAN_MS);
+    this.#look();
+  }
+
+  /** Ends the watch and all guest agents; what is on disk stays for the next start. */
+  async stop() {
+    this.#isOpen = false;
+    clearInterval(this.#timer);
+    this.#watcher?.close();
+    for (const watcher of this.#awaited.values()) watcher.close();
+    await Promise.all(this.#running().map((name) => this.#supervisor.stop(processName(name))));
+  }
+
+  #look() {
+    if (!this.#isOpen) return;
+    const all = subFolders(this.#folder);
+    const wanted = all.filter((name) => isInUse(join(this.#folder, name)));
     for (const name of wanted) {
-      if (!stopping.has(name)) supervisor.start(specOf(name, join(folder, name)));
+      if (!this.#leaving.has(name)) this.#supervisor.start(this.#specOf(name, join(this.#folder, name)));
     }
-    for (const name of guestsOf(supervisor)) if (!wanted.has(name)) dismiss(name);
-    awaitFiles(wanted);
-  };
+    for (const name of this.#running()) if (!wanted.includes(name)) this.#dismiss(name);
+    this.#awaitFiles(all.filter((name) => !wanted.includes(name)));
+  }
 
   /** @param {string} name */
-  const dismiss = (name) => {
-    if (stopping.has(name)) return;
-    const gone = supervisor.stop(processName(name)).then(() => {
-      stopping.delete(name);
-      removeIfEmpty(join(folder, name));
+  #dismiss(name) {
+    if (this.#leaving.has(name)) return;
+    this.#leaving.add(name);
+    void this.#supervisor.stop(processName(name)).then(() => {
+      this.#leaving.delete(name);
+      removeIfEmpty(join(this.#folder, name));
     });
-    stopping.set(name, gone);
-  };
+  }
 
-  /** @param {Set<string>} wanted */
-  const awaitFiles = (wanted) => {
-    const empty = subFolders(folder).filter((name) => !wanted.has(name));
-    for (const [name, watcher] of awaited) {
+  /** @param {readonly string[]} empty */
+  #awaitFiles(empty) {
+    for (const [name, watcher] of this.#awaited) {
       if (empty.includes(name)) continue;
       watcher.close();
-      awaited.delete(name);
+      this.#awaited.delete(name);
     }
     for (const name of empty) {
-      const watcher = awaited.has(name) ? undefined : tryWatch(join(folder, name), look);
-      if (watcher) awaited.set(name, watcher);
+      if (this.#awaited.has(name)) continue;
+      const watcher = tryWatch(join(this.#folder, name), () => this.#look());
+      if (watcher) this.#awaited.set(name, watcher);
     }
-  };
+  }
 
-  mkdirSync(folder, { recursive: true });
-  const watcher = tryWatch(folder, look);
-  const timer = setInterval(look, RESCAN_MS);
-  look();
-
-  return {
-    /** Ends the watch and all guest agents; what is on disk stays for the next start. */
-    async stop() {
-      isOpen = false;
-      clearInterval(timer);
-      watcher?.close();
-      for (const each of awaited.values()) each.close();
-      await Promise.all(guestsOf(supervisor).map((name) => supervisor.stop(processName(name))));
-    },
-  };
+  #running() {
+    const names = this.#supervisor.names().filter((name) => name.startsWith(PREFIX));
+    return names.map((name) => name.slice(PREFIX.length));
+  }
 }
 
 /** @param {string} name of the sub-folder */
 export function processName(name) {
-  return `guest-${name}`;
-}
-
-/** @param {Supervisor} supervisor */
-function guestsOf(supervisor) {
-  return supervisor
-    .names()
-    .flatMap((name) => (name.startsWith('guest-') ? [name.slice('guest-'.length)] : []));
+  return `${PREFIX}${name}`;
 }
 
 /** @param {string} folder */

@@ -26,13 +26,6 @@ export function createProgress(stream = process.stderr) {
   return stream.isTTY && !process.env['CI'] ? livingLine(stream) : plainLines(stream);
 }
 
-/** @type {Progress} */
-export const silent = {
-  step: (_title, work) => work(() => {}),
-  line: () => {},
-  pause: (work) => work(),
-};
-
 /**
  * @param {NodeJS.WriteStream} stream
  * @returns {Progress}

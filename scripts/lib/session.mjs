@@ -5,7 +5,7 @@ import { readJson } from './json-file.mjs';
 import { tryLock } from './lock.mjs';
 import { leaveNoEmptyGuestsFolder, openHome } from './paths.mjs';
 import { Problem } from './problem.mjs';
-import { createSupervisor, endLeftovers } from './supervisor.mjs';
+import { endLeftovers, Supervisor } from './supervisor.mjs';
 
 /**
  * One set of processes over one home: nobody else's at the same time, and nothing left of an earlier one.
@@ -24,7 +24,7 @@ export async function openSession({ home, fresh = false, verbose = false, progre
   if ('holder' in lock) throw alreadyRunning(paths, lock.holder.pid);
 
   rmSync(paths.stackFile, { force: true });
-  const supervisor = createSupervisor({ paths, log: progress.line, verbose });
+  const supervisor = new Supervisor({ paths, log: progress.line, verbose });
   // The last resort, if this process ends without having stopped them: ask, for there is no time to wait.
   const onExit = () => supervisor.signalAll('SIGTERM');
   process.once('exit', onExit);

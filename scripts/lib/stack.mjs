@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { endDatabaseServers } from './database-servers.mjs';
-import { processName, superviseGuests } from './guests.mjs';
+import { GuestKeeper, processName } from './guests.mjs';
 import { setUp } from './install.mjs';
 import { writeJson } from './json-file.mjs';
 import { projectRoot } from './paths.mjs';
@@ -61,62 +61,24 @@ const GRACE_MS = 10_000;
  * @returns {Promise<Stack>}
  */
 export async function startStack(options = {}) {
-  const { fresh = false, yes = false, verbose = false, signal, progress = createProgress() } = options;
+  const { fresh = false, verbose = false, progress = createProgress() } = options;
   if (fresh) refuseForeignRedis();
   const session = await openSession({ home: options.home, fresh, verbose, progress });
-  const { paths, supervisor } = session;
-  /** @type {(() => Promise<void>)[]} what to stop, in the order of the start */
+  /** @type {(() => Promise<void>)[]} how to stop what runs, in the order of its start */
   const stops = [session.close];
   const stop = once(async () => {
     for (const each of stops.reverse()) await each();
   });
   try {
-    const apiPort = await chooseApiPort(options.ports?.api);
-    if (fresh) emptyFolder(paths.guests);
-    const [services] = await both(
-      signal,
-      (either) => startServices({ paths, supervisor, progress, fresh, yes, signal: either }),
-      options.prepare ?? ((either) => setUp({ progress, signal: either })),
-    );
-    stops.push(services.stop);
-
-    const api_url = `http://127.0.0.1:${apiPort}`;
-    const common = commonEnvironment(paths, services.amqp_url);
-    const guestScript = options.guestScript ?? built('guestagent');
-    const specOf = (/** @type {string} */ name, /** @type {string} */ folder) => ({
-      ...nodeProcess(processName(name), guestScript, { ...common, COFFER_GUEST_DIR: folder }),
-      graceMs: GUEST_GRACE_MS,
-      remnants: /** @type {const} */ ('keep'),
-    });
-    const guests = superviseGuests({ folder: paths.guests, supervisor, specOf });
-    stops.push(guests.stop);
-
-    const environment = {
-      ...common,
-      COFFER_REDIS_URL: services.redis_url,
-      COFFER_API_HOST: '127.0.0.1',
-      COFFER_API_PORT: String(apiPort),
-      COFFER_PROVISIONER: process.env['COFFER_PROVISIONER'] || 'local',
-      COFFER_GUESTS_DIR: paths.guests,
-    };
-    const processes = (options.processes ?? coreProcesses)(environment);
-    for (const spec of processes) supervisor.start(spec);
-    stops.push(async () => {
-      await Promise.all(processes.map(({ name }) => supervisor.stop(name)));
-    });
-    await progress.step('Starting Coffer', () => awaitProcesses(processes, api_url, supervisor, signal));
-
-    const urls = { api_url, amqp_url: services.amqp_url, redis_url: services.redis_url };
-    const publish = publisher(paths.stackFile, urls, supervisor);
-    stops.push(async () => publish.end());
+    const urls = await bringUp(session, stops, { ...options, fresh, progress });
     return {
       ...urls,
-      log_dir: paths.logs,
-      pids: supervisor.pids,
+      log_dir: session.paths.logs,
+      pids: () => session.supervisor.pids(),
       stop,
       async kill() {
-        supervisor.signalAll('SIGKILL');
-        await endDatabaseServers(paths.guests);
+        session.supervisor.signalAll('SIGKILL');
+        await endDatabaseServers(session.paths.guests);
         await stop();
       },
     };
@@ -127,18 +89,84 @@ export async function startStack(options = {}) {
 }
 
 /**
- * What every process gets. Guest agents get no more than this: they have no business with Redis.
- * @param {import('./paths.mjs').Paths} paths
- * @param {string} amqpUrl
+ * Starts one thing after the other, each with a way to stop it again.
+ * @param {import('./session.mjs').Session} session
+ * @param {(() => Promise<void>)[]} stops
+ * @param {StackOptions & { fresh: boolean, progress: Progress }} options
  */
-function commonEnvironment(paths, amqpUrl) {
+async function bringUp({ paths, supervisor }, stops, { fresh, progress, yes = false, signal, ...options }) {
+  const apiPort = await chooseApiPort(options.ports?.api);
+  if (fresh) emptyFolder(paths.guests);
+  const [services] = await both(
+    signal,
+    (either) => startServices({ paths, supervisor, progress, fresh, yes, signal: either }),
+    options.prepare ?? ((either) => setUp({ progress, signal: either })),
+  );
+  stops.push(services.stop);
+
+  const specOf = guestSpecs(options.guestScript ?? built('guestagent'), guestEnvironment(paths, services));
+  const guests = new GuestKeeper({ folder: paths.guests, supervisor, specOf });
+  stops.push(() => guests.stop());
+
+  const processes = (options.processes ?? coreProcesses)(coreEnvironment(paths, services, apiPort));
+  stops.push(async () => {
+    await Promise.all(processes.map(({ name }) => supervisor.stop(name)));
+  });
+  for (const spec of processes) supervisor.start(spec);
+
+  const urls = {
+    api_url: `http://127.0.0.1:${apiPort}`,
+    amqp_url: services.amqp_url,
+    redis_url: services.redis_url,
+  };
+  await progress.step('Starting Coffer', () => awaitProcesses(processes, urls.api_url, supervisor, signal));
+  stops.push(publish(paths.stackFile, urls, supervisor));
+  return urls;
+}
+
+/**
+ * What a guest agent gets. It has no business with Redis.
+ * @param {import('./paths.mjs').Paths} paths
+ * @param {{ amqp_url: string }} services
+ */
+function guestEnvironment(paths, { amqp_url }) {
   const { COFFER_REDIS_URL: _, ...inherited } = process.env;
   return {
     ...inherited,
-    COFFER_AMQP_URL: amqpUrl,
+    COFFER_AMQP_URL: amqp_url,
     COFFER_CACHE_DIR: paths.cache,
     COFFER_LOG_LEVEL: process.env['COFFER_LOG_LEVEL'] || 'info',
   };
+}
+
+/**
+ * What taskmanager and api get.
+ * @param {import('./paths.mjs').Paths} paths
+ * @param {{ amqp_url: string, redis_url: string }} services
+ * @param {number} apiPort
+ */
+function coreEnvironment(paths, services, apiPort) {
+  return {
+    ...guestEnvironment(paths, services),
+    COFFER_REDIS_URL: services.redis_url,
+    COFFER_API_HOST: '127.0.0.1',
+    COFFER_API_PORT: String(apiPort),
+    COFFER_PROVISIONER: process.env['COFFER_PROVISIONER'] || 'local',
+    COFFER_GUESTS_DIR: paths.guests,
+  };
+}
+
+/**
+ * @param {string} script
+ * @param {NodeJS.ProcessEnv} environment
+ * @returns {(name: string, folder: string) => Spec}
+ */
+function guestSpecs(script, environment) {
+  return (name, folder) => ({
+    ...nodeProcess(processName(name), script, { ...environment, COFFER_GUEST_DIR: folder }),
+    graceMs: GUEST_GRACE_MS,
+    remnants: 'keep',
+  });
 }
 
 /**
@@ -193,12 +221,13 @@ async function awaitProcesses(processes, apiUrl, supervisor, signal) {
 }
 
 /**
- * Keeps stack.json true.
+ * Writes stack.json and keeps it true.
  * @param {string} file
  * @param {{ api_url: string, amqp_url: string, redis_url: string }} urls
  * @param {import('./supervisor.mjs').Supervisor} supervisor
+ * @returns {() => Promise<void>} removes it
  */
-function publisher(file, urls, supervisor) {
+function publish(file, urls, supervisor) {
   const started_at = new Date().toISOString();
   let isOpen = true;
   const write = () => {
@@ -206,11 +235,9 @@ function publisher(file, urls, supervisor) {
   };
   supervisor.onChange(write);
   write();
-  return {
-    end() {
-      isOpen = false;
-      rmSync(file, { force: true });
-    },
+  return async () => {
+    isOpen = false;
+    rmSync(file, { force: true });
   };
 }
 

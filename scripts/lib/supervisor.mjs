@@ -32,8 +32,6 @@ import { end, identify, MARK, markedWith, send } from './processes.mjs';
  * @typedef {{ is: 'running', child: ChildProcess, since: number, gone: Promise<void> }
  *   | { is: 'waiting', timer: NodeJS.Timeout }
  *   | { is: 'stopping', child: ChildProcess | undefined, done: Promise<void> }} Phase
- *
- * @typedef {ReturnType<typeof createSupervisor>} Supervisor
  */
 
 const GRACE_MS = 10_000;
@@ -48,40 +46,121 @@ export function restartDelayMs(deaths) {
   return deaths <= 1 ? 0 : Math.min(SLOWEST_MS, 250 * 2 ** (deaths - 2));
 }
 
-/**
- * @param {object} options
- * @param {import('./paths.mjs').Paths} options.paths
- * @param {(line: string) => void} options.log news for the person at the terminal
- * @param {boolean} [options.verbose] show what the processes log
- */
-export function createSupervisor({ paths, log, verbose = false }) {
+export class Supervisor {
   /** @type {Map<string, Entry>} in the order of their start */
-  const entries = new Map();
-  /** @type {Set<() => void>} */
-  const listeners = new Set();
-  const changed = () => {
-    for (const listener of listeners) listener();
-  };
-  const recordOf = (/** @type {string} */ name) => join(paths.run, `${name}.json`);
-  const logOf = (/** @type {string} */ name) => join(paths.logs, `${name}.log`);
+  #entries = new Map();
+  /** @type {(() => void)[]} */
+  #listeners = [];
+  #paths;
+  #log;
+  #verbose;
+
+  /**
+   * @param {object} options
+   * @param {import('./paths.mjs').Paths} options.paths
+   * @param {(line: string) => void} options.log news for the person at the terminal
+   * @param {boolean} [options.verbose] show what the processes log
+   */
+  constructor({ paths, log, verbose = false }) {
+    this.#paths = paths;
+    this.#log = log;
+    this.#verbose = verbose;
+  }
+
+  /** @param {Spec} spec */
+  start(spec) {
+    if (this.#entries.has(spec.name)) return; // S4
+    const show = (/** @type {string} */ line) => void process.stderr.write(`${spec.name} | ${line}\n`);
+    const unfollow = this.#verbose ? follow(this.logOf(spec.name), show) : () => {};
+    const entry = /** @type {Entry} */ ({ spec, deaths: 0, unfollow });
+    entry.phase = this.#launch(entry);
+    this.#entries.set(spec.name, entry);
+    this.#changed();
+  }
+
+  /**
+   * @param {string} name
+   * @returns {Promise<void>} settles when it is gone
+   */
+  stop(name) {
+    const entry = this.#entries.get(name);
+    if (!entry) return Promise.resolve();
+    const { phase, spec } = entry;
+    if (phase.is === 'stopping') return phase.done;
+    if (phase.is === 'waiting') clearTimeout(phase.timer);
+    const child = phase.is === 'running' ? phase.child : undefined;
+    const ended = phase.is === 'running' ? endChild(phase, spec.graceMs ?? GRACE_MS) : Promise.resolve();
+    const done = ended.then(() => this.#forget(entry));
+    entry.phase = { is: 'stopping', child, done };
+    return done;
+  }
+
+  /**
+   * For when there is no time left: signals all at once (with SIGKILL their whole groups) and starts nothing
+   * again.
+   * @param {NodeJS.Signals} signal
+   */
+  signalAll(signal) {
+    for (const name of this.names()) void this.stop(name);
+    for (const { phase } of this.#entries.values()) {
+      const pid = phase.is === 'stopping' ? phase.child?.pid : undefined;
+      if (pid !== undefined) send(signal === 'SIGKILL' ? -pid : pid, signal);
+    }
+  }
+
+  /** @param {() => void} listener called when a process starts, dies or is stopped */
+  onChange(listener) {
+    this.#listeners.push(listener);
+  }
+
+  names() {
+    return [...this.#entries.keys()];
+  }
+
+  /** @param {string} name */
+  has(name) {
+    return this.#entries.has(name);
+  }
+
+  /** Pids of what runs right now, by name. */
+  pids() {
+    /** @type {Record<string, number>} */
+    const pids = {};
+    for (const [name, { phase }] of this.#entries) {
+      if (phase.is === 'running' && phase.child.pid !== undefined) pids[name] = phase.child.pid;
+    }
+    return pids;
+  }
+
+  /** @param {string} name how often it has died in a row; what starts well has 0 */
+  deaths(name) {
+    return this.#entries.get(name)?.deaths ?? 0;
+  }
+
+  /** @param {string} name */
+  logOf(name) {
+    return join(this.#paths.logs, `${name}.log`);
+  }
+
+  /** @param {string} name */
+  #recordOf(name) {
+    return join(this.#paths.run, `${name}.json`);
+  }
 
   /**
    * @param {Entry} entry
    * @returns {Phase}
    */
-  function launch(entry) {
-    const { spec } = entry;
-    const fd = openLog(logOf(spec.name));
-    note(fd, `starting ${spec.name}`);
-    const child = spawn(spec.command, spec.args, {
-      cwd: spec.cwd,
-      env: { ...spec.env, [MARK]: paths.home },
-      stdio: ['ignore', fd, fd],
-      detached: true, // S2
-    });
+  #launch(entry) {
+    const { name, command, args, cwd, env } = entry.spec;
+    const { home } = this.#paths;
+    const fd = openLog(this.logOf(name));
+    note(fd, `starting ${name}`);
+    const options = { cwd, env: { ...env, [MARK]: home }, detached: true }; // S2
+    const child = spawn(command, args, { ...options, stdio: ['ignore', fd, fd] });
     closeSync(fd);
-    if (child.pid !== undefined) writeJson(recordOf(spec.name), { ...identify(child.pid), home: paths.home }); // S3
-    const gone = endOf(child).then((how) => died(entry, child, how));
+    if (child.pid !== undefined) writeJson(this.#recordOf(name), { ...identify(child.pid), home }); // S3
+    const gone = endOf(child).then((how) => this.#died(entry, child, how));
     return { is: 'running', child, since: Date.now(), gone };
   }
 
@@ -90,91 +169,33 @@ export function createSupervisor({ paths, log, verbose = false }) {
    * @param {ChildProcess} child
    * @param {string} how
    */
-  function died(entry, child, how) {
+  #died(entry, child, how) {
     const { spec, phase } = entry;
     if (phase.is !== 'running') return; // S4: it was told to
     if (child.pid !== undefined && spec.remnants !== 'keep') send(-child.pid, 'SIGKILL');
     entry.deaths = Date.now() - phase.since >= LONG_LIFE_MS ? 1 : entry.deaths + 1; // S1
     const delay = restartDelayMs(entry.deaths);
     const again = delay === 0 ? 'starting it again' : `starting it again in ${delay / 1000} s`;
-    log(`${spec.name} ended ${how}, ${again} (log: ${logOf(spec.name)})`);
+    this.#log(`${spec.name} ended ${how}, ${again} (log: ${this.logOf(spec.name)})`);
     const relaunch = () => {
-      entry.phase = launch(entry);
-      changed();
+      entry.phase = this.#launch(entry);
+      this.#changed();
     };
     entry.phase = { is: 'waiting', timer: setTimeout(relaunch, delay) };
-    changed();
+    this.#changed();
   }
 
-  /** @param {Spec} spec */
-  function start(spec) {
-    if (entries.has(spec.name)) return; // S4
-    const show = (/** @type {string} */ line) => void process.stderr.write(`${spec.name} | ${line}\n`);
-    const unfollow = verbose ? follow(logOf(spec.name), show) : () => {};
-    const entry = /** @type {Entry} */ ({ spec, deaths: 0, unfollow });
-    entry.phase = launch(entry);
-    entries.set(spec.name, entry);
-    changed();
+  /** @param {Entry} entry */
+  #forget({ spec, unfollow }) {
+    unfollow();
+    this.#entries.delete(spec.name);
+    rmSync(this.#recordOf(spec.name), { force: true });
+    this.#changed();
   }
 
-  /**
-   * @param {string} name
-   * @returns {Promise<void>} settles when it is gone
-   */
-  function stop(name) {
-    const entry = entries.get(name);
-    if (!entry) return Promise.resolve();
-    const { phase, spec } = entry;
-    if (phase.is === 'stopping') return phase.done;
-    if (phase.is === 'waiting') clearTimeout(phase.timer);
-    const child = phase.is === 'running' ? phase.child : undefined;
-    const ended = phase.is === 'running' ? endChild(phase, spec.graceMs ?? GRACE_MS) : Promise.resolve();
-    const done = ended.then(() => {
-      entry.unfollow();
-      entries.delete(name);
-      rmSync(recordOf(name), { force: true });
-      changed();
-    });
-    entry.phase = { is: 'stopping', child, done };
-    return done;
+  #changed() {
+    for (const listener of this.#listeners) listener();
   }
-
-  /**
-   * For when there is no time left: signals every group at once and starts nothing again.
-   * @param {NodeJS.Signals} signal
-   */
-  function signalAll(signal) {
-    for (const name of entries.keys()) void stop(name);
-    for (const { phase } of entries.values()) {
-      const pid = phase.is === 'stopping' ? phase.child?.pid : undefined;
-      if (pid !== undefined) send(signal === 'SIGKILL' ? -pid : pid, signal);
-    }
-  }
-
-  return {
-    start,
-    stop,
-    signalAll,
-    logOf,
-    /** @param {string} name */
-    has: (name) => entries.has(name),
-    names: () => [...entries.keys()],
-    /** @param {string} name how often it has died in a row; what starts well has 0 */
-    deaths: (name) => entries.get(name)?.deaths ?? 0,
-    /** Pids of what runs right now, by name. */
-    pids() {
-      /** @type {Record<string, number>} */
-      const pids = {};
-      for (const [name, { phase }] of entries) {
-        if (phase.is === 'running' && phase.child.pid !== undefined) pids[name] = phase.child.pid;
-      }
-      return pids;
-    },
-    /** @param {() => void} listener called when a process starts, dies or is stopped */
-    onChange(listener) {
-      listeners.add(listener);
-    },
-  };
 }
 
 /**

@@ -66,6 +66,17 @@ const STATUS_MEANINGS: ReadonlyMap<string, ServiceStatus> = new Map([
 /** What a guest said is kept in the record and shown: a line, not a log. */
 const MAX_MESSAGE = 2000;
 
+/**
+ * taskmanager: `join`, by which an agent that an operator started takes its place in a cluster. Who
+ * knows the token's hash knows the cluster's token; the token itself is never sent.
+ */
+export const JoinArgs = z.looseObject({
+  cluster_id: Id,
+  token_sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be a sha256 in hexadecimal digits'),
+  agent_id: Id,
+  endpoint: EndpointArg,
+});
+
 /** conductor: `heartbeat`. `sent` is in seconds with a fraction, as Trove's guests send it. */
 export const HeartbeatArgs = z.looseObject({
   instance_id: Id,

@@ -11,6 +11,7 @@
  * | `clusters:<tenant>` | sorted set | cluster ids, in order of id |
  * | `cluster-name:<tenant>:<name>` | sorted set | cluster ids by creation |
  * | `build:<cluster>` | string | the build order, until built |
+ * | `joined:<cluster>` | hash | external agents' ids, and `<instance>` to where each serves, until built |
  * | `upgrade:<id>` | hash | `revision`, `cluster`, `doc` |
  * | `upgrade:<id>:events` | stream | entry `<seq>-0` for event number seq |
  * | `upgrades:<cluster>` | sorted set | upgrade ids by creation |
@@ -37,15 +38,32 @@ end
 return 1`,
   },
 
-  /** KEYS cluster, due, build · ARGV id, updated, instance task, instance id … */
+  /** KEYS cluster, joined · ARGV agent id, endpoint, instance id … */
+  joinCluster: {
+    keys: 2,
+    lua: `
+if redis.call('HGET', KEYS[1], 'task') ~= 'BUILDING' then return false end
+local mine = redis.call('HGET', KEYS[2], 'agent:' .. ARGV[1])
+for i = 3, #ARGV do
+  if mine then break end
+  if redis.call('HSETNX', KEYS[2], ARGV[i], ARGV[2]) == 1 then
+    mine = ARGV[i]
+    redis.call('HSET', KEYS[2], 'agent:' .. ARGV[1], mine)
+  end
+end
+if not mine then return false end
+return { mine, redis.call('HGET', KEYS[2], ARGV[3]) or '' }`,
+  },
+
+  /** KEYS cluster, due, build, joined · ARGV id, updated, instance task, instance id … */
   finishBuild: {
-    keys: 3,
+    keys: 4,
     lua: `
 if redis.call('HGET', KEYS[1], 'task') ~= 'BUILDING' then return 0 end
 redis.call('HSET', KEYS[1], 'task', 'NONE', 'updated', ARGV[2])
 for i = 4, #ARGV do redis.call('HSET', KEYS[1], 'task:' .. ARGV[i], ARGV[3]) end
 redis.call('ZREM', KEYS[2], 'cluster:' .. ARGV[1])
-redis.call('DEL', KEYS[3])
+redis.call('DEL', KEYS[3], KEYS[4])
 return 1`,
   },
 
@@ -63,9 +81,9 @@ redis.call('ZADD', KEYS[4], ARGV[2], ARGV[4])
 return 'begun'`,
   },
 
-  /** KEYS cluster, clusters, name, build, due, upgrades · ARGV id, prefix, instance key … */
+  /** KEYS cluster, clusters, name, build, due, upgrades, joined · ARGV id, prefix, instance key … */
   removeCluster: {
-    keys: 6,
+    keys: 7,
     lua: `
 if redis.call('HGET', KEYS[1], 'task') ~= 'DELETING' then return 0 end
 for _, upgrade in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do
@@ -76,7 +94,7 @@ for i = 3, #ARGV do redis.call('DEL', ARGV[i]) end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[5], 'cluster:' .. ARGV[1])
-redis.call('DEL', KEYS[1], KEYS[4], KEYS[6])
+redis.call('DEL', KEYS[1], KEYS[4], KEYS[6], KEYS[7])
 return 1`,
   },
 

@@ -1,5 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import { Redis, ReplyError } from 'ioredis';
+import type { Endpoint } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import type { Upgrade, UpgradeEvent } from '../core/record.ts';
 import type { Logger } from '../log.ts';
@@ -168,6 +169,22 @@ class RedisStore implements Store {
     return text === null ? null : (JSON.parse(text) as BuildOrder);
   }
 
+  async joinCluster(...[cluster_id, agent_id, endpoint]: Parameters<Store['joinCluster']>) {
+    const cluster = await this.getCluster(cluster_id);
+    if (!cluster) return null;
+    const answer = await this.#run(
+      'joinCluster',
+      this.#key('cluster', cluster_id),
+      this.#key('joined', cluster_id),
+      agent_id,
+      JSON.stringify(endpoint),
+      ...cluster.instances.map((instance) => instance.id),
+    );
+    if (answer === null) return null;
+    const [instance_id, first] = answer as [string, string];
+    return { instance_id, first: first === '' ? null : (JSON.parse(first) as Endpoint) };
+  }
+
   async finishBuild(cluster_id: string, now: number): Promise<void> {
     const cluster = await this.getCluster(cluster_id);
     if (!cluster) return;
@@ -176,6 +193,7 @@ class RedisStore implements Store {
       this.#key('cluster', cluster_id),
       this.#key('due'),
       this.#key('build', cluster_id),
+      this.#key('joined', cluster_id),
       cluster_id,
       now,
       JSON.stringify({ task: 'NONE', fault: null }),
@@ -210,6 +228,7 @@ class RedisStore implements Store {
       this.#key('build', cluster_id),
       this.#key('due'),
       this.#key('upgrades', cluster_id),
+      this.#key('joined', cluster_id),
       cluster_id,
       this.#prefix,
       ...cluster.instances.map((instance) => this.#key('instance', instance.id)),

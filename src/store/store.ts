@@ -6,7 +6,15 @@
  * Files: `redis.ts` the store on Redis · `lua.ts` its scripts · `memory.ts` the in-memory twin ·
  * `begin-upgrade.ts` the one function in which all three ways in meet.
  */
-import type { Cluster, ClusterTask, GuestReport, Instance, InstanceTask, Instant } from '../core/domain.ts';
+import type {
+  Cluster,
+  ClusterTask,
+  Endpoint,
+  GuestReport,
+  Instance,
+  InstanceTask,
+  Instant,
+} from '../core/domain.ts';
 import type { Upgrade, UpgradeEvent } from '../core/record.ts';
 
 /** A cast that is safe in the store until the bus has confirmed it. */
@@ -30,6 +38,12 @@ export interface BuildOrder {
   }[];
   /** sha256 of the token with which external agents join; null with the local provisioner. */
   readonly join_token_sha256: string | null;
+}
+
+export interface Joined {
+  readonly instance_id: string;
+  /** Where the first instance, the primary to build, is to serve; null until its agent has joined. */
+  readonly first: Endpoint | null;
 }
 
 export type BeginVerdict =
@@ -90,6 +104,11 @@ export interface Store {
   findClusters(tenant_id: string, name: string): Promise<readonly string[]>;
   listClusters(tenant_id: string, page: PageRequest): Promise<Page<Cluster>>;
   getBuildOrder(cluster_id: string): Promise<BuildOrder | null>;
+  /**
+   * Gives an external agent an instance of a cluster in task BUILDING: the next in creation order, or
+   * the one that it was given before. Null when all are taken.
+   */
+  joinCluster(cluster_id: string, agent_id: string, endpoint: Endpoint): Promise<Joined | null>;
   /** BUILDING → NONE; nothing if the task is another by now. */
   finishBuild(cluster_id: string, now: Instant): Promise<void>;
   /** NONE → DELETING with the `delete_cluster` cast pending; else the task that it has, null if missing. */

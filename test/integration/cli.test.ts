@@ -1,0 +1,270 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { Interrupted } from '../../cli/io.ts';
+import { run } from '../../cli/program.ts';
+import { beginUpgrade, buildCluster, type Harness, happen, startApi } from './api-harness.ts';
+
+/** Every command against the real api; the test itself plays the taskmanager. */
+let api: Harness;
+beforeAll(async () => {
+  api = await startApi();
+});
+afterAll(() => api.close());
+
+interface World {
+  readonly isTTY?: boolean;
+  readonly env?: Record<string, string>;
+  readonly signal?: AbortSignal;
+  readonly file?: string;
+}
+
+/** Runs `coffer …` as a person would; answers what it wrote and its exit code. */
+async function coffer(args: string, world: World = {}) {
+  let stdout = '';
+  let stderr = '';
+  const code = await run(args.match(/\S+/g) ?? [], {
+    stdout: {
+      write: (text) => {
+        stdout += text;
+      },
+      isTTY: world.isTTY ?? false,
+      columns: 100,
+      rows: 24,
+    },
+    stderr: {
+      write: (text) => {
+        stderr += text;
+      },
+    },
+    env: { NO_COLOR: '1', ...world.env },
+    signal: world.signal ?? new AbortController().signal,
+    readFile: async () => world.file ?? Promise.reject(new Error('no such file')),
+  });
+  return { code, stdout, stderr };
+}
+
+const here = (args: string) => `${args} --endpoint ${api.origin} --tenant t1`;
+const seconds = () => Date.now();
+const running = () => ({ name: 'running', started: seconds() }) as const;
+const ended = { started: Date.now(), ended: Date.now() };
+
+/** Plays an upgrade to its end, a moment after the command has begun to watch. */
+async function play(id: string, end: 'succeeded' | 'failed'): Promise<void> {
+  await sleep(100);
+  await happen(api.store, id, 'started', running());
+  await happen(api.store, id, 'step_phase');
+  await sleep(300);
+  await happen(
+    api.store,
+    id,
+    end,
+    end === 'failed' ? { name: end, message: 'disk full', ...ended } : { name: end, ...ended },
+  );
+}
+
+describe('clusters', () => {
+  it('are created, shown, listed and deleted', async () => {
+    const created = await coffer(
+      here('cluster-create made simulated 1.0 --instances 2 --property simulated.upgrade_ms=5'),
+    );
+    expect(created).toMatchObject({ code: 0, stderr: '' });
+    expect(created.stdout).toContain('task_name\tBUILDING\n');
+    expect(created.stdout).toMatch(/^made-member-2\t[0-9a-f-]{36}\tBUILD\t/m);
+
+    const shown = await coffer(here('cluster-show made --json'));
+    const { cluster } = JSON.parse(shown.stdout);
+    expect(cluster).toMatchObject({ name: 'made', extended_properties: { simulated: { upgrade_ms: 5 } } });
+    const listed = await coffer(here('cluster-list'));
+    expect(listed.stdout).toContain(`${cluster.id}\tmade\tsimulated\t1.0\tBUILDING\n`);
+
+    await api.store.finishBuild(cluster.id, Date.now());
+    const deleting = coffer(here('cluster-delete made --wait'));
+    await sleep(300);
+    await api.store.removeCluster(cluster.id);
+    expect(await deleting).toEqual({ code: 0, stdout: 'Cluster made is deleted.\n', stderr: '' });
+    expect((await coffer(here('cluster-show made'))).code).toBe(3);
+  });
+
+  it('get users whose passwords are never on the command line', async () => {
+    const args = 'cluster-create app postgresql --instances 1 --database d --user u';
+    expect(await coffer(here(args))).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('--password-file'),
+    });
+    const created = await coffer(here(`${args} --password-file - --json`), { file: 'hunter2\n' });
+    const order = await api.store.getBuildOrder(JSON.parse(created.stdout).cluster.id);
+    expect(order?.users).toMatchObject([{ name: 'u', databases: ['d'] }]);
+  });
+
+  it('are tables on a terminal', async () => {
+    await buildCluster(api, 'framed');
+    const { stdout } = await coffer(here('cluster-list'), { isTTY: true });
+    expect(stdout).toMatch(/^\+-+\+-+\+/);
+    expect(stdout).toMatch(/\| framed +\| simulated \| 1\.0 +\| NONE/);
+  });
+});
+
+describe('datastore-version-list', () => {
+  it('lists the versions, in JSON as the API has them', async () => {
+    const { stdout } = await coffer(here('datastore-version-list simulated --json'));
+    expect(JSON.parse(stdout).versions.map(({ name }: { name: string }) => name)).toEqual([
+      '1.0',
+      '1.1',
+      '2.0',
+    ]);
+    expect((await coffer(here('datastore-list'))).stdout).toMatch(/\tpostgresql\n/);
+  });
+});
+
+describe('cluster-upgrade', () => {
+  it('says what was accepted and how to watch it', async () => {
+    const cluster = await buildCluster(api, 'quick');
+    const { code, stdout } = await coffer(here('cluster-upgrade quick 1.1 --canary 1 --on-failure fail'));
+    expect(code).toBe(0);
+    const id = /^Upgrade (\S+) of quick is accepted\. Watch it: coffer upgrade-watch \1\n$/.exec(stdout)?.[1];
+    const shown = await coffer(here(`upgrade-show ${id} --json`));
+    const { upgrade } = JSON.parse(shown.stdout);
+    expect(upgrade).toMatchObject({
+      cluster_id: cluster,
+      policy: { canary: 1, on_failure: 'fail', retries: 2 },
+    });
+    expect((await coffer(here('upgrade-list quick'))).stdout).toContain(`${id}\t1.0\t1.1\tscheduled`);
+  });
+
+  it.each([
+    ['succeeded', 0],
+    ['failed', 1],
+  ] as const)('watched to its end exits by how it %s', async (end, code) => {
+    const id = await buildCluster(api, `watched-${end}`);
+    const watching = coffer(here(`cluster-upgrade watched-${end} 1.1 --watch`));
+    await vi.waitFor(async () => expect((await api.store.getCluster(id))?.upgrade_id).not.toBeNull());
+    await play((await api.store.getCluster(id))?.upgrade_id ?? '', end);
+    const { stdout, ...rest } = await watching;
+    expect(rest).toEqual({ code, stderr: '' });
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines.map((line) => line.split(/ +/)[1])).toEqual(['accepted', 'started', 'step_phase', end]);
+  });
+
+  it('watched on a terminal draws one row per instance, over and over in place', async () => {
+    const cluster = await buildCluster(api, 'drawn');
+    const id = await beginUpgrade(api, cluster);
+    const [, { stdout, code }] = await Promise.all([
+      play(id, 'succeeded'),
+      coffer(here(`upgrade-watch ${id}`), { isTTY: true }),
+    ]);
+    expect(code).toBe(0);
+    const frames = stdout.split('\u001b[0J');
+    expect(frames.length).toBeGreaterThan(2);
+    expect(stdout).toContain('\u001b[5A');
+    expect(frames.at(-1)).toMatch(/^drawn {2}1\.0 → 1\.1 {2}succeeded .*\n· drawn-member-1 +member +1\.0/);
+    expect(frames.at(-1)?.trimEnd().split('\n')).toHaveLength(5);
+  });
+
+  it('watched with --json writes a line for each event, and the upgrade last', async () => {
+    const id = await beginUpgrade(api, await buildCluster(api, 'lines'));
+    const [, { stdout }] = await Promise.all([
+      play(id, 'succeeded'),
+      coffer(here(`upgrade-watch ${id} --json`)),
+    ]);
+    const lines = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(lines.map(({ event, upgrade }) => event?.seq ?? upgrade.state)).toEqual([1, 2, 3, 4, 'succeeded']);
+  });
+
+  it('waited for ends at a pause, with its reason', async () => {
+    const id = await beginUpgrade(api, await buildCluster(api, 'paused'));
+    await happen(api.store, id, 'started', running());
+    await happen(api.store, id, 'paused', {
+      name: 'paused',
+      started: Date.now(),
+      since: Date.now(),
+      reason: 'canary',
+      message: 'approve it',
+    });
+    const { code, stdout } = await coffer(here(`upgrade-watch ${id} --wait`));
+    expect(code).toBe(6);
+    expect(stdout).toContain('paused 3');
+    expect((await coffer(here(`upgrade-show ${id}`))).stdout).toContain('message\tapprove it\n');
+  });
+
+  it('goes on after Ctrl-C, and says how to watch it again', async () => {
+    const id = await beginUpgrade(api, await buildCluster(api, 'interrupted'));
+    const interrupt = new AbortController();
+    setTimeout(() => interrupt.abort(new Interrupted('interrupted')), 300);
+    const { code, stderr } = await coffer(here(`upgrade-watch ${id}`), { signal: interrupt.signal });
+    expect(code).toBe(130);
+    expect(stderr).toBe(`\nThe upgrade goes on. Watch it again: coffer upgrade-watch ${id}\n`);
+    expect((await api.store.getUpgrade(id))?.state.name).toBe('scheduled');
+  });
+});
+
+describe('what goes wrong', () => {
+  it.each([
+    ['', 2, 'Usage: coffer'],
+    ['no-such-command', 2, "unknown command 'no-such-command'"],
+    ['cluster-show', 2, "missing required argument 'cluster'"],
+    ['cluster-upgrade c 1 --retries many', 2, 'must be a whole number'],
+    ['cluster-upgrade c 1 --on-failure explode', 2, 'Allowed choices are pause, fail'],
+    ['cluster-create c simulated --property __proto__.x=1', 2, 'must look like simulated.upgrade_ms=500'],
+    ['cluster-create c simulated --property simulated.nonsense=1', 2, "'nonsense' was unexpected"],
+    ['cluster-create c simulated --instances 101', 2, 'has too many items'],
+    [
+      'cluster-show nope',
+      3,
+      "Cluster 'nope' cannot be found.\nList the clusters of your tenant: coffer cluster-list\n",
+    ],
+    ['cluster-upgrade busy 1.1', 4, "while the current cluster task is 'UPGRADING_CLUSTER'"],
+    ['cluster-upgrade ready 9', 3, 'coffer datastore-version-list'],
+    ['cluster-upgrade ready 1.0', 4, 'upgrade_needed'],
+    ['cluster-delete busy', 4, 'coffer cluster-show'],
+  ])('`coffer %s` exits %i and says why', async (args, code, message) => {
+    if (!(await api.store.findClusters('t1', 'ready')).length) {
+      await buildCluster(api, 'ready');
+      await beginUpgrade(api, await buildCluster(api, 'busy'));
+    }
+    const answer = await coffer(here(args));
+    expect(answer.stderr).toContain(message);
+    expect(answer).toMatchObject({ code, stdout: '' });
+    expect(answer.stderr).not.toMatch(/\n\s+at /);
+  });
+
+  it('is told when nobody answers, with what to do', async () => {
+    const answer = await coffer('cluster-list --endpoint http://127.0.0.1:9');
+    expect(answer.code).toBe(5);
+    expect(answer.stderr).toMatch(
+      /^Error: No answer from http:\/\/127\.0\.0\.1:9\/v1\.0\/demo: .*\nIs the API running\?/,
+    );
+  });
+
+  it('is JSON with --json', async () => {
+    const answer = await coffer(here('cluster-show nope --json'));
+    expect(answer).toMatchObject({ code: 3, stdout: '' });
+    expect(JSON.parse(answer.stderr).error).toEqual({
+      code: 'cluster_not_found',
+      message: "Cluster 'nope' cannot be found.",
+      request_id: expect.stringMatching(/^req-/),
+    });
+  });
+
+  it('is not what people ask for with --help', async () => {
+    const commands = [...(await coffer('--help')).stdout.matchAll(/^ {2}([a-z-]+) .*\[?[<A-Z]/gm)].map(
+      ([, name]) => name,
+    );
+    expect(commands.length).toBeGreaterThanOrEqual(8);
+    for (const command of [
+      'cluster-upgrade',
+      'cluster-create',
+      'cluster-list',
+      'upgrade-watch',
+      'datastore-version-list',
+    ]) {
+      const { code, stdout } = await coffer(`${command} --help`);
+      expect(code).toBe(0);
+      expect(stdout).toMatch(new RegExp(`Examples?:\\n {2}coffer ${command}`));
+      expect(stdout).toContain('--endpoint <url>');
+    }
+    expect((await coffer('--help')).stdout).toContain('Exit codes:');
+  });
+});
