@@ -34,11 +34,12 @@ const CALM_MS = 1_000;
  * @param {object} options
  * @param {{ api_url: string }} options.stack
  * @param {boolean} [options.keep] leave the cluster there
+ * @param {boolean} [options.quiet] show nothing of the upgrade as it goes
  * @param {import('./progress.mjs').Progress} options.progress
  * @param {AbortSignal} options.signal
  * @returns {Promise<{ lines: string[], result: Result, isGood: boolean }>}
  */
-export async function runDemo({ stack, keep = false, progress, signal }) {
+export async function runDemo({ stack, keep = false, quiet = false, progress, signal }) {
   // Only now: the set-up has just installed and built them.
   const [{ createClient }, { renderProgress }, { startWriter, findLost, askVersions }] = await Promise.all([
     import('../../dist/client/index.js'),
@@ -49,15 +50,23 @@ export async function runDemo({ stack, keep = false, progress, signal }) {
   const client = createClient({ endpoint });
   const account = { user: 'app', password: randomBytes(18).toString('base64url'), database: 'app' };
   const cluster = await createCluster(client, account, progress, signal);
+  /** @type {Awaited<ReturnType<typeof startWriter>> | undefined} */
+  let writer;
   try {
     const endpoints = cluster.instances.map(({ endpoint: own }) => /** @type {Endpoint} */ (own));
-    const writer = await startWriter(endpoints, account);
+    writer = await startWriter(endpoints, account);
     await sleep(CALM_MS, undefined, { signal });
-    progress.line(`A client is writing to ${cluster.name}. Upgrading it from ${FROM} to ${TO}:`);
+    if (!quiet) progress.line(`A client is writing to ${cluster.name}. Upgrading it from ${FROM} to ${TO}:`);
 
     const upgrade_id = await requestUpgrade(client, endpoint, cluster.id);
     const timeout = AbortSignal.any([signal, AbortSignal.timeout(UPGRADE_TIMEOUT_MS)]);
-    await renderProgress(client, upgrade_id, { stream: process.stderr, signal: timeout });
+    if (quiet) await client.upgrades.waitFor(upgrade_id, { signal: timeout });
+    else
+      await renderProgress(client, upgrade_id, {
+        stream: process.stderr,
+        isTTY: process.stderr.isTTY,
+        signal: timeout,
+      });
     await sleep(CALM_MS, undefined, { signal });
     const written = await writer.stop();
 
@@ -84,6 +93,7 @@ export async function runDemo({ stack, keep = false, progress, signal }) {
       isGood,
     };
   } finally {
+    await writer?.stop();
     if (!keep) await removeCluster(client, cluster.id, progress);
   }
 }

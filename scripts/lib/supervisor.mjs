@@ -117,11 +117,6 @@ export class Supervisor {
     return [...this.#entries.keys()];
   }
 
-  /** @param {string} name */
-  has(name) {
-    return this.#entries.has(name);
-  }
-
   /** Pids of what runs right now, by name. */
   pids() {
     /** @type {Record<string, number>} */

@@ -15,7 +15,7 @@ import { decodeRequest, type WireRequest } from '../../src/bus/envelope.ts';
 import type { UpgradeEvent, UpgradeState } from '../../src/core/record.ts';
 import { openRedisStore } from '../../src/store/redis.ts';
 import type { Store } from '../../src/store/store.ts';
-import { TcpProxy as TcpProxy } from '../support/proxy.ts';
+import { TcpProxy } from '../support/proxy.ts';
 import { testUrls, uniqueName } from '../support/services.ts';
 
 export type Harness = Awaited<ReturnType<typeof startApi>>;

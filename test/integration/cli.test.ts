@@ -100,7 +100,7 @@ describe('clusters', () => {
     await buildCluster(api, 'framed');
     const { stdout } = await coffer(here('cluster-list'), { isTTY: true });
     expect(stdout).toMatch(/^\+-+\+-+\+/);
-    expect(stdout).toMatch(/\| framed +\| simulated \| 1\.0 +\| NONE/);
+    expect(stdout).toMatch(/\| framed +\| simulated +\| 1\.0 +\| NONE/);
   });
 });
 

@@ -150,9 +150,11 @@ export class Draft {
       state: state === 'succeeded' ? { name: state, ...times } : { name: state, ...times, message },
     });
     this.emit(state, message);
-    for (const { instance_id, phase } of this.steps) {
-      // Nobody makes the next try of it any more.
-      if (phase.name === 'backoff') this.instanceTask(instance_id, 'UPGRADING_ERROR', phase.error);
+    for (const { instance_id, phase, attempt } of this.steps) {
+      // It failed, and nobody makes the next try any more.
+      if (attempt === 0 || (phase.name !== 'backoff' && phase.name !== 'pending')) continue;
+      const error = phase.name === 'backoff' ? phase.error : 'its last attempt failed';
+      this.instanceTask(instance_id, 'UPGRADING_ERROR', error);
     }
     const to = state === 'succeeded' ? 'to' : 'from';
     this.say({

@@ -230,7 +230,8 @@ export function soak(draft: Draft, step: Step, { since, until }: Extract<Phase, 
   const { policy, cancelling } = draft.upgrade;
   if (!isSettled(draft, step)) {
     const deadline = since + (policy.soak_seconds + policy.step_timeout_seconds) * 1000;
-    draft.enter(step, { name: 'settling', since, deadline });
+    const settling = draft.enter(step, { name: 'settling', since, deadline });
+    if (draft.now >= deadline) timedOut(draft, settling);
   } else if (draft.now >= until || cancelling) {
     done(draft, step);
   }

@@ -83,7 +83,7 @@ export class Guest {
   /** The agent neither hears nor speaks until then; its server goes on as it was. */
   awayUntil: Instant = 0;
   /** Finds itself failed, though its server serves: health that flaps. */
-  isSick = false;
+  sickUntil: Instant = 0;
   /** The last position of a primary that was demoted and told nothing since. */
   demotedLsn: string | null = null;
   upstream: Guest | null = null;
@@ -143,7 +143,11 @@ export class Guest {
   report(): GuestReport {
     const isCutOff = this.role === 'replica' && !this.#isStreaming(STREAM_GRACE_MS);
     return {
-      service_status: !this.#isUp ? 'shutdown' : isCutOff || this.isSick ? 'failed' : 'healthy',
+      service_status: !this.#isUp
+        ? 'shutdown'
+        : isCutOff || this.#world.now < this.sickUntil
+          ? 'failed'
+          : 'healthy',
       sent: this.#world.now,
       version: this.#isUp ? this.version : null,
       role: this.demotedLsn === null ? this.role : null,
@@ -251,6 +255,7 @@ export class Guest {
       case 'upgrade':
         if (this.demotedLsn !== null && !this.#peerAt(args['primary']))
           return 'demoted, and no primary is named';
+        this.#checkRole();
         if (this.version !== args['datastore_version'] || !this.#isUp) this.#stop();
         return null;
       case 'demote':
@@ -262,6 +267,13 @@ export class Guest {
       default:
         return null;
     }
+  }
+
+  /** G6: a primary that serves, and has said so for a while, is not taken down while others could lead. */
+  #checkRole(): void {
+    const isServing = this.#isUp && this.role === 'primary' && this.#world.now > this.sickUntil + 30_000;
+    const hasReplicas = this.#world.peers().some((peer) => peer.isUp && peer.role === 'replica');
+    if (isServing && hasReplicas) this.#world.violation(`G6: ${this.name} serves, and is upgraded in place`);
   }
 
   /** M3, by the truth and not by what was heard of it. A real server also refuses if nobody streams. */

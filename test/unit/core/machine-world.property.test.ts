@@ -61,6 +61,7 @@ const scenario = fc.record({
   already_upgraded: fc.subarray([...names], { maxLength: 2 }),
   lag_bytes: fc.dictionary(fc.constantFrom(...names), fc.constantFrom(0, 5_000, 5_000_000, null)),
   scripts: fc.dictionary(fc.constantFrom(...names), script, { maxKeys: 3 }),
+  last_heard_s_ago: fc.constantFrom(0, 0, 60),
   troubles: fc.array(trouble, { maxLength: 8 }),
   network: fc.record({
     seed: fc.integer(),
@@ -98,10 +99,7 @@ function makeTrouble(world: World, { troubles }: Scenario): void {
         const guest = world.guests.find(({ name }) => name === each.name);
         if (!guest) return;
         if (each.kind === 'away') guest.awayUntil = world.now + each.for_s * 1000;
-        else guest.isSick = true;
-        world.later(each.for_s * 1000, () => {
-          guest.isSick = false;
-        });
+        else guest.sickUntil = world.now + each.for_s * 1000;
       }
     });
   }
@@ -112,7 +110,7 @@ function heal(world: World): void {
   world.network = () => [10];
   for (const guest of world.guests) {
     guest.script = {};
-    guest.isSick = false;
+    guest.sickUntil = Math.min(guest.sickUntil, world.now);
     guest.awayUntil = 0;
     guest.lagBytes = 0;
     if (!guest.isUp && guest.demotedLsn === null && !guest.isBusy) guest.turn('up');

@@ -44,6 +44,8 @@ export interface WorldOptions {
   readonly lag_bytes?: Readonly<Record<string, number | null>>;
   readonly synchronous?: readonly string[];
   readonly network?: Network;
+  /** How old the news of the guests is when the upgrade is taken up. */
+  readonly last_heard_s_ago?: number;
 }
 
 export const FROM = '17.6';
@@ -51,6 +53,7 @@ export const TO = '17.10';
 export const T0: Instant = 1_800_000_000_000;
 const HEARTBEAT_MS = 3_000;
 const LEND_MS = 3_000;
+const SWEEP_MS = 250;
 /** A fast, sound network. */
 const SOUND: Network = () => [10];
 
@@ -87,7 +90,10 @@ export class World implements Surroundings {
     this.cluster = { ...this.cluster, task: 'UPGRADING_CLUSTER', upgrade_id: 'u' };
     this.#due = this.now;
     for (const [index, guest] of this.guests.entries()) {
-      this.#hear(guest, guest.report());
+      this.#setInstance(guest.id, {
+        report: guest.report(),
+        heard: this.now - (options.last_heard_s_ago ?? 0) * 1000,
+      });
       this.later(HEARTBEAT_MS + index * 100, () => this.#beat(guest));
     }
   }
@@ -123,7 +129,7 @@ export class World implements Surroundings {
       this.now = Math.max(this.now, first.at);
       first.run();
     } else {
-      this.now = Math.max(this.now, due);
+      this.now = due > this.now ? due : this.now + SWEEP_MS;
       this.#due = this.now + LEND_MS;
       this.feed({ type: 'wake' });
     }
