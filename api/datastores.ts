@@ -1,4 +1,4 @@
-import { DATASTORE_VERSIONS, DATASTORES } from '../src/catalogue.ts';
+import { DATASTORE_VERSIONS, DATASTORES } from '../src/core/catalogue.ts';
 import {
   DatastoreAnswer,
   DatastoresAnswer,

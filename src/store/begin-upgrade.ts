@@ -1,4 +1,4 @@
-import { DATASTORE_VERSIONS } from '../catalogue.ts';
+import { DATASTORE_VERSIONS } from '../core/catalogue.ts';
 import { acceptedUpgrade, busy, checkAdmission, findTarget, type UpgradeRequest } from '../core/admit.ts';
 import type { Cluster, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';

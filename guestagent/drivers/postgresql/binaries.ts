@@ -18,7 +18,7 @@ import { basename, dirname, join, relative } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { createGunzip } from 'node:zlib';
-import { findVersion, packageFor, type ServerPackage } from '../../../src/catalogue.ts';
+import { findVersion, packageFor, type ServerPackage } from '../../../src/core/catalogue.ts';
 import { type DriverLog, PermanentError } from '../../driver.ts';
 import { type Account, requireReachable } from './account.ts';
 import { isErrno, messageOf, removeIfThere, sleep, syncFolder } from './files.ts';

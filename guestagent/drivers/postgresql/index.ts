@@ -1,7 +1,7 @@
 import { chmod, chown, mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Client } from 'pg';
-import { findVersion } from '../../../src/catalogue.ts';
+import { findVersion } from '../../../src/core/catalogue.ts';
 import type { Endpoint, ServiceStatus, UpgradeInfo } from '../../../src/core/domain.ts';
 import {
   type Driver,

@@ -1,4 +1,4 @@
-import type { Datastore, DatastoreVersion } from './core/domain.ts';
+import type { Datastore, DatastoreVersion } from './domain.ts';
 
 /**
  * The catalogue that is there at first start: datastores, their versions, and where the binaries of
