@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { DATASTORE_VERSIONS, DATASTORES, findVersion, PLATFORMS, packageFor } from '../../src/core/catalogue.ts';
+import {
+  DATASTORE_VERSIONS,
+  DATASTORES,
+  findVersion,
+  PLATFORMS,
+  packageFor,
+} from '../../src/core/catalogue.ts';
 
 describe('the catalogue', () => {
   it('has ids that look like UUIDs and are its own', () => {

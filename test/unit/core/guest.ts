@@ -255,8 +255,9 @@ export class Guest {
       case 'upgrade':
         if (this.demotedLsn !== null && !this.#peerAt(args['primary']))
           return 'demoted, and no primary is named';
+        if (this.version === args['datastore_version'] && this.#isUp) return null;
         this.#checkRole();
-        if (this.version !== args['datastore_version'] || !this.#isUp) this.#stop();
+        this.#stop();
         return null;
       case 'demote':
         if (this.demotedLsn !== null) return null;
