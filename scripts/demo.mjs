@@ -4,7 +4,7 @@
 import './lib/node-version.mjs';
 import { attachOrStart } from './lib/attach.mjs';
 import { readFlags } from './lib/command-line.mjs';
-import { runDemo } from './lib/demo.mjs';
+import { demoPorts, runDemo } from './lib/demo.mjs';
 import { Problem, report, Stopped } from './lib/problem.mjs';
 import { createProgress } from './lib/progress.mjs';
 import { handleSignals } from './lib/signals.mjs';
@@ -36,7 +36,7 @@ async function main() {
   });
 
   try {
-    stack = await attachOrStart({ ...flags, progress, signal });
+    stack = await attachOrStart({ ...flags, ports: await demoPorts(), progress, signal });
     const { lines, result, isGood } = await runDemo({ stack, keep: flags.keep, progress, signal });
     for (const line of lines) process.stdout.write(`${line}\n`);
     process.stdout.write(`${JSON.stringify(result)}\n`);

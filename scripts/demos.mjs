@@ -4,7 +4,7 @@
 // switchover, and the write outage was at most 500 ms in all and 200 ms in the median.
 import './lib/node-version.mjs';
 import { attachOrStart } from './lib/attach.mjs';
-import { runDemo } from './lib/demo.mjs';
+import { demoPorts, runDemo } from './lib/demo.mjs';
 import { Problem, report } from './lib/problem.mjs';
 import { createProgress } from './lib/progress.mjs';
 import { handleSignals } from './lib/signals.mjs';
@@ -30,7 +30,7 @@ async function main() {
   const aborter = new AbortController();
   handleSignals({ onStop: () => aborter.abort(), onForce: () => process.exit(1) });
   const { signal } = aborter;
-  const stack = await attachOrStart({ progress: createProgress(), signal });
+  const stack = await attachOrStart({ ports: await demoPorts(), progress: createProgress(), signal });
   const results = [];
   let isGood = true;
   try {

@@ -1,6 +1,7 @@
 // @ts-check
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isFree } from './ports.mjs';
 import { Problem } from './problem.mjs';
 
 /**
@@ -29,6 +30,12 @@ const BUILD_TIMEOUT_MS = 180_000;
 const UPGRADE_TIMEOUT_MS = 120_000;
 /** The writer is at work for so long before and after the upgrade. */
 const CALM_MS = 1_000;
+
+/** A demo is a guest on this machine: where the usual port is taken, any other will do. */
+export async function demoPorts() {
+  if (process.env['COFFER_API_PORT'] || (await isFree(8779))) return {};
+  return { api: 0 };
+}
 
 /**
  * @param {object} options

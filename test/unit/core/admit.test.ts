@@ -1,0 +1,138 @@
+/** Which upgrades are begun at all: G3 and the gates that can be read off the cluster. */
+import { describe, expect, it } from 'vitest';
+import {
+  acceptedUpgrade,
+  busy,
+  checkAdmission,
+  compareVersions,
+  findTarget,
+} from '../../../src/core/admit.ts';
+import type { Cluster, DatastoreVersion } from '../../../src/core/domain.ts';
+import { CofferError } from '../../../src/core/errors.ts';
+import { DEFAULT_POLICY } from '../../../src/core/policy.ts';
+import { FROM, T0, TO, World, type WorldOptions } from './world.ts';
+
+const version = (name: string, fields: Partial<DatastoreVersion> = {}): DatastoreVersion => ({
+  ...{ id: `v-${name}`, datastore_id: 'd', name, manager: 'postgresql', active: true, packages: [] },
+  ...fields,
+});
+
+function idle(options: WorldOptions = {}, fields: Partial<Cluster> = {}): Cluster {
+  return { ...new World(options).cluster, task: 'NONE', upgrade_id: null, ...fields };
+}
+
+function errorOf(work: () => unknown): CofferError {
+  try {
+    work();
+  } catch (err) {
+    if (err instanceof CofferError) return err;
+    throw err;
+  }
+  throw new Error('nothing was thrown');
+}
+
+describe('comparing versions', () => {
+  it.each([
+    ['17.9', '17.10', -1],
+    ['17.10', '17.10', 0],
+    ['17.10', '17.9', 1],
+    ['17', '17.1', -1],
+    ['17', '17.0', 0],
+    ['8.0.41', '8.0.5', 1],
+    ['9.6', '10.1', -1],
+  ])('%s and %s: by their numbers', (a, b, expected) => {
+    expect(Math.sign(compareVersions(a, b))).toBe(expected);
+  });
+});
+
+describe('finding the target', () => {
+  const versions = [version('17.6'), version('17.10'), version('2.0', { datastore_id: 'other' })];
+
+  it('goes by name or by id', () => {
+    expect(findTarget(versions, idle(), '17.10').id).toBe('v-17.10');
+    expect(findTarget(versions, idle(), 'v-17.10').name).toBe('17.10');
+  });
+
+  it("knows the cluster's own datastore only, and names what there is", () => {
+    const error = errorOf(() => findTarget(versions, idle(), '2.0'));
+    expect(error.code).toBe('datastore_version_not_found');
+    expect(error.message).toContain('17.6, 17.10');
+  });
+});
+
+describe('admission', () => {
+  it('lets a newer minor release of an idle cluster pass', () => {
+    expect(() => checkAdmission(idle(), version(TO))).not.toThrow();
+  });
+
+  it('refuses a busy cluster with the name of its task and the way out (G3)', () => {
+    const error = errorOf(() =>
+      checkAdmission(idle({}, { task: 'UPGRADING_CLUSTER', upgrade_id: 'u-7' }), version(TO)),
+    );
+    expect(error.code).toBe('cluster_busy');
+    expect(error.message).toContain("'UPGRADING_CLUSTER'");
+    expect(error.message).toContain('u-7');
+    expect(busy('DELETING', 'u-7').message).not.toContain('u-7');
+  });
+
+  it('refuses a version that is not active', () => {
+    const error = errorOf(() => checkAdmission(idle(), version(TO, { active: false })));
+    expect([error.code, error.message]).toEqual(['gate_blocked', expect.stringContaining('version_active')]);
+  });
+
+  it('refuses a downgrade', () => {
+    const error = errorOf(() => checkAdmission(idle(), version('17.5')));
+    expect([error.code, error.message]).toEqual(['gate_blocked', expect.stringContaining('not downgraded')]);
+  });
+
+  it('refuses another major release of PostgreSQL, and says which can be reached', () => {
+    const error = errorOf(() => checkAdmission(idle(), version('18.1')));
+    expect([error.code, error.message]).toEqual([
+      'gate_blocked',
+      expect.stringContaining('minor releases of 17'),
+    ]);
+  });
+
+  it('lets another major release of other datastores pass', () => {
+    const cluster = idle({ manager: 'simulated' }, { datastore_version: '1.1' });
+    expect(() => checkAdmission(cluster, version('2.0'))).not.toThrow();
+  });
+
+  it('refuses what every instance runs already', () => {
+    const cluster = idle(
+      { already_upgraded: ['db-1', 'db-2', 'db-3'] },
+      { datastore_version: TO, datastore_version_id: `v-${TO}` },
+    );
+    const error = errorOf(() => checkAdmission(cluster, version(TO)));
+    expect([error.code, error.message]).toEqual(['gate_blocked', expect.stringContaining('upgrade_needed')]);
+  });
+
+  it('lets a cluster finish that a failure left on two versions', () => {
+    const cluster = idle(
+      { already_upgraded: ['db-1', 'db-2'] },
+      { datastore_version: TO, datastore_version_id: `v-${TO}` },
+    );
+    expect(() => checkAdmission(cluster, version(TO))).not.toThrow();
+  });
+});
+
+describe('an accepted upgrade', () => {
+  const request = {
+    cluster_id: 'c',
+    tenant_id: 't',
+    datastore_version: TO,
+    requested_by: { user: 'ann', request_id: 'r', via: 'rest' as const },
+  };
+
+  it('is scheduled at revision 1 with its first event (G9), and has no plan', () => {
+    const { upgrade, event } = acceptedUpgrade(idle(), version(TO), request, 'u', T0);
+    expect(upgrade).toMatchObject({ revision: 1, seq: 1, state: { name: 'scheduled' }, steps: [] });
+    expect(upgrade).toMatchObject({ from_version: FROM, to_version: TO, tenant_id: 't' });
+    expect(event).toMatchObject({ seq: 1, at: T0, type: 'accepted' });
+  });
+
+  it('keeps the policy that was asked for, and defaults for the rest', () => {
+    const { upgrade } = acceptedUpgrade(idle(), version(TO), { ...request, policy: { retries: 9 } }, 'u', T0);
+    expect(upgrade.policy).toEqual({ ...DEFAULT_POLICY, retries: 9 });
+  });
+});
