@@ -1,4 +1,3 @@
-import { DATASTORE_VERSIONS, DATASTORES } from '../src/core/catalogue.ts';
 import {
   DatastoreAnswer,
   DatastoresAnswer,
@@ -11,6 +10,7 @@ import {
   TenantParams,
   VersionParams,
 } from '../src/contract/http.ts';
+import { DATASTORE_VERSIONS, DATASTORES } from '../src/core/catalogue.ts';
 import type { Datastore, DatastoreVersion } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import type { App } from './deps.ts';

@@ -135,7 +135,7 @@ export function askVersions(endpoints, account) {
       await client.connect();
       const { rows } = await client.query('SHOW server_version');
       await client.end();
-      return String(rows[0].server_version).split(' ')[0];
+      return String(rows[0].server_version).replace(/ .*/, '');
     }),
   );
 }

@@ -1,5 +1,5 @@
-import { DATASTORE_VERSIONS } from '../core/catalogue.ts';
 import { acceptedUpgrade, busy, checkAdmission, findTarget, type UpgradeRequest } from '../core/admit.ts';
+import { DATASTORE_VERSIONS } from '../core/catalogue.ts';
 import type { Cluster, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import type { Upgrade } from '../core/record.ts';

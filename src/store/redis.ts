@@ -147,15 +147,8 @@ class RedisStore implements Store {
   async listClusters(tenant_id: string, { limit, marker }: PageRequest) {
     const after = marker === null ? '-' : `(${marker}`;
     const ids = await this.#ask(() =>
-      this.#redis.zrange(
-        this.#key('clusters', tenant_id),
-        after,
-        '+',
-        'BYLEX',
-        'LIMIT',
-        '0',
-        String(limit + 1),
-      ),
+      // Not ZRANGE … BYLEX: that needs Redis 6.2.
+      this.#redis.zrangebylex(this.#key('clusters', tenant_id), after, '+', 'LIMIT', 0, limit + 1),
     );
     const wanted = ids.slice(0, limit);
     const clusters = (await this.#hashes('cluster', wanted))

@@ -2,7 +2,7 @@
  * The stack as a user runs it: `npm start` in a folder of its own, seen from outside only.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -73,7 +73,9 @@ export class RunningStack {
 
 /** A folder for the data of one stack, which the database servers' user can walk through. */
 export async function newHome(): Promise<string> {
-  return mkdtemp(join(tmpdir(), 'coffer-test-'));
+  const home = await mkdtemp(join(tmpdir(), 'coffer-test-'));
+  await chmod(home, 0o755);
+  return home;
 }
 
 export async function removeHome(home: string): Promise<void> {
