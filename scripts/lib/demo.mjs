@@ -204,7 +204,7 @@ function howToGoOn(api_url, name) {
     'To try next, in another terminal:',
     `  npx coffer cluster-list${option}`,
     `  npx coffer cluster-show ${name}${option}`,
-    `  npx coffer cluster-create shop postgresql 17.5 --instances 3${option}`,
+    `  npx coffer cluster-create shop postgresql 17.5 --instances 3 --wait${option}`,
     `  npx coffer cluster-upgrade shop 17.10 --watch${option}`,
   ];
 }

@@ -1,6 +1,6 @@
 import { type Instant, isHealthy, versionOf } from '../domain.ts';
 import { planSteps } from '../plan.ts';
-import { isInFlight, type Step, type Upgrade } from '../record.ts';
+import { isInFlight, type Phase, type Step, type Upgrade } from '../record.ts';
 import type { Draft } from './draft.ts';
 import { gateFor, isReturn } from './gates.ts';
 import { isOutstanding, sayAgain, settle, soak, startStep, timedOut } from './step.ts';
@@ -47,10 +47,15 @@ function planAnew(draft: Draft): void {
   const isMended = (step: Step) => step.attempt === 0 && step.repair && isWell(draft, step.instance_id);
   if (begun.some((step) => step.kind === 'switchover') || !draft.steps.some(isMended)) return;
   const nextId = Math.max(...draft.steps.map((step) => step.id)) + 1;
-  const rest = planSteps(draft.seen, draft.upgrade.to_version, draft.now).filter((step) =>
-    begun.every((other) => other.instance_id !== step.instance_id),
-  );
-  plan(draft, [...begun, ...rest.map((step, index) => ({ ...step, id: nextId + index }))]);
+  const rest = planSteps(draft.seen, draft.upgrade.to_version, draft.now)
+    .filter((step) => begun.every((other) => other.instance_id !== step.instance_id))
+    .map((step, index) => ({ ...step, id: nextId + index, phase: phaseOfSame(draft, step) ?? step.phase }));
+  plan(draft, [...begun, ...rest]);
+}
+
+/** What holds a step back goes on holding it back, since when it did. */
+function phaseOfSame({ steps }: Draft, { kind, instance_id }: Step): Phase | undefined {
+  return steps.find((other) => other.kind === kind && other.instance_id === instance_id)?.phase;
 }
 
 function isWell(draft: Draft, instance_id: string): boolean {
