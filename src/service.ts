@@ -75,7 +75,10 @@ export async function runProcess(
 }
 
 /** Resolves after `ms`, or at once when `signal` aborts. Never rejects. */
-export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+export type Sleep = (ms: number, signal?: AbortSignal) => Promise<void>;
+
+/** On the real clock. Parts that a simulation runs too are given it as a port. */
+export const sleep: Sleep = (ms, signal) => {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve();
     const done = () => {
@@ -86,10 +89,15 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
     const timer = setTimeout(done, ms);
     signal?.addEventListener('abort', done);
   });
-}
+};
 
 /** Calls `work` every `period_ms`, never twice at once; an error is logged and the next round tries again. */
-export function every(name: string, period_ms: number, log: Logger, work: () => Promise<void>): Service {
+export function every(
+  name: string,
+  period_ms: number,
+  { log, sleep: pause = sleep }: { readonly log: Logger; readonly sleep?: Sleep },
+  work: () => Promise<void>,
+): Service {
   const abort = new AbortController();
   const loop = (async () => {
     while (!abort.signal.aborted) {
@@ -98,7 +106,7 @@ export function every(name: string, period_ms: number, log: Logger, work: () => 
       } catch (err) {
         log.warn({ err, loop: name }, 'a round failed; trying again');
       }
-      await sleep(period_ms, abort.signal);
+      await pause(period_ms, abort.signal);
     }
   })();
   return {

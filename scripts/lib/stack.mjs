@@ -31,6 +31,9 @@ import { openSession } from './session.mjs';
  * @property {(signal: AbortSignal) => Promise<void>} [prepare] instead of the set-up of node modules and dist
  * @property {(environment: NodeJS.ProcessEnv) => Spec[]} [processes] instead of taskmanager and api
  * @property {string} [guestScript] instead of dist/guestagent/main.js
+ * @property {number} [taskmanagers] several of them are called taskmanager-1, taskmanager-2 and so on
+ * @property {(name: string, environment: NodeJS.ProcessEnv) => NodeJS.ProcessEnv} [environmentOf] what the
+ *   process of this name gets instead, e.g. URLs that lead through a proxy
  *
  * @typedef {object} StackFile `.coffer/stack.json`
  * @property {string} api_url
@@ -104,11 +107,15 @@ async function bringUp({ paths, supervisor }, stops, { fresh, progress, yes = fa
   );
   stops.push(services.stop);
 
-  const specOf = guestSpecs(options.guestScript ?? built('guestagent'), guestEnvironment(paths, services));
+  const { environmentOf = (_, environment) => environment, taskmanagers = 1 } = options;
+  const specOf = guestSpecs(options.guestScript ?? built('guestagent'), (name) =>
+    environmentOf(name, guestEnvironment(paths, services)),
+  );
   const guests = new GuestKeeper({ folder: paths.guests, supervisor, specOf });
   stops.push(() => guests.stop());
 
-  const processes = (options.processes ?? coreProcesses)(coreEnvironment(paths, services, apiPort));
+  const core = coreEnvironment(paths, services, apiPort);
+  const processes = options.processes?.(core) ?? coreProcesses(taskmanagers, (name) => environmentOf(name, core));
   stops.push(async () => {
     await Promise.all(processes.map(({ name }) => supervisor.stop(name)));
   });
@@ -158,24 +165,31 @@ function coreEnvironment(paths, services, apiPort) {
 
 /**
  * @param {string} script
- * @param {NodeJS.ProcessEnv} environment
+ * @param {(name: string) => NodeJS.ProcessEnv} environmentOf
  * @returns {(name: string, folder: string) => Spec}
  */
-function guestSpecs(script, environment) {
+function guestSpecs(script, environmentOf) {
   return (name, folder) => ({
-    ...nodeProcess(processName(name), script, { ...environment, COFFER_GUEST_DIR: folder }),
+    ...nodeProcess(processName(name), script, {
+      ...environmentOf(processName(name)),
+      COFFER_GUEST_DIR: folder,
+    }),
     graceMs: GUEST_GRACE_MS,
     remnants: 'keep',
   });
 }
 
 /**
- * @param {NodeJS.ProcessEnv} environment
+ * @param {number} taskmanagers
+ * @param {(name: string) => NodeJS.ProcessEnv} environmentOf
  * @returns {Spec[]}
  */
-function coreProcesses(environment) {
-  return ['taskmanager', 'api'].map((name) => ({
-    ...nodeProcess(name, built(name), environment),
+function coreProcesses(taskmanagers, environmentOf) {
+  const names = Array.from({ length: taskmanagers }, (_, index) =>
+    taskmanagers === 1 ? 'taskmanager' : `taskmanager-${index + 1}`,
+  );
+  return [...names, 'api'].map((name) => ({
+    ...nodeProcess(name, built(name.replace(/-\d+$/, '')), environmentOf(name)),
     graceMs: GRACE_MS,
   }));
 }

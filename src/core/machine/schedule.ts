@@ -46,16 +46,21 @@ function planAnew(draft: Draft): void {
   const begun = draft.steps.filter((step) => step.attempt > 0);
   const isMended = (step: Step) => step.attempt === 0 && step.repair && isWell(draft, step.instance_id);
   if (begun.some((step) => step.kind === 'switchover') || !draft.steps.some(isMended)) return;
+  for (const step of draft.steps) {
+    if (step.phase.name !== 'pending' || !step.phase.blocked || !isWell(draft, step.instance_id)) continue;
+    draft.emit('gate_cleared', `${step.phase.blocked.gate} holds`, step);
+  }
   const nextId = Math.max(...draft.steps.map((step) => step.id)) + 1;
   const rest = planSteps(draft.seen, draft.upgrade.to_version, draft.now)
     .filter((step) => begun.every((other) => other.instance_id !== step.instance_id))
-    .map((step, index) => ({ ...step, id: nextId + index, phase: phaseOfSame(draft, step) ?? step.phase }));
+    .map((step, index) => ({ ...step, id: nextId + index, phase: stillPending(draft, step) }));
   plan(draft, [...begun, ...rest]);
 }
 
-/** What holds a step back goes on holding it back, since when it did. */
-function phaseOfSame({ steps }: Draft, { kind, instance_id }: Step): Phase | undefined {
-  return steps.find((other) => other.kind === kind && other.instance_id === instance_id)?.phase;
+/** What holds an instance back that is broken still, it has held back since it did. */
+function stillPending({ steps }: Draft, { kind, instance_id, repair, phase }: Step): Phase {
+  const same = steps.find((other) => other.kind === kind && other.instance_id === instance_id);
+  return (repair ? same?.phase : undefined) ?? phase;
 }
 
 function isWell(draft: Draft, instance_id: string): boolean {

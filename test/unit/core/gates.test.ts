@@ -18,7 +18,7 @@ describe('a gate', () => {
       name: 'pending',
       blocked: { gate: 'guests_alive', since, reason: expect.stringContaining('db-1') as string },
     });
-    expect(it.eventsOf('gate_blocked')).toHaveLength(1);
+    expect(it.eventsOf('gate_blocked').filter(({ instance_id }) => instance_id === 'i-1')).toHaveLength(1);
     it.settle();
     expect(it.upgrade.state.name).toBe('succeeded');
     expect(it.eventsOf('gate_cleared')[0]).toMatchObject({ message: 'guests_alive holds' });

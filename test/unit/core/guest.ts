@@ -95,6 +95,7 @@ export class Guest {
   /** Down, or being restarted, by the upgrade's doing. */
   #downByUpgrade = false;
   #downAt: Instant = 0;
+  #upSince: Instant = 0;
   #journal: { readonly report: AttemptReport; readonly fence: Instant } | null = null;
   #writes = 1;
   readonly #queue: (() => void)[] = [];
@@ -136,8 +137,10 @@ export class Guest {
   /** Something other than the upgrade starts or stops the server. */
   turn(state: 'up' | 'down'): void {
     this.#isUp = state === 'up';
-    if (state === 'up') this.#downByUpgrade = false;
-    else this.#downAt = this.#world.now;
+    if (state === 'up') {
+      this.#downByUpgrade = false;
+      this.#upSince = this.#world.now;
+    } else this.#downAt = this.#world.now;
   }
 
   report(): GuestReport {
@@ -272,7 +275,8 @@ export class Guest {
 
   /** G6: a primary that serves, and has said so for a while, is not taken down while others could lead. */
   #checkRole(): void {
-    const isServing = this.#isUp && this.role === 'primary' && this.#world.now > this.sickUntil + 30_000;
+    const wellSince = Math.max(this.sickUntil, this.#upSince);
+    const isServing = this.#isUp && this.role === 'primary' && this.#world.now > wellSince + 30_000;
     const hasReplicas = this.#world.peers().some((peer) => peer.isUp && peer.role === 'replica');
     if (isServing && hasReplicas) this.#world.violation(`G6: ${this.name} serves, and is upgraded in place`);
   }

@@ -50,6 +50,16 @@ describe('the successor', () => {
     expect(it.eventsOf('gate_cleared')[0]?.message).toBe('replication_caught_up holds');
   });
 
+  it('is nobody who runs another version than the new one (M3)', () => {
+    const it = world({ instances: 2, scripts: { 'db-1': { pre_upgrade: [{ ms: 10_000 }] } } });
+    it.reach('db-1', 'preparing', 'switchover');
+    it.guest('db-2').version = '17.8';
+    it.reach('db-1', 'backoff', 'switchover');
+    it.pass(60);
+    expect(it.step('db-1', 'switchover').phase).toMatchObject({ blocked: { gate: 'replication_caught_up' } });
+    expect(it.told('demote')).toEqual([]);
+  });
+
   it('that falls behind while the primary makes ready is not waited for: the primary stays up', () => {
     const it = world({ instances: 2, scripts: { 'db-1': { pre_upgrade: [{ ms: 10_000 }] } } });
     it.reach('db-1', 'preparing', 'switchover');
@@ -89,10 +99,11 @@ describe('after the switchover', () => {
     const it = world({ lag_bytes: { 'db-3': 9 } });
     it.reach('db-1', 'following', 'switchover');
     it.guest('db-3').sickUntil = it.now + 3_600_000;
-    // Nobody has heard yet that the old primary is down.
-    const sound = it.network;
-    it.network = (what) =>
-      what === 'heartbeat' && it.guest('db-1').demotedLsn !== null ? [5_000] : sound(what);
+    report(it, 'db-3', { service_status: 'failed' });
+    // What was heard of the old primary is from before it stopped.
+    report(it, 'db-1', { service_status: 'healthy' });
+    it.reach('db-1', 'preparing');
+    expect(it.eventsOf('gate_blocked')).toEqual([]);
     it.settle();
     expect(it.step('db-1').phase.name).toBe('done');
     expect(it.upgrade.state).toMatchObject({ name: 'paused', reason: 'gate' });

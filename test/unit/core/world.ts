@@ -88,7 +88,7 @@ export class World implements Surroundings {
     this.upgrade = accepted.upgrade;
     this.events.push(accepted.event);
     this.cluster = { ...this.cluster, task: 'UPGRADING_CLUSTER', upgrade_id: 'u' };
-    this.#due = this.now;
+    this.#due = this.now + 10;
     for (const [index, guest] of this.guests.entries()) {
       this.#setInstance(guest.id, {
         report: guest.report(),

@@ -1,0 +1,302 @@
+import { docOfCluster } from './cluster-hash.ts';
+import type { Cluster, Endpoint, Instance, Instant } from '../core/domain.ts';
+import { CofferError } from '../core/errors.ts';
+import type { Upgrade, UpgradeEvent } from '../core/record.ts';
+import type { Sleep } from '../service.ts';
+import type { BuildOrder, Commit, DueItem, Page, PageRequest, PendingCast, Store } from './store.ts';
+
+/** A build or removal that nobody finished is taken up again after this long. */
+const RETRY_CLUSTER_MS = 5_000;
+
+/** What the store holds, for those who check it: never to be written from outside. */
+export interface MemoryData {
+  readonly clusters: ReadonlyMap<string, Cluster>;
+  readonly upgrades: ReadonlyMap<string, Upgrade>;
+  readonly events: ReadonlyMap<string, readonly UpgradeEvent[]>;
+  /** `upgrade:<id>` and `cluster:<id>` by the time of their next look. */
+  readonly due: ReadonlyMap<string, Instant>;
+  readonly casts: ReadonlyMap<string, { readonly cast: PendingCast; readonly at: Instant }>;
+}
+
+interface Joinings {
+  readonly agents: Map<string, string>;
+  readonly endpoints: Map<string, Endpoint>;
+}
+
+/**
+ * The in-memory twin of the store on Redis, for the simulator: the same atomic steps, each done when
+ * its method is called. Held values are never changed in place, so that they can be handed out as they are.
+ */
+export class MemoryStore implements Store {
+  readonly #clusters = new Map<string, Cluster>();
+  readonly #orders = new Map<string, BuildOrder>();
+  readonly #joined = new Map<string, Joinings>();
+  readonly #clusterOf = new Map<string, string>();
+  readonly #upgrades = new Map<string, Upgrade>();
+  readonly #events = new Map<string, readonly UpgradeEvent[]>();
+  readonly #due = new Map<string, Instant>();
+  readonly #casts = new Map<string, { readonly cast: PendingCast; readonly at: Instant }>();
+  /** Readers that wait for the next event of an upgrade. */
+  readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #sleep: Sleep;
+
+  constructor({ sleep }: { readonly sleep: Sleep }) {
+    this.#sleep = sleep;
+  }
+
+  get data(): MemoryData {
+    return {
+      clusters: this.#clusters,
+      upgrades: this.#upgrades,
+      events: this.#events,
+      due: this.#due,
+      casts: this.#casts,
+    };
+  }
+
+  async createCluster(...[cluster, order, cast]: Parameters<Store['createCluster']>): Promise<boolean> {
+    const { id, created } = cluster;
+    if (this.#clusters.has(id)) return false;
+    const doc = asJson(docOfCluster(cluster));
+    const instances = cluster.instances.map(({ task, fault }, index) => ({
+      ...(doc.instances[index] as Instance),
+      ...{ task, fault, report: null, heard: null },
+    }));
+    const { datastore_version_id, datastore_version } = cluster;
+    const fresh = { task: 'BUILDING' as const, upgrade_id: null, updated: created, instances };
+    this.#clusters.set(id, { ...doc, datastore_version_id, datastore_version, ...fresh });
+    for (const instance of instances) this.#clusterOf.set(instance.id, id);
+    this.#orders.set(id, asJson(order));
+    this.#due.set(`cluster:${id}`, created + RETRY_CLUSTER_MS);
+    this.#casts.set(cast.id, { cast: asJson(cast), at: created });
+    return true;
+  }
+
+  async getCluster(id: string): Promise<Cluster | null> {
+    return this.#clusters.get(id) ?? null;
+  }
+
+  async findClusters(tenant_id: string, name: string): Promise<readonly string[]> {
+    return [...this.#clusters.values()]
+      .filter((one) => one.tenant_id === tenant_id && one.name === name)
+      .sort((a, b) => a.created - b.created || byText(a.id, b.id))
+      .map(({ id }) => id);
+  }
+
+  async listClusters(tenant_id: string, { limit, marker }: PageRequest): Promise<Page<Cluster>> {
+    const own = [...this.#clusters.values()]
+      .filter((one) => one.tenant_id === tenant_id && (marker === null || one.id > marker))
+      .sort((a, b) => byText(a.id, b.id));
+    return pageOf(own, limit);
+  }
+
+  async getBuildOrder(cluster_id: string): Promise<BuildOrder | null> {
+    return this.#orders.get(cluster_id) ?? null;
+  }
+
+  async joinCluster(...[cluster_id, agent_id, endpoint]: Parameters<Store['joinCluster']>) {
+    const cluster = this.#clusters.get(cluster_id);
+    if (cluster?.task !== 'BUILDING') return null;
+    const joined = this.#joined.get(cluster_id) ?? { agents: new Map(), endpoints: new Map() };
+    this.#joined.set(cluster_id, joined);
+    const instance_id =
+      joined.agents.get(agent_id) ?? cluster.instances.find(({ id }) => !joined.endpoints.has(id))?.id;
+    if (instance_id === undefined) return null;
+    if (!joined.agents.has(agent_id)) joined.endpoints.set(instance_id, endpoint);
+    joined.agents.set(agent_id, instance_id);
+    return { instance_id, first: joined.endpoints.get(cluster.instances[0]?.id ?? '') ?? null };
+  }
+
+  async finishBuild(cluster_id: string, now: Instant): Promise<void> {
+    const cluster = this.#clusters.get(cluster_id);
+    if (cluster?.task !== 'BUILDING') return;
+    const instances = cluster.instances.map((one) => ({ ...one, task: 'NONE' as const, fault: null }));
+    this.#clusters.set(cluster_id, { ...cluster, task: 'NONE', updated: now, instances });
+    this.#due.delete(`cluster:${cluster_id}`);
+    this.#orders.delete(cluster_id);
+    this.#joined.delete(cluster_id);
+  }
+
+  async beginDelete(...[cluster_id, cast, now]: Parameters<Store['beginDelete']>) {
+    const cluster = this.#clusters.get(cluster_id);
+    if (!cluster) return null;
+    if (cluster.task !== 'NONE') return cluster.task;
+    this.#clusters.set(cluster_id, { ...cluster, task: 'DELETING', updated: now });
+    this.#due.set(`cluster:${cluster_id}`, now + RETRY_CLUSTER_MS);
+    this.#casts.set(cast.id, { cast: asJson(cast), at: now });
+    return 'begun' as const;
+  }
+
+  async removeCluster(cluster_id: string): Promise<void> {
+    const cluster = this.#clusters.get(cluster_id);
+    if (cluster?.task !== 'DELETING') return;
+    for (const upgrade of this.#upgrades.values()) {
+      if (upgrade.cluster_id !== cluster_id) continue;
+      this.#upgrades.delete(upgrade.id);
+      this.#events.delete(upgrade.id);
+    }
+    for (const { id } of cluster.instances) this.#clusterOf.delete(id);
+    this.#due.delete(`cluster:${cluster_id}`);
+    this.#clusters.delete(cluster_id);
+    this.#orders.delete(cluster_id);
+    this.#joined.delete(cluster_id);
+  }
+
+  async clusterOfInstance(instance_id: string): Promise<string | null> {
+    return this.#clusterOf.get(instance_id) ?? null;
+  }
+
+  async heartbeat(...[instance_id, report, now]: Parameters<Store['heartbeat']>) {
+    const cluster = this.#clusters.get(this.#clusterOf.get(instance_id) ?? '');
+    if (!cluster) return null;
+    const held = cluster.instances.find(({ id }) => id === instance_id)?.report ?? null;
+    const fresh = held === null || report.sent >= held.sent;
+    if (fresh) this.#setInstance(cluster, instance_id, { report: asJson(report), heard: now });
+    return { fresh, cluster_id: cluster.id, task: cluster.task, upgrade_id: cluster.upgrade_id };
+  }
+
+  async begin(...[upgrade, event, cast, wake_at]: Parameters<Store['begin']>) {
+    const { id, cluster_id, created } = upgrade;
+    if (this.#upgrades.has(id)) return { verdict: 'duplicate' as const };
+    const cluster = this.#clusters.get(cluster_id);
+    if (!cluster) return { verdict: 'missing' as const };
+    const { task, upgrade_id } = cluster;
+    if (task !== 'NONE') return { verdict: 'busy' as const, task, upgrade_id };
+    this.#clusters.set(cluster_id, {
+      ...cluster,
+      task: 'UPGRADING_CLUSTER',
+      upgrade_id: id,
+      updated: created,
+    });
+    this.#upgrades.set(id, asJson(upgrade));
+    this.#events.set(id, [asJson(event)]);
+    this.#due.set(`upgrade:${id}`, wake_at);
+    if (cast) this.#casts.set(cast.id, { cast: asJson(cast), at: created });
+    return { verdict: 'begun' as const };
+  }
+
+  async getUpgrade(id: string): Promise<Upgrade | null> {
+    return this.#upgrades.get(id) ?? null;
+  }
+
+  async listUpgrades(cluster_id: string, { limit, marker }: PageRequest): Promise<Page<Upgrade>> {
+    const own = [...this.#upgrades.values()]
+      .filter((one) => one.cluster_id === cluster_id)
+      .sort((a, b) => b.created - a.created || byText(b.id, a.id));
+    return pageOf(own.slice(own.findIndex(({ id }) => id === marker) + 1), limit);
+  }
+
+  async load(upgrade_id: string) {
+    const upgrade = this.#upgrades.get(upgrade_id);
+    return upgrade ? { upgrade, cluster: this.#clusters.get(upgrade.cluster_id) ?? null } : null;
+  }
+
+  async commit(commit: Commit): Promise<'committed' | 'conflict'> {
+    const { id, revision } = commit.upgrade;
+    if (this.#upgrades.get(id)?.revision !== revision - 1) return 'conflict';
+    this.#append(id, commit.events);
+    this.#upgrades.set(id, asJson(commit.upgrade));
+    this.#settleCluster(commit);
+    if (commit.wake_at === null) this.#due.delete(`upgrade:${id}`);
+    else this.#due.set(`upgrade:${id}`, commit.wake_at);
+    if (commit.events.length > 0) for (const wake of this.#waiting.get(id) ?? []) wake();
+    return 'committed';
+  }
+
+  /** As a stream in Redis: a number that is not beyond the last one is refused. */
+  #append(id: string, events: readonly UpgradeEvent[]): void {
+    const held = this.#events.get(id) ?? [];
+    let last = held.at(-1)?.seq ?? 0;
+    for (const { seq } of events) {
+      if (seq <= last) throw new CofferError('internal', `event ${seq} is not beyond event ${last}`);
+      last = seq;
+    }
+    this.#events.set(id, [...held, ...asJson(events)]);
+  }
+
+  /** Only the upgrade that the cluster names may write to it. */
+  #settleCluster({ upgrade, instance_tasks, release, now }: Commit): void {
+    const cluster = this.#clusters.get(upgrade.cluster_id);
+    if (cluster?.upgrade_id !== upgrade.id) return;
+    const tasks = new Map(instance_tasks.map(({ instance_id, task, fault }) => [instance_id, { task, fault }]));
+    const instances = cluster.instances.map((one) => ({ ...one, ...tasks.get(one.id) }));
+    const { datastore_version_id, datastore_version } = release ?? cluster;
+    const freed = release && { task: 'NONE' as const, updated: now, datastore_version_id, datastore_version };
+    this.#clusters.set(cluster.id, { ...cluster, instances, ...freed });
+  }
+
+  async events(...[upgrade_id, after_seq, { limit, wait_ms }]: Parameters<Store['events']>) {
+    const read = () => (this.#events.get(upgrade_id) ?? []).filter(({ seq }) => seq > after_seq);
+    if (read().length === 0 && wait_ms > 0) await this.#untilEvent(upgrade_id, wait_ms);
+    return read().slice(0, limit);
+  }
+
+  async #untilEvent(upgrade_id: string, wait_ms: number): Promise<void> {
+    const waiting = this.#waiting.get(upgrade_id) ?? new Set();
+    this.#waiting.set(upgrade_id, waiting);
+    const found = new AbortController();
+    const wake = () => found.abort();
+    waiting.add(wake);
+    await this.#sleep(wait_ms, found.signal);
+    waiting.delete(wake);
+  }
+
+  async takeDue(now: Instant, limit: number, lend_ms: number): Promise<readonly DueItem[]> {
+    const ids = [...this.#due]
+      .filter(([, at]) => at <= now)
+      .sort(([a, at], [b, bt]) => at - bt || byText(a, b))
+      .slice(0, limit)
+      .map(([id]) => id);
+    for (const id of ids) this.#due.set(id, now + lend_ms);
+    return ids.map(dueItem);
+  }
+
+  async defer({ kind, id }: DueItem, at: Instant): Promise<void> {
+    if (this.#due.has(`${kind}:${id}`)) this.#due.set(`${kind}:${id}`, at);
+  }
+
+  async listActive(): Promise<readonly DueItem[]> {
+    return [...this.#due.keys()].map(dueItem);
+  }
+
+  async pendingCasts(before: Instant, limit: number): Promise<readonly PendingCast[]> {
+    return [...this.#casts.values()]
+      .filter(({ at }) => at <= before)
+      .sort((a, b) => a.at - b.at || byText(a.cast.id, b.cast.id))
+      .slice(0, limit)
+      .map(({ cast }) => cast);
+  }
+
+  async castConfirmed(id: string): Promise<void> {
+    this.#casts.delete(id);
+  }
+
+  async ping(): Promise<void> {}
+
+  async close(): Promise<void> {}
+
+  #setInstance(cluster: Cluster, id: string, fields: Partial<Instance>): void {
+    const instances = cluster.instances.map((one) => (one.id === id ? { ...one, ...fields } : one));
+    this.#clusters.set(cluster.id, { ...cluster, instances });
+  }
+}
+
+/** As it comes back from Redis. */
+function asJson<T>(value: T): T {
+  return JSON.parse(JSON.stringify(value)) as T;
+}
+
+/** Redis orders by bytes; ids are ASCII. */
+function byText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function pageOf<T extends { readonly id: string }>(from: readonly T[], limit: number): Page<T> {
+  const items = from.slice(0, limit);
+  return { items, next_marker: from.length > limit ? (items.at(-1)?.id ?? null) : null };
+}
+
+function dueItem(text: string): DueItem {
+  const [kind, id] = text.split(':', 2);
+  return { kind: kind === 'cluster' ? 'cluster' : 'upgrade', id: id ?? '' };
+}
