@@ -1,5 +1,5 @@
 import { TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
-import { every, type Service, sleep } from '../src/service.ts';
+import { every, type Service, type Sleep, sleep } from '../src/service.ts';
 import type { PendingCast } from '../src/store/store.ts';
 import type { Caller } from './auth.ts';
 import type { Deps } from './deps.ts';
@@ -11,7 +11,7 @@ const RELAY_PERIOD_MS = 1000;
 const RELAY_AGE_MS = 2000;
 const RELAY_BATCH = 100;
 
-type CastDeps = Pick<Deps, 'store' | 'bus' | 'log' | 'now'>;
+type CastDeps = Pick<Deps, 'store' | 'bus' | 'log' | 'now'> & { readonly sleep?: Sleep };
 
 /** The cast that makes a taskmanager build or remove a cluster. */
 export function clusterCast(
@@ -35,13 +35,14 @@ export function clusterCast(
  */
 export async function publish(deps: CastDeps, cast: PendingCast): Promise<void> {
   const waiting = new AbortController();
-  await Promise.race([send(deps, cast), sleep(PUBLISH_WAIT_MS, waiting.signal)]);
+  const { sleep: pause = sleep } = deps;
+  await Promise.race([send(deps, cast), pause(PUBLISH_WAIT_MS, waiting.signal)]);
   waiting.abort();
 }
 
 /** Publishes again what was not confirmed: after a crash, or while RabbitMQ was away. */
 export function startRelay(deps: CastDeps): Service {
-  return every('cast relay', RELAY_PERIOD_MS, deps.log, async () => {
+  return every('cast relay', RELAY_PERIOD_MS, deps, async () => {
     if (!deps.bus.isConnected()) return;
     const casts = await deps.store.pendingCasts(deps.now() - RELAY_AGE_MS, RELAY_BATCH);
     await Promise.all(casts.map((cast) => send(deps, cast)));

@@ -1,6 +1,11 @@
-import type { FastifyReply, FastifyRequest, preValidationHookHandler } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { ClusterAnswer, ClustersAnswer, InstanceAnswer } from '../src/contract/documents.ts';
+import {
+  ClusterAnswer,
+  ClustersAnswer,
+  CreatedClusterAnswer,
+  InstanceAnswer,
+} from '../src/contract/documents.ts';
 import { isId } from '../src/contract/fields.ts';
 import {
   ClusterActionBody,
@@ -23,6 +28,7 @@ import type { Caller } from './auth.ts';
 import { clusterCast, publish } from './casts.ts';
 import { createCluster } from './create-cluster.ts';
 import type { App, Deps } from './deps.ts';
+import { requireOneAction } from './one-action.ts';
 import { clusterView, instanceView, nextLink, urlsOf } from './views.ts';
 
 const tags = ['clusters'];
@@ -41,12 +47,13 @@ export function clusterRoutes(app: App, deps: Deps): void {
         summary: 'Create a cluster',
         params: TenantParams,
         body: CreateClusterBody,
-        response: { 200: ClusterAnswer },
+        response: { 200: CreatedClusterAnswer },
       },
     },
     async (request) => {
-      const cluster = await createCluster(deps, request.caller, request.body.cluster);
-      return { cluster: clusterView(cluster, urlsOf(request), deps.now()) };
+      const { cluster, join_token } = await createCluster(deps, request.caller, request.body.cluster);
+      const view = clusterView(cluster, urlsOf(request), deps.now());
+      return { cluster: { ...view, ...(join_token !== null && { join_token }) } };
     },
   );
 
@@ -164,7 +171,7 @@ function upgradeRoutes(app: App, deps: Deps): void {
   app.post(
     '/clusters/:cluster_id',
     {
-      preValidation: requireOneAction,
+      preValidation: requireOneAction(Object.keys(ClusterActionBody.shape), TROVE_ACTIONS),
       schema: {
         tags,
         summary: 'Act on a cluster: upgrade',
@@ -178,28 +185,6 @@ function upgradeRoutes(app: App, deps: Deps): void {
       return reply.code(202).send({ cluster: clusterView(cluster, urlsOf(request), deps.now()) });
     },
   );
-}
-
-/** Trove's words for a body that doesn't hold exactly one action that we know. */
-const requireOneAction: preValidationHookHandler = (request, _reply, done) => {
-  const actions = isObject(request.body) ? Object.keys(request.body) : [];
-  const [action] = actions;
-  if (action === undefined || actions.length !== 1) {
-    return done(
-      new CofferError('invalid_request', 'Action request should have exactly one action specified in body'),
-    );
-  }
-  if (TROVE_ACTIONS.includes(action)) {
-    return done(new CofferError('invalid_request', `Action '${action}' not supported`));
-  }
-  if (!Object.hasOwn(ClusterActionBody.shape, action)) {
-    return done(new CofferError('invalid_request', `Action ${action.slice(0, 60)} not supported`));
-  }
-  done();
-};
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Begins the upgrade, publishes its cast, and answers the cluster as it is from now on. */
@@ -231,7 +216,8 @@ async function deleteCluster(deps: Deps, caller: Caller, cluster: Cluster): Prom
   if (outcome === null) throw clusterMissing(cluster.id);
   // Asked for twice: the first request's cast does the work.
   if (outcome === 'DELETING') return;
-  if (outcome !== 'begun') throw busy(outcome, cluster.upgrade_id);
+  // The upgrade may have begun after the cluster was read: the message names the one that holds it now.
+  if (outcome !== 'begun') throw busy(outcome, (await deps.store.getCluster(cluster.id))?.upgrade_id ?? null);
   await publish(deps, cast);
 }
 

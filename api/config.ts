@@ -7,6 +7,8 @@ const shape = {
   COFFER_API_HOST: z.string().min(1).max(255).default('127.0.0.1'),
   /** Trove's port. 0 lets the system choose. */
   COFFER_API_PORT: numberOf(0, 65_535).default(8779),
+  /** Who brings the instances of a new cluster: the same as the taskmanagers are told. */
+  COFFER_PROVISIONER: z.enum(['local', 'external']).default('local'),
   /** `none`: whoever reaches the port may do everything. */
   COFFER_AUTH: z.enum(['none']).default('none'),
 };

@@ -7,22 +7,30 @@ import type { Caller } from './auth.ts';
 import { clusterCast, publish } from './casts.ts';
 import { findDatastore, findVersion } from './datastores.ts';
 import type { Deps } from './deps.ts';
+import { hashOfToken, newJoinToken } from './join-token.ts';
 import { scramVerifier } from './scram.ts';
 
 /** Instances that a cluster may have, by manager. A PostgreSQL primary feeds each replica itself. */
 const MAX_INSTANCES: ReadonlyMap<string, number> = new Map([['postgresql', 9]]);
 
+export interface Created {
+  readonly cluster: Cluster;
+  /** With which external agents join it; null where the provisioner makes the instances. To be shown once. */
+  readonly join_token: string | null;
+}
+
 /** Stores a new cluster in task BUILDING, and tells a taskmanager to build it. */
-export async function createCluster(deps: Deps, caller: Caller, request: ClusterRequest): Promise<Cluster> {
+export async function createCluster(deps: Deps, caller: Caller, request: ClusterRequest): Promise<Created> {
   const datastore = findDatastore(request.datastore.type);
   checkFit(datastore, request);
   const cluster = newCluster(deps, caller, datastore, request);
   const cast = clusterCast(caller, 'create_cluster', cluster.id);
-  if (!(await deps.store.createCluster(cluster, await buildOrder(request), cast))) {
+  const join_token = deps.provisioner === 'external' ? newJoinToken(cluster.id) : null;
+  if (!(await deps.store.createCluster(cluster, await buildOrder(request, join_token), cast))) {
     throw new Error(`a new cluster was given the id ${cluster.id}, which is taken`);
   }
   await publish(deps, cast);
-  return cluster;
+  return { cluster, join_token };
 }
 
 /** What the schema can't see: it depends on the datastore. */
@@ -88,8 +96,11 @@ function newCluster(deps: Deps, caller: Caller, datastore: Datastore, request: C
   };
 }
 
-/** Passwords end here: only their verifiers are stored, and sent nowhere. */
-async function buildOrder({ databases, users }: ClusterRequest): Promise<BuildOrder> {
+/** Passwords and the token end here: only their verifiers and its hash are stored. */
+async function buildOrder(
+  { databases, users }: ClusterRequest,
+  join_token: string | null,
+): Promise<BuildOrder> {
   return {
     databases: databases.map((database) => database.name),
     users: await Promise.all(
@@ -99,6 +110,6 @@ async function buildOrder({ databases, users }: ClusterRequest): Promise<BuildOr
         databases: user.databases.map((database) => database.name),
       })),
     ),
-    join_token_sha256: null,
+    join_token_sha256: join_token === null ? null : hashOfToken(join_token),
   };
 }

@@ -16,6 +16,8 @@ export interface Deps {
   /** A new random id, in the form of a UUID. */
   readonly newId: () => string;
   readonly authenticate: Authenticate;
+  /** `external`: whoever creates a cluster starts its agents, which join with a token. */
+  readonly provisioner: 'local' | 'external';
 }
 
 /** The fastify instance that routes are added to. */

@@ -4,7 +4,8 @@
  * - `app.ts` puts the HTTP server together · `config.ts` · `deps.ts` what handlers work with
  * - `auth.ts` who asks · `errors.ts` every error as Trove's JSON · `views.ts` records as documents
  * - `clusters.ts` clusters, their instances, and the upgrade request · `create-cluster.ts`
- * - `upgrades.ts` · `events.ts` server-sent events · `datastores.ts` · `health.ts` · `discovery.ts`
+ * - `join-token.ts` what external agents join with · `one-action.ts` bodies that name an action
+ * - `upgrades.ts` and their actions · `events.ts` server-sent events · `datastores.ts` · `health.ts` · `discovery.ts`
  * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts`
  */
 import { randomUUID } from 'node:crypto';
@@ -38,7 +39,15 @@ await runProcess(async () => {
   });
   services.add({ name: 'bus', stop: () => bus.close() });
 
-  const deps: Deps = { store, bus, log, now: Date.now, newId: randomUUID, authenticate: believeEverybody };
+  const deps: Deps = {
+    store,
+    bus,
+    log,
+    now: Date.now,
+    newId: randomUUID,
+    authenticate: believeEverybody,
+    provisioner: config.COFFER_PROVISIONER,
+  };
   services.add(startRelay(deps));
   const app = await buildApp(deps);
   services.add({ name: 'http', stop: () => app.close() });

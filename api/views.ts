@@ -20,6 +20,7 @@ import type {
   Instance,
   Instant,
 } from '../src/core/domain.ts';
+import { possibleActions } from '../src/core/machine/actions.ts';
 import type { Step, Upgrade, UpgradeEvent } from '../src/core/record.ts';
 
 /** The addresses by which the caller reached us: links lead back the same way. */
@@ -241,6 +242,8 @@ export function upgradeView(upgrade: Upgrade, cluster: Cluster | null): UpgradeD
     state: state.name,
     reason: state.name === 'paused' ? state.reason : null,
     message: 'message' in state ? state.message : null,
+    cancelling: upgrade.cancelling,
+    actions: [...possibleActions(upgrade)],
     from: { id: upgrade.from_version_id, name: upgrade.from_version },
     to: { id: upgrade.to_version_id, name: upgrade.to_version },
     policy: upgrade.policy,

@@ -1,9 +1,9 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import type { ClusterDocument, CreateClusterInput } from '../client/index.ts';
+import type { ClusterDocument, CreateClusterInput, CreatedClusterDocument } from '../client/index.ts';
 import { UsageError } from './failures.ts';
 import type { Io } from './io.ts';
 import { collect, count } from './options.ts';
-import type { Output } from './output.ts';
+import { type Output, printable } from './output.ts';
 import { sessionOf } from './session.ts';
 
 interface CreateOptions {
@@ -97,14 +97,30 @@ Examples:
         options: CreateOptions,
         command,
       ) => {
-        const { client, output } = sessionOf(command, io);
+        const { client, output, json } = sessionOf(command, io);
         const created = await client.clusters.create(await requestOf(io, name, datastore, version, options));
+        // Before any waiting: without agents there is nothing to wait for.
+        if (!json || options.wait) tellHowToJoin(io, created);
         const cluster = options.wait
-          ? await client.clusters.waitFor(created, { signal: io.signal })
+          ? { ...created, ...(await client.clusters.waitFor(created, { signal: io.signal })) }
           : created;
         output.result({ cluster }, () => showCluster(output, cluster));
       },
     );
+}
+
+/** Where agents are external: how to start them. On stderr, beside the result. */
+function tellHowToJoin(io: Io, { id, name, instances, join_token }: CreatedClusterDocument): void {
+  if (join_token === undefined) return;
+  io.stderr.write(`Cluster ${printable(name)} waits for ${instances.length} guest agent(s). Start each on its host, with Coffer installed:
+
+  COFFER_JOIN_TOKEN=${join_token} \\
+  COFFER_ADVERTISE=host:port COFFER_GUEST_DIR=/var/lib/coffer/${id} COFFER_CACHE_DIR=/var/cache/coffer \\
+  COFFER_AMQP_URL=amqp://user:password@host:5672 node dist/guestagent/main.js
+
+COFFER_ADVERTISE is where the database is to serve. The token is not shown again.
+
+`);
 }
 
 async function requestOf(

@@ -21,7 +21,7 @@ Exit codes:
   1    the upgrade failed or was cancelled, or something unforeseen went wrong
   2    the command line or the request is wrong
   3    there is no such cluster, version, upgrade …
-  4    refused: the cluster is busy, or a gate blocks the upgrade
+  4    refused: the cluster is busy, a gate blocks the upgrade, or its state does not allow the action
   5    the API can't be reached, or can't do its work right now
   6    the upgrade is paused and waits for a person (--wait)
   7    not allowed
@@ -57,7 +57,16 @@ const ADVICE: ReadonlyMap<string, string> = new Map([
   ['cluster_not_found', 'List the clusters of your tenant: coffer cluster-list'],
   ['datastore_not_found', 'There are: postgresql, simulated.'],
   ['datastore_version_not_found', 'List the versions: coffer datastore-version-list <datastore>'],
-  ['cluster_busy', 'See what it is busy with: coffer cluster-show <cluster>'],
+  [
+    'cluster_busy',
+    'See what it is busy with: coffer cluster-show <cluster>. Cancel its upgrade: coffer upgrade-cancel <cluster>',
+  ],
+  ['action_refused', 'See what can be done: coffer upgrade-show <upgrade>'],
+  ['upgrade_not_found', 'List the upgrades of a cluster: coffer upgrade-list <cluster>'],
+  [
+    'bus_unavailable',
+    'Is a taskmanager running? `coffer upgrade-show <upgrade>` shows what has become of it.',
+  ],
   ['store_unavailable', 'Nothing has been lost. Try again in a moment.'],
   ['unforeseen', 'This should not have happened. COFFER_DEBUG=1 shows more.'],
 ]);

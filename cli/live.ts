@@ -8,6 +8,7 @@ import type {
 import { CofferApiError } from '../client/index.ts';
 import type { Terminal } from './io.ts';
 import { printable } from './output.ts';
+import { wayOn } from './upgrades.ts';
 
 const FRAME_MS = 100;
 /** Roles, versions and waiting change without an event: they are asked for this often. */
@@ -123,7 +124,8 @@ function linesOf(picture: Picture, { columns = 80, rows = 24 }: Terminal, color:
   const paint = color ? painted : plain;
   const instances = (cluster?.instances ?? []).map((instance) => rowOf(instance, upgrade.steps));
   // A terminal can't scroll back over what is redrawn: what happens now goes first.
-  const room = Math.max(3, rows - 4);
+  const command = wayOn(upgrade);
+  const room = Math.max(3, rows - 5);
   const visible =
     instances.length <= room
       ? instances
@@ -135,6 +137,8 @@ function linesOf(picture: Picture, { columns = 80, rows = 24 }: Terminal, color:
     ...visible.map((row) => paint(row.phase, clip(textOfRow(row, width), columns))),
     ...(hidden > 0 ? [`  … and ${hidden} more`] : []),
     clip(isConnected ? (upgrade.message ?? note) : 'The connection was lost; trying again …', columns),
+    // Not clipped: half an id is of no use.
+    ...(command === null ? [] : [`To go on: ${command}`]),
   ];
 }
 

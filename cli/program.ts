@@ -1,9 +1,11 @@
 import { Command, CommanderError, Option } from 'commander';
+import { addActionCommands } from './action-commands.ts';
 import { addClusterCommands } from './cluster-commands.ts';
 import { addDatastoreCommands } from './datastore-commands.ts';
 import { EXIT, EXIT_CODES_HELP, report } from './failures.ts';
 import type { Io } from './io.ts';
 import { addUpgradeCommands } from './upgrade-commands.ts';
+import { VERSION } from './version.ts';
 
 /** Runs one command line, without the program's name. Answers the exit code; never rejects. */
 export async function run(args: readonly string[], io: Io): Promise<number> {
@@ -23,6 +25,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
 function buildProgram(io: Io, exit: (code: number) => void): Command {
   const program = new Command('coffer')
     .description('Upgrades database clusters to a new version, one safe step at a time, while they serve.')
+    .version(VERSION, '--version', 'show the version')
     .addOption(
       new Option('--endpoint <url>', 'where the API is')
         .env('COFFER_ENDPOINT')
@@ -35,6 +38,7 @@ function buildProgram(io: Io, exit: (code: number) => void): Command {
     .option('--json', 'write one JSON document, or JSON lines while watching')
     .addHelpText('after', `${EXAMPLE}\n${EXIT_CODES_HELP}`);
   addUpgradeCommands(program, io, exit);
+  addActionCommands(program, io);
   addClusterCommands(program, io);
   addDatastoreCommands(program, io);
   for (const command of [program, ...program.commands]) quiet(command, io);

@@ -6,6 +6,7 @@ import { type PolicyOptions, policyOf, withPolicyOptions } from './options.ts';
 import type { Output } from './output.ts';
 import { renderProgress } from './progress.ts';
 import { type Session, sessionOf } from './session.ts';
+import { findUpgrade, UPGRADE_ARGUMENT, wayOn } from './upgrades.ts';
 
 type Exit = (code: number) => void;
 
@@ -33,23 +34,30 @@ export function addUpgradeCommands(program: Command, io: Io, exit: Exit): void {
   program
     .command('upgrade-show')
     .description('Show an upgrade with its steps.')
-    .argument('<upgrade>', 'id')
-    .addHelpText('after', '\nExample:\n  coffer upgrade-show 5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a')
+    .argument('<upgrade>', UPGRADE_ARGUMENT)
+    .addHelpText(
+      'after',
+      '\nExamples:\n  coffer upgrade-show shop\n  coffer upgrade-show 5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a',
+    )
     .action(async (reference: string, _options, command) => {
       const { client, output } = sessionOf(command, io);
-      const upgrade = await client.upgrades.get(reference);
+      const upgrade = await findUpgrade(client, reference);
       output.result({ upgrade }, () => showUpgrade(output, upgrade));
     });
 
   program
     .command('upgrade-watch')
     .description('Watch an upgrade to its end, from its beginning.')
-    .argument('<upgrade>', 'id')
+    .argument('<upgrade>', UPGRADE_ARGUMENT)
     .option('--wait', 'stop also when it is paused and waits for a person')
-    .addHelpText('after', '\nExample:\n  coffer upgrade-watch 5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  coffer upgrade-watch shop\n  coffer upgrade-watch 5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a',
+    )
     .action(async (reference: string, options: { readonly wait?: boolean }, command) => {
-      const { id } = await sessionOf(command, io).client.upgrades.get(reference);
-      await watch(sessionOf(command, io), id, options.wait ? 'settled' : 'ended', exit);
+      const session = sessionOf(command, io);
+      const { id } = await findUpgrade(session.client, reference);
+      await watch(session, id, options.wait ? 'settled' : 'ended', exit);
     });
 }
 
@@ -149,8 +157,10 @@ function showUpgrade(output: Output, upgrade: UpgradeDocument): void {
     cluster: upgrade.cluster_name ?? upgrade.cluster_id,
     from: upgrade.from.name,
     to: upgrade.to.name,
-    state: upgrade.state,
+    state: upgrade.cancelling && upgrade.ended === null ? `${upgrade.state}, cancelling` : upgrade.state,
     message: upgrade.message,
+    next: wayOn(upgrade),
+    actions: upgrade.actions.join(', '),
     progress: `${upgrade.progress.done} of ${upgrade.progress.total} steps`,
     created: upgrade.created,
     started: upgrade.started,

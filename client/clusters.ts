@@ -1,4 +1,10 @@
-import type { ClusterAnswer, ClusterDocument, ClustersAnswer } from '../src/contract/documents.ts';
+import type {
+  ClusterAnswer,
+  ClusterDocument,
+  ClustersAnswer,
+  CreatedClusterAnswer,
+  CreatedClusterDocument,
+} from '../src/contract/documents.ts';
 import type { CreateClusterInput } from '../src/contract/http.ts';
 import type { PolicyRequest } from '../src/contract/policy.ts';
 import { CofferApiError } from './errors.ts';
@@ -34,13 +40,19 @@ export class Clusters {
     return (await this.#http.get<ClusterAnswer>(`/clusters/${inPath(cluster)}`)).cluster;
   }
 
-  /** Resolves when the request is safe; the cluster's task is then BUILDING. `waitFor` waits for it. */
-  async create(cluster: CreateClusterInput): Promise<ClusterDocument> {
+  /**
+   * Resolves when the request is safe; the cluster's task is then BUILDING. `waitFor` waits for it. Where
+   * agents are external the answer holds the `join_token` that they need: keep it, nobody tells it again.
+   */
+  async create(cluster: CreateClusterInput): Promise<CreatedClusterDocument> {
     const body = { cluster };
-    return (await this.#http.send<ClusterAnswer>('POST', '/clusters', { body })).cluster;
+    return (await this.#http.send<CreatedClusterAnswer>('POST', '/clusters', { body })).cluster;
   }
 
-  /** Resolves when the request is safe; the cluster's task is then DELETING. Rejects with `cluster_busy`. */
+  /**
+   * Resolves when the request is safe; the cluster's task is then DELETING. Rejects with `cluster_busy`
+   * while it is being upgraded: cancel the upgrade first.
+   */
   async delete(cluster: Reference): Promise<void> {
     await this.#http.send('DELETE', `/clusters/${inPath(cluster)}`);
   }

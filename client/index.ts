@@ -17,6 +17,7 @@ import { Upgrades } from './upgrades.ts';
 export type {
   ClusterDocument,
   ClusterInstanceDocument,
+  CreatedClusterDocument,
   DatastoreDocument,
   DatastoreVersionDocument,
   DatastoreVersionListed,

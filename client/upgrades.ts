@@ -5,6 +5,7 @@ import type {
   UpgradeDocument,
   UpgradesAnswer,
 } from '../src/contract/documents.ts';
+import type { Action } from '../src/core/machine/advance.ts';
 import { type WatchOptions, watchEvents } from './events.ts';
 import type { Http } from './http.ts';
 import { allPages } from './pages.ts';
@@ -37,6 +38,41 @@ export class Upgrades {
   async events(upgrade: Reference, after = 0): Promise<readonly EventDocument[]> {
     const path = `/upgrades/${inPath(upgrade)}/events?last_event_id=${after}`;
     return (await this.#http.get<EventsAnswer>(path)).events;
+  }
+
+  /**
+   * Starts nothing further; what is in flight ends. Like every action it resolves with the upgrade as it
+   * is afterwards, may be repeated, and rejects with `action_refused` and the reason if the upgrade's
+   * state doesn't allow it: `actions` of its document says which ones it allows. After
+   * `bus_unavailable` it is not known whether it was taken: ask again.
+   */
+  pause(upgrade: Reference): Promise<UpgradeDocument> {
+    return this.#act(upgrade, 'pause');
+  }
+
+  /** Goes on after a pause. */
+  resume(upgrade: Reference): Promise<UpgradeDocument> {
+    return this.#act(upgrade, 'resume');
+  }
+
+  /** Goes on past the canary. May be said before the canary is done. */
+  approve(upgrade: Reference): Promise<UpgradeDocument> {
+    return this.#act(upgrade, 'approve');
+  }
+
+  /** Tries again what has failed, with all its retries anew. */
+  retry(upgrade: Reference): Promise<UpgradeDocument> {
+    return this.#act(upgrade, 'retry');
+  }
+
+  /** Starts nothing further, and ends as `cancelled` once what is in flight has ended. */
+  cancel(upgrade: Reference): Promise<UpgradeDocument> {
+    return this.#act(upgrade, 'cancel');
+  }
+
+  async #act(upgrade: Reference, action: Action): Promise<UpgradeDocument> {
+    const path = `/upgrades/${inPath(upgrade)}`;
+    return (await this.#http.send<UpgradeAnswer>('POST', path, { body: { [action]: {} } })).upgrade;
   }
 
   /**

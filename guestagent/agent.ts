@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { type Bus, CONDUCTOR_TOPIC, guestTopic, type Request, type Served } from '../src/bus/bus.ts';
 import { parseAs } from '../src/contract/explain.ts';
 import { GUEST_ARGS, heartbeatArgs } from '../src/contract/rpc.ts';
@@ -6,7 +5,7 @@ import type { AttemptId, AttemptReport, Endpoint, GuestAction, Instant } from '.
 import { GUEST_ACTIONS } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import type { Logger } from '../src/log.ts';
-import { every, type Service, sleep } from '../src/service.ts';
+import { every, type Service, type Sleep } from '../src/service.ts';
 import { type Driver, type InstanceConfig, PermanentError } from './driver.ts';
 import type { Journal } from './journal.ts';
 
@@ -17,6 +16,7 @@ export interface AgentDeps {
   readonly bus: Bus;
   readonly log: Logger;
   readonly now: () => Instant;
+  readonly sleep: Sleep;
   readonly heartbeat_ms: number;
 }
 
@@ -45,6 +45,7 @@ export class Agent implements Service {
   #served: Served | undefined;
   /** Orders are carried out one after the other; calls of one attempt share one execution. */
   #tail: Promise<unknown> = Promise.resolve();
+  #journalTail: Promise<unknown> = Promise.resolve();
   readonly #calls = new Map<string, Promise<unknown>>();
   /** Why the server could not be brought up. */
   #trouble: string | null = null;
@@ -57,7 +58,7 @@ export class Agent implements Service {
 
   /** Serves and speaks at once; the server is brought up meanwhile, which may take long. */
   async start(): Promise<void> {
-    const { bus, config, log, heartbeat_ms } = this.#deps;
+    const { bus, config, heartbeat_ms } = this.#deps;
     void this.#serially(() => this.#bringUp());
     this.#served = await bus.serve({
       topic: guestTopic(config.instance_id),
@@ -65,7 +66,7 @@ export class Agent implements Service {
       prefetch: PREFETCH,
       handler: (request) => this.#handle(request),
     });
-    this.#parts.push(every(`heartbeat of ${config.name}`, heartbeat_ms, log, () => this.#heartbeat()));
+    this.#parts.push(every(`heartbeat of ${config.name}`, heartbeat_ms, this.#deps, () => this.#heartbeat()));
   }
 
   /** Ends the order in hand, then stops the server. An order that has not begun stays in the journal. */
@@ -88,7 +89,7 @@ export class Agent implements Service {
 
   /** The server as its disk says it should be; then what a predecessor left unfinished. */
   async #bringUp(): Promise<void> {
-    const { driver, log, config, journal } = this.#deps;
+    const { driver, log, config, journal, sleep } = this.#deps;
     while (!this.#stopped.signal.aborted) {
       try {
         await driver.start();
@@ -124,14 +125,19 @@ export class Agent implements Service {
     const info = (args.upgrade_info ?? {}) as Info;
     const id = attemptIdOf(info, action, request);
     const fence = typeof info['fence'] === 'number' ? info['fence'] : this.#deps.now();
-    if (this.#deps.driver.hears?.(action) === false) return sleep(2 ** 31 - 1, this.#stopped.signal);
+    if (this.#deps.driver.hears?.(action) === false)
+      return this.#deps.sleep(2 ** 31 - 1, this.#stopped.signal);
+    if (action === 'pre_upgrade' || action === 'post_upgrade') {
+      this.#refuseStale(id, fence);
+      return this.#call(action, id, info);
+    }
+    return this.#inJournal(() => this.#accept(id, info, fence));
+  }
+
+  #refuseStale(id: AttemptId, fence: number): 'new' | 'same' {
     const standing = this.#deps.journal.compare(id, fence);
-    if (standing === 'stale')
-      throw new CofferError('conflict', `${action} of an attempt that is over: ${keyOf(id)}`);
-    if (action === 'pre_upgrade' || action === 'post_upgrade') return this.#call(action, id, info);
-    // The same again: its result is what the sender has missed.
-    if (standing === 'same') return this.#heartbeat();
-    return this.#accept(id, info, fence);
+    if (standing !== 'stale') return standing;
+    throw new CofferError('conflict', `${id.action} of an attempt that is over: ${keyOf(id)}`);
   }
 
   /** A call's answer is its result: nothing to keep on disk, as both calls may be repeated. */
@@ -152,28 +158,52 @@ export class Agent implements Service {
 
   /** G4: once this resolves the order is in the journal, and the message may be acknowledged. */
   async #accept(id: AttemptId, info: Info, fence: number): Promise<void> {
+    // The same again: its result is what the sender has missed.
+    if (this.#refuseStale(id, fence) === 'same') return this.#heartbeat();
     await this.#deps.journal.write({ attempt: { ...id, status: 'running' }, info, fence });
     void this.#serially(() => this.#carryOut(id, info, fence));
   }
 
   async #carryOut(id: AttemptId, info: Info, fence: number): Promise<void> {
     const { log, config, journal } = this.#deps;
+    // A newer order has come in while this one waited for its turn: nobody wants it any more.
+    if (journal.compare(id, fence) !== 'same') return;
     const about = { instance_id: config.instance_id, ...id };
-    const tell = setTimeout(() => void this.#heartbeat(), TELL_AFTER_MS);
+    const ended = new AbortController();
+    void this.#tellIfLong(ended.signal);
     this.#busyWith = id.action;
-    let report: AttemptReport;
-    try {
-      const result = await this.#execute(id.action, info);
-      report = { ...id, status: 'succeeded', result };
-      log.info(about, `${id.action} done`);
-    } catch (err) {
-      report = { ...id, status: 'failed', error: textOf(err), permanent: err instanceof PermanentError };
-      log.warn({ err, ...about }, `${id.action} failed`);
-    }
-    clearTimeout(tell);
+    const report = await this.#tryTo(id, info);
+    ended.abort();
     this.#busyWith = null;
-    await journal.write({ attempt: report, info, fence });
+    if (report.status === 'succeeded') log.info(about, `${id.action} done`);
+    else log.warn({ ...about, reason: report.error }, `${id.action} failed`);
+    // Cut off by our own end, it has not failed: the next agent takes it up.
+    if (report.status === 'failed' && this.#stopped.signal.aborted) return;
+    await this.#inJournal(async () => {
+      if (journal.compare(id, fence) === 'same') await journal.write({ attempt: report, info, fence });
+    });
     await this.#heartbeat();
+  }
+
+  async #tryTo(id: AttemptId, info: Info): Promise<AttemptReport> {
+    try {
+      return { ...id, status: 'succeeded', result: await this.#execute(id.action, info) };
+    } catch (err) {
+      return { ...id, status: 'failed', error: textOf(err), permanent: err instanceof PermanentError };
+    }
+  }
+
+  /** What is compared with the journal and then written goes one at a time: copies that come together are one order. */
+  #inJournal<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#journalTail.then(work);
+    this.#journalTail = mine.catch(() => undefined);
+    return mine;
+  }
+
+  /** The abort comes with the end of the work: the result is told then, whatever was said of it before. */
+  async #tellIfLong(ended: AbortSignal): Promise<void> {
+    await this.#deps.sleep(TELL_AFTER_MS, ended);
+    if (!ended.aborted) await this.#heartbeat();
   }
 
   async #execute(action: GuestAction, info: Info): Promise<Readonly<Record<string, unknown>> | null> {
@@ -239,7 +269,7 @@ function attemptIdOf(info: Info, action: GuestAction, request: Request): Attempt
   if (typeof upgrade_id === 'string' && typeof step === 'number' && typeof attempt === 'number') {
     return { upgrade_id, step, attempt, action };
   }
-  return { upgrade_id: request.unique_id || randomUUID(), step: 0, attempt: 1, action };
+  return { upgrade_id: request.unique_id, step: 0, attempt: 1, action };
 }
 
 function targetOf(info: Info) {

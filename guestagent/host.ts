@@ -3,10 +3,10 @@ import { mkdir, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises
 import { join } from 'node:path';
 import type { Bus } from '../src/bus/bus.ts';
 import type { Logger } from '../src/log.ts';
-import { every, type Service } from '../src/service.ts';
+import { every, type Service, sleep } from '../src/service.ts';
 import { Agent } from './agent.ts';
 import type { Driver, DriverFactory, InstanceConfig } from './driver.ts';
-import { Journal } from './journal.ts';
+import { fileIn, Journal } from './journal.ts';
 
 export interface HostDeps {
   /** The folder with one `<instance_id>.json` for each instance; `state/<instance_id>` below is ours. */
@@ -46,7 +46,7 @@ export class Host implements Service {
     this.#watcher.on('error', (err) =>
       this.#deps.log.debug({ err }, 'watching the folder failed; looking now and then'),
     );
-    this.#rescan = every('rescan', RESCAN_MS, this.#deps.log, scan);
+    this.#rescan = every('rescan', RESCAN_MS, { log: this.#deps.log, sleep }, scan);
   }
 
   async stop(): Promise<void> {
@@ -93,9 +93,9 @@ export class Host implements Service {
     await mkdir(stateDir, { recursive: true });
     // Kept beside the data: should the file vanish while no agent runs, the next one knows what to remove.
     await writeFile(join(stateDir, 'config.json'), JSON.stringify(config), { mode: 0o600 });
-    const journal = new Journal(stateDir);
+    const journal = new Journal(fileIn(stateDir));
     await journal.load();
-    const agent = new Agent({ config, driver, journal, bus, log, heartbeat_ms, now: Date.now });
+    const agent = new Agent({ config, driver, journal, bus, log, heartbeat_ms, now: Date.now, sleep });
     this.#agents.set(id, agent);
     await agent.start();
     log.info({ instance_id: id, cluster_id: config.cluster_id }, `agent of ${config.name} started`);

@@ -1,8 +1,10 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join as pathOf } from 'node:path';
-import { type Bus, RemoteError, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
+import { type Bus, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
+import { isId } from '../src/contract/fields.ts';
 import type { InstanceConfig } from '../src/contract/guest-config.ts';
+import { JoinAnswer } from '../src/contract/rpc.ts';
 import type { Endpoint } from '../src/core/domain.ts';
 import type { Logger } from '../src/log.ts';
 import { sleep } from '../src/service.ts';
@@ -10,50 +12,104 @@ import { sleep } from '../src/service.ts';
 const CALL_TIMEOUT_MS = 5_000;
 const RETRY_MS = 2_000;
 
-/**
- * Takes a place in the cluster that `token` belongs to, for an agent without any instance yet: asks
- * until a taskmanager has answered and, for a replica, until it is known where the primary will be.
- * Writes what the instance is to be into `dir`, where the host finds it. The token itself is not sent.
- */
-export async function joinCluster(options: {
+/** `<cluster id>.<32 random bytes>`, as the creation of the cluster answers it. */
+export const JOIN_TOKEN = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[A-Za-z0-9_-]{43}$/;
+
+/** A taskmanager has refused the agent: asking again would be of no use. */
+export class JoinRefused extends Error {
+  override readonly name = 'JoinRefused';
+}
+
+interface JoinOptions {
   readonly dir: string;
   readonly token: string;
   readonly endpoint: Endpoint;
   readonly bus: Bus;
   readonly log: Logger;
   readonly signal: AbortSignal;
-}): Promise<void> {
-  const { dir, token, endpoint, bus, log, signal } = options;
+}
+
+/**
+ * Takes a place in the cluster that `token` belongs to, for an agent without any instance yet: asks
+ * until a taskmanager has answered and, for a replica, until it is known where the primary will be.
+ * Writes what the instance is to be into `dir`, where the host finds it. The token itself is not sent.
+ * Rejects with `JoinRefused`.
+ */
+export async function joinCluster(options: JoinOptions): Promise<void> {
+  const { dir, token, signal, log } = options;
+  const cluster_id = token.slice(0, token.indexOf('.'));
   await mkdir(dir, { recursive: true });
-  if ((await readdir(dir)).some((name) => name.endsWith('.json'))) return;
-  const [cluster_id] = token.split('.', 1);
-  const token_sha256 = createHash('sha256').update(token).digest('hex');
-  const args = { cluster_id, token_sha256, agent_id: await ownId(dir), endpoint };
+  const clusters = await clustersIn(dir);
+  if (clusters.includes(cluster_id)) {
+    return log.info({ cluster_id }, 'this agent has its instance already: the join token is not needed');
+  }
+  if (clusters.length > 0) {
+    const advice = 'not joining: the folder holds an instance of another cluster; give each agent its own';
+    return log.error({ cluster_id, dir, of_clusters: clusters }, advice);
+  }
+  const agent_id = await ownId(dir);
   while (!signal.aborted) {
-    try {
-      const answer = await bus.call(TASKMANAGER_TOPIC, 'join', args, { timeout_ms: CALL_TIMEOUT_MS });
-      const config = { ...(answer as Omit<InstanceConfig, 'cluster_token'>), cluster_token: token };
-      if (config.role !== 'replica' || config.primary) return await keep(dir, config);
-      log.info({ cluster_id }, 'joined; waiting for the agent of the primary to join');
-    } catch (err) {
-      const level = err instanceof RemoteError ? 'error' : 'warn';
-      log[level]({ err, cluster_id }, 'could not join the cluster; trying again');
-    }
+    const config = await ask(options, cluster_id, agent_id);
+    if (config) return keep(dir, config);
     await sleep(RETRY_MS, signal);
   }
+}
+
+/** Asks once; null if it is to be asked again. */
+async function ask(
+  { token, endpoint, bus, log }: JoinOptions,
+  cluster_id: string,
+  agent_id: string,
+): Promise<InstanceConfig | null> {
+  const token_sha256 = createHash('sha256').update(token).digest('hex');
+  const args = { cluster_id, token_sha256, agent_id, endpoint };
+  let answer: JoinAnswer;
+  try {
+    answer = JoinAnswer.parse(
+      await bus.call(TASKMANAGER_TOPIC, 'join', args, { timeout_ms: CALL_TIMEOUT_MS }),
+    );
+  } catch (err) {
+    log.warn({ err, cluster_id }, 'could not join the cluster; trying again');
+    return null;
+  }
+  if (answer.verdict === 'refused') throw new JoinRefused(answer.reason);
+  const { instance } = answer;
+  const about = { cluster_id, instance_id: instance.instance_id };
+  if (instance.role === 'replica' && !instance.primary) {
+    log.info(about, 'joined; waiting for the agent of the primary to join');
+    return null;
+  }
+  log.info(about, `joined as ${instance.name}`);
+  return { ...instance, cluster_token: token };
+}
+
+/** The clusters of the instances that this agent has already. */
+async function clustersIn(dir: string): Promise<readonly string[]> {
+  const names = (await readdir(dir)).filter((name) => name.endsWith('.json'));
+  return Promise.all(
+    names.map(async (name) => {
+      const config = JSON.parse(await readFile(pathOf(dir, name), 'utf8')) as InstanceConfig;
+      return config.cluster_id;
+    }),
+  );
 }
 
 /** Made once, so that an agent that is started again gets the same instance. */
 async function ownId(dir: string): Promise<string> {
   const path = pathOf(dir, '.agent-id');
-  await writeFile(path, randomUUID(), { flag: 'wx', mode: 0o600 }).catch((err: NodeJS.ErrnoException) => {
-    if (err.code !== 'EEXIST') throw err;
-  });
-  return (await readFile(path, 'utf8')).trim();
+  const held = (await readFile(path, 'utf8').catch(() => '')).trim();
+  if (isId(held)) return held;
+  const id = randomUUID();
+  await replace(path, id);
+  return id;
 }
 
 async function keep(dir: string, config: InstanceConfig): Promise<void> {
-  const path = pathOf(dir, `${config.instance_id}.json`);
-  await writeFile(`${path}.new`, JSON.stringify(config, null, 2), { mode: 0o600 });
+  await replace(pathOf(dir, `${config.instance_id}.json`), JSON.stringify(config, null, 2));
+}
+
+/** Whole or not at all, and for the owner's eyes: an agent may die at any moment. */
+async function replace(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, text, { mode: 0o600 });
   await rename(`${path}.new`, path);
 }

@@ -11,13 +11,21 @@ export interface JournalEntry {
   readonly fence: number;
 }
 
+/** Where a journal is kept. */
+export interface JournalFile {
+  /** Null if nothing was ever written. */
+  read(): Promise<string | null>;
+  /** Replaces all; resolves when it survives a power failure. A crash leaves the old text or the new one. */
+  write(text: string): Promise<void>;
+}
+
 /** The last attempt of one instance and its result, on disk. */
 export class Journal {
-  readonly #path: string;
+  readonly #file: JournalFile;
   #entry: JournalEntry | null = null;
 
-  constructor(stateDir: string) {
-    this.#path = join(stateDir, 'journal.json');
+  constructor(file: JournalFile) {
+    this.#file = file;
   }
 
   get entry(): JournalEntry | null {
@@ -25,25 +33,13 @@ export class Journal {
   }
 
   async load(): Promise<void> {
-    try {
-      this.#entry = JSON.parse(await readFile(this.#path, 'utf8')) as JournalEntry;
-    } catch (err) {
-      if ((err as NodeJS.ErrnoException).code !== 'ENOENT') throw err;
-    }
+    const text = await this.#file.read();
+    if (text !== null) this.#entry = JSON.parse(text) as JournalEntry;
   }
 
   /** Resolves when the entry survives a power failure. */
   async write(entry: JournalEntry): Promise<void> {
-    const draft = `${this.#path}.new`;
-    const file = await open(draft, 'w', 0o600);
-    try {
-      await file.writeFile(JSON.stringify(entry));
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(draft, this.#path);
-    await syncDirectory(dirname(this.#path));
+    await this.#file.write(JSON.stringify(entry));
     this.#entry = entry;
   }
 
@@ -61,6 +57,32 @@ export class Journal {
     if (order !== 0) return order > 0 ? 'new' : 'stale';
     return id.action === attempt.action ? 'same' : 'new';
   }
+}
+
+export function fileIn(stateDir: string): JournalFile {
+  const path = join(stateDir, 'journal.json');
+  return {
+    read: async () => {
+      try {
+        return await readFile(path, 'utf8');
+      } catch (err) {
+        if ((err as NodeJS.ErrnoException).code === 'ENOENT') return null;
+        throw err;
+      }
+    },
+    write: async (text) => {
+      const draft = `${path}.new`;
+      const file = await open(draft, 'w', 0o600);
+      try {
+        await file.writeFile(text);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(draft, path);
+      await syncDirectory(dirname(path));
+    },
+  };
 }
 
 async function syncDirectory(path: string): Promise<void> {

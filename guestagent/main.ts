@@ -15,7 +15,7 @@ import { runProcess, type Service, Services } from '../src/service.ts';
 import { postgresqlDriver } from './drivers/postgresql/index.ts';
 import { simulatedDriver } from './drivers/simulated.ts';
 import { Host } from './host.ts';
-import { joinCluster } from './join.ts';
+import { JOIN_TOKEN, joinCluster } from './join.ts';
 
 const configShape = {
   COFFER_AMQP_URL: commonConfig.COFFER_AMQP_URL,
@@ -24,17 +24,28 @@ const configShape = {
   COFFER_GUEST_DIR: z.string().min(1, 'must name the folder with the instances of this agent'),
   COFFER_CACHE_DIR: z.string().min(1, 'must name the folder for downloaded database packages'),
   /** Given by the creation of a cluster with external agents; with it COFFER_ADVERTISE. */
-  COFFER_JOIN_TOKEN: z.string().min(1).optional(),
+  COFFER_JOIN_TOKEN: z
+    .string()
+    .regex(JOIN_TOKEN, 'must be the whole join_token that the creation of the cluster answered')
+    .optional(),
   COFFER_ADVERTISE: z
     .string()
     .regex(
       /^[^\s:]+:\d{1,5}$/,
       'must be the host and port at which the database is to serve, e.g. 10.0.0.5:5432',
     )
+    .refine((advertise) => isPort(endpointOf(advertise).port), 'must have a port from 1 to 65535')
     .optional(),
   COFFER_GUEST_USER: z.string().min(1).optional(),
   COFFER_HEARTBEAT_MS: numberOf(100, 10_000).default(2_000),
 };
+
+/** An agent that its cluster does not want; the supervisor that started it shows it as failed. */
+const EXIT_REFUSED = 1;
+
+function isPort(port: number): boolean {
+  return port >= 1 && port <= 65_535;
+}
 
 function endpointOf(advertise: string): Endpoint {
   const [host = '', port = ''] = advertise.split(':');
@@ -42,11 +53,15 @@ function endpointOf(advertise: string): Endpoint {
 }
 
 /** Joining takes as long as it takes; it ends with the process at the latest. */
-function startToJoin(options: Omit<Parameters<typeof joinCluster>[0], 'signal'>): Service {
+function startToJoin(
+  options: Omit<Parameters<typeof joinCluster>[0], 'signal'>,
+  giveUp: () => void,
+): Service {
   const abort = new AbortController();
-  const joining = joinCluster({ ...options, signal: abort.signal }).catch((err: unknown) =>
-    options.log.error({ err }, 'joining the cluster failed for good'),
-  );
+  const joining = joinCluster({ ...options, signal: abort.signal }).catch((err: unknown) => {
+    options.log.fatal({ err }, 'this agent can not join the cluster; exiting');
+    giveUp();
+  });
   return {
     name: 'join',
     stop: async () => {
@@ -87,9 +102,10 @@ await runProcess(async () => {
   );
   await host.start();
   const { COFFER_JOIN_TOKEN: token, COFFER_ADVERTISE: advertise } = config;
-  if (token && advertise)
-    services.add(
-      startToJoin({ dir: config.COFFER_GUEST_DIR, token, endpoint: endpointOf(advertise), bus, log }),
-    );
+  if (token && advertise) {
+    const options = { dir: config.COFFER_GUEST_DIR, token, endpoint: endpointOf(advertise), bus, log };
+    // Without an instance there is nothing that it could do, and nobody whom it could tell but its log.
+    services.add(startToJoin(options, () => void services.stop().then(() => process.exit(EXIT_REFUSED))));
+  }
   return { log, services };
 });

@@ -3,7 +3,16 @@ import { type Logger, pino, stdSerializers } from 'pino';
 export type { Logger };
 
 /** Paths that may hold a secret wherever an object is logged. */
-const SECRETS = ['password', 'token', 'auth_token', 'cluster_token', 'verifier', 'authorization'];
+const SECRETS = [
+  'password',
+  'token',
+  'auth_token',
+  'cluster_token',
+  'join_token',
+  'token_sha256',
+  'verifier',
+  'authorization',
+];
 
 /**
  * The log of one process: JSON lines on stdout.

@@ -1,13 +1,13 @@
-import type { InstanceConfig } from '../src/contract/guest-config.ts';
+import type { JoinedInstance } from '../src/contract/guest-config.ts';
 import type { Cluster, Endpoint, Instance } from '../src/core/domain.ts';
 import type { BuildOrder } from '../src/store/store.ts';
 
-/** What an instance is to be, less the secret of its cluster. */
-export type JoinedInstance = Omit<InstanceConfig, 'cluster_token'>;
-
 const NOWHERE: Endpoint = { host: '127.0.0.1', port: 0 };
 
-/** The first instance is built as the primary, the others copy it; simulated ones are all alike. */
+/**
+ * What an instance is to be, less the secret of its cluster. The first instance is built as the primary, the
+ * others copy it; simulated ones are all alike.
+ */
 export function instanceConfig(
   cluster: Cluster,
   instance: Instance,

@@ -12,7 +12,7 @@ import { openAmqpBus } from '../src/bus/amqp.ts';
 import { CONDUCTOR_TOPIC, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
 import { ConfigError, commonConfig, loadConfig, redisPrefix } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
-import { runProcess, Services } from '../src/service.ts';
+import { runProcess, Services, sleep } from '../src/service.ts';
 import { openRedisStore } from '../src/store/redis.ts';
 import { Engine } from './engine.ts';
 import { externalProvisioner } from './provisioner-external.ts';
@@ -84,7 +84,7 @@ await runProcess(async () => {
     }),
   ];
   for (const server of served) services.add({ name: 'requests', stop: () => server.stop() });
-  services.add(startSweep(deps));
+  services.add(startSweep({ ...deps, sleep }));
   log.info({ recovered: await recover(deps) }, 'taskmanager serves');
   return { log, services };
 });

@@ -37,7 +37,12 @@ export class Provisioning {
     const { store, provisioner } = this.#deps;
     const cluster = await store.getCluster(cluster_id);
     const order = await store.getBuildOrder(cluster_id);
-    if (cluster?.task === 'BUILDING' && order) await provisioner.provision(cluster, order);
+    if (cluster?.task === 'BUILDING' && order) {
+      await provisioner.provision(cluster, order);
+      // Deleted meanwhile, perhaps before there was anything to remove. Built meanwhile is another matter.
+      const after = await store.getCluster(cluster_id);
+      if (after === null || after.task === 'DELETING') await provisioner.remove(cluster);
+    }
     await store.castConfirmed(`${cluster_id}:create_cluster`);
   }
 

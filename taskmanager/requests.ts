@@ -1,13 +1,25 @@
 import { createHash } from 'node:crypto';
 import type { Request } from '../src/bus/bus.ts';
 import { parseAs } from '../src/contract/explain.ts';
-import { ClusterArgs, HeartbeatArgs, JoinArgs, reportOf, UpgradeClusterArgs } from '../src/contract/rpc.ts';
-import { isHealthy } from '../src/core/domain.ts';
+import {
+  ClusterArgs,
+  HeartbeatArgs,
+  type JoinAnswer,
+  JoinArgs,
+  reportOf,
+  type UpgradeActionAnswer,
+  UpgradeActionArgs,
+  UpgradeClusterArgs,
+} from '../src/contract/rpc.ts';
+import { type GuestReport, type Instant, isHealthy } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { beginUpgrade } from '../src/store/begin-upgrade.ts';
 import type { Engine, EngineDeps } from './engine.ts';
-import { instanceConfig, type JoinedInstance } from './instance-config.ts';
+import { instanceConfig } from './instance-config.ts';
 import type { Provisioning } from './provisioning.ts';
+
+/** A guest's clock that is ahead by more is wrong: what it says counts as said now. */
+const MAX_AHEAD_MS = 60_000;
 
 export interface RequestDeps extends EngineDeps {
   readonly engine: Engine;
@@ -15,11 +27,13 @@ export interface RequestDeps extends EngineDeps {
   readonly newId: () => string;
 }
 
-/** Handles what other services cast to the topic `taskmanager`. */
+/** Handles what other services ask of the topic `taskmanager`. */
 export async function handleTaskmanagerRequest(deps: RequestDeps, request: Request): Promise<unknown> {
   switch (request.method) {
     case 'upgrade_cluster':
       return upgradeCluster(deps, request);
+    case 'upgrade_action':
+      return upgradeAction(deps, request);
     case 'create_cluster':
       return deps.provisioning.create(parseAs(ClusterArgs, request.args, 'create_cluster').cluster_id);
     case 'join':
@@ -51,23 +65,43 @@ async function upgradeCluster(deps: RequestDeps, request: Request): Promise<void
   await deps.store.castConfirmed(upgrade_id);
 }
 
+/** What a person wants done to an upgrade. That its state doesn't allow it is an answer, not a failure. */
+async function upgradeAction({ engine }: RequestDeps, request: Request): Promise<UpgradeActionAnswer> {
+  const { upgrade_id, action, by } = parseAs(UpgradeActionArgs, request.args, 'upgrade_action');
+  try {
+    const verdict = await engine.handle(upgrade_id, { type: 'action', action, by });
+    if (verdict === 'refused') return { verdict, reason: 'the state of the upgrade does not allow it' };
+    return { verdict };
+  } catch (err) {
+    if (err instanceof CofferError && err.code === 'action_refused') {
+      return { verdict: 'refused', reason: err.message };
+    }
+    throw err;
+  }
+}
+
 /** An external agent takes its place: answers what its instance is to be, less the secret that it has. */
-async function join({ store }: RequestDeps, request: Request): Promise<JoinedInstance> {
+async function join({ store, log }: RequestDeps, request: Request): Promise<JoinAnswer> {
   const args = parseAs(JoinArgs, request.args, 'join');
   const cluster = await store.getCluster(args.cluster_id);
   const order = await store.getBuildOrder(args.cluster_id);
-  if (!cluster || order?.join_token_sha256 !== args.token_sha256) {
-    throw new CofferError('cluster_not_found', 'the join token fits no cluster that is being built');
+  if (cluster?.task !== 'BUILDING' || order?.join_token_sha256 !== args.token_sha256) {
+    log.warn({ cluster_id: args.cluster_id, agent_id: args.agent_id }, 'an agent with a wrong join token');
+    const reason =
+      'the join token fits no cluster that is being built; once built, a cluster takes no further agent';
+    return { verdict: 'refused', reason };
   }
   const joined = await store.joinCluster(cluster.id, args.agent_id, args.endpoint);
   const instance = cluster.instances.find((one) => one.id === joined?.instance_id);
-  if (!joined || !instance)
-    throw new CofferError('conflict', 'every instance of the cluster has its agent already');
+  if (!joined || !instance) {
+    const { length } = cluster.instances;
+    return { verdict: 'refused', reason: `all ${length} places of the cluster are taken by other agents` };
+  }
   const endpoints = new Map([
     ...(joined.first ? [[cluster.instances[0]?.id ?? '', joined.first] as const] : []),
     [instance.id, args.endpoint],
   ]);
-  return instanceConfig(cluster, instance, order, endpoints);
+  return { verdict: 'joined', instance: instanceConfig(cluster, instance, order, endpoints) };
 }
 
 /** Handles what guest agents cast to the conductor's topic. */
@@ -77,7 +111,7 @@ export async function handleConductorRequest(deps: RequestDeps, request: Request
   }
   const args = parseAs(HeartbeatArgs, request.args, 'heartbeat');
   const { store, engine, now, log } = deps;
-  const report = reportOf(args);
+  const report = withSaneClock(reportOf(args), now());
   const outcome = await store.heartbeat(args.instance_id, report, now());
   if (!outcome) return log.debug({ instance_id: args.instance_id }, 'a heartbeat of an unknown instance');
   if (!outcome.fresh) return;
@@ -88,6 +122,11 @@ export async function handleConductorRequest(deps: RequestDeps, request: Request
     instance_id: args.instance_id,
     report: report.attempt ?? null,
   });
+}
+
+/** Held as it is, a time far ahead would make every later report of the guest look old. */
+function withSaneClock(report: GuestReport, now: Instant): GuestReport {
+  return report.sent - now > MAX_AHEAD_MS ? { ...report, sent: now } : report;
 }
 
 async function finishBuildIfReady({ store, now, log }: RequestDeps, cluster_id: string): Promise<void> {

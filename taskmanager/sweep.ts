@@ -1,5 +1,5 @@
 import type { Logger } from '../src/log.ts';
-import { every, type Service } from '../src/service.ts';
+import { every, type Service, type Sleep } from '../src/service.ts';
 import type { DueItem } from '../src/store/store.ts';
 import type { RequestDeps } from './requests.ts';
 
@@ -17,8 +17,8 @@ type Deps = Pick<RequestDeps, 'store' | 'engine' | 'provisioning' | 'now' | 'log
  * Time, for everything that waits: the store knows when each upgrade wants to be looked at, any
  * taskmanager looks. A message that got lost, a deadline, a back-off: all of them end here.
  */
-export function startSweep(deps: Deps): Service {
-  return every('sweep', SWEEP_MS, deps.log, async () => {
+export function startSweep(deps: Deps & { readonly sleep: Sleep }): Service {
+  return every('sweep', SWEEP_MS, deps, async () => {
     for (;;) {
       const due = await deps.store.takeDue(deps.now(), BATCH, LEND_MS);
       await Promise.all(due.map((item) => look(deps, item, 'wake')));

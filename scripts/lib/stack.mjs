@@ -115,7 +115,8 @@ async function bringUp({ paths, supervisor }, stops, { fresh, progress, yes = fa
   stops.push(() => guests.stop());
 
   const core = coreEnvironment(paths, services, apiPort);
-  const processes = options.processes?.(core) ?? coreProcesses(taskmanagers, (name) => environmentOf(name, core));
+  const processes =
+    options.processes?.(core) ?? coreProcesses(taskmanagers, (name) => environmentOf(name, core));
   stops.push(async () => {
     await Promise.all(processes.map(({ name }) => supervisor.stop(name)));
   });

@@ -1,6 +1,7 @@
 /** The documents that the REST API answers with. Trove's where Trove has one, with our fields added. */
 import { z } from 'zod';
 import { CLUSTER_TASKS, ROLES, SERVICE_STATUSES } from '../core/domain.ts';
+import { ACTIONS } from '../core/machine/advance.ts';
 import { GATES, PAUSE_REASONS, UPGRADE_EVENT_TYPES } from '../core/record.ts';
 import { PolicyDocument } from './policy.ts';
 
@@ -62,6 +63,18 @@ export type ClusterInstanceDocument = ClusterDocument['instances'][number];
 
 export const ClusterAnswer = z.strictObject({ cluster: ClusterDocument });
 export type ClusterAnswer = z.output<typeof ClusterAnswer>;
+
+/** What the creation of a cluster answers, and nothing else ever does. */
+export const CreatedClusterDocument = ClusterDocument.extend({
+  join_token: z.string().exactOptional().meta({
+    description:
+      'With external agents: what an agent needs to join the cluster. Shown only now and stored nowhere; whoever knows it can join until the cluster is built.',
+  }),
+}).meta({ id: 'CreatedCluster' });
+export type CreatedClusterDocument = z.output<typeof CreatedClusterDocument>;
+export const CreatedClusterAnswer = z.strictObject({ cluster: CreatedClusterDocument });
+export type CreatedClusterAnswer = z.output<typeof CreatedClusterAnswer>;
+
 export const ClustersAnswer = z.strictObject({
   clusters: z.array(ClusterDocument),
   links: Links.exactOptional(),
@@ -183,6 +196,12 @@ export const UpgradeDocument = z
     state: z.enum(UPGRADE_STATES),
     reason: z.enum(PAUSE_REASONS).nullable().meta({ description: 'Why it is paused.' }),
     message: z.string().nullable().meta({ description: 'What it waits for, or why it ended.' }),
+    cancelling: z
+      .boolean()
+      .meta({ description: 'It was cancelled, and ends as soon as nothing is in flight.' }),
+    actions: z.array(z.enum(ACTIONS)).meta({
+      description: 'What a person can do now. Of one that is paused, the first makes it go on.',
+    }),
     from: VersionReference,
     to: VersionReference,
     policy: PolicyDocument,

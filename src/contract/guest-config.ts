@@ -1,8 +1,8 @@
 import type { Endpoint, Role } from '../core/domain.ts';
 
 /**
- * What the guest agent knows of one instance before any report: written by the provisioner on its
- * host, never taken from the bus. Lies in `<guest dir>/<instance_id>.json`.
+ * What the guest agent knows of one instance before any report: written on its host by the
+ * provisioner, or by the agent itself after it has joined. Lies in `<guest dir>/<instance_id>.json`.
  */
 export interface InstanceConfig {
   readonly instance_id: string;
@@ -30,3 +30,6 @@ export interface InstanceConfig {
     readonly databases: readonly string[];
   }[];
 }
+
+/** The same as an agent that joins is told it: the secret is the token that it came with. */
+export type JoinedInstance = Omit<InstanceConfig, 'cluster_token'>;

@@ -7,6 +7,7 @@
  * `explain.ts` zod's findings in Trove's words.
  */
 import { z } from 'zod';
+import type { Action } from '../core/machine/advance.ts';
 import { Id, Identifier, isId, Reference, TenantId, text } from './fields.ts';
 import { PolicyRequest } from './policy.ts';
 import { ExtendedProperties } from './simulated.ts';
@@ -86,6 +87,21 @@ export const TROVE_ACTIONS: readonly string[] = [
   'configuration_attach',
   'configuration_detach',
 ];
+
+const nothing = z.strictObject({});
+
+/** Body of `POST …/upgrades/{upgrade_id}`: exactly one action. */
+export const UpgradeActionBody = z.strictObject({
+  pause: nothing.exactOptional().meta({ description: 'Starts nothing further; what is in flight ends.' }),
+  resume: nothing.exactOptional().meta({ description: 'Goes on after a pause.' }),
+  approve: nothing.exactOptional().meta({ description: 'Goes on past the canary.' }),
+  retry: nothing
+    .exactOptional()
+    .meta({ description: 'Tries again what has failed, with all its retries anew.' }),
+  cancel: nothing
+    .exactOptional()
+    .meta({ description: 'Starts nothing further, and ends as cancelled once what is in flight has ended.' }),
+} satisfies Record<Action, z.ZodType>);
 
 /** GiB; Trove's command line sends it as text. */
 const VolumeSize = z.preprocess(

@@ -11,7 +11,9 @@ import {
   type ServiceStatus,
   type UpgradeInfo,
 } from '../core/domain.ts';
+import { ACTIONS } from '../core/machine/advance.ts';
 import { Id, Reference, text } from './fields.ts';
+import type { JoinedInstance } from './guest-config.ts';
 import { PolicyRequest } from './policy.ts';
 
 /** taskmanager: `upgrade_cluster`. */
@@ -30,6 +32,22 @@ export type UpgradeInstanceArgs = z.output<typeof UpgradeInstanceArgs>;
 /** taskmanager: `create_cluster` and `delete_cluster`. */
 export const ClusterArgs = z.looseObject({ cluster_id: Id });
 export type ClusterArgs = z.output<typeof ClusterArgs>;
+
+/** taskmanager: `upgrade_action`, what a person wants done to an upgrade. */
+export const UpgradeActionArgs = z.looseObject({
+  upgrade_id: Id,
+  action: z.enum(ACTIONS),
+  /** Who wants it, in the words of the event that tells of it. */
+  by: text(255),
+});
+export type UpgradeActionArgs = z.output<typeof UpgradeActionArgs>;
+
+/** Its answer. `stale`: it was so already. `missing`: there is no such upgrade any more. */
+export const UpgradeActionAnswer = z.discriminatedUnion('verdict', [
+  z.object({ verdict: z.enum(['applied', 'stale', 'missing']) }),
+  z.object({ verdict: z.literal('refused'), reason: z.string() }),
+]);
+export type UpgradeActionAnswer = z.output<typeof UpgradeActionAnswer>;
 
 const EndpointArg = z.object({ host: text(255), port: z.int().min(1).max(65_535) });
 const attemptNumber = z.int().min(0);
@@ -76,6 +94,30 @@ export const JoinArgs = z.looseObject({
   agent_id: Id,
   endpoint: EndpointArg,
 });
+
+const JoinedInstanceArg = z.object({
+  instance_id: Id,
+  cluster_id: Id,
+  name: z.string(),
+  ordinal: z.int().min(0),
+  manager: text(255),
+  datastore_version: text(255),
+  role: z.enum(ROLES),
+  endpoint: EndpointArg,
+  primary: EndpointArg.nullable(),
+  extended_properties: z.record(z.string(), z.unknown()),
+  databases: z.array(z.string()),
+  users: z.array(z.object({ name: z.string(), verifier: z.string(), databases: z.array(z.string()) })),
+});
+
+/** Its answer. `refused`: asking again is of no use. */
+export type JoinAnswer =
+  | { readonly verdict: 'joined'; readonly instance: JoinedInstance }
+  | { readonly verdict: 'refused'; readonly reason: string };
+export const JoinAnswer: z.ZodType<JoinAnswer> = z.discriminatedUnion('verdict', [
+  z.object({ verdict: z.literal('joined'), instance: JoinedInstanceArg }),
+  z.object({ verdict: z.literal('refused'), reason: z.string() }),
+]);
 
 /** conductor: `heartbeat`. `sent` is in seconds with a fraction, as Trove's guests send it. */
 export const HeartbeatArgs = z.looseObject({

@@ -52,6 +52,7 @@ for i = 3, #ARGV do
   end
 end
 if not mine then return false end
+redis.call('HSET', KEYS[2], mine, ARGV[2])
 return { mine, redis.call('HGET', KEYS[2], ARGV[3]) or '' }`,
   },
 
@@ -73,7 +74,7 @@ return 1`,
     lua: `
 local task = redis.call('HGET', KEYS[1], 'task')
 if not task then return '' end
-if task ~= 'NONE' then return task end
+if task ~= 'NONE' and task ~= 'BUILDING' then return task end
 redis.call('HSET', KEYS[1], 'task', 'DELETING', 'updated', ARGV[2])
 redis.call('ZADD', KEYS[2], ARGV[3], 'cluster:' .. ARGV[1])
 redis.call('HSET', KEYS[3], ARGV[4], ARGV[5])
@@ -98,7 +99,7 @@ redis.call('DEL', KEYS[1], KEYS[4], KEYS[6], KEYS[7])
 return 1`,
   },
 
-  /** KEYS instance · ARGV prefix, instance id, sent, now, report */
+  /** KEYS instance · ARGV prefix, instance id, sent, now, report, clock step */
   heartbeat: {
     keys: 1,
     lua: `
@@ -108,7 +109,8 @@ local cluster = ARGV[1] .. ':cluster:' .. cluster_id
 local held = redis.call('HMGET', cluster, 'task', 'upgrade', 'sent:' .. ARGV[2])
 if not held[1] then return false end
 local fresh = 0
-if not held[3] or tonumber(ARGV[3]) >= tonumber(held[3]) then
+local behind = tonumber(held[3] or ARGV[3]) - tonumber(ARGV[3])
+if behind <= 0 or behind >= tonumber(ARGV[6]) then
   fresh = 1
   redis.call('HSET', cluster, 'report:' .. ARGV[2], ARGV[5], 'sent:' .. ARGV[2], ARGV[3], 'heard:' .. ARGV[2], ARGV[4])
 end

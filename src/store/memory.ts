@@ -1,9 +1,18 @@
-import { docOfCluster } from './cluster-hash.ts';
 import type { Cluster, Endpoint, Instance, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import type { Upgrade, UpgradeEvent } from '../core/record.ts';
 import type { Sleep } from '../service.ts';
-import type { BuildOrder, Commit, DueItem, Page, PageRequest, PendingCast, Store } from './store.ts';
+import { docOfCluster } from './cluster-hash.ts';
+import {
+  type BuildOrder,
+  CLOCK_STEP_MS,
+  type Commit,
+  type DueItem,
+  type Page,
+  type PageRequest,
+  type PendingCast,
+  type Store,
+} from './store.ts';
 
 /** A build or removal that nobody finished is taken up again after this long. */
 const RETRY_CLUSTER_MS = 5_000;
@@ -102,7 +111,7 @@ export class MemoryStore implements Store {
     const instance_id =
       joined.agents.get(agent_id) ?? cluster.instances.find(({ id }) => !joined.endpoints.has(id))?.id;
     if (instance_id === undefined) return null;
-    if (!joined.agents.has(agent_id)) joined.endpoints.set(instance_id, endpoint);
+    joined.endpoints.set(instance_id, endpoint);
     joined.agents.set(agent_id, instance_id);
     return { instance_id, first: joined.endpoints.get(cluster.instances[0]?.id ?? '') ?? null };
   }
@@ -120,7 +129,7 @@ export class MemoryStore implements Store {
   async beginDelete(...[cluster_id, cast, now]: Parameters<Store['beginDelete']>) {
     const cluster = this.#clusters.get(cluster_id);
     if (!cluster) return null;
-    if (cluster.task !== 'NONE') return cluster.task;
+    if (cluster.task !== 'NONE' && cluster.task !== 'BUILDING') return cluster.task;
     this.#clusters.set(cluster_id, { ...cluster, task: 'DELETING', updated: now });
     this.#due.set(`cluster:${cluster_id}`, now + RETRY_CLUSTER_MS);
     this.#casts.set(cast.id, { cast: asJson(cast), at: now });
@@ -150,7 +159,8 @@ export class MemoryStore implements Store {
     const cluster = this.#clusters.get(this.#clusterOf.get(instance_id) ?? '');
     if (!cluster) return null;
     const held = cluster.instances.find(({ id }) => id === instance_id)?.report ?? null;
-    const fresh = held === null || report.sent >= held.sent;
+    const behind_ms = held === null ? 0 : held.sent - report.sent;
+    const fresh = behind_ms <= 0 || behind_ms >= CLOCK_STEP_MS;
     if (fresh) this.#setInstance(cluster, instance_id, { report: asJson(report), heard: now });
     return { fresh, cluster_id: cluster.id, task: cluster.task, upgrade_id: cluster.upgrade_id };
   }
@@ -218,7 +228,9 @@ export class MemoryStore implements Store {
   #settleCluster({ upgrade, instance_tasks, release, now }: Commit): void {
     const cluster = this.#clusters.get(upgrade.cluster_id);
     if (cluster?.upgrade_id !== upgrade.id) return;
-    const tasks = new Map(instance_tasks.map(({ instance_id, task, fault }) => [instance_id, { task, fault }]));
+    const tasks = new Map(
+      instance_tasks.map(({ instance_id, task, fault }) => [instance_id, { task, fault }]),
+    );
     const instances = cluster.instances.map((one) => ({ ...one, ...tasks.get(one.id) }));
     const { datastore_version_id, datastore_version } = release ?? cluster;
     const freed = release && { task: 'NONE' as const, updated: now, datastore_version_id, datastore_version };

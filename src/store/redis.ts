@@ -6,10 +6,19 @@ import type { Upgrade, UpgradeEvent } from '../core/record.ts';
 import type { Logger } from '../log.ts';
 import { clusterFromHash, docOfCluster } from './cluster-hash.ts';
 import { SCRIPTS, type ScriptName } from './lua.ts';
-import type { BuildOrder, Commit, DueItem, Page, PageRequest, PendingCast, Store } from './store.ts';
+import {
+  type BuildOrder,
+  CLOCK_STEP_MS,
+  type Commit,
+  type DueItem,
+  type Page,
+  type PageRequest,
+  type PendingCast,
+  type Store,
+} from './store.ts';
 
 /** Longer than any step takes on a loaded server, short enough for a caller to hear of it. */
-const COMMAND_TIMEOUT_MS = 2_000;
+const COMMAND_TIMEOUT_MS = 1_500;
 /** A build or removal that nobody finished is taken up again after this long. */
 const RETRY_CLUSTER_MS = 5_000;
 /** Keys are read this many at a time where a page could be long. */
@@ -242,6 +251,7 @@ class RedisStore implements Store {
       report.sent,
       now,
       JSON.stringify(report),
+      CLOCK_STEP_MS,
     );
     if (answer === null) return null;
     const [fresh, cluster_id, task, upgrade_id] = answer as [number, string, never, string];

@@ -96,6 +96,9 @@ export interface Loaded {
   readonly cluster: Cluster | null;
 }
 
+/** No report is under way for so long: one that is older by more comes from a clock that was set back. */
+export const CLOCK_STEP_MS = 60_000;
+
 export interface Store {
   /** Task BUILDING, its `create_cluster` cast pending. False if the id is taken. */
   createCluster(cluster: Cluster, order: BuildOrder, cast: PendingCast): Promise<boolean>;
@@ -106,17 +109,24 @@ export interface Store {
   getBuildOrder(cluster_id: string): Promise<BuildOrder | null>;
   /**
    * Gives an external agent an instance of a cluster in task BUILDING: the next in creation order, or
-   * the one that it was given before. Null when all are taken.
+   * the one that it was given before, which is to serve at `endpoint` from now on. Null when all are
+   * taken.
    */
   joinCluster(cluster_id: string, agent_id: string, endpoint: Endpoint): Promise<Joined | null>;
   /** BUILDING → NONE; nothing if the task is another by now. */
   finishBuild(cluster_id: string, now: Instant): Promise<void>;
-  /** NONE → DELETING with the `delete_cluster` cast pending; else the task that it has, null if missing. */
+  /**
+   * NONE or BUILDING → DELETING with the `delete_cluster` cast pending; else the task that it has, null
+   * if missing. A cluster that never gets built must have a way out.
+   */
   beginDelete(cluster_id: string, cast: PendingCast, now: Instant): Promise<'begun' | ClusterTask | null>;
   /** Forgets a cluster in task DELETING with its instances, upgrades and events. */
   removeCluster(cluster_id: string): Promise<void>;
   clusterOfInstance(instance_id: string): Promise<string | null>;
-  /** Writes a guest's report if it is newer than the one held (by `sent`). Null for an unknown instance. */
+  /**
+   * Writes a guest's report if it is newer than the one held (by `sent`), or older by `CLOCK_STEP_MS`
+   * and more: then its clock was set back. Null for an unknown instance.
+   */
   heartbeat(instance_id: string, report: GuestReport, now: Instant): Promise<HeartbeatOutcome | null>;
 
   /** Task NONE → UPGRADING_CLUSTER, the record at revision 1 with its first event, and the cast to publish (G3). */

@@ -7,6 +7,7 @@ import type { Upgrade, UpgradeEvent } from '../../src/core/record.ts';
 import type { BuildOrder, Commit, PendingCast, Store } from '../../src/store/store.ts';
 
 const NOW = 1_800_000_000_000;
+const ENDPOINT = { host: '127.0.0.1', port: 5432 };
 const NO_ORDER: BuildOrder = { databases: [], users: [], join_token_sha256: null };
 
 export function describeStore(
@@ -80,14 +81,11 @@ export function describeStore(
         expect(await store.getBuildOrder(cluster.id)).toBeNull();
       });
 
-      it('deletes only what is idle, and leaves nothing', async () => {
-        const cluster = newCluster();
-        await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
+      it('deletes what is idle, and leaves nothing', async () => {
+        const cluster = await built(store);
         const cast = castOf(cluster, 'delete_cluster');
-        expect(await store.beginDelete(cluster.id, cast, NOW)).toBe('BUILDING');
         await store.removeCluster(cluster.id);
         expect(await store.getCluster(cluster.id), 'not removed while it is not DELETING').not.toBeNull();
-        await store.finishBuild(cluster.id, NOW);
         expect(await store.beginDelete(cluster.id, cast, NOW)).toBe('begun');
         expect(await store.beginDelete(cluster.id, cast, NOW)).toBe('DELETING');
         await store.removeCluster(cluster.id);
@@ -95,6 +93,40 @@ export function describeStore(
         expect(await store.clusterOfInstance(cluster.instances[0]?.id ?? '')).toBeNull();
         expect(await store.findClusters(cluster.tenant_id, cluster.name)).toEqual([]);
         expect(await store.beginDelete(cluster.id, cast, NOW)).toBeNull();
+      });
+
+      it('deletes what is being built: it may never be', async () => {
+        const cluster = newCluster();
+        await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
+        expect(await store.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW)).toBe('begun');
+        await store.finishBuild(cluster.id, NOW);
+        expect((await store.getCluster(cluster.id))?.task, 'a late heartbeat ends no build').toBe('DELETING');
+        expect(await store.joinCluster(cluster.id, randomUUID(), ENDPOINT)).toBeNull();
+        await store.removeCluster(cluster.id);
+        expect(await store.getCluster(cluster.id)).toBeNull();
+        expect(await store.getBuildOrder(cluster.id)).toBeNull();
+      });
+
+      it('does not delete what is being upgraded', async () => {
+        const { cluster } = await begun(store);
+        const cast = castOf(cluster, 'delete_cluster');
+        expect(await store.beginDelete(cluster.id, cast, NOW)).toBe('UPGRADING_CLUSTER');
+        expect((await store.getCluster(cluster.id))?.task).toBe('UPGRADING_CLUSTER');
+      });
+
+      it('gives each agent that joins a place of its own, and the same one again', async () => {
+        const cluster = newCluster();
+        await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
+        const [first, second] = cluster.instances.map(({ id }) => id);
+        const join = (agent: string, port: number) =>
+          store.joinCluster(cluster.id, agent, { host: 'h', port });
+        expect(await join('agent-1', 1)).toEqual({ instance_id: first, first: { host: 'h', port: 1 } });
+        expect(await join('agent-2', 2)).toEqual({ instance_id: second, first: { host: 'h', port: 1 } });
+        expect(await join('agent-3', 3)).toBeNull();
+        expect(await join('agent-1', 4), 'it has moved').toMatchObject({ instance_id: first });
+        expect(await join('agent-2', 2)).toEqual({ instance_id: second, first: { host: 'h', port: 4 } });
+        await store.finishBuild(cluster.id, NOW);
+        expect(await join('agent-1', 4), 'nobody joins what is built').toBeNull();
       });
     });
 
@@ -113,6 +145,17 @@ export function describeStore(
         const seen = (await store.getCluster(cluster.id))?.instances[0];
         expect(seen?.report?.version).toBe('1.1');
         expect(seen?.heard).toBe(NOW);
+      });
+
+      it('count again after the clock of the guest was set back', async () => {
+        const cluster = await built(store);
+        const id = cluster.instances[0]?.id ?? '';
+        const isFresh = async (sent: number) =>
+          (await store.heartbeat(id, reportOf(sent, '1.0'), NOW))?.fresh;
+        expect(await isFresh(NOW + 90_000)).toBe(true);
+        expect(await isFresh(NOW + 30_001), 'less than a minute older: overtaken').toBe(false);
+        expect(await isFresh(NOW + 30_000)).toBe(true);
+        expect(await isFresh(NOW + 30_001)).toBe(true);
       });
 
       it('of an unknown instance change nothing', async () => {

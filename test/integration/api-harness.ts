@@ -9,19 +9,24 @@ import { pino } from 'pino';
 import { buildApp } from '../../api/app.ts';
 import { believeEverybody } from '../../api/auth.ts';
 import { startRelay } from '../../api/casts.ts';
+import type { Deps } from '../../api/deps.ts';
 import { openAmqpBus } from '../../src/bus/amqp.ts';
 import { TASKMANAGER_TOPIC } from '../../src/bus/bus.ts';
-import { decodeRequest, type WireRequest } from '../../src/bus/envelope.ts';
-import type { UpgradeEvent, UpgradeState } from '../../src/core/record.ts';
+import { decodeRequest, encodeReply, type WireRequest } from '../../src/bus/envelope.ts';
+import type { Step, UpgradeEvent, UpgradeState } from '../../src/core/record.ts';
 import { openRedisStore } from '../../src/store/redis.ts';
 import type { Store } from '../../src/store/store.ts';
+import { Engine } from '../../taskmanager/engine.ts';
+import { externalProvisioner } from '../../taskmanager/provisioner-external.ts';
+import { Provisioning } from '../../taskmanager/provisioning.ts';
+import { handleTaskmanagerRequest } from '../../taskmanager/requests.ts';
 import { TcpProxy } from '../support/proxy.ts';
 import { testUrls, uniqueName } from '../support/services.ts';
 
 export type Harness = Awaited<ReturnType<typeof startApi>>;
 
 /** Starts an api; `close` takes everything away again. */
-export async function startApi() {
+export async function startApi({ provisioner = 'local' }: Partial<Pick<Deps, 'provisioner'>> = {}) {
   const { redis_url, amqp_url } = testUrls();
   const name = uniqueName('api');
   const redisProxy = await TcpProxy.inFrontOf(redis_url);
@@ -31,7 +36,8 @@ export async function startApi() {
   const store = await openRedisStore({ url: redisProxy.urlFor(redis_url), prefix: name, log });
   const bus = await openAmqpBus({ url: amqpProxy.urlFor(amqp_url), name, log, control_exchange: name });
   const casts = await interceptCasts(amqp_url, name);
-  const deps = { store, bus, log, now: Date.now, newId: randomUUID, authenticate: believeEverybody };
+  const common = { store, bus, log, now: Date.now, newId: randomUUID };
+  const deps = { ...common, authenticate: believeEverybody, provisioner };
   const relay = startRelay(deps);
   const app = await buildApp(deps);
   const origin = await app.listen({ host: '127.0.0.1', port: 0 });
@@ -47,6 +53,17 @@ export async function startApi() {
     amqpProxy,
     /** What went out to the taskmanagers. */
     casts: casts.received,
+    /** From now on calls are answered by a taskmanager's real handlers; casts stay with the test. */
+    answerCalls() {
+      const engine = new Engine(common);
+      const provisioning = new Provisioning({ ...common, provisioner: externalProvisioner });
+      casts.answerWith(({ method, args, context, unique_id }) =>
+        handleTaskmanagerRequest(
+          { ...common, engine, provisioning },
+          { method, args, context, unique_id, redelivered: false },
+        ),
+      );
+    },
     /** The log, line by line. */
     lines,
     /** Everything that Redis holds of this api. */
@@ -66,7 +83,7 @@ export async function startApi() {
   };
 }
 
-/** A queue beside the taskmanagers' own, on this test's exchange: sees what is published there. */
+/** A queue in place of the taskmanagers' own, on this test's exchange: sees what is published there. */
 async function interceptCasts(amqp_url: string, exchange: string) {
   const connection = await connectAmqp(amqp_url);
   const channel = await connection.createChannel();
@@ -74,11 +91,21 @@ async function interceptCasts(amqp_url: string, exchange: string) {
   const { queue } = await channel.assertQueue('', { exclusive: true });
   await channel.bindQueue(queue, exchange, TASKMANAGER_TOPIC);
   const received: WireRequest[] = [];
-  await channel.consume(queue, (message) => message && received.push(decodeRequest(message.content)), {
+  let answer: ((request: WireRequest) => Promise<unknown>) | undefined;
+  const take = async (request: WireRequest) => {
+    const { reply_to } = request;
+    if (!reply_to) return void received.push(request);
+    const result = await answer?.(request);
+    if (answer) channel.sendToQueue(reply_to.queue, encodeReply(reply_to.msg_id, result, null));
+  };
+  await channel.consume(queue, (message) => message && void take(decodeRequest(message.content)), {
     noAck: true,
   });
   return {
     received,
+    answerWith(handler: (request: WireRequest) => Promise<unknown>) {
+      answer = handler;
+    },
     async close() {
       await channel.deleteExchange(exchange);
       await connection.close();
@@ -141,12 +168,13 @@ export async function beginUpgrade(api: Harness, cluster: string): Promise<strin
   return body.cluster.upgrade_id;
 }
 
-/** Plays the taskmanager: commits one more event, and the state that goes with it. */
+/** Plays the taskmanager: commits one more event, and the state and steps that go with it. */
 export async function happen(
   store: Store,
   upgrade_id: string,
   type: UpgradeEvent['type'],
   state?: UpgradeState,
+  steps?: readonly Step[],
 ): Promise<void> {
   const loaded = await store.load(upgrade_id);
   if (!loaded) throw new Error(`no upgrade ${upgrade_id}`);
@@ -154,7 +182,13 @@ export async function happen(
   const seq = upgrade.seq + 1;
   const hasEnded = state !== undefined && 'ended' in state;
   await store.commit({
-    upgrade: { ...upgrade, revision: upgrade.revision + 1, seq, state: state ?? upgrade.state },
+    upgrade: {
+      ...upgrade,
+      revision: upgrade.revision + 1,
+      seq,
+      state: state ?? upgrade.state,
+      steps: steps ?? upgrade.steps,
+    },
     events: [{ seq, at: Date.now(), type, message: `${type} ${seq}` }],
     instance_tasks: [],
     release: hasEnded

@@ -1,13 +1,16 @@
+import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Interrupted } from '../../cli/io.ts';
 import { run } from '../../cli/program.ts';
+import { ACTIONS } from '../../src/core/machine/advance.ts';
 import { beginUpgrade, buildCluster, type Harness, happen, startApi } from './api-harness.ts';
 
 /** Every command against the real api; the test itself plays the taskmanager. */
 let api: Harness;
 beforeAll(async () => {
   api = await startApi();
+  api.answerCalls();
 });
 afterAll(() => api.close());
 
@@ -200,6 +203,110 @@ describe('cluster-upgrade', () => {
   });
 });
 
+it('--version is that of the package', async () => {
+  const { version } = JSON.parse(await readFile('package.json', 'utf8'));
+  expect(await coffer('--version')).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+});
+
+describe('an action on an upgrade', () => {
+  const takenUp = async (name: string) => {
+    const id = await beginUpgrade(api, await buildCluster(api, name));
+    await happen(api.store, id, 'started', running());
+    return id;
+  };
+
+  it('names the upgrade by its id, or by its cluster, and says what to type next', async () => {
+    const id = await takenUp('acted');
+    const cluster = (await api.store.getUpgrade(id))?.cluster_id;
+    const paused = `Upgrade ${id} of acted is paused: paused by an operator: resume it, or cancel it. To go on: coffer upgrade-resume ${id}\n`;
+    for (const reference of ['acted', cluster, id]) {
+      const answer = await coffer(here(`upgrade-pause ${reference}`));
+      expect(answer).toEqual({ code: 0, stdout: paused, stderr: '' });
+    }
+    const resumed = await coffer(here('upgrade-resume acted'));
+    expect(resumed.stdout).toBe(`Upgrade ${id} of acted is running. Watch it: coffer upgrade-watch ${id}\n`);
+    const cancelled = await coffer(here('upgrade-cancel acted --json'));
+    expect(JSON.parse(cancelled.stdout).upgrade).toMatchObject({ id, state: 'cancelled', actions: [] });
+  });
+
+  it('that its state does not allow exits 4, with the reason and what to do', async () => {
+    const id = await takenUp('steadfast');
+    for (const [action, reason] of [
+      ['retry', 'no step has failed: there is nothing to retry'],
+      ['approve', 'its policy has no canary to approve'],
+    ]) {
+      const { code, stdout, stderr } = await coffer(here(`upgrade-${action} steadfast`));
+      expect({ code, stdout }).toEqual({ code: 4, stdout: '' });
+      expect(stderr).toBe(
+        `Error: Upgrade ${id} is running, and '${action}' is refused: ${reason}.\nSee what can be done: coffer upgrade-show <upgrade>\n`,
+      );
+    }
+  });
+
+  it('is named by every view of an upgrade that waits', async () => {
+    const id = await takenUp('waiting');
+    const upgrade = await api.store.getUpgrade(id);
+    const reason = 'failure' as const;
+    const state = { name: 'paused', started: Date.now(), since: Date.now(), reason, message: 'no' } as const;
+    const phase = { name: 'failed', ended: Date.now(), error: 'disk on fire' } as const;
+    const counts = { attempt: 1, attempts_forgiven: 0, started: Date.now() };
+    const member = (await api.store.getCluster(upgrade?.cluster_id ?? ''))?.instances[0];
+    const about = { id: 0, stage: 0, instance_id: member?.id ?? '', successor_id: null, repair: false };
+    const step = { ...about, kind: 'instance' as const, ...counts, phase };
+    await happen(api.store, id, 'paused', state, [step]);
+    const command = `coffer upgrade-retry ${id}`;
+    const watched = await coffer(here('upgrade-watch waiting --wait'));
+    expect(watched.code).toBe(6);
+    expect(watched.stdout).toMatch(new RegExp(`paused .*\nTo go on: ${command}\n$`));
+    const drawn = await coffer(here('upgrade-watch waiting --wait'), { isTTY: true });
+    expect(drawn.stdout).toMatch(new RegExp(`no\nTo go on: ${command}\n$`));
+    const shown = await coffer(here('upgrade-show waiting'));
+    expect(shown.stdout).toContain(`next\t${command}\nactions\tretry, cancel\n`);
+    const lines = (await coffer(here('upgrade-watch waiting --wait --json'))).stdout.trimEnd().split('\n');
+    expect(lines.map((line) => Object.keys(JSON.parse(line))[0])).toEqual([
+      ...Array(3).fill('event'),
+      'upgrade',
+    ]);
+  });
+
+  it('of a cluster that was never upgraded, or of nothing, exits 3', async () => {
+    await buildCluster(api, 'pristine');
+    const pristine = await coffer(here('upgrade-pause pristine'));
+    expect(pristine).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining('Cluster pristine has never been upgraded.'),
+    });
+    const nothing = await coffer(here('upgrade-show nothing'));
+    expect(nothing).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining("There is no upgrade and no cluster 'nothing'."),
+    });
+  });
+});
+
+describe('with external agents', () => {
+  it('cluster-create says how to start them, beside the result', async () => {
+    const external = await startApi({ provisioner: 'external' });
+    try {
+      const at = `--endpoint ${external.origin} --tenant t1`;
+      const { code, stdout, stderr } = await coffer(`cluster-create brought simulated --instances 2 ${at}`);
+      expect(code).toBe(0);
+      expect(stdout).not.toContain('COFFER_JOIN_TOKEN');
+      expect(stderr).toMatch(/^Cluster brought waits for 2 guest agent\(s\)/);
+      const token = /COFFER_JOIN_TOKEN=([0-9a-f-]{36}\.[\w-]{43}) /.exec(stderr)?.[1] ?? 'none';
+      expect(external.lines.join() + JSON.stringify(await external.keyspace())).not.toContain(
+        token.slice(token.indexOf('.')),
+      );
+      const json = await coffer(`cluster-create piped simulated --json ${at}`);
+      expect(json.stderr).toBe('');
+      expect(JSON.parse(json.stdout).cluster.join_token).toMatch(/^[0-9a-f-]{36}\.[\w-]{43}$/);
+      expect((await coffer(`cluster-show piped --json ${at}`)).stdout).not.toContain('join_token');
+    } finally {
+      await external.close();
+    }
+  });
+});
+
 describe('what goes wrong', () => {
   it.each([
     ['', 2, 'Usage: coffer'],
@@ -254,6 +361,8 @@ describe('what goes wrong', () => {
     );
     expect(commands.length).toBeGreaterThanOrEqual(8);
     for (const command of [
+      ...ACTIONS.map((action) => `upgrade-${action}`),
+      'upgrade-show',
       'cluster-upgrade',
       'cluster-create',
       'cluster-list',
@@ -266,5 +375,6 @@ describe('what goes wrong', () => {
       expect(stdout).toContain('--endpoint <url>');
     }
     expect((await coffer('--help')).stdout).toContain('Exit codes:');
+    expect((await coffer('upgrade-pause --help')).stdout).toMatch(/ upgrade +its id; or a cluster/);
   });
 });

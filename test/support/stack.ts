@@ -33,8 +33,11 @@ export class RunningStack {
   }
 
   /** Starts it and waits for its `ready` line. Rejects with all that it said if it ends before. */
-  static async start(home: string): Promise<RunningStack> {
-    const child = spawn(process.execPath, ['scripts/start.mjs'], { cwd: ROOT, env: environment(home) });
+  static async start(home: string, env: NodeJS.ProcessEnv = {}): Promise<RunningStack> {
+    const child = spawn(process.execPath, ['scripts/start.mjs'], {
+      cwd: ROOT,
+      env: { ...environment(home), ...env },
+    });
     const stack = new RunningStack(home, child);
     const isReady = new Promise<boolean>((done) => {
       const look = () => {
@@ -67,6 +70,41 @@ export class RunningStack {
 
   async killHard(): Promise<void> {
     this.#child.kill('SIGKILL');
+    await this.#ended;
+  }
+}
+
+/** A guest agent that an operator starts, with the environment that it is given. */
+export class RunningAgent {
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<number | null>;
+  #output = '';
+
+  constructor(env: NodeJS.ProcessEnv) {
+    this.#child = spawn(process.execPath, ['dist/guestagent/main.js'], {
+      cwd: ROOT,
+      env: { ...environment(''), ...env },
+    });
+    this.#ended = new Promise((done) => this.#child.once('exit', done));
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream?.on('data', (chunk: Buffer) => {
+        this.#output += chunk.toString();
+      });
+    }
+  }
+
+  /** Its log. */
+  get output(): string {
+    return this.#output;
+  }
+
+  /** Resolves with its exit code when it has ended, by itself or not. */
+  get ended(): Promise<number | null> {
+    return this.#ended;
+  }
+
+  async end(signal: NodeJS.Signals): Promise<void> {
+    this.#child.kill(signal);
     await this.#ended;
   }
 }

@@ -8,6 +8,12 @@ describe('the configuration', () => {
     expect(loadApiConfig(urls)).toMatchObject({ COFFER_API_HOST: '127.0.0.1', COFFER_API_PORT: 8779 });
   });
 
+  it('knows two kinds of provisioner', () => {
+    expect(loadApiConfig(urls).COFFER_PROVISIONER).toBe('local');
+    expect(loadApiConfig({ ...urls, COFFER_PROVISIONER: 'external' }).COFFER_PROVISIONER).toBe('external');
+    expect(() => loadApiConfig({ ...urls, COFFER_PROVISIONER: 'cloud' })).toThrow(/COFFER_PROVISIONER/);
+  });
+
   it('is told every problem at once', () => {
     const wrong = { COFFER_API_PORT: '70000', COFFER_AUTH: 'some', COFFER_REDIS_URL: 'http://x' };
     expect(() => loadApiConfig(wrong)).toThrow(/COFFER_AMQP_URL[\s\S]*COFFER_REDIS_URL[\s\S]*COFFER_AUTH/);

@@ -159,10 +159,12 @@ describe('a request', () => {
     await client.clusters.get({ id: 'a-b' });
     await client.clusters.get('my shop/1');
     await client.clusters.upgrade({ id: 'a-b' }, { id: 'v' }, { canary: 1 });
+    await client.upgrades.retry({ id: 'a-b' });
     expect(seen).toEqual([
       'GET /v1.0/t/clusters/a-b ',
       'GET /v1.0/t/clusters/my%20shop%2F1 ',
       'POST /v1.0/t/clusters/a-b {"upgrade":{"datastore_version":"v","policy":{"canary":1}}}',
+      'POST /v1.0/t/upgrades/a-b {"retry":{}}',
     ]);
   });
 

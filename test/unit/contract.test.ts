@@ -1,18 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import { STEP_PHASES, UPGRADE_STATES } from '../../src/contract/documents.ts';
 import { parseAs } from '../../src/contract/explain.ts';
-import { CreateClusterBody, PatchClusterBody } from '../../src/contract/http.ts';
+import { CreateClusterBody, PatchClusterBody, UpgradeActionBody } from '../../src/contract/http.ts';
 import { PolicyRequest } from '../../src/contract/policy.ts';
 import {
   GUEST_ARGS,
   HeartbeatArgs,
   heartbeatArgs,
+  JoinAnswer,
   PreUpgradeAnswer,
   reportOf,
   UpgradeClusterArgs,
 } from '../../src/contract/rpc.ts';
 import { SimulatedProperties } from '../../src/contract/simulated.ts';
 import type { GuestReport } from '../../src/core/domain.ts';
+import { ACTIONS } from '../../src/core/machine/advance.ts';
 import type { PhaseName, StateName } from '../../src/core/record.ts';
 
 const ID = '5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a';
@@ -121,6 +123,31 @@ describe('RPC arguments', () => {
     expect(reportOf(HeartbeatArgs.parse(wire))).toEqual(report);
   });
 
+  it('of the answer to a join lead to no place but the one of an instance', () => {
+    const instance = {
+      instance_id: ID,
+      cluster_id: ID,
+      name: 'shop-member-1',
+      ordinal: 0,
+      manager: 'simulated',
+      datastore_version: '1.0',
+      role: 'member',
+      endpoint: { host: '10.0.0.5', port: 5432 },
+      primary: null,
+      extended_properties: {},
+      databases: [],
+      users: [],
+    };
+    expect(JoinAnswer.parse({ verdict: 'joined', instance })).toEqual({ verdict: 'joined', instance });
+    const elsewhere = { ...instance, instance_id: '../../etc/cron.d/x' };
+    expect(JoinAnswer.safeParse({ verdict: 'joined', instance: elsewhere }).success).toBe(false);
+    const smuggled = { ...instance, cluster_token: 'x', command: 'rm' };
+    expect(JoinAnswer.parse({ verdict: 'joined', instance: smuggled })).toEqual({
+      verdict: 'joined',
+      instance,
+    });
+  });
+
   it('of pre_upgrade and post_upgrade may be missing, as from Trove; of upgrade not', () => {
     expect(GUEST_ARGS.pre_upgrade.parse({})).toEqual({});
     expect(GUEST_ARGS.post_upgrade.parse({ upgrade_info: { a: 1 } })).toEqual({ upgrade_info: { a: 1 } });
@@ -142,6 +169,10 @@ describe('simulated faults', () => {
 });
 
 describe('documents', () => {
+  it('have a body for each action, in the order of the core', () => {
+    expect(Object.keys(UpgradeActionBody.shape)).toEqual([...ACTIONS]);
+  });
+
   it('name every state and phase of the core, and no other', () => {
     // Compiles only as long as the lists are complete.
     const states: readonly StateName[] = UPGRADE_STATES;

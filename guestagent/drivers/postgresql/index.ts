@@ -66,6 +66,7 @@ const UPGRADE_START_MS = 180_000;
 const STREAM_MS = 10_000;
 const REPLAY_MS = 3_000;
 const PROMOTE_MS = 60_000;
+const PROMOTE_AGAIN_MS = 200;
 const DEMOTE_STOP_MS = 15_000;
 /** A standby this near gets the rest within the fast shutdown, which sends it. */
 const NEAR_BYTES = 16 * 1024 * 1024;
@@ -181,7 +182,7 @@ class PostgresqlDriver implements Driver {
       if (!isLsn(order.lsn)) throw new PermanentError(`not a log position: ${order.lsn}`);
       const state = await this.#settle();
       if (state.phase === 'demoted') await this.#undoDemotion(state);
-      else await this.#promote(order.lsn);
+      else await this.#promote(state, order.lsn);
     });
   }
 
@@ -501,24 +502,36 @@ class PostgresqlDriver implements Driver {
     await this.#bringUp(serving);
   }
 
-  async #promote(lsn: string): Promise<void> {
+  async #promote(state: Serving, lsn: string): Promise<void> {
     const began = performance.now();
-    await this.#withServer(async (client) => {
-      if (!(await glance(client)).standby) return;
-      if (!(await untilReplayed(client, lsn, REPLAY_MS))) {
-        throw new Error(`this standby has not replayed everything up to ${lsn}: it stays a standby`);
-      }
-      const replayed = performance.now();
-      if (!(await promoteNow(client, PROMOTE_MS))) throw new Error('the promotion takes too long');
-      this.#deps.log.info(
-        {
-          lsn,
-          replay_ms: Math.round(replayed - began),
-          promote_ms: Math.round(performance.now() - replayed),
-        },
-        'promoted',
-      );
+    const isStandby = await this.#withServer(async (client) => {
+      if (!(await glance(client)).standby) return false;
+      if (await untilReplayed(client, lsn, REPLAY_MS)) return true;
+      throw new Error(`this standby has not replayed everything up to ${lsn}: it stays a standby`);
     });
+    const replayed = performance.now();
+    if (isStandby) await this.#becomePrimary(state);
+    const [replay_ms, promote_ms] = [replayed - began, performance.now() - replayed].map(Math.round);
+    this.#deps.log.info({ lsn, replay_ms, promote_ms }, 'promoted');
+  }
+
+  /**
+   * Once PostgreSQL was told to promote itself it may do so at any moment, whatever becomes of the
+   * connection: "not done" would be believed, and make the old primary serve again beside this one.
+   * So nothing is answered until the server itself says that it is the primary.
+   */
+  async #becomePrimary(state: Serving): Promise<void> {
+    for (;;) {
+      this.#halt.signal.throwIfAborted();
+      try {
+        if ((await this.#server.find()) === null) await this.#bringUp(state);
+        if (await this.#withServer((client) => promoteNow(client, PROMOTE_MS))) return;
+        this.#deps.log.warn({}, 'the promotion takes long; asking again');
+      } catch (error) {
+        this.#deps.log.warn({ error: messageOf(error) }, 'the promotion was cut off; asking again');
+        await sleep(PROMOTE_AGAIN_MS);
+      }
+    }
   }
 
   async #follow(state: Serving, primary: Endpoint): Promise<void> {

@@ -102,9 +102,9 @@ export async function untilReplayed(client: Client, lsn: string, timeoutMs: numb
   }
 }
 
-/** `pg_promote` would look only ten times a second whether it is done. */
+/** May be asked again. `pg_promote` itself would look only ten times a second whether it is done. */
 export async function promoteNow(client: Client, timeoutMs: number): Promise<boolean> {
-  await client.query('SELECT pg_promote(false)');
+  await client.query('SELECT CASE WHEN pg_is_in_recovery() THEN pg_promote(false) END');
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const { standby } = await one<{ standby: boolean }>(client, 'SELECT pg_is_in_recovery() AS standby');

@@ -121,7 +121,7 @@ async function stalled({ dice, signal }, target, pid) {
 /**
  * @param {string} fault
  * @param {Service} service
- * @param {(world: World, links: import('./proxy.mjs').Proxy[]) => Promise<Pick<Injected, 'recovers_from'>>} work
+ * @param {(world: World, links: import('./proxy.mjs').TcpProxy[]) => Promise<Pick<Injected, 'recovers_from'>>} work
  * @returns {Fault}
  */
 function networkFault(fault, service, work) {

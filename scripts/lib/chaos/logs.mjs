@@ -35,7 +35,9 @@ export class LogReader {
   }
 
   #look() {
-    for (const file of readdirSync(this.#folder).filter((name) => /^(api|taskmanager|guest).*\.log$/.test(name))) {
+    for (const file of readdirSync(this.#folder).filter((name) =>
+      /^(api|taskmanager|guest).*\.log$/.test(name),
+    )) {
       const follower = this.#followers.get(file) ?? new Follower(join(this.#folder, file));
       this.#followers.set(file, follower);
       for (const line of follower.lines()) this.#take(file, line);
@@ -58,10 +60,7 @@ export class LogReader {
     if (!action || !(isDone || msg.startsWith('taking up the attempt'))) return;
     const key = `${instance_id} ${upgrade_id}/${step}/${attempt}/${action}`;
     const { done, taken_up } = this.executions.get(key) ?? { done: 0, taken_up: 0 };
-    this.executions.set(
-      key,
-      isDone ? { done: done + 1, taken_up } : { done, taken_up: taken_up + 1 },
-    );
+    this.executions.set(key, isDone ? { done: done + 1, taken_up } : { done, taken_up: taken_up + 1 });
   }
 }
 

@@ -1,5 +1,5 @@
 // @ts-check
-import { Proxy } from './proxy.mjs';
+import { TcpProxy } from './proxy.mjs';
 
 /**
  * The network between our processes and RabbitMQ and Redis: one proxy for each pair, so that one process
@@ -13,14 +13,14 @@ const GUESTS = 'guests';
 
 /** @param {readonly string[]} processes api and taskmanagers */
 export async function openNetwork(processes) {
-  /** @type {Map<string, Proxy>} */
+  /** @type {Map<string, TcpProxy>} */
   const proxies = new Map();
   for (const process of processes) {
-    for (const service of ['rabbitmq', 'redis']) proxies.set(`${process} ${service}`, await Proxy.open());
+    for (const service of ['rabbitmq', 'redis']) proxies.set(`${process} ${service}`, await TcpProxy.open());
   }
-  proxies.set(`${GUESTS} rabbitmq`, await Proxy.open());
+  proxies.set(`${GUESTS} rabbitmq`, await TcpProxy.open());
   const proxyOf = (/** @type {string} */ process, /** @type {Service} */ service) =>
-    /** @type {Proxy} */ (proxies.get(`${process.startsWith('guest-') ? GUESTS : process} ${service}`));
+    /** @type {TcpProxy} */ (proxies.get(`${process.startsWith('guest-') ? GUESTS : process} ${service}`));
 
   return {
     /**

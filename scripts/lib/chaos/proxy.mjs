@@ -7,7 +7,7 @@ import { connect, createServer } from 'node:net';
  * @typedef {import('node:net').Socket} Socket
  * @typedef {'client' | 'server'} Side
  */
-export class Proxy {
+export class TcpProxy {
   #server = createServer({ noDelay: true }, (client) => this.#accept(client));
   /** @type {Set<Pipe>} */
   #pipes = new Set();
@@ -17,7 +17,7 @@ export class Proxy {
   #delayMs = 0;
 
   static async open() {
-    const proxy = new Proxy();
+    const proxy = new TcpProxy();
     await new Promise((resolve) => proxy.#server.listen(0, '127.0.0.1', () => resolve(undefined)));
     return proxy;
   }

@@ -1,0 +1,74 @@
+// @ts-check
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import pg from 'pg';
+
+/**
+ * What instances themselves say, past all that Coffer says of them.
+ *
+ * @typedef {import('../writer.mjs').Endpoint} Endpoint
+ * @typedef {import('../writer.mjs').Account} Account
+ */
+
+/**
+ * The attempt in the journal of a guest agent.
+ * @param {string} guests the folder of all guests
+ * @param {string} manager
+ * @param {string} instance_id
+ * @returns {{ upgrade_id: string, step: number, attempt: number, action: string, status: string } | undefined}
+ */
+export function journalOf(guests, manager, instance_id) {
+  return readJson(join(stateOf(guests, manager, instance_id), 'journal.json'))?.attempt;
+}
+
+/**
+ * @param {string} guests
+ * @param {string} instance_id
+ * @returns {string | undefined}
+ */
+export function simulatedVersion(guests, instance_id) {
+  return readJson(join(stateOf(guests, 'simulated', instance_id), 'server', 'state.json'))?.version;
+}
+
+/**
+ * @param {string} guests
+ * @param {string} manager
+ * @param {string} instance_id
+ */
+function stateOf(guests, manager, instance_id) {
+  return join(guests, manager === 'simulated' ? 'simulated' : instance_id, 'state', instance_id);
+}
+
+/**
+ * @param {string} path
+ * @returns {any}
+ */
+function readJson(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch {
+    return undefined; // not there (yet, or any more)
+  }
+}
+
+const CONNECT_MS = 2_000;
+/** What a server says, or its host, when there is nobody to serve. */
+const DOWN = ['ECONNREFUSED', '57P03'];
+
+/**
+ * A connection to an instance; resolves to `down` if nobody serves there, to `unknown` if that can't be told.
+ * @param {Endpoint} endpoint
+ * @param {Account} account
+ * @returns {Promise<pg.Client | 'down' | 'unknown'>}
+ */
+export async function connectTo({ host, port }, account) {
+  const client = new pg.Client({ ...account, host, port, connectionTimeoutMillis: CONNECT_MS });
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    return client;
+  } catch (error) {
+    client.end().catch(() => {});
+    return DOWN.includes(String(/** @type {any} */ (error)?.code)) ? 'down' : 'unknown';
+  }
+}

@@ -1,0 +1,67 @@
+// @ts-check
+
+/**
+ * What is remembered of one cluster: everything that was asked, and everything that was answered.
+ *
+ * @typedef {import('../../../dist/client/index.js').UpgradeDocument} UpgradeDocument
+ * @typedef {import('../../../dist/client/index.js').EventDocument} EventDocument
+ * @typedef {import('../../../dist/client/index.js').ClusterDocument} ClusterDocument
+ *
+ * @typedef {object} Asked a request for an upgrade, and its answer
+ * @property {number} at
+ * @property {string} to
+ * @property {'accepted' | 'refused' | 'unknown'} answer `unknown`: nobody answered
+ * @property {string | null} upgrade_id of an accepted one
+ * @property {string | null} code of a refusal
+ *
+ * @typedef {object} Followed an upgrade as it went, and as the record has it in the end
+ * @property {string} id
+ * @property {number[]} seen numbers of the events that a watcher was sent, through all disconnections
+ * @property {UpgradeDocument | null} document null: the api knows of no such upgrade
+ * @property {readonly EventDocument[]} events all that the record has
+ *
+ * @typedef {object} Story
+ * @property {string} id
+ * @property {string} name
+ * @property {'simulated' | 'postgresql'} manager
+ * @property {ClusterDocument['instances']} instances as they were when the cluster was built
+ * @property {Asked[]} asked
+ * @property {Map<string, Followed>} upgrades
+ * @property {{ id: string, max_unavailable: number } | undefined} now the upgrade that is followed
+ * @property {import('./availability.mjs').Breach[]} breaches
+ * @property {string[]} untrue what the record says against what instances say
+ * @property {string[]} stuck what did not come to an end
+ * @property {{ acknowledged: number, lost: number, outage_ms: number } | undefined} writes
+ */
+
+/**
+ * @param {ClusterDocument} cluster
+ * @param {'simulated' | 'postgresql'} manager
+ * @returns {Story}
+ */
+export function beginStory({ id, name, instances }, manager) {
+  return {
+    id,
+    name,
+    manager,
+    instances,
+    asked: [],
+    upgrades: new Map(),
+    now: undefined,
+    breaches: [],
+    untrue: [],
+    stuck: [],
+    writes: undefined,
+  };
+}
+
+/**
+ * @param {Story} story
+ * @param {string} id
+ * @returns {Followed}
+ */
+export function followedOf({ upgrades }, id) {
+  const followed = upgrades.get(id) ?? { id, seen: [], document: null, events: [] };
+  upgrades.set(id, followed);
+  return followed;
+}

@@ -1,0 +1,49 @@
+import { isActive, type Step, type Upgrade } from '../record.ts';
+import { ACTIONS, type Action } from './advance.ts';
+
+/**
+ * What a person can do to an upgrade now: what `advance` would take, and what would change something.
+ * Of one that waits for a person, the action that makes it go on comes first.
+ */
+export function possibleActions(upgrade: Upgrade): readonly Action[] {
+  if (!isActive(upgrade)) return [];
+  const possible = ACTIONS.filter((action) => isPossible(upgrade, action));
+  const first = wayOn(upgrade);
+  return possible.toSorted((a, b) => Number(b === first) - Number(a === first));
+}
+
+function isPossible({ state, steps, policy, approved, cancelling }: Upgrade, action: Action): boolean {
+  const isPaused = state.name === 'paused';
+  switch (action) {
+    case 'pause':
+      return state.name === 'running' && !cancelling;
+    case 'resume':
+      return isPaused && state.reason !== 'canary' && !steps.some(hasFailed);
+    case 'approve':
+      return policy.canary > 0 && !approved && !cancelling;
+    case 'retry':
+      return steps.some(hasFailed) || (isPaused && state.reason === 'failure');
+    case 'cancel':
+      return !cancelling;
+    default:
+      return action satisfies never;
+  }
+}
+
+/** Which action ends the wait: the one that the upgrade's message names. */
+function wayOn({ state, steps }: Upgrade): Action | null {
+  if (state.name !== 'paused') return null;
+  if (steps.some(hasFailed)) return 'retry';
+  if (state.reason === 'canary') return 'approve';
+  // Out of time it is only resumed: nothing has failed.
+  return state.reason === 'failure' && steps.some(isInSwitchover) ? 'retry' : 'resume';
+}
+
+function hasFailed({ phase }: Step): boolean {
+  return phase.name === 'failed';
+}
+
+/** Where a guest that does not answer is waited for, however long it takes. */
+function isInSwitchover({ phase }: Step): boolean {
+  return phase.name === 'promoting' || phase.name === 'restoring';
+}

@@ -1,0 +1,210 @@
+/**
+ * Actions on an upgrade, from the request to the record: real api, real handlers of a taskmanager, no
+ * guest. Not covered: what each action does to the steps (unit tests of the core).
+ */
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createClient } from '../../client/index.ts';
+import { UpgradeAnswer } from '../../src/contract/documents.ts';
+import { ACTIONS } from '../../src/core/machine/advance.ts';
+import { ask, beginUpgrade, buildCluster, type Harness, happen, startApi } from './api-harness.ts';
+
+let api: Harness;
+beforeAll(async () => {
+  api = await startApi();
+  api.answerCalls();
+});
+afterAll(() => api.close());
+
+const act = (upgrade: string, json: unknown, tenant = 't1') =>
+  ask(`${api.origin}/v1.0/${tenant}/upgrades/${upgrade}`, { method: 'POST', json });
+
+/** An upgrade that a taskmanager has taken up; no guest will ever answer it. */
+async function started(name: string): Promise<string> {
+  const id = await beginUpgrade(api, await buildCluster(api, name));
+  await happen(api.store, id, 'started', { name: 'running', started: Date.now() });
+  return id;
+}
+
+const typesOf = async (id: string) =>
+  (await api.store.events(id, 0, { limit: 100, wait_ms: 0 })).map(({ type }) => type);
+
+describe('an action', () => {
+  it('is answered 202 with the upgrade as it is afterwards, and the actions that are next', async () => {
+    const id = await started('paused');
+    const paused = await act(id, { pause: {} });
+    expect(paused.status).toBe(202);
+    expect(UpgradeAnswer.parse(paused.body)).toEqual(paused.body);
+    expect(paused.body.upgrade).toMatchObject({
+      id,
+      state: 'paused',
+      reason: 'requested',
+      message: 'paused by an operator: resume it, or cancel it',
+      actions: ['resume', 'cancel'],
+      cancelling: false,
+    });
+    const resumed = await act(id, { resume: {} });
+    expect(resumed.body.upgrade).toMatchObject({ state: 'running', actions: ['pause', 'cancel'] });
+  });
+
+  it('that was carried out already is answered in the same way, and changes nothing', async () => {
+    const id = await started('paused-twice');
+    const [first, second] = [await act(id, { pause: {} }), await act(id, { pause: {} })];
+    expect([first.status, second.status]).toEqual([202, 202]);
+    expect(second.body).toEqual(first.body);
+    expect(await typesOf(id)).toEqual(['accepted', 'started', 'paused']);
+  });
+
+  it('asked for twenty times at once is carried out once', async () => {
+    const id = await started('paused-often');
+    const all = await Promise.all(Array.from({ length: 20 }, () => act(id, { pause: {} })));
+    expect(new Set(all.map(({ status }) => status))).toEqual(new Set([202]));
+    expect(await typesOf(id)).toEqual(['accepted', 'started', 'paused']);
+  });
+
+  it('ends an upgrade that nobody has taken up', async () => {
+    const id = await beginUpgrade(api, await buildCluster(api, 'cancelled-early'));
+    const { status, body } = await act(id, { cancel: {} });
+    expect(status).toBe(202);
+    expect(body.upgrade).toMatchObject({ state: 'cancelled', actions: [], cancelling: true });
+    const { body: shown } = await ask(`${api.url}/clusters/cancelled-early`);
+    expect(shown.cluster.task.name).toBe('NONE');
+  });
+
+  it.each([
+    ['pause', 'scheduled', 'it has not started yet: cancel it instead', async () => undefined],
+    ['approve', 'scheduled', 'its policy has no canary to approve', async () => undefined],
+    [
+      'retry',
+      'running',
+      'no step has failed: there is nothing to retry',
+      (id: string) => happen(api.store, id, 'started', { name: 'running', started: Date.now() }),
+    ],
+  ] as const)(
+    '%s is refused when the upgrade is %s, with the reason',
+    async (action, state, reason, before) => {
+      const id = await beginUpgrade(api, await buildCluster(api, `refused-${action}`));
+      await before(id);
+      const record = await api.store.getUpgrade(id);
+      const { status, body } = await act(id, { [action]: {} });
+      expect(status).toBe(422);
+      expect(body.unprocessableEntity).toEqual({
+        code: 422,
+        error: 'action_refused',
+        message: `Upgrade ${id} is ${state}, and '${action}' is refused: ${reason}.`,
+      });
+      expect(await api.store.getUpgrade(id)).toEqual(record);
+    },
+  );
+
+  it.each(ACTIONS)('%s is refused once the upgrade has ended, with its state', async (action) => {
+    const id = await started(`ended-${action}`);
+    await happen(api.store, id, 'succeeded', { name: 'succeeded', started: Date.now(), ended: Date.now() });
+    const { status, body } = await act(id, { [action]: {} });
+    expect(status).toBe(422);
+    expect(body.unprocessableEntity.message).toBe(
+      `Upgrade ${id} is succeeded, and '${action}' is refused: the upgrade has ended: succeeded.`,
+    );
+  });
+
+  it("of another tenant's upgrade, or of none, is answered 404", async () => {
+    const id = await started('not-yours');
+    for (const answer of [await act(id, { pause: {} }, 't2'), await act(randomUUID(), { pause: {} })]) {
+      expect(answer.status).toBe(404);
+      expect(answer.body.itemNotFound.error).toBe('upgrade_not_found');
+    }
+    expect((await act('nope', { pause: {} })).status).toBe(404);
+    expect((await api.store.getUpgrade(id))?.state.name).toBe('running');
+  });
+
+  it.each([
+    [{}, 'exactly one action'],
+    [null, 'exactly one action'],
+    [{ pause: {}, resume: {} }, 'exactly one action'],
+    [{ bogus: {} }, 'Action bogus not supported'],
+    [{ toString: {} }, 'Action toString not supported'],
+    [{ pause: null }, "pause null is not of type 'object'"],
+    [{ pause: true }, "pause true is not of type 'object'"],
+    [{ pause: { for: 5 } }, "Additional properties are not allowed ('for' was unexpected)"],
+  ])('asked for with %j is answered 400', async (json, message) => {
+    const id = (await api.store.findClusters('t1', 'wrong'))[0] ?? (await buildCluster(api, 'wrong'));
+    const upgrade_id = (await api.store.getCluster(id))?.upgrade_id ?? (await beginUpgrade(api, id));
+    const { status, body } = await act(upgrade_id, json);
+    expect(status).toBe(400);
+    expect(body.badRequest.message).toContain(message);
+    expect((await api.store.getUpgrade(upgrade_id))?.revision).toBe(1);
+  });
+
+  it('is a method of the client, which rejects with a code that is stable', async () => {
+    const client = createClient({ endpoint: api.url });
+    const id = await started('by-client');
+    expect((await client.upgrades.pause({ id })).state).toBe('paused');
+    expect((await client.upgrades.resume(id)).state).toBe('running');
+    for (const action of ['approve', 'retry'] as const) {
+      await expect(client.upgrades[action](id)).rejects.toMatchObject({
+        code: 'action_refused',
+        status: 422,
+      });
+    }
+    expect(await client.upgrades.cancel(id)).toMatchObject({
+      state: 'cancelled',
+      message: expect.stringContaining('0 of 3 instance(s) run 1.1'),
+    });
+  });
+
+  it('is described in OpenAPI with all its forms', async () => {
+    const { body } = await ask(`${api.origin}/openapi.json`);
+    const { post } = body.paths['/v1.0/{tenant_id}/upgrades/{upgrade_id}'];
+    const { schema } = post.requestBody.content['application/json'];
+    expect(Object.keys(schema.properties)).toEqual([...ACTIONS]);
+  });
+});
+
+describe('deleting a cluster that is being upgraded', () => {
+  it('is refused, and the message names the way out', async () => {
+    const id = await started('undeletable');
+    const refused = await ask(`${api.url}/clusters/undeletable`, { method: 'DELETE' });
+    expect(refused.status).toBe(422);
+    expect(refused.body.unprocessableEntity.message).toContain(
+      `Its upgrade is ${id}: wait for it, or cancel it.`,
+    );
+    await act(id, { cancel: {} });
+    expect((await ask(`${api.url}/clusters/undeletable`, { method: 'DELETE' })).status).toBe(202);
+  });
+});
+
+describe('with nobody to carry it out', () => {
+  const away = {
+    code: 503,
+    error: 'bus_unavailable',
+    message: expect.stringMatching(
+      /^No taskmanager has answered: 'pause' may or may not .* twice does no harm\.$/,
+    ),
+  };
+
+  it('an action is answered 503, and may be asked for again', async () => {
+    const deaf = await startApi();
+    try {
+      const id = await beginUpgrade(deaf, await buildCluster(deaf, 'deaf'));
+      const begun = Date.now();
+      const answer = await ask(`${deaf.url}/upgrades/${id}`, { method: 'POST', json: { pause: {} } });
+      expect(answer.status).toBe(503);
+      expect(answer.headers.get('retry-after')).toBe('2');
+      expect(answer.body.serviceUnavailable).toEqual(away);
+      expect(Date.now() - begun).toBeLessThan(7_000);
+    } finally {
+      await deaf.close();
+    }
+  });
+
+  it('it is the same while RabbitMQ is away, and works when it is back', async () => {
+    const id = await started('outage');
+    api.amqpProxy.refuse();
+    await expect.poll(() => api.bus.isConnected()).toBe(false);
+    const answer = await act(id, { pause: {} });
+    expect(answer.status).toBe(503);
+    expect(answer.body.serviceUnavailable).toEqual(away);
+    api.amqpProxy.allow();
+    await expect.poll(async () => (await act(id, { pause: {} })).status, { timeout: 15_000 }).toBe(202);
+  });
+});

@@ -1,0 +1,148 @@
+/**
+ * A taskmanager's handlers at moments that a whole stack seldom meets: on a real Redis, with a
+ * provisioner that the test plays.
+ */
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Bus, Request } from '../../src/bus/bus.ts';
+import type { Cluster, Instance } from '../../src/core/domain.ts';
+import { openRedisStore } from '../../src/store/redis.ts';
+import type { BuildOrder, PendingCast, Store } from '../../src/store/store.ts';
+import { Engine } from '../../taskmanager/engine.ts';
+import { type Provisioner, Provisioning } from '../../taskmanager/provisioning.ts';
+import { handleConductorRequest, type RequestDeps } from '../../taskmanager/requests.ts';
+import { silentLog as log, testUrls, uniqueName } from '../support/services.ts';
+
+const ORDER: BuildOrder = { databases: [], users: [], join_token_sha256: null };
+const MINUTE_MS = 60_000;
+
+let store: Store;
+beforeAll(async () => {
+  store = await openRedisStore({ url: testUrls().redis_url, prefix: uniqueName('taskmanager'), log });
+});
+afterAll(() => store.close());
+
+/** Files as the local provisioner writes them, in memory. */
+class Files implements Provisioner {
+  readonly held = new Set<string>();
+  /** What happens to the cluster between the look at its task and the first file. */
+  meanwhile: () => Promise<void> = async () => undefined;
+
+  async provision(cluster: Cluster): Promise<void> {
+    await this.meanwhile();
+    for (const { id } of cluster.instances) this.held.add(id);
+  }
+
+  async remove(cluster: Cluster): Promise<boolean> {
+    for (const { id } of cluster.instances) this.held.delete(id);
+    return true;
+  }
+}
+
+async function newCluster(): Promise<Cluster> {
+  const id = randomUUID();
+  const instance: Instance = {
+    id: randomUUID(),
+    cluster_id: id,
+    name: 'shop-member-1',
+    flavor_id: '1',
+    volume_size: 1,
+    task: 'BUILDING',
+    fault: null,
+    report: null,
+    heard: null,
+  };
+  const cluster: Cluster = {
+    id,
+    tenant_id: 't1',
+    name: 'shop',
+    datastore_id: 'd1',
+    datastore_name: 'simulated',
+    manager: 'simulated',
+    datastore_version_id: 'v1',
+    datastore_version: '1.0',
+    task: 'BUILDING',
+    upgrade_id: null,
+    extended_properties: {},
+    created: Date.now(),
+    updated: Date.now(),
+    instances: [instance],
+  };
+  await store.createCluster(cluster, ORDER, castOf(cluster, 'create_cluster'));
+  return cluster;
+}
+
+function castOf({ id }: Cluster, method: string): PendingCast {
+  const args = { cluster_id: id };
+  return { id: `${id}:${method}`, topic: 'taskmanager', method, args, request_id: 'req-1', tenant_id: 't1' };
+}
+
+describe('a cluster that is deleted while it is being built', () => {
+  const build = async (meanwhile: (cluster: Cluster, provisioning: Provisioning) => Promise<unknown>) => {
+    const cluster = await newCluster();
+    const provisioner = new Files();
+    const provisioning = new Provisioning({ store, provisioner, log, now: Date.now });
+    provisioner.meanwhile = async () => void (await meanwhile(cluster, provisioning));
+    await provisioning.create(cluster.id);
+    return { cluster, provisioner, provisioning };
+  };
+  const beginDelete = (cluster: Cluster) =>
+    store.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), Date.now());
+
+  it('leaves no instance, although its removal found none yet', async () => {
+    const { cluster, provisioner } = await build(async (one, provisioning) => {
+      expect(await beginDelete(one)).toBe('begun');
+      await provisioning.remove(one.id);
+    });
+    expect(await store.getCluster(cluster.id)).toBeNull();
+    expect([...provisioner.held]).toEqual([]);
+  });
+
+  it('leaves no instance when its removal comes later', async () => {
+    const { cluster, provisioner, provisioning } = await build(beginDelete);
+    expect([...provisioner.held]).toEqual([]);
+    await provisioning.remove(cluster.id);
+    expect(await store.getCluster(cluster.id)).toBeNull();
+  });
+
+  it('is not mistaken for one that was built meanwhile', async () => {
+    const { cluster, provisioner } = await build((one) => store.finishBuild(one.id, Date.now()));
+    expect((await store.getCluster(cluster.id))?.task).toBe('NONE');
+    expect(provisioner.held.size).toBe(1);
+  });
+});
+
+describe('a guest whose clock is wrong', () => {
+  const heartbeat = async (instance_id: string, sent: number, now: number) => {
+    const unused = { store, log, bus: {} as Bus, now: () => now };
+    const deps: RequestDeps = {
+      ...unused,
+      engine: new Engine(unused),
+      provisioning: new Provisioning({ ...unused, provisioner: new Files() }),
+      newId: randomUUID,
+    };
+    const context = { request_id: 'req-1', tenant_id: null, user: null, is_admin: true };
+    const payload = { service_status: 'building', version: '1.0' };
+    const args = { instance_id, sent: sent / 1000, payload };
+    const request: Request = { method: 'heartbeat', args, context, unique_id: 'm-1', redelivered: false };
+    await handleConductorRequest(deps, request);
+  };
+  const held = async (id: string) => (await store.getCluster(id))?.instances[0];
+
+  it.each([
+    ['a year ahead', 365 * 24 * 60 * MINUTE_MS, 0],
+    ['a little ahead', MINUTE_MS, MINUTE_MS],
+    ['behind', -90 * MINUTE_MS, -90 * MINUTE_MS],
+  ])(
+    '%s is heard all the same, and again once it is set right',
+    async (_title, offset_ms, held_offset_ms) => {
+      const cluster = await newCluster();
+      const id = cluster.instances[0]?.id ?? '';
+      const now = Date.now();
+      await heartbeat(id, now + offset_ms, now);
+      expect(await held(cluster.id)).toMatchObject({ heard: now, report: { sent: now + held_offset_ms } });
+      await heartbeat(id, now + MINUTE_MS + 1, now + MINUTE_MS + 1);
+      expect((await held(cluster.id))?.heard).toBe(now + MINUTE_MS + 1);
+    },
+  );
+});

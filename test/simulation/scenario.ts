@@ -1,0 +1,165 @@
+import { ACTIONS } from '../../src/core/machine/advance.ts';
+import type { Policy } from '../../src/core/policy.ts';
+import { Random } from './random.ts';
+
+/** How bad the network and the store are. Probabilities are per message or request. */
+export interface Weather {
+  /** A message gets lost; a publisher hears of it, or waits for its confirm in vain. */
+  readonly loss: number;
+  readonly doubled: number;
+  readonly usual_ms: number;
+  readonly slowest_ms: number;
+  /** A request to the store gets lost before it is done, or its answer afterwards. */
+  readonly store_loss: number;
+}
+
+/** How bad the guests are: what becomes of one execution. */
+export interface Guests {
+  readonly fails: number;
+  readonly fails_for_good: number;
+  readonly leaves_down: number;
+  readonly hangs: number;
+  readonly slow: number;
+  /** A message that the agent loses. */
+  readonly deaf: number;
+  readonly usual_ms: number;
+}
+
+export type Trouble =
+  | { readonly kind: 'kill'; readonly who: string; readonly steps: number; readonly down_ms: number }
+  | { readonly kind: 'cut'; readonly who: string; readonly down_ms: number }
+  | { readonly kind: 'store_away'; readonly ms: number }
+  | { readonly kind: 'queue_gone'; readonly instance: number }
+  | { readonly kind: 'crash'; readonly instance: number; readonly stays_down: boolean }
+  | { readonly kind: 'sick'; readonly instance: number; readonly ms: number }
+  | { readonly kind: 'unlinked'; readonly instance: number; readonly ms: number }
+  | { readonly kind: 'slow_replay'; readonly instance: number }
+  | { readonly kind: 'liar'; readonly instance: number }
+  | { readonly kind: 'action'; readonly action: (typeof ACTIONS)[number] }
+  | { readonly kind: 'request'; readonly via: 'rest' | 'rpc'; readonly to: 'same' | 'other' }
+  | { readonly kind: 'foreign_request' };
+
+export interface Scenario {
+  readonly seed: number;
+  readonly manager: 'postgresql' | 'simulated';
+  readonly instances: number;
+  readonly broken: readonly number[];
+  readonly policy: Policy;
+  readonly weather: Weather;
+  readonly guests: Guests;
+  readonly first: 'rest' | 'rpc';
+  readonly troubles: readonly { readonly at_ms: number; readonly trouble: Trouble }[];
+  /** When all faults stop. */
+  readonly heal_ms: number;
+}
+
+export const CALM: Weather = { loss: 0, doubled: 0, usual_ms: 3, slowest_ms: 20, store_loss: 0 };
+export const SOUND: Guests = {
+  fails: 0,
+  fails_for_good: 0,
+  leaves_down: 0,
+  hangs: 0,
+  slow: 0,
+  deaf: 0,
+  usual_ms: 1_500,
+};
+
+/** How hard a seed is on the system: nothing, one kind of fault, or all at once. */
+export function scenarioOf(seed: number): Scenario {
+  const random = new Random(seed);
+  const badness = random.pick(['none', 'some', 'some', 'much', 'much'] as const);
+  const instances = random.pick([1, 2, 3, 3, 3, 4, 5] as const);
+  const heal_ms = badness === 'none' ? 10_000 : random.int(15, 60) * 1000;
+  return {
+    seed,
+    manager: random.chance(0.7) ? 'postgresql' : 'simulated',
+    instances,
+    broken: badness !== 'none' && random.chance(0.25) ? [random.int(0, instances - 1)] : [],
+    policy: policyOf(random),
+    weather: badness === 'none' ? CALM : weatherOf(random),
+    guests: badness === 'none' ? SOUND : guestsOf(random),
+    first: random.chance(0.75) ? 'rest' : 'rpc',
+    troubles: badness === 'none' ? [] : troublesOf(random, instances, heal_ms, badness === 'much' ? 14 : 5),
+    heal_ms,
+  };
+}
+
+function policyOf(random: Random): Policy {
+  return {
+    max_unavailable: random.pick([1, 1, 1, 2, 3]),
+    canary: random.pick([0, 0, 0, 1, 2]),
+    soak_seconds: random.pick([0, 0, 0, 2, 8]),
+    step_timeout_seconds: random.pick([4, 15, 40, 600]),
+    timeout_seconds: random.pick([20, 36_000, 36_000]),
+    retries: random.pick([0, 1, 2, 2]),
+    on_failure: random.pick(['pause', 'pause', 'fail']),
+  };
+}
+
+function weatherOf(random: Random): Weather {
+  return {
+    loss: random.pick([0, 0.02, 0.1, 0.3]),
+    doubled: random.pick([0, 0.05, 0.2]),
+    usual_ms: random.pick([3, 30, 200]),
+    slowest_ms: random.pick([20, 1_000, 6_000]),
+    store_loss: random.pick([0, 0, 0.02, 0.1]),
+  };
+}
+
+function guestsOf(random: Random): Guests {
+  return {
+    fails: random.pick([0, 0, 0.1, 0.4]),
+    fails_for_good: random.pick([0, 0, 0, 0.1]),
+    leaves_down: random.pick([0, 0, 0.1]),
+    hangs: random.pick([0, 0, 0.1]),
+    slow: random.pick([0, 0.1, 0.4]),
+    deaf: random.pick([0, 0, 0.2]),
+    usual_ms: random.pick([200, 1_500, 5_000]),
+  };
+}
+
+function troublesOf(random: Random, instances: number, heal_ms: number, count: number) {
+  return Array.from({ length: random.int(1, count) }, () => ({
+    at_ms: random.int(0, heal_ms),
+    trouble: troubleOf(random, instances),
+  })).sort((a, b) => a.at_ms - b.at_ms);
+}
+
+function troubleOf(random: Random, instances: number): Trouble {
+  const instance = random.int(0, instances - 1);
+  const who = random.pick(['taskmanager-1', 'taskmanager-2', 'api', 'guest', 'guest'] as const);
+  const process = who === 'guest' ? `guest-${instance}` : who;
+  const down_ms = random.pick([50, 1_000, 5_000, 25_000]);
+  switch (random.int(0, 15)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+      return { kind: 'kill', who: process, steps: random.int(1, 40), down_ms };
+    case 4:
+      return { kind: 'cut', who: process, down_ms: random.pick([50, 1_000, 8_000]) };
+    case 5:
+      return { kind: 'store_away', ms: random.pick([200, 2_000, 8_000]) };
+    case 6:
+      return { kind: 'queue_gone', instance };
+    case 7:
+      return { kind: 'crash', instance, stays_down: random.chance(0.2) };
+    case 8:
+      return { kind: 'sick', instance, ms: random.pick([1_000, 5_000, 20_000]) };
+    case 9:
+      return { kind: 'unlinked', instance, ms: random.pick([2_000, 15_000]) };
+    case 10:
+      return { kind: 'slow_replay', instance };
+    case 11:
+      return { kind: 'liar', instance };
+    case 12:
+      return { kind: 'request', via: random.pick(['rest', 'rpc']), to: random.pick(['same', 'other']) };
+    case 13:
+      return random.chance(0.3) ? { kind: 'foreign_request' } : { kind: 'action', action: 'cancel' };
+    default:
+      return {
+        kind: 'action',
+        action: random.pick(ACTIONS as unknown as [(typeof ACTIONS)[number], ...(typeof ACTIONS)[number][]]),
+      };
+  }
+}

@@ -1,0 +1,104 @@
+import type { Instant } from '../../src/core/domain.ts';
+import type { Random } from './random.ts';
+
+interface Planned {
+  readonly at: Instant;
+  /** Decides between things of the same moment. */
+  readonly tie: number;
+  readonly run: (() => void) | null;
+  readonly wakes: 'code' | 'nobody';
+  isOff: boolean;
+}
+
+export const T0: Instant = 1_800_000_000_000;
+/** After so many steps in one moment, somebody runs in circles. */
+const MAX_STEPS = 3_000_000;
+
+/**
+ * Virtual time, and the one owner of what happens next. All promises of a simulation settle within a
+ * step, so that the order of steps, and with it everything, follows from the seed.
+ */
+export class Scheduler {
+  #now: Instant = T0;
+  #steps = 0;
+  readonly #random: Random;
+  readonly #heap: Planned[] = [];
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  get now(): Instant {
+    return this.#now;
+  }
+
+  get steps(): number {
+    return this.#steps;
+  }
+
+  /**
+   * Plans something; answers how to call it off. What `wakes` nobody must not settle a promise: then
+   * there is nothing to wait for after it.
+   */
+  after(ms: number, run: () => void, wakes: Planned['wakes'] = 'code'): () => void {
+    const at = this.#now + Math.max(0, Math.round(ms));
+    const planned: Planned = { at, tie: this.#random.next(), run, wakes, isOff: false };
+    this.#push(planned);
+    return () => {
+      planned.isOff = true;
+    };
+  }
+
+  /** Runs step after step until `isOver`; `check` is called after each, when all code has come to rest. */
+  async run(isOver: () => boolean, check: () => void): Promise<void> {
+    const limit = this.#steps + MAX_STEPS;
+    while (!isOver()) {
+      const next = this.#pop();
+      if (!next || this.#steps > limit) throw new Error('the simulation has nothing to do, or too much');
+      if (next.isOff) continue;
+      this.#now = next.at;
+      this.#steps += 1;
+      next.run?.();
+      // A macrotask later all promises that the step has settled have run to their next wait.
+      if (next.wakes === 'code') await new Promise((resolve) => setImmediate(resolve));
+      check();
+    }
+  }
+
+  #push(planned: Planned): void {
+    const heap = this.#heap;
+    let index = heap.push(planned) - 1;
+    while (index > 0) {
+      const parent = (index - 1) >> 1;
+      const above = heap[parent];
+      if (!above || !isBefore(planned, above)) break;
+      heap[index] = above;
+      index = parent;
+    }
+    heap[index] = planned;
+  }
+
+  #pop(): Planned | undefined {
+    const heap = this.#heap;
+    const [first] = heap;
+    const last = heap.pop();
+    if (!first || !last || heap.length === 0) return first;
+    let index = 0;
+    for (;;) {
+      let child = 2 * index + 1;
+      const [left, right] = [heap[child], heap[child + 1]];
+      if (!left) break;
+      if (right && isBefore(right, left)) child += 1;
+      const smallest = child % 2 === 0 && right ? right : left;
+      if (!isBefore(smallest, last)) break;
+      heap[index] = smallest;
+      index = child;
+    }
+    heap[index] = last;
+    return first;
+  }
+}
+
+function isBefore(one: Planned, other: Planned): boolean {
+  return one.at < other.at || (one.at === other.at && one.tie < other.tie);
+}

@@ -1,0 +1,189 @@
+/**
+ * The actions that an upgrade offers are those that `advance` takes, in every state that this table can
+ * make. Not covered: what each of them does.
+ */
+import { describe, expect, it } from 'vitest';
+import type { Cluster, Instance } from '../../../src/core/domain.ts';
+import { possibleActions } from '../../../src/core/machine/actions.ts';
+import { ACTIONS, type Action, advance } from '../../../src/core/machine/advance.ts';
+import { DEFAULT_POLICY } from '../../../src/core/policy.ts';
+import {
+  PAUSE_REASONS,
+  type Phase,
+  type Step,
+  type Upgrade,
+  type UpgradeState,
+} from '../../../src/core/record.ts';
+
+const NOW = 1_800_000_000_000;
+const started = NOW - 60_000;
+
+const OUTSTANDING = { since: NOW, recast: NOW + 2_000, deadline: NOW + 600_000, accepted: false };
+const PHASES: readonly Phase[] = [
+  { name: 'pending', blocked: null },
+  { name: 'backoff', until: NOW + 60_000, error: 'disk full' },
+  { name: 'upgrading', info: {}, ...OUTSTANDING },
+  { name: 'promoting', lsn: '0/1', ...OUTSTANDING },
+  { name: 'restoring', lsn: '0/1', error: 'refused', ...OUTSTANDING },
+  { name: 'failed', ended: NOW, error: 'disk full' },
+  { name: 'done', ended: NOW },
+];
+const STATES: readonly UpgradeState[] = [
+  { name: 'scheduled' },
+  { name: 'running', started },
+  ...PAUSE_REASONS.map((reason) => ({
+    name: 'paused' as const,
+    started,
+    since: NOW,
+    reason,
+    message: 'waits',
+  })),
+  { name: 'succeeded', started, ended: NOW },
+  { name: 'failed', started, ended: NOW, message: 'disk full' },
+  { name: 'cancelled', started, ended: NOW, message: 'cancelled' },
+];
+
+function instance(id: string): Instance {
+  const report = { service_status: 'healthy', version: '1.0', role: 'member', sent: NOW } as const;
+  const fixed = { cluster_id: 'c', name: id, flavor_id: '1', volume_size: 1, fault: null };
+  return { id, ...fixed, task: 'UPGRADING', report, heard: NOW };
+}
+
+const CLUSTER: Cluster = {
+  id: 'c',
+  tenant_id: 't',
+  name: 'shop',
+  datastore_id: 'd',
+  datastore_name: 'simulated',
+  manager: 'simulated',
+  datastore_version_id: 'v1',
+  datastore_version: '1.0',
+  task: 'UPGRADING_CLUSTER',
+  upgrade_id: 'u',
+  extended_properties: {},
+  created: started,
+  updated: started,
+  instances: [instance('a'), instance('b')],
+};
+
+function step(id: number, phase: Phase): Step {
+  const kind = phase.name === 'promoting' || phase.name === 'restoring' ? 'switchover' : 'instance';
+  const instance_id = id === 0 ? 'a' : 'b';
+  const attempt = phase.name === 'pending' ? 0 : 1;
+  const counts = { attempt, attempts_forgiven: 0, started: attempt === 0 ? null : started };
+  return { id, stage: id, kind, instance_id, successor_id: 'b', repair: false, ...counts, phase };
+}
+
+function upgrade(fields: Partial<Upgrade>): Upgrade {
+  return {
+    id: 'u',
+    cluster_id: 'c',
+    tenant_id: 't',
+    revision: 7,
+    seq: 7,
+    from_version_id: 'v1',
+    from_version: '1.0',
+    to_version_id: 'v2',
+    to_version: '2.0',
+    policy: DEFAULT_POLICY,
+    requested_by: { user: null, request_id: 'req-1', via: 'rest' },
+    created: started,
+    state: { name: 'running', started },
+    cancelling: false,
+    approved: false,
+    waited_ms: 0,
+    steps: [],
+    ...fields,
+  };
+}
+
+/** Until nothing moves any more without a person; what is left is what a person can look at. */
+function settled(record: Upgrade): Upgrade {
+  let now = record;
+  for (let looks = 0; looks < 10; looks++) {
+    const next = advance(now, { type: 'wake' }, CLUSTER, NOW);
+    if (next.verdict === 'stale') return now;
+    now = next.upgrade;
+  }
+  throw new Error('it moves on and on');
+}
+
+const RECORDS: readonly Upgrade[] = STATES.flatMap((state) =>
+  PHASES.flatMap((first) =>
+    PHASES.flatMap((second) =>
+      [false, true].flatMap((cancelling) =>
+        [false, true].flatMap((approved) =>
+          [0, 1].map((canary) =>
+            settled(
+              upgrade({
+                state,
+                cancelling,
+                approved,
+                policy: { ...DEFAULT_POLICY, canary },
+                steps: [step(0, first), step(1, second)],
+              }),
+            ),
+          ),
+        ),
+      ),
+    ),
+  ),
+);
+
+const verdictOf = (record: Upgrade, action: Action) =>
+  advance(record, { type: 'action', action, by: 'ann' }, CLUSTER, NOW).verdict;
+const about = ({ state, steps, ...record }: Upgrade) =>
+  JSON.stringify([state, steps.map(({ phase }) => phase.name), record.cancelling, record.approved]);
+
+/** Only what is neither approved nor cancelled waits for its canary. */
+function isImpossible({ state, policy, approved, cancelling }: Upgrade): boolean {
+  return (
+    state.name === 'paused' && state.reason === 'canary' && (policy.canary === 0 || approved || cancelling)
+  );
+}
+
+describe('the actions that an upgrade offers', () => {
+  it('are taken, every one of them', () => {
+    const wrong = RECORDS.flatMap((record) =>
+      possibleActions(record)
+        .filter((action) => verdictOf(record, action) !== 'applied')
+        .map((action) => `${action}: ${about(record)}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('are all that would change something, but for a pause of what is to end', () => {
+    const missing = RECORDS.flatMap((record) =>
+      ACTIONS.filter((action) => !possibleActions(record).includes(action))
+        .filter((action) => verdictOf(record, action) === 'applied')
+        .filter((action) => !record.cancelling || (action !== 'pause' && action !== 'approve'))
+        .map((action) => `${action}: ${about(record)}`),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  it('begin with the one that ends the wait', () => {
+    const waiting = RECORDS.filter((record) => record.state.name === 'paused' && !isImpossible(record));
+    const stuck = waiting.filter((record) => {
+      const [action] = possibleActions(record);
+      if (action === undefined) return true;
+      const next = advance(record, { type: 'action', action, by: 'ann' }, CLUSTER, NOW);
+      return !next.events.some(({ type }) => type === 'resumed');
+    });
+    expect(stuck.map(about)).toEqual([]);
+    expect(waiting.length).toBeGreaterThan(100);
+  });
+
+  it.each([
+    [{ name: 'scheduled' }, [], ['cancel']],
+    [{ name: 'running', started }, [], ['pause', 'cancel']],
+    [STATES[2], [PHASES[2]], ['resume', 'cancel']],
+    [{ ...STATES[2], reason: 'failure' }, [PHASES[5]], ['retry', 'cancel']],
+    [{ ...STATES[2], reason: 'failure' }, [PHASES[3]], ['retry', 'resume', 'cancel']],
+    [{ ...STATES[2], reason: 'failure' }, [PHASES[2]], ['resume', 'retry', 'cancel']],
+    [{ name: 'succeeded', started, ended: NOW }, [], []],
+  ] as const)('in %j with %j are %j', (state, phases, actions) => {
+    const steps = phases.flatMap((phase, id) => (phase ? [step(id, phase)] : []));
+    expect(possibleActions(upgrade({ state: state as UpgradeState, steps }))).toEqual(actions);
+  });
+});
