@@ -5,11 +5,13 @@ import { explain, parseAs } from '../src/contract/explain.ts';
 import { TenantParams } from '../src/contract/http.ts';
 import { clusterRoutes } from './clusters.ts';
 import { datastoreRoutes } from './datastores.ts';
+import { deadLetterRoutes } from './dead-letters.ts';
 import type { App, Deps } from './deps.ts';
 import { discoveryRoutes } from './discovery.ts';
 import { answerClientError, answerError, answerNotFound } from './errors.ts';
 import { eventRoutes } from './events.ts';
 import { healthRoutes } from './health.ts';
+import { useIdempotencyKeys } from './idempotency.ts';
 import { registerOpenApi } from './openapi.ts';
 import { upgradeRoutes } from './upgrades.ts';
 
@@ -62,10 +64,12 @@ function tenantRoutes(scope: App, deps: Deps): void {
     const { tenant_id } = parseAs(TenantParams, request.params, 'path');
     request.caller = await deps.authenticate(request, tenant_id);
   });
+  useIdempotencyKeys(scope, deps);
   clusterRoutes(scope, deps);
   upgradeRoutes(scope, deps);
   eventRoutes(scope, deps);
   datastoreRoutes(scope);
+  deadLetterRoutes(scope, deps);
 }
 
 /** Requests are checked by the contract's schemas; answers are held to them by the compiler. */

@@ -1,10 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
 import {
   ClusterAnswer,
   ClustersAnswer,
   CreatedClusterAnswer,
   InstanceAnswer,
+  PlanAnswer,
 } from '../src/contract/documents.ts';
 import { isId } from '../src/contract/fields.ts';
 import {
@@ -19,17 +21,18 @@ import {
   TROVE_ACTIONS,
   type UpgradeRequest,
 } from '../src/contract/http.ts';
+import { ResetStatusAnswer } from '../src/contract/rpc.ts';
 import { busy } from '../src/core/admit.ts';
 import type { Cluster } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
-import { beginUpgrade } from '../src/store/begin-upgrade.ts';
+import { beginUpgrade, planUpgrade } from '../src/store/begin-upgrade.ts';
 import type { PendingCast } from '../src/store/store.ts';
 import type { Caller } from './auth.ts';
 import { clusterCast, publish } from './casts.ts';
 import { createCluster } from './create-cluster.ts';
 import type { App, Deps } from './deps.ts';
 import { requireOneAction } from './one-action.ts';
-import { clusterView, instanceView, nextLink, urlsOf } from './views.ts';
+import { clusterView, instanceView, nextLink, planView, urlsOf } from './views.ts';
 
 const tags = ['clusters'];
 
@@ -51,7 +54,12 @@ export function clusterRoutes(app: App, deps: Deps): void {
       },
     },
     async (request) => {
-      const { cluster, join_token } = await createCluster(deps, request.caller, request.body.cluster);
+      const { cluster, join_token } = await createCluster(
+        deps,
+        request.caller,
+        request.body.cluster,
+        request.claim?.operation_id,
+      );
       const view = clusterView(cluster, urlsOf(request), deps.now());
       return { cluster: { ...view, ...(join_token !== null && { join_token }) } };
     },
@@ -159,10 +167,11 @@ function upgradeRoutes(app: App, deps: Deps): void {
           'The header Location of the answer leads to the upgrade. `/v1/{tenant_id}/cluster/{cluster_id}` is the same place.',
         params: ClusterParams,
         body: PatchClusterBody,
-        response: { 202: z.strictObject({}) },
+        response: { 200: PlanAnswer, 202: z.strictObject({}) },
       },
     },
     async (request, reply) => {
+      if (request.body.dry_run) return plan(deps, request, request.params.cluster_id, request.body);
       await upgrade(deps, request, reply, request.params.cluster_id, request.body);
       return reply.code(202).send({});
     },
@@ -174,17 +183,35 @@ function upgradeRoutes(app: App, deps: Deps): void {
       preValidation: requireOneAction(Object.keys(ClusterActionBody.shape), TROVE_ACTIONS),
       schema: {
         tags,
-        summary: 'Act on a cluster: upgrade',
+        summary: 'Act on a cluster: upgrade, or reset its status',
         params: ClusterParams,
         body: ClusterActionBody,
-        response: { 202: ClusterAnswer },
+        response: { 200: PlanAnswer, 202: ClusterAnswer },
       },
     },
     async (request, reply) => {
-      const cluster = await upgrade(deps, request, reply, request.params.cluster_id, request.body.upgrade);
+      const { cluster_id } = request.params;
+      const wanted = request.body.upgrade;
+      if (wanted === undefined) {
+        const freed = await resetStatus(deps, request.caller, cluster_id);
+        return reply.code(202).send({ cluster: clusterView(freed, urlsOf(request), deps.now()) });
+      }
+      if (wanted.dry_run) return plan(deps, request, cluster_id, wanted);
+      const cluster = await upgrade(deps, request, reply, cluster_id, wanted);
       return reply.code(202).send({ cluster: clusterView(cluster, urlsOf(request), deps.now()) });
     },
   );
+}
+
+/** What the same request without `dry_run` would begin. */
+async function plan(
+  deps: Deps,
+  { caller }: FastifyRequest,
+  reference: string,
+  { datastore_version, policy = {} }: UpgradeRequest,
+): Promise<PlanAnswer> {
+  const { id: cluster_id, tenant_id } = await findCluster(deps, caller, reference);
+  return { plan: planView(await planUpgrade(deps, { cluster_id, tenant_id, datastore_version, policy })) };
 }
 
 /** Begins the upgrade, publishes its cast, and answers the cluster as it is from now on. */
@@ -193,7 +220,7 @@ async function upgrade(
   request: FastifyRequest,
   reply: FastifyReply,
   reference: string,
-  { datastore_version, policy = {} }: UpgradeRequest,
+  { datastore_version, policy = {}, plan_hash }: UpgradeRequest,
 ): Promise<Cluster> {
   const { caller } = request;
   const cluster = await findCluster(deps, caller, reference);
@@ -202,12 +229,29 @@ async function upgrade(
     tenant_id: caller.tenant_id,
     datastore_version,
     policy,
+    ...(plan_hash !== undefined && { plan_hash }),
     requested_by: { user: caller.user, request_id: caller.request_id, via: 'rest' },
+    ...(request.claim && { upgrade_id: request.claim.operation_id }),
   });
   await publish(deps, begun.cast);
   const { id, created } = begun.upgrade;
   reply.header('location', `${urlsOf(request).tenant}/upgrades/${id}`);
   return { ...cluster, task: 'UPGRADING_CLUSTER', upgrade_id: id, updated: created };
+}
+
+/** A person waits for it. */
+const RESET_TIMEOUT_MS = 5_000;
+
+/** Has a taskmanager free a cluster of its task, and answers the cluster as it is afterwards. */
+async function resetStatus(deps: Deps, caller: Caller, reference: string): Promise<Cluster> {
+  const { tenant_id, user, request_id } = caller;
+  const { id: cluster_id } = await findCluster(deps, caller, reference);
+  const args = { cluster_id, by: user ?? 'an operator' };
+  const context = { request_id, tenant_id, user, is_admin: true };
+  const options = { timeout_ms: RESET_TIMEOUT_MS, context };
+  const answer = await deps.bus.call(TASKMANAGER_TOPIC, 'reset_status', args, options);
+  if (ResetStatusAnswer.parse(answer).verdict === 'busy') throw busy('DELETING', null);
+  return findCluster(deps, caller, cluster_id);
 }
 
 async function deleteCluster(deps: Deps, caller: Caller, cluster: Cluster): Promise<void> {

@@ -19,14 +19,24 @@ export interface Created {
   readonly join_token: string | null;
 }
 
-/** Stores a new cluster in task BUILDING, and tells a taskmanager to build it. */
-export async function createCluster(deps: Deps, caller: Caller, request: ClusterRequest): Promise<Created> {
+/**
+ * Stores a new cluster in task BUILDING, and tells a taskmanager to build it. Under an id that is given,
+ * it may have been made by an earlier try of the same request: its token went with that answer.
+ */
+export async function createCluster(
+  deps: Deps,
+  caller: Caller,
+  request: ClusterRequest,
+  id: string = deps.newId(),
+): Promise<Created> {
   const datastore = findDatastore(request.datastore.type);
   checkFit(datastore, request);
-  const cluster = newCluster(deps, caller, datastore, request);
+  const cluster = newCluster(deps, caller, datastore, request, id);
   const cast = clusterCast(caller, 'create_cluster', cluster.id);
   const join_token = deps.provisioner === 'external' ? newJoinToken(cluster.id) : null;
   if (!(await deps.store.createCluster(cluster, await buildOrder(request, join_token), cast))) {
+    const earlier = await deps.store.getCluster(cluster.id);
+    if (earlier?.tenant_id === caller.tenant_id) return { cluster: earlier, join_token: null };
     throw new Error(`a new cluster was given the id ${cluster.id}, which is taken`);
   }
   await publish(deps, cast);
@@ -56,7 +66,13 @@ function refuse(problem: string): never {
   throw new CofferError('invalid_request', `Validation error: ${problem}`);
 }
 
-function newCluster(deps: Deps, caller: Caller, datastore: Datastore, request: ClusterRequest): Cluster {
+function newCluster(
+  deps: Deps,
+  caller: Caller,
+  datastore: Datastore,
+  request: ClusterRequest,
+  id: string,
+): Cluster {
   const version = findVersion(datastore, request.datastore.version ?? datastore.default_version_id);
   if (!version.active) {
     throw new CofferError(
@@ -64,7 +80,6 @@ function newCluster(deps: Deps, caller: Caller, datastore: Datastore, request: C
       `Datastore version '${version.name}' is not active. (version_active)`,
     );
   }
-  const id = deps.newId();
   const now = deps.now();
   return {
     id,

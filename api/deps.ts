@@ -6,6 +6,7 @@ import type { Instant } from '../src/core/domain.ts';
 import type { Logger } from '../src/log.ts';
 import type { Store } from '../src/store/store.ts';
 import type { Authenticate, Caller } from './auth.ts';
+import type { Claim } from './idempotency.ts';
 
 /** Everything that the handlers work with; nothing of it is global. */
 export interface Deps {
@@ -33,5 +34,7 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Who asks. Set before any handler under `/v1.0/{tenant_id}` runs. */
     caller: Caller;
+    /** Set while a request that came with an `Idempotency-Key` is carried out. */
+    claim: Claim | null;
   }
 }

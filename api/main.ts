@@ -6,6 +6,7 @@
  * - `clusters.ts` clusters, their instances, and the upgrade request · `create-cluster.ts`
  * - `join-token.ts` what external agents join with · `one-action.ts` bodies that name an action
  * - `upgrades.ts` and their actions · `events.ts` server-sent events · `datastores.ts` · `health.ts` · `discovery.ts`
+ * - `dead-letters.ts` messages that nobody could act on
  * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts`
  */
 import { randomUUID } from 'node:crypto';

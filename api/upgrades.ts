@@ -2,7 +2,9 @@ import { TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
 import { UpgradeAnswer, UpgradesAnswer } from '../src/contract/documents.ts';
 import { isId } from '../src/contract/fields.ts';
 import { ClusterParams, PageQuery, UpgradeActionBody, UpgradeParams } from '../src/contract/http.ts';
-import { UpgradeActionAnswer, type UpgradeActionArgs } from '../src/contract/rpc.ts';
+import { UpgradeActionAnswer } from '../src/contract/rpc.ts';
+import { findTarget } from '../src/core/admit.ts';
+import { DATASTORE_VERSIONS } from '../src/core/catalogue.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { ACTIONS, type Action } from '../src/core/machine/advance.ts';
 import type { Loaded } from '../src/store/store.ts';
@@ -34,7 +36,7 @@ export function upgradeRoutes(app: App, deps: Deps): void {
       const cluster = await findCluster(deps, request.caller, request.params.cluster_id);
       const page = await deps.store.listUpgrades(cluster.id, { limit, marker });
       return {
-        upgrades: page.items.map((upgrade) => upgradeView(upgrade, cluster)),
+        upgrades: page.items.map((upgrade) => upgradeView(upgrade, cluster, deps.now())),
         ...nextLink(urlsOf(request), `clusters/${cluster.id}/upgrades`, limit, page.next_marker),
       };
     },
@@ -52,7 +54,7 @@ export function upgradeRoutes(app: App, deps: Deps): void {
     },
     async (request) => {
       const { upgrade, cluster } = await findUpgrade(deps, request.caller, request.params.upgrade_id);
-      return { upgrade: upgradeView(upgrade, cluster) };
+      return { upgrade: upgradeView(upgrade, cluster, deps.now()) };
     },
   );
 
@@ -62,7 +64,7 @@ export function upgradeRoutes(app: App, deps: Deps): void {
       preValidation: requireOneAction(ACTIONS),
       schema: {
         tags,
-        summary: 'Act on an upgrade: pause, resume, approve, retry or cancel',
+        summary: 'Act on an upgrade: pause, resume, approve, retry, cancel or roll back',
         description:
           'Answered with the upgrade as it is afterwards; 422 if its state does not allow the action, with the reason. To ask for the same twice does no harm.',
         params: UpgradeParams,
@@ -72,20 +74,30 @@ export function upgradeRoutes(app: App, deps: Deps): void {
     },
     async (request, reply) => {
       const { upgrade_id } = request.params;
-      await findUpgrade(deps, request.caller, upgrade_id);
+      const before = await findUpgrade(deps, request.caller, upgrade_id);
+      const { retry } = request.body;
+      const target = retry?.datastore_version && versionFor(before, retry.datastore_version);
       for (const action of ACTIONS) {
-        if (request.body[action] !== undefined) await act(deps, request.caller, upgrade_id, action);
+        if (request.body[action] === undefined) continue;
+        await act(deps, request.caller, { upgrade_id, action, ...(target && { target }) });
       }
       const { upgrade, cluster } = await findUpgrade(deps, request.caller, upgrade_id);
-      return reply.code(202).send({ upgrade: upgradeView(upgrade, cluster) });
+      return reply.code(202).send({ upgrade: upgradeView(upgrade, cluster, deps.now()) });
     },
   );
 }
 
+interface Order {
+  readonly upgrade_id: string;
+  readonly action: Action;
+  readonly target?: { readonly id: string; readonly name: string };
+}
+
 /** Has a taskmanager do what a person wants. Rejects with `action_refused` or `bus_unavailable`. */
-async function act(deps: Deps, caller: Caller, upgrade_id: string, action: Action): Promise<void> {
+async function act(deps: Deps, caller: Caller, order: Order): Promise<void> {
   const { tenant_id, user, request_id } = caller;
-  const args: UpgradeActionArgs = { upgrade_id, action, by: user ?? 'an operator' };
+  const { upgrade_id, action } = order;
+  const args = { ...order, by: user ?? 'an operator' };
   const context = { request_id, tenant_id, user, is_admin: false };
   const answer = await deps.bus
     .call(TASKMANAGER_TOPIC, 'upgrade_action', args, { timeout_ms: ACTION_TIMEOUT_MS, context })
@@ -97,6 +109,14 @@ async function act(deps: Deps, caller: Caller, upgrade_id: string, action: Actio
   const { state } = (await findUpgrade(deps, caller, upgrade_id)).upgrade;
   const message = `Upgrade ${upgrade_id} is ${state.name}, and '${action}' is refused: ${outcome.reason}.`;
   throw new CofferError('action_refused', message);
+}
+
+/** The corrected version that a retry names; it must be one that an upgrade could name. */
+function versionFor({ cluster }: Loaded, name_or_id: string): { id: string; name: string } | undefined {
+  if (!cluster) return undefined;
+  const { id, name, active } = findTarget(DATASTORE_VERSIONS, cluster, name_or_id);
+  if (active) return { id, name };
+  throw new CofferError('gate_blocked', `The upgrade is blocked by version_active: ${name} is not active.`);
 }
 
 function isSilence(error: unknown): boolean {

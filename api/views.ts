@@ -1,4 +1,5 @@
 /** Records as the documents that the contract promises. Pure. */
+
 import type { FastifyRequest } from 'fastify';
 import type {
   ClusterDocument,
@@ -9,9 +10,11 @@ import type {
   EventDocument,
   InstanceDocument,
   InstanceStatus,
+  PlanDocument,
   StepDocument,
   UpgradeDocument,
 } from '../src/contract/documents.ts';
+import type { PolicyDocument } from '../src/contract/policy.ts';
 import type {
   Cluster,
   ClusterTask,
@@ -21,7 +24,10 @@ import type {
   Instant,
 } from '../src/core/domain.ts';
 import { possibleActions } from '../src/core/machine/actions.ts';
+import type { Policy } from '../src/core/policy.ts';
+import type { Plan } from '../src/core/preview.ts';
 import type { Step, Upgrade, UpgradeEvent } from '../src/core/record.ts';
+import { describe, estimatedEnd } from '../src/core/status.ts';
 
 /** The addresses by which the caller reached us: links lead back the same way. */
 export interface Urls {
@@ -233,28 +239,42 @@ function versionFields(version: DatastoreVersion, urls: Urls) {
 }
 
 /** `cluster` gives the instances their names; null once it has been removed. */
-export function upgradeView(upgrade: Upgrade, cluster: Cluster | null): UpgradeDocument {
+export function upgradeView(upgrade: Upgrade, cluster: Cluster | null, now: Instant): UpgradeDocument {
   const { state, steps } = upgrade;
+  const estimated_end = estimatedEnd(upgrade, cluster, now);
   return {
     id: upgrade.id,
     cluster_id: upgrade.cluster_id,
     cluster_name: cluster?.name ?? null,
-    state: state.name,
+    state: state.name === 'running' && upgrade.direction === 'back' ? 'rolling_back' : state.name,
     reason: state.name === 'paused' ? state.reason : null,
     message: 'message' in state ? state.message : null,
+    status: describe(upgrade, cluster, now),
     cancelling: upgrade.cancelling,
     actions: [...possibleActions(upgrade)],
     from: { id: upgrade.from_version_id, name: upgrade.from_version },
     to: { id: upgrade.to_version_id, name: upgrade.to_version },
-    policy: upgrade.policy,
-    progress: { done: steps.filter((step) => step.phase.name === 'done').length, total: steps.length },
+    policy: policyView(upgrade.policy),
+    progress: progressOf(upgrade),
     steps: steps.map((step) => stepView(step, cluster)),
     seq: upgrade.seq,
     requested_by: upgrade.requested_by,
     created: time(upgrade.created),
     started: 'started' in state ? time(state.started) : null,
     ended: 'ended' in state ? time(state.ended) : null,
+    estimated_end: estimated_end === null ? null : time(estimated_end),
   };
+}
+
+function policyView(policy: Policy): PolicyDocument {
+  const { not_before, overrides, ...rest } = policy;
+  return { ...rest, overrides: [...overrides], not_before: not_before === null ? null : time(not_before) };
+}
+
+/** Of the present goal: after a rollback has begun, the steps back. */
+function progressOf({ steps, round }: Upgrade): { done: number; total: number } {
+  const present = steps.filter((step) => step.round === round);
+  return { done: present.filter((step) => step.phase.name === 'done').length, total: present.length };
 }
 
 function stepView(step: Step, cluster: Cluster | null): StepDocument {
@@ -274,6 +294,10 @@ function stepView(step: Step, cluster: Cluster | null): StepDocument {
     started: step.started === null ? null : time(step.started),
     ended: 'ended' in phase ? time(phase.ended) : null,
   };
+}
+
+export function planView({ steps, gates, ...plan }: Plan): PlanDocument {
+  return { ...plan, steps: [...steps], gates: [...gates] };
 }
 
 export function eventView(event: UpgradeEvent, cluster: Cluster | null): EventDocument {

@@ -10,6 +10,7 @@ const DESCRIPTIONS: Readonly<Record<Action, string>> = {
   resume: 'Let a paused upgrade go on.',
   approve: 'Let an upgrade go on past its canary.',
   retry: 'Try again what has failed in an upgrade, with all its retries anew.',
+  rollback: 'Take an upgrade back to the version that the cluster came from.',
   cancel: 'Cancel an upgrade: nothing further is started, and it ends when what is in flight has ended.',
 };
 

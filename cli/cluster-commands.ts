@@ -17,7 +17,7 @@ interface CreateOptions {
   readonly wait?: boolean;
 }
 
-/** `cluster-list`, `-show`, `-create`, `-delete`. */
+/** `cluster-list`, `-show`, `-create`, `-reset-status`, `-delete`. */
 export function addClusterCommands(program: Command, io: Io): void {
   program
     .command('cluster-list')
@@ -42,6 +42,17 @@ export function addClusterCommands(program: Command, io: Io): void {
     });
 
   addCreateCommand(program, io);
+
+  program
+    .command('cluster-reset-status')
+    .description('Free a cluster of its task: its upgrade ends at once, whatever is in flight.')
+    .argument('<cluster>', 'name or id')
+    .addHelpText('after', '\nExample:\n  coffer cluster-reset-status shop')
+    .action(async (reference: string, _options, command) => {
+      const { client, output } = sessionOf(command, io);
+      const cluster = await client.clusters.resetStatus(reference);
+      output.result({ cluster }, () => showCluster(output, cluster));
+    });
 
   program
     .command('cluster-delete')

@@ -62,6 +62,7 @@ const ADVICE: ReadonlyMap<string, string> = new Map([
     'See what it is busy with: coffer cluster-show <cluster>. Cancel its upgrade: coffer upgrade-cancel <cluster>',
   ],
   ['action_refused', 'See what can be done: coffer upgrade-show <upgrade>'],
+  ['dead_letter_not_found', 'List them: coffer dead-letters list'],
   ['upgrade_not_found', 'List the upgrades of a cluster: coffer upgrade-list <cluster>'],
   [
     'bus_unavailable',

@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { addActionCommands } from './action-commands.ts';
 import { addClusterCommands } from './cluster-commands.ts';
 import { addDatastoreCommands } from './datastore-commands.ts';
+import { addDeadLetterCommands } from './dead-letter-commands.ts';
 import { EXIT, EXIT_CODES_HELP, report } from './failures.ts';
 import type { Io } from './io.ts';
 import { addUpgradeCommands } from './upgrade-commands.ts';
@@ -41,7 +42,8 @@ function buildProgram(io: Io, exit: (code: number) => void): Command {
   addActionCommands(program, io);
   addClusterCommands(program, io);
   addDatastoreCommands(program, io);
-  for (const command of [program, ...program.commands]) quiet(command, io);
+  addDeadLetterCommands(program, io);
+  quiet(program, io);
   return program;
 }
 
@@ -51,7 +53,7 @@ A first upgrade:
   coffer cluster-upgrade shop 17.10 --watch
   coffer cluster-show shop`;
 
-/** Commander writes through us and throws instead of ending the process. */
+/** Here and in all subcommands: commander writes through us and throws instead of ending the process. */
 function quiet(command: Command, io: Io): void {
   command
     .exitOverride((error) => {
@@ -64,4 +66,5 @@ function quiet(command: Command, io: Io): void {
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(add --help for what the command takes)')
     .helpOption('-h, --help', 'show this help');
+  for (const each of command.commands) quiet(each, io);
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { UpgradeDocument } from '../client/index.ts';
+import type { PlanDocument, UpgradeDocument } from '../client/index.ts';
 import { EXIT } from './failures.ts';
 import { Interrupted, type Io } from './io.ts';
 import { type PolicyOptions, policyOf, withPolicyOptions } from './options.ts';
@@ -13,6 +13,8 @@ type Exit = (code: number) => void;
 interface UpgradeOptions extends PolicyOptions {
   readonly watch?: boolean;
   readonly wait?: boolean;
+  readonly dryRun?: boolean;
+  readonly planHash?: string;
 }
 
 /** `cluster-upgrade`, `upgrade-list`, `-show`, `-watch`. */
@@ -67,6 +69,8 @@ function addClusterUpgrade(program: Command, io: Io, exit: Exit): void {
     .description('Upgrade a cluster to a datastore version while it serves.')
     .argument('<cluster>', 'name or id')
     .argument('<datastore_version>', 'name or id')
+    .option('--dry-run', 'show the plan and what would hold it back now, and change nothing')
+    .option('--plan-hash <hash>', 'upgrade only if the plan is still the one with this hash')
     .option('--watch', 'show how it goes, to the end; Ctrl-C leaves it running')
     .option('--wait', 'wait until it has ended, or is paused and waits for a person');
   withPolicyOptions(command)
@@ -75,12 +79,20 @@ function addClusterUpgrade(program: Command, io: Io, exit: Exit): void {
       `
 Examples:
   coffer cluster-upgrade shop 17.10 --watch
+  coffer cluster-upgrade shop 17.10 --dry-run
   coffer cluster-upgrade shop 17.10 --canary 1 --soak-seconds 60
   coffer cluster-upgrade shop 17.10 --on-failure fail --wait && echo done`,
     )
     .action(async (cluster: string, version: string, options: UpgradeOptions, self: Command) => {
       const session = sessionOf(self, io);
-      const upgrading = await session.client.clusters.upgrade(cluster, version, policyOf(options));
+      if (options.dryRun) return plan(session, cluster, version, options);
+      const { planHash } = options;
+      const upgrading = await session.client.clusters.upgrade(
+        cluster,
+        version,
+        policyOf(options),
+        planHash === undefined ? {} : { planHash },
+      );
       const id = upgrading.upgrade_id;
       if (options.watch) return watch(session, id, options.wait ? 'settled' : 'ended', exit);
       if (options.wait) return wait(session, id, exit);
@@ -90,6 +102,17 @@ Examples:
         );
       });
     });
+}
+
+async function plan(
+  session: Session,
+  cluster: string,
+  version: string,
+  options: UpgradeOptions,
+): Promise<void> {
+  const { client, output } = session;
+  const document = await client.clusters.plan(cluster, version, policyOf(options));
+  output.result({ plan: document }, () => showPlan(output, document));
 }
 
 /** Shows an upgrade as it goes: live on a terminal, line by line elsewhere, JSON lines with `--json`. */
@@ -137,6 +160,31 @@ function exitCodeOf(upgrade: UpgradeDocument): number {
   return upgrade.state === 'succeeded' ? EXIT.ok : EXIT.failed;
 }
 
+function showPlan(output: Output, { from, to, steps, successor, gates, ...plan }: PlanDocument): void {
+  output.fields({
+    from: from.name,
+    to: to.name,
+    successor: successor?.instance_name,
+    estimate_seconds: plan.estimate_seconds,
+    hash: plan.hash,
+  });
+  output.table(
+    ['Stage', 'Kind', 'Instance', 'Role', 'Repair'],
+    steps.map(({ stage, kind, instance_name, role, repair }) => [
+      stage,
+      kind,
+      instance_name,
+      role,
+      repair ? 'yes' : '',
+    ]),
+  );
+  if (gates.length === 0) return output.line('No gate would hold it back now.');
+  output.table(
+    ['Gate', 'Would hold it back now'],
+    gates.map(({ gate, reason }) => [gate, reason]),
+  );
+}
+
 function showUpgrades(output: Output, upgrades: readonly UpgradeDocument[]): void {
   output.table(
     ['ID', 'From', 'To', 'State', 'Created', 'Ended'],
@@ -158,6 +206,7 @@ function showUpgrade(output: Output, upgrade: UpgradeDocument): void {
     from: upgrade.from.name,
     to: upgrade.to.name,
     state: upgrade.cancelling && upgrade.ended === null ? `${upgrade.state}, cancelling` : upgrade.state,
+    status: upgrade.status,
     message: upgrade.message,
     next: wayOn(upgrade),
     actions: upgrade.actions.join(', '),
@@ -165,6 +214,7 @@ function showUpgrade(output: Output, upgrade: UpgradeDocument): void {
     created: upgrade.created,
     started: upgrade.started,
     ended: upgrade.ended,
+    estimated_end: upgrade.estimated_end,
   });
   output.table(
     ['Step', 'Kind', 'Instance', 'Phase', 'Attempt', 'Note'],

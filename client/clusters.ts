@@ -4,6 +4,8 @@ import type {
   ClustersAnswer,
   CreatedClusterAnswer,
   CreatedClusterDocument,
+  PlanAnswer,
+  PlanDocument,
 } from '../src/contract/documents.ts';
 import type { CreateClusterInput } from '../src/contract/http.ts';
 import type { PolicyRequest } from '../src/contract/policy.ts';
@@ -18,6 +20,11 @@ export interface WaitOptions {
   readonly signal?: AbortSignal;
   /** Between two looks. Default 500. */
   readonly intervalMs?: number;
+}
+
+export interface UpgradeOptions {
+  /** Of the plan that was looked at: rejects with `conflict` if it would be another one now. */
+  readonly planHash?: string;
 }
 
 /** A cluster whose upgrade was just accepted. */
@@ -67,16 +74,38 @@ export class Clusters {
     cluster: Reference,
     datastoreVersion: Reference,
     policy?: PolicyRequest,
+    options: UpgradeOptions = {},
   ): Promise<UpgradingCluster> {
     const upgrade = {
       datastore_version: idOrName(datastoreVersion),
       ...(policy !== undefined && { policy }),
+      ...(options.planHash !== undefined && { plan_hash: options.planHash }),
     };
     const path = `/clusters/${inPath(cluster)}`;
     const answer = await this.#http.send<{ readonly cluster: UpgradingCluster }>('POST', path, {
       body: { upgrade },
     });
     return answer.cluster;
+  }
+
+  /** What `upgrade` with the same arguments would do, and every gate that would hold it back now. Changes nothing. */
+  async plan(cluster: Reference, datastoreVersion: Reference, policy?: PolicyRequest): Promise<PlanDocument> {
+    const upgrade = {
+      datastore_version: idOrName(datastoreVersion),
+      dry_run: true,
+      ...(policy !== undefined && { policy }),
+    };
+    const path = `/clusters/${inPath(cluster)}`;
+    return (await this.#http.send<PlanAnswer>('POST', path, { body: { upgrade } })).plan;
+  }
+
+  /**
+   * For administrators: frees a cluster of its task. An upgrade ends at once as `cancelled`, whatever is in
+   * flight; a cluster that is being built counts as built. Rejects with `cluster_busy` while it is deleted.
+   */
+  async resetStatus(cluster: Reference): Promise<ClusterDocument> {
+    const body = { 'reset-status': {} };
+    return (await this.#http.send<ClusterAnswer>('POST', `/clusters/${inPath(cluster)}`, { body })).cluster;
   }
 
   /** Resolves with the cluster once it is busy with nothing. */

@@ -15,11 +15,14 @@ export interface ClientOptions {
 export interface RequestOptions {
   readonly body?: unknown;
   readonly signal?: AbortSignal | undefined;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 const TIMEOUT_MS = 30_000;
 /** A read that nobody answered is tried again after these: the server may just be restarting. */
 const READ_RETRIES_MS = [100, 400] as const;
+/** A change that nobody answered, or that could not be taken, is sent once more after this. */
+const CHANGE_RETRY_MS = 500;
 
 /** Speaks HTTP with one endpoint. Rejects with `CofferApiError`, or with the signal's reason. */
 export class Http {
@@ -49,13 +52,24 @@ export class Http {
     return this.#json<Answer>('GET', path, { signal });
   }
 
-  /** Sends a change. Never repeated: whether the first one arrived can't be known. */
-  send<Answer>(
+  /**
+   * Sends a change. Whether one that nobody answered has arrived can't be known: a POST or PATCH is sent
+   * once more under the same key, by which the server carries it out once. A DELETE is never repeated.
+   */
+  async send<Answer>(
     method: 'POST' | 'PATCH' | 'DELETE',
     path: string,
     options: RequestOptions = {},
   ): Promise<Answer> {
-    return this.#json<Answer>(method, path, options);
+    if (method === 'DELETE') return this.#json<Answer>(method, path, options);
+    const keyed = { ...options, headers: { 'idempotency-key': randomKey() } };
+    try {
+      return await this.#json<Answer>(method, path, keyed);
+    } catch (error) {
+      if (!(error instanceof CofferApiError) || !mayRepeat(error)) throw error;
+      await pause(CHANGE_RETRY_MS, options.signal);
+      return this.#json<Answer>(method, path, keyed);
+    }
   }
 
   /** Opens an event stream; null when there is nothing more to come. */
@@ -65,12 +79,17 @@ export class Http {
     return response.status === 204 ? null : response;
   }
 
-  async #json<Answer>(method: string, path: string, { body, signal }: RequestOptions): Promise<Answer> {
+  async #json<Answer>(
+    method: string,
+    path: string,
+    { body, signal, headers }: RequestOptions,
+  ): Promise<Answer> {
     const timeout = AbortSignal.timeout(this.#timeoutMs);
     const response = await this.#ask(path, {
       method,
       headers: {
         accept: 'application/json',
+        ...headers,
         ...(body !== undefined && { 'content-type': 'application/json' }),
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
@@ -103,6 +122,16 @@ export class Http {
     const message = `No answer from ${this.#endpoint}: ${reasonOf(cause)}`;
     return new CofferApiError('unreachable', message, { status: 0, requestId: null, cause });
   }
+}
+
+function mayRepeat({ code, status }: CofferApiError): boolean {
+  return code === 'unreachable' || status === 503;
+}
+
+/** 128 random bits. Not `randomUUID`: browsers have it on secure pages only. */
+function randomKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 function isTimeout(reason: unknown): boolean {

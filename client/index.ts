@@ -5,15 +5,21 @@
  *     const { upgrade_id } = await client.clusters.upgrade('shop', '17.10');
  *     for await (const event of client.upgrades.watch(upgrade_id)) console.log(event.message);
  *
- * - `clusters.ts` · `upgrades.ts` · `datastores.ts` what can be asked
+ * - `clusters.ts` · `upgrades.ts` · `datastores.ts` · `dead-letters.ts` what can be asked
  * - `events.ts` event streams that survive lost connections · `pages.ts` listings page by page
  * - `http.ts` one endpoint · `errors.ts` `CofferApiError` · `references.ts` document, id or name · `time.ts`
  */
 import { Clusters } from './clusters.ts';
 import { Datastores } from './datastores.ts';
+import { DeadLetters } from './dead-letters.ts';
 import { type ClientOptions, Http } from './http.ts';
 import { Upgrades } from './upgrades.ts';
 
+export type {
+  DeadLetterDocument,
+  DeadLetterListed,
+  DeadLettersAnswer,
+} from '../src/contract/dead-letters.ts';
 export type {
   ClusterDocument,
   ClusterInstanceDocument,
@@ -22,14 +28,16 @@ export type {
   DatastoreVersionDocument,
   DatastoreVersionListed,
   EventDocument,
+  PlanDocument,
   StepDocument,
   UpgradeDocument,
 } from '../src/contract/documents.ts';
 export type { CreateClusterInput } from '../src/contract/http.ts';
 export type { PolicyRequest } from '../src/contract/policy.ts';
 export type { SimulatedProperties } from '../src/contract/simulated.ts';
-export type { Clusters, UpgradingCluster, WaitOptions } from './clusters.ts';
+export type { Clusters, UpgradeOptions, UpgradingCluster, WaitOptions } from './clusters.ts';
 export type { Datastores } from './datastores.ts';
+export type { DeadLetters } from './dead-letters.ts';
 export { type ClientErrorCode, CofferApiError } from './errors.ts';
 export type { ClientOptions } from './http.ts';
 export type { Reference } from './references.ts';
@@ -39,10 +47,16 @@ export interface CofferClient {
   readonly clusters: Clusters;
   readonly upgrades: Upgrades;
   readonly datastores: Datastores;
+  readonly deadLetters: DeadLetters;
 }
 
 /** A client for one tenant of one API. Opens no connection yet. */
 export function createClient(options: ClientOptions): CofferClient {
   const http = new Http(options);
-  return { clusters: new Clusters(http), upgrades: new Upgrades(http), datastores: new Datastores(http) };
+  return {
+    clusters: new Clusters(http),
+    upgrades: new Upgrades(http),
+    datastores: new Datastores(http),
+    deadLetters: new DeadLetters(http),
+  };
 }

@@ -9,7 +9,7 @@ import type { Action } from '../src/core/machine/advance.ts';
 import { type WatchOptions, watchEvents } from './events.ts';
 import type { Http } from './http.ts';
 import { allPages } from './pages.ts';
-import { inPath, type Reference } from './references.ts';
+import { idOrName, inPath, type Reference } from './references.ts';
 
 export interface UpgradeWatchOptions extends WatchOptions {
   /** `ended` (default): to the end. `settled`: also up to a pause that waits for a person. */
@@ -60,9 +60,15 @@ export class Upgrades {
     return this.#act(upgrade, 'approve');
   }
 
-  /** Tries again what has failed, with all its retries anew. */
-  retry(upgrade: Reference): Promise<UpgradeDocument> {
-    return this.#act(upgrade, 'retry');
+  /** Tries again what has failed, with all its retries anew; with another version, that one. */
+  retry(upgrade: Reference, datastoreVersion?: Reference): Promise<UpgradeDocument> {
+    const other = datastoreVersion === undefined ? {} : { datastore_version: idOrName(datastoreVersion) };
+    return this.#act(upgrade, 'retry', other);
+  }
+
+  /** Goes back to the version that the cluster came from. Refused past an irreversible step. */
+  rollback(upgrade: Reference): Promise<UpgradeDocument> {
+    return this.#act(upgrade, 'rollback');
   }
 
   /** Starts nothing further, and ends as `cancelled` once what is in flight has ended. */
@@ -70,9 +76,9 @@ export class Upgrades {
     return this.#act(upgrade, 'cancel');
   }
 
-  async #act(upgrade: Reference, action: Action): Promise<UpgradeDocument> {
+  async #act(upgrade: Reference, action: Action, details: object = {}): Promise<UpgradeDocument> {
     const path = `/upgrades/${inPath(upgrade)}`;
-    return (await this.#http.send<UpgradeAnswer>('POST', path, { body: { [action]: {} } })).upgrade;
+    return (await this.#http.send<UpgradeAnswer>('POST', path, { body: { [action]: details } })).upgrade;
   }
 
   /**

@@ -7,7 +7,7 @@ import { CofferError } from '../src/core/errors.ts';
 import type { Logger } from '../src/log.ts';
 import { every, type Service, type Sleep } from '../src/service.ts';
 import { type Driver, type InstanceConfig, PermanentError } from './driver.ts';
-import type { Journal } from './journal.ts';
+import type { Journal, JournalEntry } from './journal.ts';
 
 export interface AgentDeps {
   readonly config: InstanceConfig;
@@ -58,8 +58,9 @@ export class Agent implements Service {
 
   /** Serves and speaks at once; the server is brought up meanwhile, which may take long. */
   async start(): Promise<void> {
-    const { bus, config, heartbeat_ms } = this.#deps;
-    void this.#serially(() => this.#bringUp());
+    const { bus, config, heartbeat_ms, journal } = this.#deps;
+    const { entry } = journal;
+    void this.#serially(() => this.#bringUp(entry));
     this.#served = await bus.serve({
       topic: guestTopic(config.instance_id),
       queue: 'own',
@@ -87,25 +88,14 @@ export class Agent implements Service {
     await this.#tail;
   }
 
-  /** The server as its disk says it should be; then what a predecessor left unfinished. */
-  async #bringUp(): Promise<void> {
-    const { driver, log, config, journal, sleep } = this.#deps;
-    while (!this.#stopped.signal.aborted) {
-      try {
-        await driver.start();
-        this.#trouble = null;
-        break;
-      } catch (err) {
-        this.#trouble = textOf(err);
-        log.error(
-          { err, instance_id: config.instance_id },
-          'the server could not be brought up; trying again',
-        );
-        await this.#heartbeat();
-        await sleep(RESTART_MS, this.#stopped.signal);
-      }
-    }
-    const { entry } = journal;
+  /**
+   * The server as its disk says it should be; then what a predecessor left unfinished: `entry` is the
+   * journal as it was found. An order that comes in meanwhile has its turn afterwards, once (G4).
+   */
+  async #bringUp(entry: JournalEntry | null): Promise<void> {
+    const { log, config } = this.#deps;
+    await this.#startServer();
+    if (this.#trouble !== null) void this.#goOnStarting();
     if (entry?.attempt.status === 'running' && !this.#stopped.signal.aborted) {
       log.info(
         { instance_id: config.instance_id, ...entry.attempt },
@@ -115,6 +105,29 @@ export class Agent implements Service {
     } else {
       await this.#heartbeat();
     }
+  }
+
+  /** Never rejects. */
+  async #startServer(): Promise<void> {
+    const { driver, log, config } = this.#deps;
+    try {
+      await driver.start();
+      this.#trouble = null;
+    } catch (err) {
+      this.#trouble = textOf(err);
+      log.error({ err, instance_id: config.instance_id }, 'the server could not be brought up; trying again');
+    }
+  }
+
+  /** Between the tries orders have their turn: an upgrade may be what mends a server that does not start. */
+  async #goOnStarting(): Promise<void> {
+    const { signal } = this.#stopped;
+    while (this.#trouble !== null && !signal.aborted) {
+      await this.#heartbeat();
+      await this.#deps.sleep(RESTART_MS, signal);
+      if (this.#trouble !== null) await this.#serially(() => this.#startServer()).catch(() => undefined);
+    }
+    await this.#heartbeat();
   }
 
   async #handle(request: Request): Promise<unknown> {
@@ -187,7 +200,9 @@ export class Agent implements Service {
 
   async #tryTo(id: AttemptId, info: Info): Promise<AttemptReport> {
     try {
-      return { ...id, status: 'succeeded', result: await this.#execute(id.action, info) };
+      const result = await this.#execute(id.action, info);
+      this.#trouble = null;
+      return { ...id, status: 'succeeded', result };
     } catch (err) {
       return { ...id, status: 'failed', error: textOf(err), permanent: err instanceof PermanentError };
     }

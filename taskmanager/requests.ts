@@ -6,6 +6,8 @@ import {
   HeartbeatArgs,
   type JoinAnswer,
   JoinArgs,
+  type ResetStatusAnswer,
+  ResetStatusArgs,
   reportOf,
   type UpgradeActionAnswer,
   UpgradeActionArgs,
@@ -34,6 +36,8 @@ export async function handleTaskmanagerRequest(deps: RequestDeps, request: Reque
       return upgradeCluster(deps, request);
     case 'upgrade_action':
       return upgradeAction(deps, request);
+    case 'reset_status':
+      return resetStatus(deps, request);
     case 'create_cluster':
       return deps.provisioning.create(parseAs(ClusterArgs, request.args, 'create_cluster').cluster_id);
     case 'join':
@@ -67,9 +71,14 @@ async function upgradeCluster(deps: RequestDeps, request: Request): Promise<void
 
 /** What a person wants done to an upgrade. That its state doesn't allow it is an answer, not a failure. */
 async function upgradeAction({ engine }: RequestDeps, request: Request): Promise<UpgradeActionAnswer> {
-  const { upgrade_id, action, by } = parseAs(UpgradeActionArgs, request.args, 'upgrade_action');
+  const { upgrade_id, action, by, target } = parseAs(UpgradeActionArgs, request.args, 'upgrade_action');
   try {
-    const verdict = await engine.handle(upgrade_id, { type: 'action', action, by });
+    const verdict = await engine.handle(upgrade_id, {
+      type: 'action',
+      action,
+      by,
+      ...(target && { target }),
+    });
     if (verdict === 'refused') return { verdict, reason: 'the state of the upgrade does not allow it' };
     return { verdict };
   } catch (err) {
@@ -78,6 +87,22 @@ async function upgradeAction({ engine }: RequestDeps, request: Request): Promise
     }
     throw err;
   }
+}
+
+/** Frees a cluster of its task. To ask for it twice does no harm. */
+async function resetStatus(
+  { store, engine, now, log }: RequestDeps,
+  request: Request,
+): Promise<ResetStatusAnswer> {
+  const { cluster_id, by } = parseAs(ResetStatusArgs, request.args, 'reset_status');
+  const cluster = await store.getCluster(cluster_id);
+  if (!cluster) return { verdict: 'missing' };
+  const { task, upgrade_id } = cluster;
+  if (task === 'DELETING') return { verdict: 'busy' };
+  log.warn({ cluster_id, task, upgrade_id, by }, 'the status of a cluster is reset');
+  if (task === 'BUILDING') await store.finishBuild(cluster_id, now());
+  if (task === 'UPGRADING_CLUSTER' && upgrade_id) await engine.handle(upgrade_id, { type: 'reset', by });
+  return { verdict: 'done' };
 }
 
 /** An external agent takes its place: answers what its instance is to be, less the secret that it has. */

@@ -12,7 +12,7 @@ import { Problem } from './problem.mjs';
  * Brings node_modules and dist up to date with what they are made from. A stamp in each says what that was.
  *
  * @typedef {import('./progress.mjs').Progress} Progress
- * @typedef {{ progress: Progress, signal?: AbortSignal | undefined, root?: string }} Options
+ * @typedef {{ progress: Progress, signal?: AbortSignal | undefined, root?: string, what?: 'all' | 'modules' }} Options
  */
 
 const MODULES_STAMP = 'node_modules/.coffer-lock';
@@ -26,8 +26,9 @@ const NOT_SOURCES = new Set(['node_modules', 'dist', 'coverage', 'test', 'docs',
  * @param {Options} options
  */
 export async function setUp(options) {
-  const { root = projectRoot, progress, signal } = options;
-  if (!needsModules(root) && !needsBuild(root)) return;
+  const { root = projectRoot, what = 'all', progress, signal } = options;
+  const lacksBuild = () => what === 'all' && needsBuild(root);
+  if (!needsModules(root) && !lacksBuild()) return;
   const folder = join(root, '.coffer');
   mkdirSync(folder, { recursive: true });
   let isTold = false;
@@ -40,7 +41,7 @@ export async function setUp(options) {
   });
   try {
     if (needsModules(root)) await installModules({ ...options, root });
-    if (needsBuild(root)) await build({ ...options, root });
+    if (lacksBuild()) await build({ ...options, root });
   } finally {
     release();
   }

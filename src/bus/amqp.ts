@@ -12,6 +12,7 @@ import {
   type ServeOptions,
 } from './bus.ts';
 import { Link, textOf } from './connection.ts';
+import { AmqpDeadLetters, headersOfLetter } from './dead-letters.ts';
 import {
   decodeReply,
   decodeRequest,
@@ -41,6 +42,8 @@ export interface AmqpBusOptions {
   readonly name: string;
   readonly log: Logger;
   readonly control_exchange: string;
+  /** The queue of the dead letters, if not the usual one. */
+  readonly dead_letters?: string;
 }
 
 /**
@@ -59,7 +62,9 @@ interface Waiter {
 }
 
 class AmqpBus implements Bus {
+  readonly deadLetters: AmqpDeadLetters;
   readonly #exchange: string;
+  readonly #deadLetterQueue: string;
   readonly #log: Logger;
   /** Two connections: RabbitMQ blocks publishers under memory pressure, and acknowledgements must go on. */
   readonly #publisher: Link;
@@ -72,8 +77,9 @@ class AmqpBus implements Bus {
   #unconfirmed = 0;
   readonly #line: (() => void)[] = [];
 
-  constructor({ url, name, log, control_exchange }: AmqpBusOptions) {
+  constructor({ url, name, log, control_exchange, dead_letters = DEAD_LETTERS }: AmqpBusOptions) {
     this.#exchange = control_exchange;
+    this.#deadLetterQueue = dead_letters;
     this.#log = log;
     this.#publisher = new Link({
       url,
@@ -86,6 +92,11 @@ class AmqpBus implements Bus {
       name: `${name}:consume`,
       log,
       setup: (channel) => this.#setUpConsumer(channel),
+    });
+    this.deadLetters = new AmqpDeadLetters({
+      ...{ url, name, queue: dead_letters },
+      replay: (topic, content) => this.#publish(control_exchange, topic, content, {}),
+      bury: (content, headers) => this.#publish('', dead_letters, content, { headers }),
     });
   }
 
@@ -167,7 +178,10 @@ class AmqpBus implements Bus {
   async #setUpPublisher(channel: ConfirmChannel): Promise<void> {
     channel.on('return', (message: Message) => this.#returned.add(String(message.properties.messageId)));
     await channel.assertExchange(this.#exchange, 'topic', { durable: true });
-    await channel.assertQueue(DEAD_LETTERS, { durable: true, arguments: { 'x-queue-type': 'quorum' } });
+    await channel.assertQueue(this.#deadLetterQueue, {
+      durable: true,
+      arguments: { 'x-queue-type': 'quorum' },
+    });
   }
 
   async #setUpConsumer(channel: ConfirmChannel): Promise<void> {
@@ -235,12 +249,8 @@ class AmqpBus implements Bus {
   }
 
   async #deadLetter(topic: string, message: ConsumeMessage, reason: string): Promise<void> {
-    const headers = {
-      'coffer-reason': reason.slice(0, 1_000),
-      'coffer-topic': topic,
-      'coffer-at': Date.now(),
-    };
-    await this.#publish('', DEAD_LETTERS, message.content, { headers });
+    const headers = headersOfLetter(topic, reason);
+    await this.#publish('', this.#deadLetterQueue, message.content, { headers });
   }
 }
 

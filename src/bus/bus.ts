@@ -2,7 +2,7 @@
  * The bus: casts and calls in oslo.messaging's envelope.
  *
  * Files: `envelope.ts` the wire format · `amqp.ts` the bus on RabbitMQ · `connection.ts` its
- * connection supervisor · `memory.ts` the in-memory twin.
+ * connection supervisor · `dead-letters.ts` what nobody could act on · `memory.ts` the in-memory twin.
  */
 
 /** Travels with every message: who asked, for log lines and authorisation. */
@@ -52,7 +52,31 @@ export interface CastOptions {
   readonly expires_ms?: number;
 }
 
+/** A message that nobody could act on, kept with the reason until a person decides. */
+export interface DeadLetter {
+  readonly id: string;
+  /** Null if whoever put it there did not say. */
+  readonly topic: string | null;
+  readonly reason: string | null;
+  readonly at: number | null;
+  /** Null if nobody can read it. */
+  readonly method: string | null;
+  readonly content: Uint8Array;
+}
+
+/** Every function rejects with `bus_unavailable` if the broker is away; nothing is lost then. */
+export interface DeadLetters {
+  /** Up to `limit` letters from the head of the queue, and how many there are in all. */
+  list(limit: number): Promise<{ readonly letters: readonly DeadLetter[]; readonly total: number }>;
+  get(id: string): Promise<DeadLetter | null>;
+  /** Sends it again to its topic, and forgets it. If nobody serves that, it stays: `bus_unavailable`. */
+  replay(id: string): Promise<DeadLetter | null>;
+  discard(id: string): Promise<DeadLetter | null>;
+}
+
 export interface Bus {
+  /** Absent from the in-memory twin: nobody looks through the letters of a simulation. */
+  readonly deadLetters?: DeadLetters;
   /**
    * Resolves when the broker has confirmed the message and a queue holds it. Rejects with
    * `bus_unavailable` when the broker is away or nobody serves the topic: outcome unknown, say it again.

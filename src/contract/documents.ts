@@ -147,7 +147,16 @@ export type DatastoreVersionDocument = z.output<typeof DatastoreVersionDocument>
 export const VersionAnswer = z.strictObject({ version: DatastoreVersionDocument });
 export type VersionAnswer = z.output<typeof VersionAnswer>;
 
-export const UPGRADE_STATES = ['scheduled', 'running', 'paused', 'succeeded', 'failed', 'cancelled'] as const;
+export const UPGRADE_STATES = [
+  'scheduled',
+  'running',
+  'paused',
+  'rolling_back',
+  'succeeded',
+  'failed',
+  'rolled_back',
+  'cancelled',
+] as const;
 /** The names of `Phase` in the core. */
 export const STEP_PHASES = [
   'pending',
@@ -163,6 +172,7 @@ export const STEP_PHASES = [
   'restoring',
   'done',
   'failed',
+  'skipped',
 ] as const;
 
 const Blocked = z.strictObject({ gate: z.enum(GATES), reason: z.string(), since: Time });
@@ -196,6 +206,9 @@ export const UpgradeDocument = z
     state: z.enum(UPGRADE_STATES),
     reason: z.enum(PAUSE_REASONS).nullable().meta({ description: 'Why it is paused.' }),
     message: z.string().nullable().meta({ description: 'What it waits for, or why it ended.' }),
+    status: z.string().meta({
+      description: 'How far it is, what it does or waits for, and what a person can do, in a sentence.',
+    }),
     cancelling: z
       .boolean()
       .meta({ description: 'It was cancelled, and ends as soon as nothing is in flight.' }),
@@ -216,6 +229,9 @@ export const UpgradeDocument = z
     created: Time,
     started: Time.nullable(),
     ended: Time.nullable(),
+    estimated_end: Time.nullable().meta({
+      description: 'If every step takes as long as expected; null unless running.',
+    }),
   })
   .meta({ id: 'Upgrade' });
 export type UpgradeDocument = z.output<typeof UpgradeDocument>;
@@ -226,6 +242,38 @@ export const UpgradesAnswer = z.strictObject({
   links: Links.exactOptional(),
 });
 export type UpgradesAnswer = z.output<typeof UpgradesAnswer>;
+
+const PlannedStep = z.strictObject({
+  kind: z.enum(['instance', 'switchover']),
+  instance_id: z.string(),
+  instance_name: z.string(),
+  role: z.enum(ROLES).nullable(),
+  stage: z.int().meta({ description: 'Steps of a lower stage end before one of a higher stage starts.' }),
+  repair: z.boolean().meta({ description: 'Broken already: goes first, and costs no availability.' }),
+});
+
+/** What an upgrade would do, and what would hold it back now. */
+export const PlanDocument = z
+  .strictObject({
+    from: VersionReference,
+    to: VersionReference,
+    steps: z.array(PlannedStep),
+    successor: z
+      .strictObject({ instance_id: z.string(), instance_name: z.string() })
+      .nullable()
+      .meta({ description: 'Who would become primary, by what is known now.' }),
+    gates: z
+      .array(z.strictObject({ gate: z.enum(GATES), reason: z.string() }))
+      .meta({ description: 'All that would hold it back now.' }),
+    estimate_seconds: z.int().meta({ description: 'Work alone: neither windows nor human pauses.' }),
+    hash: z
+      .string()
+      .meta({ description: 'The same as long as order, roles, versions and target are: see `plan_hash`.' }),
+  })
+  .meta({ id: 'Plan' });
+export type PlanDocument = z.output<typeof PlanDocument>;
+export const PlanAnswer = z.strictObject({ plan: PlanDocument });
+export type PlanAnswer = z.output<typeof PlanAnswer>;
 
 export const EventDocument = z
   .strictObject({

@@ -3,7 +3,7 @@
  * schemas and makes its OpenAPI document from them; the client takes its types from them.
  *
  * Files: `http.ts` requests · `documents.ts` answers · `rpc.ts` the RPC border · `policy.ts` the
- * policy of an upgrade · `simulated.ts` how simulated clusters behave · `fields.ts` shared fields ·
+ * policy of an upgrade · `simulated.ts` how simulated clusters behave · `dead-letters.ts` · `fields.ts` shared fields ·
  * `explain.ts` zod's findings in Trove's words.
  */
 import { z } from 'zod';
@@ -56,18 +56,30 @@ export type PageQuery = z.output<typeof PageQuery>;
 const UpgradeRequest = z.strictObject({
   datastore_version: Reference.meta({ description: 'Id of the version to go to, or its name.' }),
   policy: PolicyRequest.exactOptional(),
+  dry_run: z
+    .boolean()
+    .exactOptional()
+    .meta({ description: 'Answers 200 with the plan, and changes nothing.' }),
+  plan_hash: z
+    .string()
+    .regex(/^[0-9a-f]{16}$/, 'must be the hash of a plan: 16 hexadecimal digits')
+    .exactOptional()
+    .meta({ description: 'Of a plan that a dry run has shown: 409 if it is no longer the same.' }),
 });
 export type UpgradeRequest = z.output<typeof UpgradeRequest>;
 
 /** Body of `PATCH …/cluster/{cluster_id}`: the upgrade's fields bare, or within `cluster`. */
 export const PatchClusterBody = z
-  .strictObject({ cluster: UpgradeRequest.exactOptional(), ...UpgradeRequest.partial().shape })
+  .strictObject({
+    cluster: UpgradeRequest.exactOptional(),
+    ...UpgradeRequest.shape,
+    datastore_version: UpgradeRequest.shape.datastore_version.exactOptional(),
+  })
   .transform((body, context): UpgradeRequest => {
-    const { cluster, datastore_version, policy } = body;
-    if (cluster === undefined && datastore_version !== undefined) {
-      return { datastore_version, ...(policy !== undefined && { policy }) };
-    }
-    if (cluster !== undefined && datastore_version === undefined && policy === undefined) return cluster;
+    const { cluster, ...bare } = body;
+    const { datastore_version } = bare;
+    if (cluster === undefined && datastore_version !== undefined) return { ...bare, datastore_version };
+    if (cluster !== undefined && Object.keys(bare).length === 0) return cluster;
     const message =
       cluster === undefined
         ? "'datastore_version' is a required property"
@@ -77,12 +89,17 @@ export const PatchClusterBody = z
   });
 
 /** Body of `POST …/clusters/{cluster_id}`: exactly one action. */
-export const ClusterActionBody = z.strictObject({ upgrade: UpgradeRequest });
+export const ClusterActionBody = z.strictObject({
+  upgrade: UpgradeRequest.exactOptional(),
+  'reset-status': z.strictObject({}).exactOptional().meta({
+    description:
+      'Frees a cluster of its task: an upgrade ends at once as cancelled, whatever is in flight; one that is being built counts as built.',
+  }),
+});
 /** Actions that Trove knows and Coffer does not (yet): refused in other words than a misspelt one. */
 export const TROVE_ACTIONS: readonly string[] = [
   'grow',
   'shrink',
-  'reset-status',
   'restart',
   'configuration_attach',
   'configuration_detach',
@@ -95,12 +112,15 @@ export const UpgradeActionBody = z.strictObject({
   pause: nothing.exactOptional().meta({ description: 'Starts nothing further; what is in flight ends.' }),
   resume: nothing.exactOptional().meta({ description: 'Goes on after a pause.' }),
   approve: nothing.exactOptional().meta({ description: 'Goes on past the canary.' }),
-  retry: nothing
-    .exactOptional()
-    .meta({ description: 'Tries again what has failed, with all its retries anew.' }),
+  retry: z.strictObject({ datastore_version: Reference.exactOptional() }).exactOptional().meta({
+    description: 'Tries again what has failed, with all its retries anew; with another version, that one.',
+  }),
   cancel: nothing
     .exactOptional()
     .meta({ description: 'Starts nothing further, and ends as cancelled once what is in flight has ended.' }),
+  rollback: nothing.exactOptional().meta({
+    description: 'Goes back to the version that the cluster came from, the same way in the reverse order.',
+  }),
 } satisfies Record<Action, z.ZodType>);
 
 /** GiB; Trove's command line sends it as text. */

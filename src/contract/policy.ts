@@ -1,15 +1,19 @@
 /** The policy of an upgrade, as a request states it: every field optional, defaults in the core. */
 import { z } from 'zod';
-import { ON_FAILURE, type Policy } from '../core/policy.ts';
+import { ON_FAILURE, OVERRIDABLE_GATES, type Percentage, type Policy } from '../core/policy.ts';
+import { windowProblem } from '../core/window.ts';
 
 const DAY_SECONDS = 86_400;
 
+const percentage = z.custom<Percentage>(
+  (value) => typeof value === 'string' && /^([1-9]\d?|100)%$/.test(value),
+  'must be a number of instances, or a percentage from 1% to 100%',
+);
+
 const fields = {
-  max_unavailable: z
-    .int()
-    .min(1)
-    .max(100)
-    .meta({ description: 'Instances that may be out of service at once.' }),
+  max_unavailable: z.union([z.int().min(1).max(100), percentage]).meta({
+    description: 'Instances that may be out of service at once: a number, or a percentage such as "25%".',
+  }),
   canary: z
     .int()
     .min(0)
@@ -28,10 +32,32 @@ const fields = {
     .meta({ description: 'For the whole upgrade, without the time that it waited for a person.' }),
   retries: z.int().min(0).max(20).meta({ description: 'Attempts per step beyond the first.' }),
   on_failure: z.enum(ON_FAILURE).meta({ description: 'What to do when a step has used up its retries.' }),
-} satisfies Record<keyof Policy, z.ZodType>;
+  window: z
+    .strictObject({
+      cron: z
+        .string()
+        .max(200)
+        .meta({ description: 'When it opens: minute hour day-of-month month day-of-week.' }),
+      duration_seconds: z.int().min(60).max(DAY_SECONDS),
+      time_zone: z.string().max(100).default('UTC'),
+    })
+    .superRefine((window, context) => {
+      const message = windowProblem(window);
+      if (message) context.addIssue({ code: 'custom', message });
+    })
+    .meta({ description: 'A step is started only while it is open, and only if it can finish in it.' }),
+  overrides: z
+    .array(z.strictObject({ gate: z.enum(OVERRIDABLE_GATES), reason: z.string().min(1).max(500) }))
+    .max(OVERRIDABLE_GATES.length)
+    .meta({ description: 'Gates to skip, and why.' }),
+};
+const notBefore = z.iso.datetime({ offset: true, error: 'must be a time such as 2026-11-23T02:00:00Z' });
 
 /** The whole policy, as an upgrade shows it. */
-export const PolicyDocument = z.strictObject(fields).meta({ id: 'Policy' });
+export const PolicyDocument = z
+  .strictObject({ ...fields, not_before: notBefore.nullable(), window: fields.window.nullable() })
+  .meta({ id: 'Policy' });
+export type PolicyDocument = z.output<typeof PolicyDocument>;
 
 /** What a request may say of it. An unknown field is refused: a misspelt limit must not be a missing one. */
 export const PolicyRequest = z
@@ -43,6 +69,15 @@ export const PolicyRequest = z
     timeout_seconds: fields.timeout_seconds.exactOptional(),
     retries: fields.retries.exactOptional(),
     on_failure: fields.on_failure.exactOptional(),
-  })
+    not_before: notBefore
+      .transform((text) => Date.parse(text))
+      .exactOptional()
+      .meta({ description: 'Starts no step before.' }),
+    window: fields.window.exactOptional(),
+    overrides: fields.overrides.exactOptional(),
+  } satisfies Record<keyof Policy, z.ZodType>)
   .meta({ id: 'PolicyRequest' });
-export type PolicyRequest = z.output<typeof PolicyRequest>;
+/** As a client writes it. */
+export type PolicyRequest = z.input<typeof PolicyRequest>;
+/** As it is read. */
+export type RequestedPolicy = z.output<typeof PolicyRequest>;

@@ -8,6 +8,8 @@ import {
   type GuestAction,
   type GuestReport,
   ROLES,
+  SERVER_KINDS,
+  SERVICE_STATUSES,
   type ServiceStatus,
   type UpgradeInfo,
 } from '../core/domain.ts';
@@ -39,6 +41,8 @@ export const UpgradeActionArgs = z.looseObject({
   action: z.enum(ACTIONS),
   /** Who wants it, in the words of the event that tells of it. */
   by: text(255),
+  /** With `retry`: the version to go to instead. */
+  target: z.object({ id: Id, name: text(255) }).exactOptional(),
 });
 export type UpgradeActionArgs = z.output<typeof UpgradeActionArgs>;
 
@@ -49,7 +53,21 @@ export const UpgradeActionAnswer = z.discriminatedUnion('verdict', [
 ]);
 export type UpgradeActionAnswer = z.output<typeof UpgradeActionAnswer>;
 
+/** taskmanager: `reset_status`: an administrator wants a cluster freed of its task. */
+export const ResetStatusArgs = z.looseObject({ cluster_id: Id, by: text(255) });
+export type ResetStatusArgs = z.output<typeof ResetStatusArgs>;
+
+/** Its answer. `busy`: with something that a reset does not end. */
+export const ResetStatusAnswer = z.object({ verdict: z.enum(['done', 'missing', 'busy']) });
+export type ResetStatusAnswer = z.output<typeof ResetStatusAnswer>;
+
 const EndpointArg = z.object({ host: text(255), port: z.int().min(1).max(65_535) });
+const PlacementArg = z.object({
+  rack: text(255).exactOptional(),
+  seed: z.boolean().exactOptional(),
+  shard: text(255).exactOptional(),
+  kind: z.enum(SERVER_KINDS).exactOptional(),
+});
 const attemptNumber = z.int().min(0);
 
 const AttemptReportArg = z.object({
@@ -130,6 +148,7 @@ export const HeartbeatArgs = z.looseObject({
     lag_bytes: z.number().min(0).nullable().exactOptional(),
     synchronous: z.boolean().exactOptional(),
     endpoint: EndpointArg.nullable().exactOptional(),
+    placement: PlacementArg.exactOptional(),
     message: z
       .string()
       .transform((message) => message.slice(0, MAX_MESSAGE))
@@ -143,8 +162,8 @@ export type HeartbeatArgs = z.output<typeof HeartbeatArgs>;
 
 /** The report within a heartbeat, in the core's words and in milliseconds; keys of others fall away. */
 export function reportOf(args: HeartbeatArgs): GuestReport {
-  const { service_status, version, role, lag_bytes, synchronous, endpoint, message, attempt, agent } =
-    args.payload;
+  const { service_status, version, role, lag_bytes, synchronous } = args.payload;
+  const { endpoint, placement, message, attempt, agent } = args.payload;
   return {
     service_status,
     sent: Math.round(args.sent * 1000),
@@ -153,6 +172,7 @@ export function reportOf(args: HeartbeatArgs): GuestReport {
     ...(lag_bytes !== undefined && { lag_bytes }),
     ...(synchronous !== undefined && { synchronous }),
     ...(endpoint !== undefined && { endpoint }),
+    ...(placement !== undefined && { placement }),
     ...(message !== undefined && { message }),
     ...(attempt !== undefined && { attempt }),
     ...(agent !== undefined && { agent }),
@@ -203,6 +223,7 @@ export const PreUpgradeAnswer = z
     reversible: z.boolean().exactOptional(),
     role: z.enum(ROLES).nullable().exactOptional(),
     lag_bytes: z.number().min(0).nullable().exactOptional(),
+    service_status: z.enum(SERVICE_STATUSES).exactOptional(),
   })
   .nullable()
   .transform((info): UpgradeInfo => info ?? {});

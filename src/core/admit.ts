@@ -1,7 +1,10 @@
 import { type Cluster, type DatastoreVersion, type Instant, versionOf } from './domain.ts';
 import { CofferError } from './errors.ts';
-import { DEFAULT_POLICY, type Policy } from './policy.ts';
+import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
 import type { GateName, RequestedBy, Upgrade, UpgradeEvent } from './record.ts';
+
+/** What a step takes as long as nothing has been measured. */
+export const DEFAULT_STEP_MS = 60_000;
 
 /** What somebody asks for, whichever way in it came. */
 export interface UpgradeRequest {
@@ -11,6 +14,10 @@ export interface UpgradeRequest {
   /** A datastore version by name or id. */
   readonly datastore_version: string;
   readonly policy?: Partial<Policy>;
+  /** What steps of this manager have taken so far; a minute when nothing is known. */
+  readonly expected_step_ms?: number;
+  /** Of the plan that somebody has seen and agreed to: refused when it would be another one now. */
+  readonly plan_hash?: string;
   readonly requested_by: RequestedBy;
   /** Given by the asking side when a repeated request must not begin twice. */
   readonly upgrade_id?: string;
@@ -32,27 +39,71 @@ export function findTarget(
   );
 }
 
+/** A gate that does not hold, and why. */
+export interface Finding {
+  readonly gate: GateName;
+  readonly reason: string;
+}
+
 /** Checks the gates that can be read off the cluster itself. Throws `cluster_busy` or `gate_blocked`. */
-export function checkAdmission(cluster: Cluster, target: DatastoreVersion): void {
-  if (cluster.task !== 'NONE') throw busy(cluster.task, cluster.upgrade_id);
-  if (!target.active) throw blocked('version_active', `datastore version ${target.name} is not active`);
-  const major = majorOf(cluster.datastore_version);
-  if (cluster.manager === 'postgresql' && major !== majorOf(target.name)) {
-    throw blocked(
-      'version_path',
-      `${cluster.datastore_version} and ${target.name} are different major releases: only minor releases of ${major} can be reached in place`,
-    );
+export function checkAdmission(
+  cluster: Cluster,
+  target: DatastoreVersion,
+  overrides: Policy['overrides'] = [],
+): void {
+  const [first] = admissionFindings(cluster, target, overrides);
+  if (first?.gate === 'cluster_idle') throw busy(cluster.task, cluster.upgrade_id);
+  if (first) throw blockedBy(first);
+}
+
+/** All gates that can be read off the cluster itself and do not hold. */
+export function admissionFindings(
+  cluster: Cluster,
+  target: DatastoreVersion,
+  overrides: Policy['overrides'] = [],
+): readonly Finding[] {
+  const findings = [
+    clusterIdle(cluster),
+    versionActive(target),
+    versionPath(cluster, target),
+    upgradeNeeded(cluster, target),
+  ];
+  return findings
+    .filter((finding) => finding !== null)
+    .filter((finding) => !isOverridden({ overrides }, finding.gate));
+}
+
+function clusterIdle({ task, upgrade_id }: Cluster): Finding | null {
+  if (task === 'NONE') return null;
+  const which = task === 'UPGRADING_CLUSTER' && upgrade_id ? `: its upgrade is ${upgrade_id}` : '';
+  return { gate: 'cluster_idle', reason: `the current cluster task is '${task}'${which}` };
+}
+
+function versionActive({ name, active }: DatastoreVersion): Finding | null {
+  return active ? null : { gate: 'version_active', reason: `datastore version ${name} is not active` };
+}
+
+function versionPath({ manager, datastore_version }: Cluster, { name }: DatastoreVersion): Finding | null {
+  const major = majorOf(datastore_version);
+  if (manager === 'postgresql' && major !== majorOf(name)) {
+    return {
+      gate: 'version_path',
+      reason: `${datastore_version} and ${name} are different major releases: only minor releases of ${major} can be reached in place`,
+    };
   }
-  if (compareVersions(target.name, cluster.datastore_version) < 0) {
-    throw blocked(
-      'version_path',
-      `${target.name} is older than ${cluster.datastore_version}, and a cluster is not downgraded`,
-    );
-  }
+  if (compareVersions(name, datastore_version) >= 0) return null;
+  return {
+    gate: 'version_path',
+    reason: `${name} is older than ${datastore_version}, and a cluster is not downgraded`,
+  };
+}
+
+function upgradeNeeded(cluster: Cluster, target: DatastoreVersion): Finding | null {
   const isNeeded =
     cluster.datastore_version_id !== target.id ||
     cluster.instances.some((instance) => versionOf(instance) !== target.name);
-  if (!isNeeded) throw blocked('upgrade_needed', `every instance of the cluster runs ${target.name} already`);
+  if (isNeeded) return null;
+  return { gate: 'upgrade_needed', reason: `every instance of the cluster runs ${target.name} already` };
 }
 
 /** Trove's words, and the way out. */
@@ -67,7 +118,7 @@ export function busy(task: string, upgrade_id: string | null): CofferError {
   );
 }
 
-function blocked(gate: GateName, reason: string): CofferError {
+function blockedBy({ gate, reason }: Finding): CofferError {
   return new CofferError('gate_blocked', `The upgrade is blocked by ${gate}: ${reason}.`);
 }
 
@@ -110,6 +161,10 @@ export function acceptedUpgrade(
     cancelling: false,
     approved: false,
     waited_ms: 0,
+    direction: 'forward',
+    round: 0,
+    planned_round: -1,
+    expected_step_ms: request.expected_step_ms ?? DEFAULT_STEP_MS,
     steps: [],
   };
   const message = `upgrade of ${cluster.name} from ${upgrade.from_version} to ${upgrade.to_version} accepted`;

@@ -102,6 +102,20 @@ export interface Instance {
   readonly heard: Instant | null;
 }
 
+export const SERVER_KINDS = ['config', 'shard', 'router'] as const;
+
+/** Where an instance stands in its cluster, as far as its datastore knows such places. */
+export interface Placement {
+  /** Instances of one rack hold no data twice among them. */
+  readonly rack?: string;
+  /** Others find their way into the cluster by it. */
+  readonly seed?: boolean;
+  /** Names the part of the data that it holds. */
+  readonly shard?: string;
+  /** In a sharded cluster: keeps the map of the shards, is part of one, or routes queries to them. */
+  readonly kind?: (typeof SERVER_KINDS)[number];
+}
+
 /** What a guest agent says of its instance: the payload of a heartbeat. */
 export interface GuestReport {
   readonly service_status: ServiceStatus;
@@ -115,6 +129,7 @@ export interface GuestReport {
   /** True for a replica that the primary waits for. */
   readonly synchronous?: boolean;
   readonly endpoint?: Endpoint | null;
+  readonly placement?: Placement;
   /** Why the status is not healthy. */
   readonly message?: string | null;
   /** The last attempt that this guest accepted, and how it went: from its journal. */
@@ -156,12 +171,19 @@ export interface UpgradeInfo {
   readonly reversible?: boolean;
   readonly role?: Role | null;
   readonly lag_bytes?: number | null;
+  readonly service_status?: ServiceStatus;
   readonly [key: string]: unknown;
 }
 
 /** An instance's reported version; null when its guest never said one. */
 export function versionOf(instance: Instance): string | null {
   return instance.report?.version ?? null;
+}
+
+/** Names those that replicate from one another: all of a cluster, unless its guests say that it has shards. */
+export function replicaSetOf({ report }: Instance): string {
+  const { kind = 'shard', shard = '' } = report?.placement ?? {};
+  return `${kind} ${shard}`;
 }
 
 /** A guest that was not heard for so long counts as away. Guests speak every few seconds. */

@@ -1,12 +1,30 @@
 import type { Cluster, Instant } from './domain.ts';
 import { orderFor } from './order/order.ts';
+import { maxUnavailable, type Policy } from './policy.ts';
 import type { Step } from './record.ts';
 
-/** The ordered steps that bring `cluster` to `to_version`, given what its guests report now. */
-export function planSteps(cluster: Cluster, to_version: string, now: Instant): readonly Step[] {
-  return orderFor(cluster.manager)(cluster, to_version, now).map((move, id) => ({
-    id,
+/** What a plan is for, and where its numbers begin. */
+export interface Goal {
+  readonly to_version: string;
+  readonly direction: 'forward' | 'back';
+  readonly round: number;
+  /** The first step's id: ids are never used again. */
+  readonly first_id: number;
+}
+
+/** The ordered steps that bring `cluster` to a version, given what its guests report now. */
+export function planSteps(cluster: Cluster, goal: Goal, now: Instant): readonly Step[] {
+  const { to_version, direction, round, first_id } = goal;
+  const forward = orderFor(cluster.manager)(cluster, to_version, now);
+  // On the way back, whoever was upgraded last goes first.
+  const moves = direction === 'back' ? forward.toReversed().sort((a, b) => a.stage - b.stage) : forward;
+  return moves.map((move, index) => ({
+    id: first_id + index,
     stage: move.stage,
+    round,
+    to_version,
+    reversible: null,
+    touched: false,
     kind: move.kind,
     instance_id: move.instance_id,
     successor_id: null,
@@ -16,4 +34,20 @@ export function planSteps(cluster: Cluster, to_version: string, now: Instant): r
     started: null,
     phase: { name: 'pending', blocked: null },
   }));
+}
+
+/** How long steps take: those of a stage side by side as far as `max_unavailable` allows, each turn with its soak. */
+export function workMs(
+  steps: readonly Step[],
+  { instances }: Cluster,
+  policy: Policy,
+  expected_step_ms: number,
+): number {
+  const side_by_side = Math.max(1, maxUnavailable(policy, instances.length));
+  const stages = [...new Set(steps.map(({ stage }) => stage))];
+  return stages.reduce((sum, stage) => {
+    const turn = steps.filter((step) => step.stage === stage);
+    const soak_ms = turn.some((step) => step.kind === 'instance') ? policy.soak_seconds * 1000 : 0;
+    return sum + Math.ceil(turn.length / side_by_side) * (expected_step_ms + soak_ms);
+  }, 0);
 }

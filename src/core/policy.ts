@@ -1,10 +1,13 @@
+import type { Instant } from './domain.ts';
+import type { Window } from './window.ts';
+
 /**
  * How an upgrade may go about its work: sent with the request, all optional, stored with the
  * upgrade, shown back. Durations are in seconds, since people type them.
  */
 export interface Policy {
   /** Instances that may be out of service at once because of the upgrade (G2). */
-  readonly max_unavailable: number;
+  readonly max_unavailable: number | Percentage;
   /** After this many instances, wait for `approve`; 0: never. */
   readonly canary: number;
   /** After a step, health must hold this long before the next starts. */
@@ -17,9 +20,33 @@ export interface Policy {
   readonly retries: number;
   /** What to do when a step has used up its retries. */
   readonly on_failure: OnFailure;
+  /** Start no step before; null: at once. */
+  readonly not_before: Instant | null;
+  /** Start a step only while it is open, and only if the step can finish in it; null: always. */
+  readonly window: Window | null;
+  /** Gates to skip, and why. They end with the upgrade; who asked for them, and when, is in its record. */
+  readonly overrides: readonly Override[];
 }
 
-export const ON_FAILURE = ['pause', 'fail'] as const;
+/** Of the cluster's instances, e.g. `25%`: rounded down, and at least one. */
+export type Percentage = `${number}%`;
+
+/** What a person may decide to know better. Whether the cluster is idle is not among it (G3). */
+export const OVERRIDABLE_GATES = [
+  'version_active',
+  'version_path',
+  'guests_alive',
+  'instances_healthy',
+  'replication_caught_up',
+  'upgrade_needed',
+] as const;
+
+export interface Override {
+  readonly gate: (typeof OVERRIDABLE_GATES)[number];
+  readonly reason: string;
+}
+
+export const ON_FAILURE = ['pause', 'rollback', 'fail'] as const;
 export type OnFailure = (typeof ON_FAILURE)[number];
 
 export const DEFAULT_POLICY: Policy = {
@@ -30,4 +57,17 @@ export const DEFAULT_POLICY: Policy = {
   timeout_seconds: 36_000,
   retries: 2,
   on_failure: 'pause',
+  not_before: null,
+  window: null,
+  overrides: [],
 };
+
+/** `max_unavailable` as a number of instances. */
+export function maxUnavailable({ max_unavailable }: Policy, instances: number): number {
+  if (typeof max_unavailable === 'number') return max_unavailable;
+  return Math.max(1, Math.floor((instances * Number.parseFloat(max_unavailable)) / 100));
+}
+
+export function isOverridden({ overrides }: Pick<Policy, 'overrides'>, gate: string): boolean {
+  return overrides.some((override) => override.gate === gate);
+}

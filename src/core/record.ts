@@ -28,6 +28,14 @@ export interface Upgrade {
   readonly approved: boolean;
   /** Time spent waiting for a person so far; does not count against the timeout. */
   readonly waited_ms: number;
+  /** `back` while it returns to the version that it came from. */
+  readonly direction: 'forward' | 'back';
+  /** Counts the goals: a rollback, or a retry with another version, begins a new round with its own plan. */
+  readonly round: number;
+  /** The last round that has a plan; -1 before the first. */
+  readonly planned_round: number;
+  /** How long a step takes, by what was measured before: it must fit into the window. */
+  readonly expected_step_ms: number;
   /** Empty until a taskmanager has planned it. */
   readonly steps: readonly Step[];
 }
@@ -43,18 +51,20 @@ export type UpgradeState =
   /** Accepted and safe; no taskmanager has taken it up. */
   | { readonly name: 'scheduled' }
   | { readonly name: 'running'; readonly started: Instant }
-  /** Waits for a person; `message` says for what. Time in here does not count against the timeout. */
+  /** Waits for a person, or for its window; `message` says for what. Time in here does not count against the timeout. */
   | {
       readonly name: 'paused';
       readonly started: Instant;
       readonly since: Instant;
       readonly reason: PauseReason;
       readonly message: string;
+      /** When it goes on by itself; null when it waits for a person. */
+      readonly until: Instant | null;
     }
   | { readonly name: 'succeeded'; readonly started: Instant; readonly ended: Instant }
   | { readonly name: 'failed'; readonly started: Instant; readonly ended: Instant; readonly message: string }
   | {
-      readonly name: 'cancelled';
+      readonly name: 'rolled_back' | 'cancelled';
       readonly started: Instant;
       readonly ended: Instant;
       readonly message: string;
@@ -62,7 +72,7 @@ export type UpgradeState =
 
 export type StateName = UpgradeState['name'];
 export const ACTIVE_STATES: readonly StateName[] = ['scheduled', 'running', 'paused'];
-export const PAUSE_REASONS = ['requested', 'canary', 'failure', 'gate'] as const;
+export const PAUSE_REASONS = ['requested', 'canary', 'window', 'failure', 'gate'] as const;
 export type PauseReason = (typeof PAUSE_REASONS)[number];
 
 export const GATES = [
@@ -88,6 +98,14 @@ export interface Step {
   /** Position in the plan, from 0; names the step for ever. */
   readonly id: number;
   readonly stage: number;
+  /** Which goal it belongs to: see `Upgrade.round`. */
+  readonly round: number;
+  /** The version that its instance is to run afterwards. */
+  readonly to_version: string;
+  /** False if its guest said that there is no way back from it; null if it did not say. */
+  readonly reversible: boolean | null;
+  /** Its guest was told to upgrade: from then on it may run either version, until it says which. */
+  readonly touched: boolean;
   readonly kind: 'instance' | 'switchover';
   /** Whom it is about; of a switchover: the primary that steps down. */
   readonly instance_id: string;
@@ -137,7 +155,9 @@ export type Phase =
   /** Switchover undone: the successor refused, so the old primary serves again. */
   | ({ readonly name: 'restoring'; readonly lsn: string; readonly error: string } & Outstanding)
   | { readonly name: 'done'; readonly ended: Instant }
-  | { readonly name: 'failed'; readonly ended: Instant; readonly error: string };
+  | { readonly name: 'failed'; readonly ended: Instant; readonly error: string }
+  /** The goal has changed before its turn came, or before it succeeded. */
+  | { readonly name: 'skipped'; readonly ended: Instant };
 
 export type PhaseName = Phase['name'];
 
@@ -166,6 +186,9 @@ export const UPGRADE_EVENT_TYPES = [
   'gate_cleared',
   'paused',
   'resumed',
+  'retargeted',
+  'rolling_back',
+  'rolled_back',
   'succeeded',
   'failed',
   'cancelled',
@@ -198,6 +221,16 @@ export function isActive(upgrade: Upgrade): boolean {
   return ACTIVE_STATES.includes(upgrade.state.name);
 }
 
+/** Nothing more comes of it, and what follows may start. */
+export function isOver({ phase }: Step): boolean {
+  return phase.name === 'done' || phase.name === 'skipped';
+}
+
+/** The version that the upgrade is on its way to right now. */
+export function goalOf({ direction, from_version, to_version }: Upgrade): string {
+  return direction === 'back' ? from_version : to_version;
+}
+
 /** True for a step whose guest has been told something that is not yet settled. */
 export function isInFlight(step: Step): boolean {
   switch (step.phase.name) {
@@ -205,6 +238,7 @@ export function isInFlight(step: Step): boolean {
     case 'backoff':
     case 'done':
     case 'failed':
+    case 'skipped':
       return false;
     default:
       return true;

@@ -2,6 +2,7 @@ import { acceptedUpgrade, busy, checkAdmission, findTarget, type UpgradeRequest 
 import { DATASTORE_VERSIONS } from '../core/catalogue.ts';
 import type { Cluster, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
+import { checkPlanHash, type Plan, previewUpgrade } from '../core/preview.ts';
 import type { Upgrade } from '../core/record.ts';
 import type { PendingCast, Store } from './store.ts';
 
@@ -22,7 +23,7 @@ export interface Begun {
  * upgrade is safe; when it throws, nothing has changed.
  *
  * Throws `CofferError`: `cluster_not_found`, `datastore_version_not_found`, `cluster_busy`,
- * `gate_blocked`, `store_unavailable`.
+ * `gate_blocked`, `conflict` (another plan than the one agreed to), `store_unavailable`.
  */
 export async function beginUpgrade(
   deps: { readonly store: Store; readonly now: () => Instant; readonly newId: () => string },
@@ -30,10 +31,7 @@ export async function beginUpgrade(
 ): Promise<Begun> {
   const { store, now, newId } = deps;
   const id = request.upgrade_id ?? newId();
-  const cluster = await store.getCluster(request.cluster_id);
-  if (!cluster || (request.tenant_id !== null && cluster.tenant_id !== request.tenant_id)) {
-    throw new CofferError('cluster_not_found', `Cluster '${request.cluster_id}' cannot be found.`);
-  }
+  const cluster = await clusterOf(store, request);
   const target = findTarget(DATASTORE_VERSIONS, cluster, request.datastore_version);
   const cast: PendingCast = {
     id,
@@ -46,7 +44,8 @@ export async function beginUpgrade(
   const earlier = request.upgrade_id === undefined ? null : await store.getUpgrade(id);
   if (earlier) return { upgrade: earlier, cluster, cast, duplicate: true };
 
-  checkAdmission(cluster, target);
+  checkAdmission(cluster, target, request.policy?.overrides);
+  if (request.plan_hash !== undefined) checkPlanHash(planOf(cluster, request, now()), request.plan_hash);
   // Also a fence: later upgrades of a cluster have later times, even where the clocks of hosts differ.
   const created = Math.max(now(), cluster.updated + 1);
   const { upgrade, event } = acceptedUpgrade(cluster, target, request, id, created);
@@ -58,8 +57,34 @@ export async function beginUpgrade(
     case 'busy':
       throw busy(outcome.task, outcome.upgrade_id);
     case 'missing':
-      throw new CofferError('cluster_not_found', `Cluster '${request.cluster_id}' cannot be found.`);
+      throw clusterMissing(request);
     default:
       return outcome satisfies never;
   }
+}
+
+/** What the request would begin, and what would hold it back now. Changes nothing. */
+export async function planUpgrade(
+  { store, now }: { readonly store: Store; readonly now: () => Instant },
+  request: Omit<UpgradeRequest, 'requested_by'>,
+): Promise<Plan> {
+  return planOf(await clusterOf(store, request), request, now());
+}
+
+function planOf(cluster: Cluster, request: Omit<UpgradeRequest, 'requested_by'>, now: Instant): Plan {
+  const target = findTarget(DATASTORE_VERSIONS, cluster, request.datastore_version);
+  return previewUpgrade(cluster, { ...request, target }, now);
+}
+
+type Asked = Pick<UpgradeRequest, 'cluster_id' | 'tenant_id'>;
+
+async function clusterOf(store: Store, { cluster_id, tenant_id }: Asked): Promise<Cluster> {
+  const cluster = await store.getCluster(cluster_id);
+  if (!cluster || (tenant_id !== null && cluster.tenant_id !== tenant_id))
+    throw clusterMissing({ cluster_id });
+  return cluster;
+}
+
+function clusterMissing({ cluster_id }: Pick<Asked, 'cluster_id'>): CofferError {
+  return new CofferError('cluster_not_found', `Cluster '${cluster_id}' cannot be found.`);
 }

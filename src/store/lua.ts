@@ -16,6 +16,7 @@
  * | `upgrade:<id>:events` | stream | entry `<seq>-0` for event number seq |
  * | `upgrades:<cluster>` | sorted set | upgrade ids by creation |
  * | `due` | sorted set | `upgrade:<id>` and `cluster:<id>` by the time of their next look |
+ * | `idempotency:<tenant>:<key>` | hash | `fingerprint`, `operation`, `claim`, `until`, `answer` of a request, for a day |
  * | `casts`, `casts:at` | hash, sorted set | casts that the bus has not confirmed yet, and since when |
  */
 export const SCRIPTS = {
@@ -180,6 +181,31 @@ return 1`,
 local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
 for _, id in ipairs(ids) do redis.call('ZADD', KEYS[1], ARGV[3], id) end
 return ids`,
+  },
+
+  /** KEYS request · ARGV fingerprint, claim, now, in flight until, time to live */
+  beginRequest: {
+    keys: 1,
+    lua: `
+local held = redis.call('HMGET', KEYS[1], 'fingerprint', 'operation', 'claim', 'until', 'answer')
+if held[1] and held[1] ~= ARGV[1] then return { 'reused' } end
+if held[5] then return { 'answered', held[5] } end
+local taken = held[3] and held[3] ~= '' and held[3] ~= ARGV[2]
+if taken and tonumber(held[4]) > tonumber(ARGV[3]) then return { 'in_flight' } end
+local operation = held[2] or ARGV[2]
+redis.call('HSET', KEYS[1], 'fingerprint', ARGV[1], 'operation', operation, 'claim', ARGV[2], 'until', ARGV[4])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+return { 'begun', operation }`,
+  },
+
+  /** KEYS request · ARGV claim, answer or '' */
+  endRequest: {
+    keys: 1,
+    lua: `
+if redis.call('HGET', KEYS[1], 'claim') ~= ARGV[1] then return 0 end
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'answer', ARGV[2]) end
+redis.call('HSET', KEYS[1], 'claim', '')
+return 1`,
   },
 
   /** KEYS casts:at, casts · ARGV before, limit */

@@ -8,10 +8,15 @@ import {
   CLOCK_STEP_MS,
   type Commit,
   type DueItem,
+  IN_FLIGHT_MS,
+  type KeyedRequest,
   type Page,
   type PageRequest,
   type PendingCast,
+  REPLAY_MS,
+  type RequestVerdict,
   type Store,
+  type StoredAnswer,
 } from './store.ts';
 
 /** A build or removal that nobody finished is taken up again after this long. */
@@ -32,6 +37,16 @@ interface Joinings {
   readonly endpoints: Map<string, Endpoint>;
 }
 
+interface HeldRequest {
+  readonly fingerprint: string;
+  readonly operation_id: string;
+  /** Empty when nobody carries it out. */
+  readonly claim: string;
+  readonly until: Instant;
+  readonly expires: Instant;
+  readonly answer: StoredAnswer | null;
+}
+
 /**
  * The in-memory twin of the store on Redis, for the simulator: the same atomic steps, each done when
  * its method is called. Held values are never changed in place, so that they can be handed out as they are.
@@ -45,6 +60,7 @@ export class MemoryStore implements Store {
   readonly #events = new Map<string, readonly UpgradeEvent[]>();
   readonly #due = new Map<string, Instant>();
   readonly #casts = new Map<string, { readonly cast: PendingCast; readonly at: Instant }>();
+  readonly #requests = new Map<string, HeldRequest>();
   /** Readers that wait for the next event of an upgrade. */
   readonly #waiting = new Map<string, Set<() => void>>();
   readonly #sleep: Sleep;
@@ -271,6 +287,26 @@ export class MemoryStore implements Store {
     return [...this.#due.keys()].map(dueItem);
   }
 
+  async beginRequest(request: KeyedRequest, now: Instant): Promise<RequestVerdict> {
+    const { fingerprint, claim } = request;
+    const found = this.#requests.get(requestKey(request));
+    const held = found && found.expires > now ? found : undefined;
+    if (held && held.fingerprint !== fingerprint) return { verdict: 'reused' };
+    if (held?.answer) return { verdict: 'answered', answer: held.answer };
+    const isTaken = held !== undefined && held.claim !== '' && held.claim !== claim;
+    if (isTaken && held.until > now) return { verdict: 'in_flight' };
+    const operation_id = held?.operation_id ?? claim;
+    const times = { until: now + IN_FLIGHT_MS, expires: now + REPLAY_MS };
+    this.#requests.set(requestKey(request), { fingerprint, operation_id, claim, ...times, answer: null });
+    return { verdict: 'begun', operation_id };
+  }
+
+  async endRequest(request: KeyedRequest, answer: StoredAnswer | null): Promise<void> {
+    const held = this.#requests.get(requestKey(request));
+    if (held?.claim !== request.claim) return;
+    this.#requests.set(requestKey(request), { ...held, claim: '', answer: answer && asJson(answer) });
+  }
+
   async pendingCasts(before: Instant, limit: number): Promise<readonly PendingCast[]> {
     return [...this.#casts.values()]
       .filter(({ at }) => at <= before)
@@ -291,6 +327,10 @@ export class MemoryStore implements Store {
     const instances = cluster.instances.map((one) => (one.id === id ? { ...one, ...fields } : one));
     this.#clusters.set(cluster.id, { ...cluster, instances });
   }
+}
+
+function requestKey({ tenant_id, key }: KeyedRequest): string {
+  return `${tenant_id}:${key}`;
 }
 
 /** As it comes back from Redis. */

@@ -11,10 +11,15 @@ import {
   CLOCK_STEP_MS,
   type Commit,
   type DueItem,
+  IN_FLIGHT_MS,
+  type KeyedRequest,
   type Page,
   type PageRequest,
   type PendingCast,
+  REPLAY_MS,
+  type RequestVerdict,
   type Store,
+  type StoredAnswer,
 } from './store.ts';
 
 /** Longer than any step takes on a loaded server, short enough for a caller to hear of it. */
@@ -372,6 +377,32 @@ class RedisStore implements Store {
   async listActive(): Promise<readonly DueItem[]> {
     const ids = await this.#ask(() => this.#redis.zrange(this.#key('due'), '0', '-1'));
     return ids.map(dueItem);
+  }
+
+  async beginRequest(request: KeyedRequest, now: number): Promise<RequestVerdict> {
+    const { tenant_id, key, fingerprint, claim } = request;
+    const [verdict, text = ''] = (await this.#run(
+      'beginRequest',
+      this.#key('idempotency', tenant_id, key),
+      fingerprint,
+      claim,
+      now,
+      now + IN_FLIGHT_MS,
+      REPLAY_MS,
+    )) as [RequestVerdict['verdict'], string?];
+    switch (verdict) {
+      case 'begun':
+        return { verdict, operation_id: text };
+      case 'answered':
+        return { verdict, answer: JSON.parse(text) as StoredAnswer };
+      default:
+        return { verdict };
+    }
+  }
+
+  async endRequest({ tenant_id, key, claim }: KeyedRequest, answer: StoredAnswer | null): Promise<void> {
+    const text = answer === null ? '' : JSON.stringify(answer);
+    await this.#run('endRequest', this.#key('idempotency', tenant_id, key), claim, text);
   }
 
   async pendingCasts(before: number, limit: number): Promise<readonly PendingCast[]> {

@@ -53,6 +53,21 @@ export type BeginVerdict =
   | { readonly verdict: 'busy'; readonly task: ClusterTask; readonly upgrade_id: string | null }
   | { readonly verdict: 'missing' };
 
+/** What was answered to a request, to be said again. */
+export interface StoredAnswer {
+  readonly status: number;
+  readonly location: string | null;
+  readonly body: string;
+}
+
+export type RequestVerdict =
+  /** Carry it out. `operation_id` is the same in every try: what it begins must bear it, so that it begins once. */
+  | { readonly verdict: 'begun'; readonly operation_id: string }
+  | { readonly verdict: 'answered'; readonly answer: StoredAnswer }
+  | { readonly verdict: 'in_flight' }
+  /** The key was used for another request. */
+  | { readonly verdict: 'reused' };
+
 /** A new revision of an upgrade with everything that must become true together with it. */
 export interface Commit {
   /** `upgrade.revision` is the revision that was read plus one. */
@@ -98,6 +113,21 @@ export interface Loaded {
 
 /** No report is under way for so long: one that is older by more comes from a clock that was set back. */
 export const CLOCK_STEP_MS = 60_000;
+
+/** An answer is said again for a day. */
+export const REPLAY_MS = 86_400_000;
+/** Whoever carries a request out is taken for dead after this long: the next try goes ahead. */
+export const IN_FLIGHT_MS = 60_000;
+
+/** A request under an idempotency key. */
+export interface KeyedRequest {
+  readonly tenant_id: string;
+  readonly key: string;
+  /** Of method, path and body. */
+  readonly fingerprint: string;
+  /** Names this try: a new id each time. */
+  readonly claim: string;
+}
 
 export interface Store {
   /** Task BUILDING, its `create_cluster` cast pending. False if the id is taken. */
@@ -156,6 +186,11 @@ export interface Store {
   defer(item: DueItem, at: Instant): Promise<void>;
   /** Everything that waits for time or work, whether due or not: for a process that starts. */
   listActive(): Promise<readonly DueItem[]>;
+
+  /** Claims a request for one who carries it out, or tells what has become of it. */
+  beginRequest(request: KeyedRequest, now: Instant): Promise<RequestVerdict>;
+  /** Keeps the answer; null when there is none worth repeating, and the next try may go ahead. Nothing if another holds the claim. */
+  endRequest(request: KeyedRequest, answer: StoredAnswer | null): Promise<void>;
 
   pendingCasts(before: Instant, limit: number): Promise<readonly PendingCast[]>;
   castConfirmed(id: string): Promise<void>;

@@ -96,6 +96,34 @@ export function describeBus(name: string, open: () => Promise<Bus>): void {
       await expect(call).rejects.toMatchObject({ code: 'bus_unavailable' });
     });
 
+    it('drops a cast that nobody took in time, and keeps the others', async () => {
+      const { topic, served } = await serve(async () => undefined);
+      await served.stop();
+      await caller.cast(topic, 'short', {}, { expires_ms: 50 });
+      await caller.cast(topic, 'long', {}, { expires_ms: 60_000 });
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      const inbox = newInbox();
+      await (await openBus()).serve({ topic, queue: 'own', prefetch: 10, handler: inbox.handler });
+      expect((await inbox.next()).method).toBe('long');
+    });
+
+    it('gives a server no more at once than it asked for', async () => {
+      let [working, most] = [0, 0];
+      const done = newInbox();
+      const topic = uniqueName('topic');
+      const handler: Handler = async (request) => {
+        working += 1;
+        most = Math.max(most, working);
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        working -= 1;
+        return done.handler(request);
+      };
+      await (await openBus()).serve({ topic, queue: 'shared', prefetch: 2, handler });
+      for (let n = 0; n < 8; n++) await caller.cast(topic, 'work', { n });
+      for (let n = 0; n < 8; n++) await done.next();
+      expect(most).toBe(2);
+    });
+
     it('brings a message again whose work could not be done now', async () => {
       let tries = 0;
       const inbox = newInbox();

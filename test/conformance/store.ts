@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Cluster, GuestReport, Instance } from '../../src/core/domain.ts';
 import { DEFAULT_POLICY } from '../../src/core/policy.ts';
 import type { Upgrade, UpgradeEvent } from '../../src/core/record.ts';
-import type { BuildOrder, Commit, PendingCast, Store } from '../../src/store/store.ts';
+import type { BuildOrder, Commit, KeyedRequest, PendingCast, Store } from '../../src/store/store.ts';
 
 const NOW = 1_800_000_000_000;
 const ENDPOINT = { host: '127.0.0.1', port: 5432 };
@@ -212,6 +212,23 @@ export function describeStore(
         expect((await store.listActive()).some((one) => one.id === upgrade.id)).toBe(false);
       });
 
+      it('write to the cluster only while it is theirs', async () => {
+        const { cluster, upgrade } = await begun(store);
+        const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
+        await store.commit({ ...commitOf(upgrade, []), release, wake_at: null });
+        const next = newUpgrade(cluster);
+        await store.begin(next, accepted(next), null, NOW);
+        const before = await store.getCluster(cluster.id);
+        const late = commitOf({ ...upgrade, revision: 2 }, []);
+        const task = { instance_id: cluster.instances[0]?.id ?? '', task: 'UPGRADING' as const, fault: null };
+        expect(await store.commit({ ...late, instance_tasks: [task], release })).toBe('committed');
+        expect(await store.getCluster(cluster.id)).toEqual(before);
+      });
+
+      it('do not commit what never began', async () => {
+        expect(await store.commit(commitOf(newUpgrade(newCluster()), []))).toBe('conflict');
+      });
+
       it('page from the newest to the oldest', async () => {
         const cluster = await built(store);
         const ids: string[] = [];
@@ -241,6 +258,15 @@ export function describeStore(
         expect(await store.events(upgrade.id, 3, { limit: 10, wait_ms: 0 })).toEqual([]);
       });
 
+      it('never get a number twice', async () => {
+        const { upgrade } = await begun(store);
+        await store.commit(commitOf(upgrade, [event(2, 'started')]));
+        const again = commitOf({ ...upgrade, revision: 2 }, [event(2, 'planned')]);
+        await expect(store.commit(again)).rejects.toMatchObject({ code: 'internal' });
+        const all = await store.events(upgrade.id, 0, { limit: 10, wait_ms: 0 });
+        expect(all.map(({ type }) => type)).toEqual(['accepted', 'started']);
+      });
+
       it('wake the one who waits for them', async () => {
         const { upgrade } = await begun(store);
         const waiting = store.events(upgrade.id, 1, { limit: 10, wait_ms: 20_000 });
@@ -251,6 +277,62 @@ export function describeStore(
       it('do not keep the reader longer than asked', async () => {
         const { upgrade } = await begun(store);
         expect(await store.events(upgrade.id, 1, { limit: 10, wait_ms: 50 })).toEqual([]);
+      });
+    });
+
+    describe('requests under a key', () => {
+      const keyed = (fields: Partial<KeyedRequest> = {}): KeyedRequest => ({
+        ...{ tenant_id: randomUUID(), key: 'k', fingerprint: 'f', claim: randomUUID() },
+        ...fields,
+      });
+      const answer = { status: 202, location: '/there', body: '{"done":true}' };
+
+      it('are carried out once, and their answer is kept', async () => {
+        const first = keyed();
+        const second = { ...first, claim: randomUUID() };
+        const begun = { verdict: 'begun', operation_id: first.claim };
+        expect(await store.beginRequest(first, NOW)).toEqual(begun);
+        expect(await store.beginRequest(first, NOW), 'asked again after a lost answer').toEqual(begun);
+        expect(await store.beginRequest(second, NOW)).toEqual({ verdict: 'in_flight' });
+        await store.endRequest(second, { ...answer, status: 500 });
+        await store.endRequest(first, answer);
+        await store.endRequest(first, { ...answer, status: 500 });
+        expect(await store.beginRequest(second, NOW)).toEqual({ verdict: 'answered', answer });
+        expect(await store.beginRequest(first, NOW)).toEqual({ verdict: 'answered', answer });
+      });
+
+      it('of another content are told apart, in flight or answered', async () => {
+        const first = keyed();
+        const other = { ...first, fingerprint: 'g', claim: randomUUID() };
+        await store.beginRequest(first, NOW);
+        expect(await store.beginRequest(other, NOW)).toEqual({ verdict: 'reused' });
+        await store.endRequest(first, answer);
+        expect(await store.beginRequest(other, NOW)).toEqual({ verdict: 'reused' });
+        const tenant = { ...other, tenant_id: randomUUID() };
+        expect(await store.beginRequest(tenant, NOW)).toMatchObject({ verdict: 'begun' });
+      });
+
+      it('begin the same operation in every try, after a failure and after a death', async () => {
+        const first = keyed();
+        const second = { ...first, claim: randomUUID() };
+        const third = { ...first, claim: randomUUID() };
+        const begun = { verdict: 'begun', operation_id: first.claim };
+        await store.beginRequest(first, NOW);
+        await store.endRequest(first, null);
+        expect(await store.beginRequest(second, NOW)).toEqual(begun);
+        expect(await store.beginRequest(third, NOW + 59_999)).toEqual({ verdict: 'in_flight' });
+        expect(await store.beginRequest(third, NOW + 60_000)).toEqual(begun);
+        await store.endRequest(second, answer);
+        expect(await store.beginRequest(first, NOW + 60_001), 'the late one counts for nothing').toEqual({
+          verdict: 'in_flight',
+        });
+      });
+
+      it('are claimed by one of many', async () => {
+        const first = keyed();
+        const tries = Array.from({ length: 20 }, () => ({ ...first, claim: randomUUID() }));
+        const outcomes = await Promise.all(tries.map((one) => store.beginRequest(one, NOW)));
+        expect(outcomes.filter(({ verdict }) => verdict === 'begun')).toHaveLength(1);
       });
     });
 
@@ -266,6 +348,21 @@ export function describeStore(
         await store.defer({ kind: 'upgrade', id: upgrade.id }, NOW + 50_000);
         expect(isMine(await store.takeDue(NOW + 49_999, 100_000, 1_000))).toBe(false);
         expect(isMine(await store.listActive())).toBe(true);
+      });
+
+      it('takes what is due longest first, and no more than asked', async () => {
+        const { store: own, close: closeOwn } = await open();
+        const ids: string[] = [];
+        for (const wake_at of [NOW - 5_000, NOW - 9_000, NOW - 7_000]) {
+          const upgrade = newUpgrade(await built(own));
+          await own.begin(upgrade, accepted(upgrade), null, wake_at);
+          ids.push(upgrade.id);
+        }
+        const mine = (items: readonly { id: string }[]) =>
+          items.map(({ id }) => id).filter((id) => ids.includes(id));
+        expect(mine(await own.takeDue(NOW - 5_000, 2, 60_000))).toEqual([ids[1], ids[2]]);
+        expect(mine(await own.takeDue(NOW - 5_000, 2, 60_000))).toEqual([ids[0]]);
+        await closeOwn();
       });
 
       it('does not bring back what has ended', async () => {
@@ -359,6 +456,10 @@ function newUpgrade(cluster: Cluster): Upgrade {
     cancelling: false,
     approved: false,
     waited_ms: 0,
+    direction: 'forward',
+    round: 0,
+    planned_round: -1,
+    expected_step_ms: 60_000,
     steps: [],
   };
 }

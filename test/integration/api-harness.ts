@@ -34,7 +34,10 @@ export async function startApi({ provisioner = 'local' }: Partial<Pick<Deps, 'pr
   const lines: string[] = [];
   const log = pino({ level: 'debug' }, { write: (line: string) => lines.push(line) });
   const store = await openRedisStore({ url: redisProxy.urlFor(redis_url), prefix: name, log });
-  const bus = await openAmqpBus({ url: amqpProxy.urlFor(amqp_url), name, log, control_exchange: name });
+  const bus = await openAmqpBus({
+    ...{ url: amqpProxy.urlFor(amqp_url), name, log },
+    ...{ control_exchange: name, dead_letters: `${name}.dead-letters` },
+  });
   const casts = await interceptCasts(amqp_url, name);
   const common = { store, bus, log, now: Date.now, newId: randomUUID };
   const deps = { ...common, authenticate: believeEverybody, provisioner };
@@ -66,6 +69,8 @@ export async function startApi({ provisioner = 'local' }: Partial<Pick<Deps, 'pr
     },
     /** The log, line by line. */
     lines,
+    /** Takes fields of a hash away. */
+    forget: (key: string, fields: readonly string[]) => redis.hdel(key, ...fields),
     /** Everything that Redis holds of this api. */
     keyspace: () => dump(redis, name),
     async close() {
@@ -108,6 +113,7 @@ async function interceptCasts(amqp_url: string, exchange: string) {
     },
     async close() {
       await channel.deleteExchange(exchange);
+      await channel.deleteQueue(`${exchange}.dead-letters`);
       await connection.close();
     },
   };

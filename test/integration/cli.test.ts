@@ -120,6 +120,23 @@ describe('datastore-version-list', () => {
 });
 
 describe('cluster-upgrade', () => {
+  it('shows the plan first, and upgrades by its hash only while it is the same', async () => {
+    const id = await buildCluster(api, 'planned');
+    const { code, stdout } = await coffer(here('cluster-upgrade planned 1.1 --dry-run'));
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^Stage\tKind\tInstance\tRole\tRepair$/m);
+    expect(stdout).toContain('instance\tplanned-member-1\tmember\t');
+    expect(stdout).toContain('No gate would hold it back now.');
+    expect((await api.store.getCluster(id))?.task).toBe('NONE');
+    const hash = /^hash\t([0-9a-f]{16})$/m.exec(stdout)?.[1];
+    const wrong = await coffer(here('cluster-upgrade planned 1.1 --plan-hash 0123456789abcdef'));
+    expect(wrong.code).not.toBe(0);
+    expect(wrong.stderr).toContain('no longer');
+    expect((await coffer(here(`cluster-upgrade planned 1.1 --plan-hash ${hash}`))).code).toBe(0);
+    const busy = await coffer(here('cluster-upgrade planned 1.1 --dry-run'));
+    expect(busy.stdout).toMatch(/^cluster_idle\t/m);
+  });
+
   it('says what was accepted and how to watch it', async () => {
     const cluster = await buildCluster(api, 'quick');
     const { code, stdout } = await coffer(here('cluster-upgrade quick 1.1 --canary 1 --on-failure fail'));
@@ -185,6 +202,7 @@ describe('cluster-upgrade', () => {
       since: Date.now(),
       reason: 'canary',
       message: 'approve it',
+      until: null,
     });
     const { code, stdout } = await coffer(here(`upgrade-watch ${id} --wait`));
     expect(code).toBe(6);
@@ -247,11 +265,28 @@ describe('an action on an upgrade', () => {
     const id = await takenUp('waiting');
     const upgrade = await api.store.getUpgrade(id);
     const reason = 'failure' as const;
-    const state = { name: 'paused', started: Date.now(), since: Date.now(), reason, message: 'no' } as const;
+    const state = {
+      name: 'paused',
+      started: Date.now(),
+      since: Date.now(),
+      reason,
+      message: 'no',
+      until: null,
+    } as const;
     const phase = { name: 'failed', ended: Date.now(), error: 'disk on fire' } as const;
     const counts = { attempt: 1, attempts_forgiven: 0, started: Date.now() };
     const member = (await api.store.getCluster(upgrade?.cluster_id ?? ''))?.instances[0];
-    const about = { id: 0, stage: 0, instance_id: member?.id ?? '', successor_id: null, repair: false };
+    const about = {
+      id: 0,
+      stage: 0,
+      round: 0,
+      to_version: '1.1',
+      reversible: null,
+      touched: true,
+      instance_id: member?.id ?? '',
+      successor_id: null,
+      repair: false,
+    };
     const step = { ...about, kind: 'instance' as const, ...counts, phase };
     await happen(api.store, id, 'paused', state, [step]);
     const command = `coffer upgrade-retry ${id}`;
@@ -365,6 +400,7 @@ describe('what goes wrong', () => {
       'upgrade-show',
       'cluster-upgrade',
       'cluster-create',
+      'cluster-reset-status',
       'cluster-list',
       'upgrade-watch',
       'datastore-version-list',

@@ -139,6 +139,13 @@ export class Process {
     });
   }
 
+  /** Nobody kills it any more; it is started if it is down. */
+  spare(): void {
+    this.#fuse = null;
+    this.#life?.light(Number.POSITIVE_INFINITY);
+    this.start();
+  }
+
   /** Killed after so many more steps of its own code: at any await, not only where time passes. */
   killAfter(steps: number, down_ms: number): void {
     this.#fuse = { steps, down_ms };

@@ -1,5 +1,5 @@
 import { ACTIONS } from '../../src/core/machine/advance.ts';
-import type { Policy } from '../../src/core/policy.ts';
+import { DEFAULT_POLICY, type Policy } from '../../src/core/policy.ts';
 import { Random } from './random.ts';
 
 /** How bad the network and the store are. Probabilities are per message or request. */
@@ -86,13 +86,17 @@ export function scenarioOf(seed: number): Scenario {
 
 function policyOf(random: Random): Policy {
   return {
+    ...DEFAULT_POLICY,
     max_unavailable: random.pick([1, 1, 1, 2, 3]),
     canary: random.pick([0, 0, 0, 1, 2]),
     soak_seconds: random.pick([0, 0, 0, 2, 8]),
     step_timeout_seconds: random.pick([4, 15, 40, 600]),
     timeout_seconds: random.pick([20, 36_000, 36_000]),
     retries: random.pick([0, 1, 2, 2]),
-    on_failure: random.pick(['pause', 'pause', 'fail']),
+    on_failure: random.pick(['pause', 'pause', 'rollback', 'fail']),
+    not_before: null,
+    window: null,
+    overrides: [],
   };
 }
 
@@ -155,7 +159,7 @@ function troubleOf(random: Random, instances: number): Trouble {
     case 12:
       return { kind: 'request', via: random.pick(['rest', 'rpc']), to: random.pick(['same', 'other']) };
     case 13:
-      return random.chance(0.3) ? { kind: 'foreign_request' } : { kind: 'action', action: 'cancel' };
+      return random.chance(0.5) ? { kind: 'foreign_request' } : { kind: 'action', action: 'cancel' };
     default:
       return {
         kind: 'action',

@@ -175,6 +175,11 @@ export class Servers {
   }
 }
 
+/** How far the clock of a server's host is off. */
+export function skewOf(server: Server): number {
+  return server.index * -3_600_000;
+}
+
 export function formatLsn(writes: number): string {
   return `0/${writes.toString(16).toUpperCase()}`;
 }

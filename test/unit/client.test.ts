@@ -124,16 +124,37 @@ describe('watching', () => {
 });
 
 describe('a request', () => {
-  it('that only reads is tried again when nobody answers; one that changes is not', async () => {
+  it('that only reads is tried again when nobody answers; one that changes once more, under the same key; a deletion never', async () => {
     let count = 0;
-    const client = await serve((_request, response) => {
+    const keys: unknown[] = [];
+    const client = await serve((request, response) => {
       count += 1;
+      keys.push(request.headers['idempotency-key']);
       response.destroy();
     });
     expect(await codeOf(client.clusters.get('c'))).toBe('unreachable');
     expect(count).toBe(3);
     expect(await codeOf(client.clusters.upgrade('c', '1'))).toBe('unreachable');
-    expect(count).toBe(4);
+    expect(count).toBe(5);
+    expect(keys.slice(0, 3)).toEqual([undefined, undefined, undefined]);
+    expect(keys[3]).toMatch(/^[0-9a-f]{32}$/);
+    expect(keys[4]).toBe(keys[3]);
+    expect(await codeOf(client.clusters.delete('c'))).toBe('unreachable');
+    expect(count).toBe(6);
+  });
+
+  it('that changes is sent again after a 503, and each has a key of its own', async () => {
+    const keys = new Set<unknown>();
+    let count = 0;
+    const client = await serve((request, response) => {
+      keys.add(request.headers['idempotency-key']);
+      count += 1;
+      response.writeHead(count === 1 ? 503 : 200).end('{"cluster": {"id": "x"}}');
+    });
+    await client.clusters.upgrade('c', '1');
+    await client.clusters.upgrade('c', '1');
+    expect(count).toBe(3);
+    expect(keys.size).toBe(2);
   });
 
   it('answered by something else than Coffer says so', async () => {

@@ -106,6 +106,7 @@ describe('RPC arguments', () => {
       lag_bytes: 0,
       synchronous: true,
       endpoint: { host: '127.0.0.1', port: 5432 },
+      placement: { rack: 'a', seed: true, shard: 's1', kind: 'shard' },
       message: null,
       attempt: {
         upgrade_id: ID,
@@ -175,10 +176,11 @@ describe('documents', () => {
 
   it('name every state and phase of the core, and no other', () => {
     // Compiles only as long as the lists are complete.
-    const states: readonly StateName[] = UPGRADE_STATES;
+    // `rolling_back` is what a running upgrade is called on its way back.
+    const states: readonly (StateName | 'rolling_back')[] = UPGRADE_STATES;
     const missingState: Exclude<StateName, (typeof UPGRADE_STATES)[number]>[] = [];
     const phases: readonly PhaseName[] = STEP_PHASES;
     const missingPhase: Exclude<PhaseName, (typeof STEP_PHASES)[number]>[] = [];
-    expect([states.length, phases.length, missingState, missingPhase]).toEqual([6, 13, [], []]);
+    expect([states.length, phases.length, missingState, missingPhase]).toEqual([8, 14, [], []]);
   });
 });

@@ -142,9 +142,9 @@ class PostgresqlDriver implements Driver {
     const state = this.#state ?? (await loadState(this.#deps.stateDir));
     this.#checkTarget(target, state);
     await this.#fetch(target.datastore_version);
-    const { role, lag_bytes } = await this.health();
+    const { role, lag_bytes, service_status } = await this.health();
     // Minor versions of one major share the format of the data: the way back is the same way.
-    return { reversible: true, role: role ?? null, lag_bytes: lag_bytes ?? null };
+    return { reversible: true, role: role ?? null, lag_bytes: lag_bytes ?? null, service_status };
   }
 
   upgrade(target: Target): Promise<void> {

@@ -2,7 +2,9 @@
 import { lossOf } from './history.mjs';
 
 /**
- * What each fault did: to how many upgrades, and how long it took them to go on. Pure.
+ * What each fault did: to how many upgrades, and how long it took them to go on. An upgrade that is hit
+ * while it has yet to recover from an earlier fault is counted with both, its recovery with the earlier.
+ * Pure.
  *
  * @typedef {import('./story.mjs').Followed} Followed
  * @typedef {import('./faults.mjs').Injected} Injected
@@ -17,14 +19,11 @@ import { lossOf } from './history.mjs';
  * @returns {Row[]}
  */
 export function faultTable(names, injected, upgrades) {
+  const all = upgrades.flatMap((upgrade) => hitsOf(upgrade, injected));
   return names.map((fault) => {
     const own = injected.filter((one) => one.fault === fault);
-    const hits = own.flatMap((one) =>
-      upgrades.filter((upgrade) => wasInFlight(upgrade, one.began)).map((upgrade) => ({ one, upgrade })),
-    );
-    const recoveries = hits
-      .flatMap(({ one, upgrade }) => recoveryOf(upgrade, one.recovers_from) ?? [])
-      .sort((a, b) => a - b);
+    const hits = all.filter((hit) => hit.fault === fault);
+    const recoveries = hits.flatMap(({ recovery_ms }) => recovery_ms ?? []).sort((a, b) => a - b);
     return {
       fault,
       injected: own.length,
@@ -49,13 +48,22 @@ function wasInFlight({ document, events }, at) {
 }
 
 /**
- * Until the upgrade's next event; undefined if it ended while the fault lasted.
  * @param {Followed} upgrade
- * @param {number} from
+ * @param {readonly Injected[]} injected
+ * @returns {{ fault: string, upgrade: Followed, recovery_ms: number | undefined }[]} `recovery_ms` until
+ *   the upgrade's next event; undefined if it ended while the fault lasted, or was recovering already
  */
-function recoveryOf({ events }, from) {
-  const next = events.find((event) => Date.parse(event.at) > from);
-  return next && Date.parse(next.at) - from;
+function hitsOf(upgrade, injected) {
+  const hits = injected.filter(({ began }) => wasInFlight(upgrade, began)).sort((a, b) => a.began - b.began);
+  let recovering = { since: 0, until: 0 };
+  return hits.map(({ fault, began, recovers_from }) => {
+    const next = upgrade.events.find(({ at }) => Date.parse(at) > recovers_from);
+    // Two at once have the same beginning, or nearly.
+    const isFirst = began > recovering.until || began - recovering.since < 50;
+    const until = next ? Date.parse(next.at) : Number.POSITIVE_INFINITY;
+    if (isFirst) recovering = { since: began, until };
+    return { fault, upgrade, recovery_ms: isFirst && next ? until - recovers_from : undefined };
+  });
 }
 
 /**

@@ -35,6 +35,8 @@ const REQUEST_MS = 10_000;
 const MAY_ARRIVE_MS = 12_000;
 const BUILD_MS = 120_000;
 const REMOVE_MS = 90_000;
+/** An api that is away for longer than this will not come back. */
+const PATIENCE_MS = 60_000;
 const SECOND_REQUEST = 0.2;
 const TWO_AT_ONCE = 0.15;
 const RETRIES = 3;
@@ -48,6 +50,8 @@ export class Load {
   #endpoint;
   #options;
   #count = 0;
+  /** When the last look is over. */
+  #end = Number.POSITIVE_INFINITY;
   /** @type {Map<Story, Companions>} of clusters that are there */
   #companions = new Map();
 
@@ -82,6 +86,7 @@ export class Load {
 
   /** A last look at the clusters that are left, when everything had its time to settle. */
   async finish() {
+    this.#end = Date.now() + PATIENCE_MS;
     for (const story of this.#companions.keys()) {
       await this.#leave(story);
       await this.#readHistory(story);
@@ -100,8 +105,9 @@ export class Load {
     try {
       const id = await this.#create(kind.order(name, dice), name);
       if (id === undefined) return undefined;
-      const patience = AbortSignal.any([over, AbortSignal.timeout(BUILD_MS)]);
-      const cluster = await this.#client.clusters.waitFor(id, { intervalMs: 100, signal: patience });
+      const cluster = await patiently(over, BUILD_MS, (signal) =>
+        this.#client.clusters.waitFor(id, { intervalMs: 100, signal }),
+      );
       const story = beginStory(cluster, kind.manager);
       this.stories.push(story);
       await this.#accompany(story, guests);
@@ -322,8 +328,9 @@ export class Load {
     this.#companions.delete(story);
     try {
       await this.#insist(() => this.#client.clusters.delete(story.id).catch(goneIsGone));
-      const patience = AbortSignal.any([this.#options.over, AbortSignal.timeout(REMOVE_MS)]);
-      await this.#client.clusters.waitUntilGone(story.id, { intervalMs: 200, signal: patience });
+      await patiently(this.#options.over, REMOVE_MS, (signal) =>
+        this.#client.clusters.waitUntilGone(story.id, { intervalMs: 200, signal }),
+      );
     } catch (error) {
       story.stuck.push(`${story.name} was not removed: ${textOf(error)}`);
     }
@@ -378,13 +385,13 @@ export class Load {
   }
 
   /**
-   * Does it again while the other side is away.
+   * Does it again while the other side is away; in the last look not for ever.
    * @template T
    * @param {() => Promise<T>} work
    * @returns {Promise<T>}
    */
   async #insist(work) {
-    const deadline = Date.now() + 60_000;
+    const deadline = Math.min(Date.now() + PATIENCE_MS, this.#end);
     for (;;) {
       try {
         return await work();
@@ -393,6 +400,27 @@ export class Load {
       }
       await sleep(200);
     }
+  }
+}
+
+/**
+ * With a timer of our own: Node.js may collect AbortSignal.timeout() within AbortSignal.any() as garbage.
+ * @template T
+ * @param {AbortSignal} over
+ * @param {number} ms
+ * @param {(signal: AbortSignal) => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+async function patiently(over, ms, work) {
+  const patience = new AbortController();
+  const giveUp = () => patience.abort(new Error(`still waiting after ${ms / 1000} s`));
+  const timer = setTimeout(giveUp, ms);
+  over.addEventListener('abort', giveUp);
+  try {
+    return await work(patience.signal);
+  } finally {
+    clearTimeout(timer);
+    over.removeEventListener('abort', giveUp);
   }
 }
 

@@ -60,9 +60,13 @@ export async function runChaos({
   slots.catch(() => over.abort());
 
   await warmUp(load, postgresql > 0, signal);
-  const faultsOver = AbortSignal.any([signal, AbortSignal.timeout(minutes * 60_000)]);
-  const world = { pids: stack.pids, network, dice: dice.fork('faults'), signal: faultsOver };
+  // A timer of our own: Node.js may collect AbortSignal.timeout() within AbortSignal.any() as garbage.
+  const enough = new AbortController();
+  closing.signal.addEventListener('abort', () => enough.abort());
+  const timer = setTimeout(() => enough.abort(), minutes * 60_000);
+  const world = { pids: stack.pids, network, dice: dice.fork('faults'), signal: enough.signal };
   const injected = await injectFaults({ world, api_url: stack.api_url, only, tell });
+  clearTimeout(timer);
   network.heal();
 
   closing.abort();

@@ -1,5 +1,6 @@
 import { isActive, type Step, type Upgrade } from '../record.ts';
 import { ACTIONS, type Action } from './advance.ts';
+import { rollbackRefusal } from './schedule.ts';
 
 /**
  * What a person can do to an upgrade now: what `advance` would take, and what would change something.
@@ -12,19 +13,22 @@ export function possibleActions(upgrade: Upgrade): readonly Action[] {
   return possible.toSorted((a, b) => Number(b === first) - Number(a === first));
 }
 
-function isPossible({ state, steps, policy, approved, cancelling }: Upgrade, action: Action): boolean {
+function isPossible(upgrade: Upgrade, action: Action): boolean {
+  const { state, steps, policy, approved, cancelling } = upgrade;
   const isPaused = state.name === 'paused';
   switch (action) {
     case 'pause':
       return state.name === 'running' && !cancelling;
     case 'resume':
-      return isPaused && state.reason !== 'canary' && !steps.some(hasFailed);
+      return isPaused && state.reason !== 'canary' && state.reason !== 'window' && !steps.some(hasFailed);
     case 'approve':
       return policy.canary > 0 && !approved && !cancelling;
     case 'retry':
       return steps.some(hasFailed) || (isPaused && state.reason === 'failure');
     case 'cancel':
       return !cancelling;
+    case 'rollback':
+      return upgrade.direction === 'forward' && rollbackRefusal(upgrade, (id) => id) === null;
     default:
       return action satisfies never;
   }
@@ -35,6 +39,7 @@ function wayOn({ state, steps }: Upgrade): Action | null {
   if (state.name !== 'paused') return null;
   if (steps.some(hasFailed)) return 'retry';
   if (state.reason === 'canary') return 'approve';
+  if (state.reason === 'window') return null;
   // Out of time it is only resumed: nothing has failed.
   return state.reason === 'failure' && steps.some(isInSwitchover) ? 'retry' : 'resume';
 }

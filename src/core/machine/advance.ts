@@ -18,11 +18,21 @@
  * - M4: once demoted, a primary is restored only after its successor said that it has *not* taken over.
  * - M5: the cluster's version changes only when every instance reports it (G5).
  * - M6: paused, cancelling or failed, nothing new starts; what is in flight ends (G8).
+ * - M7: a reset ends an upgrade at once: whatever a guest still does for it changes nothing in the record.
  */
 import type { AttemptReport, Cluster, Instant, UpgradeInfo } from '../domain.ts';
-import { type Effect, isActive, type Step, type Upgrade, type UpgradeEvent } from '../record.ts';
+import {
+  type Effect,
+  isActive,
+  isInFlight,
+  isOver,
+  type Step,
+  type Upgrade,
+  type UpgradeEvent,
+} from '../record.ts';
 import { Draft } from './draft.ts';
-import { proceed } from './schedule.ts';
+import { isReturn } from './gates.ts';
+import { proceed, rollBack, rollbackRefusal } from './schedule.ts';
 import { answered, attemptFailed, outstandingOf, reported } from './step.ts';
 
 /** What can happen to an upgrade. */
@@ -50,9 +60,17 @@ export type Input =
     }
   /** A heartbeat came in; `report` tells of the guest's last attempt, if any. */
   | { readonly type: 'reported'; readonly instance_id: string; readonly report: AttemptReport | null }
-  | { readonly type: 'action'; readonly action: Action; readonly by: string };
+  /** An administrator frees the cluster: the upgrade ends now, in flight or not. */
+  | { readonly type: 'reset'; readonly by: string }
+  | {
+      readonly type: 'action';
+      readonly action: Action;
+      readonly by: string;
+      /** With `retry`: a corrected version in place of the one that fails. */
+      readonly target?: { readonly id: string; readonly name: string };
+    };
 
-export const ACTIONS = ['pause', 'resume', 'approve', 'retry', 'cancel'] as const;
+export const ACTIONS = ['pause', 'resume', 'approve', 'retry', 'cancel', 'rollback'] as const;
 /** What a person can do to an upgrade. */
 export type Action = (typeof ACTIONS)[number];
 
@@ -78,7 +96,7 @@ export function advance(upgrade: Upgrade, input: Input, seen: Cluster, now: Inst
   }
   const refusal = apply(draft, input);
   if (refusal !== undefined) return refused(upgrade, refusal);
-  proceed(draft);
+  if (isActive(draft.upgrade)) proceed(draft);
   return draft.finish();
 }
 
@@ -102,11 +120,26 @@ function apply(draft: Draft, input: Input): string | undefined {
     }
     case 'reported':
       return applyReport(draft, input.instance_id, input.report);
+    case 'reset':
+      return reset(draft, input.by);
     case 'action':
-      return act(draft, input.action, input.by);
+      return act(draft, input);
     default:
       return input satisfies never;
   }
+}
+
+/** M7. What was in flight may be in any state by now: its instance says so until the next upgrade mends it. */
+function reset(draft: Draft, by: string): undefined {
+  const open = draft.steps.filter(
+    (step) => isInFlight(step) || (isReturn(draft.steps, step) && !isOver(step)),
+  );
+  const error = 'its status was reset while it was being upgraded';
+  for (const step of open) {
+    draft.change({ ...step, phase: { name: 'failed', ended: draft.now, error } });
+    draft.instanceTask(step.instance_id, 'UPGRADING_ERROR', error);
+  }
+  draft.end('cancelled', `status reset by ${by}; ${open.length} step(s) were in flight`);
 }
 
 /** M1: which call a step in flight waits for. */
@@ -122,7 +155,7 @@ function applyReport(draft: Draft, instance_id: string, report: AttemptReport | 
 }
 
 /** A person's action: idempotent, or refused with the reason. */
-function act(draft: Draft, action: Action, by: string): string | undefined {
+function act(draft: Draft, { action, by, target }: Extract<Input, { type: 'action' }>): string | undefined {
   const { state } = draft.upgrade;
   switch (action) {
     case 'pause':
@@ -134,6 +167,7 @@ function act(draft: Draft, action: Action, by: string): string | undefined {
       if (state.name !== 'paused') return undefined;
       if (state.reason === 'canary')
         return 'it waits for approval after its canary: approve it, or cancel it';
+      if (state.reason === 'window') return `${state.message}: nothing can be done but to cancel it`;
       if (draft.steps.some((step) => step.phase.name === 'failed'))
         return 'a step has failed: retry it, or cancel';
       draft.resume(`resumed by ${by}`);
@@ -144,10 +178,18 @@ function act(draft: Draft, action: Action, by: string): string | undefined {
       draft.approve(by);
       return undefined;
     case 'retry':
-      return retry(draft, by);
+      return target && target.name !== draft.upgrade.to_version
+        ? retarget(draft, by, target)
+        : retry(draft, by);
     case 'cancel':
       draft.cancel(by);
       return undefined;
+    case 'rollback': {
+      if (draft.upgrade.direction === 'back') return undefined;
+      const refusal = rollbackRefusal(draft.upgrade, (id) => draft.nameOf(id));
+      if (!refusal) rollBack(draft, `asked for by ${by}`);
+      return refusal ?? undefined;
+    }
     default:
       return action satisfies never;
   }
@@ -163,6 +205,19 @@ function retry(draft: Draft, by: string): string | undefined {
     draft.change({ ...step, attempts_forgiven: step.attempt, phase: { name: 'pending', blocked: null } });
   }
   draft.forgiveInFlight();
+  draft.resume(`retried by ${by}`);
+  return undefined;
+}
+
+/** A corrected version replaces a failing one in mid-run: instances that have the failing one are upgraded again. */
+function retarget(draft: Draft, by: string, target: { id: string; name: string }): string | undefined {
+  if (draft.upgrade.direction === 'back')
+    return 'it is on its way back: start a new upgrade once it has ended';
+  if (draft.upgrade.state.name === 'scheduled')
+    return 'it has not started yet: cancel it, and ask for the other version';
+  if (draft.upgrade.cancelling) return 'it is being cancelled';
+  draft.newRound({ to_version_id: target.id, to_version: target.name });
+  draft.emit('retargeted', `${by} has it go to ${target.name} instead`);
   draft.resume(`retried by ${by}`);
   return undefined;
 }

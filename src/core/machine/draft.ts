@@ -89,18 +89,26 @@ export class Draft {
     this.#set({ state: { name: 'running', started: this.now } });
   }
 
+  /** The plan of the present round is made. */
   plan(steps: readonly Step[]): void {
-    this.#set({ steps });
+    this.#set({ steps, planned_round: this.#upgrade.round });
+  }
+
+  /** Another goal: what has not begun is skipped, what is in flight ends, then a new plan is made. */
+  newRound(goal: Partial<Pick<Upgrade, 'direction' | 'to_version' | 'to_version_id'>>): void {
+    const { state, round } = this.#upgrade;
+    const started = state.name === 'scheduled' ? this.now : state.started;
+    this.#set({ ...goal, round: round + 1, waited_ms: this.now - started });
   }
 
   /** What is paused already stays so, but a failure is the more urgent thing to say (G1). */
-  pause(reason: PauseReason, message: string): void {
+  pause(reason: PauseReason, message: string, until: Instant | null = null): void {
     const { state } = this.#upgrade;
     if (state.name !== 'running' && state.name !== 'paused') return;
     const isNews = state.name === 'running' || (reason === 'failure' && state.message !== message);
     if (!isNews) return;
     const since = state.name === 'paused' ? state.since : this.now;
-    this.#set({ state: { name: 'paused', started: state.started, since, reason, message } });
+    this.#set({ state: { name: 'paused', started: state.started, since, reason, message, until } });
     this.emit('paused', message);
   }
 
@@ -176,4 +184,4 @@ export class Draft {
   }
 }
 
-type EndState = Extract<UpgradeState['name'], 'succeeded' | 'failed' | 'cancelled'>;
+type EndState = Extract<UpgradeState['name'], 'succeeded' | 'failed' | 'rolled_back' | 'cancelled'>;

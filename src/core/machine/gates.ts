@@ -1,9 +1,10 @@
-import { type Instance, isAlive, isHealthy, versionOf } from '../domain.ts';
+import { type Instance, isAlive, isHealthy, replicaSetOf, versionOf } from '../domain.ts';
+import { isOverridden, maxUnavailable } from '../policy.ts';
 import { type GateName, isInFlight, type Step } from '../record.ts';
 import type { Draft } from './draft.ts';
 
 /** How much log a successor may have yet to replay: the rest is sent while the primary stops. */
-const CAUGHT_UP_LAG_BYTES = 1024 * 1024;
+export const CAUGHT_UP_LAG_BYTES = 1024 * 1024;
 
 interface Finding {
   readonly gate: GateName;
@@ -12,7 +13,8 @@ interface Finding {
 
 /** The first gate that holds `step` back now, or null. */
 export function gateFor(draft: Draft, step: Step): Finding | null {
-  return guestAlive(draft, step) ?? availability(draft, step) ?? successorReady(draft, step);
+  const findings = [guestAlive(draft, step), availability(draft, step), successorReady(draft, step)];
+  return findings.find((finding) => finding && !isOverridden(draft.upgrade.policy, finding.gate)) ?? null;
 }
 
 function guestAlive(draft: Draft, step: Step): Finding | null {
@@ -32,12 +34,16 @@ function guestAlive(draft: Draft, step: Step): Finding | null {
  * on the last one all the while, and what it said before is no news of that.
  */
 function availability(draft: Draft, step: Step): Finding | null {
-  const { max_unavailable } = draft.upgrade.policy;
+  const max_unavailable = maxUnavailable(draft.upgrade.policy, draft.seen.instances.length);
   const others = draft.steps.filter(
     (other) => other.id !== step.id && (isInFlight(other) || other.phase.name === 'backoff'),
   );
   const broken = draft.seen.instances.filter((instance) => !isHealthy(instance, draft.now));
-  const down = new Set([...others.map((other) => other.instance_id), ...broken.map(({ id }) => id)]);
+  const down = new Set([
+    ...others.map((other) => other.instance_id),
+    ...broken.map(({ id }) => id),
+    ...givenUp(draft),
+  ]);
   const costsNothing = down.has(step.instance_id) || isReturn(draft.steps, step);
   if (others.length < max_unavailable && (costsNothing || down.size < max_unavailable)) return null;
   const names = [...down].map((id) => draft.nameOf(id)).join(', ');
@@ -47,13 +53,31 @@ function availability(draft: Draft, step: Step): Finding | null {
   };
 }
 
+/**
+ * Instances whose attempt was given up for another goal: their guests may be at work on it all the while,
+ * until they have done what the new goal asks of them.
+ */
+export function givenUp({ steps, upgrade }: Draft): ReadonlySet<string> {
+  const isSettled = (id: string) =>
+    steps.some(
+      (step) => step.round === upgrade.round && step.instance_id === id && step.phase.name === 'done',
+    );
+  const ids = steps
+    .filter((step) => step.touched && step.phase.name === 'skipped')
+    .map((step) => step.instance_id);
+  return new Set(ids.filter((id) => !isSettled(id)));
+}
+
 /** After a switchover the old primary is down, whatever was heard of it before: its upgrade brings it back. */
 export function isReturn(steps: readonly Step[], step: Step): boolean {
   return (
     step.kind === 'instance' &&
     steps.some(
       (other) =>
-        other.kind === 'switchover' && other.instance_id === step.instance_id && other.phase.name === 'done',
+        other.kind === 'switchover' &&
+        other.round === step.round &&
+        other.instance_id === step.instance_id &&
+        other.phase.name === 'done',
     )
   );
 }
@@ -63,27 +87,34 @@ function successorReady(draft: Draft, step: Step): Finding | null {
   if (step.kind !== 'switchover' || successorOf(draft, step)) return null;
   return {
     gate: 'replication_caught_up',
-    reason: `no replica that runs ${draft.upgrade.to_version} has caught up with ${draft.nameOf(step.instance_id)}`,
+    reason: `no replica that runs ${step.to_version} has caught up with ${draft.nameOf(step.instance_id)}`,
   };
 }
 
-/** M3: the upgraded, healthy replica that is behind least, if that is little enough. */
+/** M3: the upgraded, healthy replica of the same set that is behind least, if that is little enough. */
 export function successorOf(draft: Draft, step: Step): Instance | null {
-  const ready = draft.seen.instances
-    .filter((instance) => instance.id !== step.instance_id && isReadyToLead(draft, instance))
+  const ready = setOf(draft, step)
+    .filter((instance) => instance.id !== step.instance_id && isReadyToLead(draft, instance, step.to_version))
     .sort((a, b) => lagOf(a) - lagOf(b));
   return ready[0] ?? null;
 }
 
-function isReadyToLead(draft: Draft, instance: Instance): boolean {
+/** The instances that replicate from one another, the step's own among them. */
+export function setOf(draft: Draft, { instance_id }: Step): readonly Instance[] {
+  const own = draft.instance(instance_id);
+  return draft.seen.instances.filter((other) => !own || replicaSetOf(other) === replicaSetOf(own));
+}
+
+function isReadyToLead(draft: Draft, instance: Instance, to_version: string): boolean {
   return (
     instance.report?.role === 'replica' &&
     isHealthy(instance, draft.now) &&
-    versionOf(instance) === draft.upgrade.to_version &&
+    versionOf(instance) === to_version &&
     lagOf(instance) <= CAUGHT_UP_LAG_BYTES
   );
 }
 
-function lagOf(instance: Instance): number {
+/** Of what is not known: more than anything. */
+export function lagOf(instance: Instance): number {
   return instance.report?.lag_bytes ?? Number.MAX_SAFE_INTEGER;
 }

@@ -1,36 +1,87 @@
-import { type Instant, isHealthy, versionOf } from '../domain.ts';
+import { type Cluster, type Instant, isHealthy, versionOf } from '../domain.ts';
 import { planSteps } from '../plan.ts';
-import { isInFlight, type Phase, type Step, type Upgrade } from '../record.ts';
+import { goalOf, isInFlight, isOver, type Phase, type Step, type Upgrade } from '../record.ts';
+import { windowAt } from '../window.ts';
 import type { Draft } from './draft.ts';
-import { gateFor, isReturn } from './gates.ts';
+import { gateFor, givenUp, isReturn } from './gates.ts';
 import { isOutstanding, sayAgain, settle, soak, startStep, timedOut } from './step.ts';
 
 /** Looks at everything that waits: what is due, what can start, what has ended. */
 export function proceed(draft: Draft): void {
-  if (draft.upgrade.state.name === 'scheduled') begin(draft);
+  if (draft.upgrade.state.name === 'scheduled' && !begin(draft)) return;
   for (const { id } of draft.steps) {
     const step = draft.step(id);
     if (step) look(draft, step);
   }
   expire(draft);
-  if (endIfOver(draft)) return;
-  if (mayStart(draft)) planAnew(draft);
+  awaitWindow(draft);
+  if (planRound(draft)) {
+    if (endIfOver(draft)) return;
+    if (mayStart(draft)) planAnew(draft);
+  }
   startWhatCan(draft);
 }
 
-/** A taskmanager takes the upgrade up: plans it. */
-function begin(draft: Draft): void {
-  if (draft.upgrade.cancelling) return draft.end('cancelled', 'cancelled before it started');
+/** A taskmanager takes the upgrade up, if its time has come. */
+function begin(draft: Draft): boolean {
+  const { cancelling, policy, from_version, to_version } = draft.upgrade;
+  if (cancelling) {
+    draft.end('cancelled', 'cancelled before it started');
+    return false;
+  }
+  if (draft.now < (policy.not_before ?? 0)) return false;
   draft.start();
-  draft.emit('started', `upgrade from ${draft.upgrade.from_version} to ${draft.upgrade.to_version}`);
-  plan(draft, planSteps(draft.seen, draft.upgrade.to_version, draft.now));
+  draft.emit('started', `upgrade from ${from_version} to ${to_version}`);
+  return true;
 }
 
-function plan(draft: Draft, steps: readonly Step[]): void {
-  draft.plan(steps);
-  const names = steps.map((step) =>
-    step.kind === 'switchover' ? 'switchover' : draft.nameOf(step.instance_id),
+/**
+ * A new goal has a new plan, once nothing of the old one is in flight: what did not begin, waits for
+ * another try or has failed is skipped. An old primary that is down comes back first, whatever is to
+ * become of it then (G8). True when the present round has its plan.
+ */
+function planRound(draft: Draft): boolean {
+  const { round, planned_round } = draft.upgrade;
+  if (planned_round === round) return true;
+  for (const step of draft.steps) {
+    if (isAtServer(step) || isOver(step) || willReturn(draft, step)) continue;
+    draft.change({ ...step, phase: { name: 'skipped', ended: draft.now } });
+    draft.instanceTask(step.instance_id, 'NONE', null);
+  }
+  if (draft.steps.some(isInFlight) || owesReturn(draft)) return false;
+  plan(draft, draft.steps, stepsOfRound(draft));
+  return true;
+}
+
+function stepsOfRound(draft: Draft): readonly Step[] {
+  const { direction, round } = draft.upgrade;
+  const first_id = Math.max(-1, ...draft.steps.map((step) => step.id)) + 1;
+  return planSteps(
+    knownOf(draft),
+    { to_version: goalOf(draft.upgrade), direction, round, first_id },
+    draft.now,
   );
+}
+
+/**
+ * The cluster as far as it is certain. A guest whose attempt was given up may be at work on it all the
+ * while: what it said before is no news. So the new plan has a step for it in any case, among the first.
+ */
+function knownOf(draft: Draft): Cluster {
+  const uncertain = givenUp(draft);
+  const instances = draft.seen.instances.map((instance) =>
+    uncertain.has(instance.id) && instance.report
+      ? { ...instance, report: { ...instance.report, version: null, service_status: 'unknown' as const } }
+      : instance,
+  );
+  return { ...draft.seen, instances };
+}
+
+function plan(draft: Draft, kept: readonly Step[], steps: readonly Step[]): void {
+  draft.plan([...kept, ...steps]);
+  const names = [...kept, ...steps]
+    .filter((step) => step.round === draft.upgrade.round)
+    .map((step) => (step.kind === 'switchover' ? 'switchover' : draft.nameOf(step.instance_id)));
   draft.emit(
     'planned',
     names.length > 0 ? names.join(', ') : 'nothing to do: every instance runs the version',
@@ -43,29 +94,30 @@ function plan(draft: Draft, steps: readonly Step[]): void {
  * stays; the rest is ordered by what is known now, under ids that nobody has used.
  */
 function planAnew(draft: Draft): void {
-  const begun = draft.steps.filter((step) => step.attempt > 0);
+  const { round } = draft.upgrade;
+  const begun = draft.steps.filter((step) => step.round === round && step.attempt > 0);
   const isMended = (step: Step) => step.attempt === 0 && step.repair && isWell(draft, step.instance_id);
-  if (begun.some((step) => step.kind === 'switchover') || !draft.steps.some(isMended)) return;
-  for (const step of draft.steps) {
+  const present = draft.steps.filter((step) => step.round === round);
+  if (begun.some((step) => step.kind === 'switchover') || !present.some(isMended)) return;
+  for (const step of present) {
     if (step.phase.name !== 'pending' || !step.phase.blocked || !isWell(draft, step.instance_id)) continue;
     draft.emit('gate_cleared', `${step.phase.blocked.gate} holds`, step);
   }
-  const nextId = Math.max(...draft.steps.map((step) => step.id)) + 1;
-  const rest = planSteps(draft.seen, draft.upgrade.to_version, draft.now)
+  const rest = stepsOfRound(draft)
     .filter((step) => begun.every((other) => other.instance_id !== step.instance_id))
-    .map((step, index) => ({ ...step, id: nextId + index, phase: stillPending(draft, step) }));
-  plan(draft, [...begun, ...rest]);
+    .map((step) => ({ ...step, phase: stillPending(draft, step) }));
+  plan(draft, [...draft.steps.filter((step) => step.round < round), ...begun], rest);
 }
 
 /** What holds an instance back that is broken still, it has held back since it did. */
 function stillPending({ steps }: Draft, { kind, instance_id, repair, phase }: Step): Phase {
-  const same = steps.find((other) => other.kind === kind && other.instance_id === instance_id);
+  const same = steps.findLast((other) => other.kind === kind && other.instance_id === instance_id);
   return (repair ? same?.phase : undefined) ?? phase;
 }
 
 function isWell(draft: Draft, instance_id: string): boolean {
   const instance = draft.instance(instance_id);
-  return instance !== undefined && isHealthy(instance, draft.now);
+  return instance !== undefined && isHealthy(instance, draft.now) && !givenUp(draft).has(instance_id);
 }
 
 /** One step: is something due? */
@@ -99,43 +151,93 @@ export function expiresAt({ state, cancelling, waited_ms, policy }: Upgrade): In
 
 /** M6, M5: ends the upgrade if nothing is in flight and there is nothing to wait for. */
 function endIfOver(draft: Draft): boolean {
-  const { state, cancelling, policy } = draft.upgrade;
+  const { state, cancelling } = draft.upgrade;
   if (state.name !== 'running' && state.name !== 'paused') return true;
   if (draft.steps.some(isInFlight) || owesReturn(draft)) return false;
   const failed = draft.steps.find((step) => step.phase.name === 'failed');
   if (cancelling) {
     draft.end('cancelled', `cancelled; ${tally(draft)}`);
   } else if (failed?.phase.name === 'failed') {
-    const message = `${draft.nameOf(failed.instance_id)}: ${failed.phase.error}`;
-    if (policy.on_failure === 'fail') draft.end('failed', `${message}; ${tally(draft)}`);
-    else draft.pause('failure', `${message}: retry it, or cancel it`);
-  } else if (draft.steps.every((step) => step.phase.name === 'done')) {
+    afterFailure(draft, `${draft.nameOf(failed.instance_id)}: ${failed.phase.error}`);
+  } else if (draft.steps.every(isOver)) {
     // Paused or not: there is nothing left to hold back.
     succeedOrWait(draft, state.started);
   }
   return draft.upgrade.state.name !== 'running';
 }
 
+/** A step has used up its tries. On the way back a person is asked, whatever the policy says. */
+function afterFailure(draft: Draft, message: string): void {
+  const { policy, direction, state } = draft.upgrade;
+  // M6: whoever has paused it decides about the way back too.
+  const isHeld = state.name === 'paused' && state.reason !== 'window' && policy.on_failure === 'rollback';
+  if (direction === 'back' || policy.on_failure === 'pause' || isHeld) {
+    return draft.pause('failure', `${message}: retry it, or cancel it`);
+  }
+  if (policy.on_failure === 'fail') return draft.end('failed', `${message}; ${tally(draft)}`);
+  const refusal = rollbackRefusal(draft.upgrade, (id) => draft.nameOf(id));
+  if (refusal) return draft.pause('failure', `${message}, and ${refusal}: retry it, or cancel it`);
+  rollBack(draft, message);
+  planRound(draft);
+}
+
+/** Back to the version that the cluster came from, through the same gates and in the reverse order. */
+export function rollBack(draft: Draft, why: string): void {
+  draft.newRound({ direction: 'back' });
+  draft.emit('rolling_back', `${why}: back to ${draft.upgrade.from_version}`);
+  draft.resume('rolling back');
+}
+
+/** Why there is no way back; null if there is. */
+export function rollbackRefusal(upgrade: Upgrade, nameOf: (id: string) => string): string | null {
+  if (upgrade.state.name === 'scheduled') return 'it has not started yet: cancel it instead';
+  if (upgrade.cancelling) return 'it is being cancelled';
+  const final = upgrade.steps.find((step) => step.reversible === false && step.phase.name !== 'preparing');
+  return final ? `it can't be rolled back: ${nameOf(final.instance_id)} was upgraded irreversibly` : null;
+}
+
 /** M5: every step is done; every instance must say so, those that needed no step included. */
 function succeedOrWait(draft: Draft, started: Instant): void {
-  const { to_version, policy } = draft.upgrade;
+  const { policy, direction } = draft.upgrade;
+  const goal = goalOf(draft.upgrade);
   const lacking = draft.seen.instances.filter(
-    (instance) => versionOf(instance) !== to_version || !isHealthy(instance, draft.now),
+    (instance) => versionOf(instance) !== goal || !isHealthy(instance, draft.now),
   );
   if (lacking.length === 0) {
-    return draft.end('succeeded', `${draft.seen.instances.length} instance(s) run ${to_version}`);
+    const state = direction === 'back' ? 'rolled_back' : 'succeeded';
+    return draft.end(state, `${draft.seen.instances.length} instance(s) run ${goal}`);
   }
-  const ended = draft.steps.map((step) => (step.phase.name === 'done' ? step.phase.ended : started));
+  const ended = draft.steps.map(({ phase }) => ('ended' in phase ? phase.ended : started));
   if (draft.now - Math.max(started, ...ended) < policy.step_timeout_seconds * 1000) return;
   const names = lacking.map((instance) => instance.name).join(', ');
-  draft.pause('gate', `instances_healthy: ${names} not healthy on ${to_version}; mend, then resume`);
+  draft.pause('gate', `instances_healthy: ${names} not healthy on ${goal}; mend, then resume`);
 }
 
 /** After a switchover the old primary is down: its return belongs to what is in flight (G8). */
 function owesReturn(draft: Draft): boolean {
+  return draft.steps.some((step) => isOwedReturn(draft, step));
+}
+
+/** In flight, and no longer only making ready: what began at a server ends. */
+function isAtServer(step: Step): boolean {
+  return isInFlight(step) && step.phase.name !== 'preparing';
+}
+
+/** Its instance is down by the switchover, or is about to be. */
+function willReturn(draft: Draft, step: Step): boolean {
+  if (isReturn(draft.steps, step)) return step.phase.name !== 'failed';
   return draft.steps.some(
-    (step) => isReturn(draft.steps, step) && (step.phase.name === 'pending' || step.phase.name === 'backoff'),
+    (other) =>
+      other.kind === 'switchover' &&
+      other.round === step.round &&
+      other.instance_id === step.instance_id &&
+      other.id !== step.id &&
+      isAtServer(other),
   );
+}
+
+function isOwedReturn(draft: Draft, step: Step): boolean {
+  return isReturn(draft.steps, step) && (step.phase.name === 'pending' || step.phase.name === 'backoff');
 }
 
 /** Starts every step whose turn it is and that no gate holds back. */
@@ -143,6 +245,13 @@ function startWhatCan(draft: Draft): void {
   for (const { id } of draft.steps) {
     const step = draft.step(id);
     if (!step || !isItsTurn(draft, step)) continue;
+    const closed = isReturn(draft.steps, step) ? null : closedWindow(draft);
+    if (closed) {
+      // What is in flight ends first: then it parks at a safe point.
+      if (!draft.steps.some(isInFlight))
+        draft.pause('window', `${closed.reason}: it goes on by itself`, closed.until);
+      continue;
+    }
     if (!awaitsApproval(draft, step)) startOrBlock(draft, step);
     else if (doneInstances(draft).length >= draft.upgrade.policy.canary) {
       return draft.pause('canary', `${tally(draft)}: approve it to go on, or cancel it`);
@@ -154,7 +263,9 @@ function isItsTurn(draft: Draft, step: Step): boolean {
   const { phase } = step;
   if (phase.name === 'backoff' ? draft.now < phase.until : phase.name !== 'pending') return false;
   if (!isReturn(draft.steps, step) && !mayStart(draft)) return false;
-  return draft.steps.every((other) => other.stage >= step.stage || other.phase.name === 'done');
+  return draft.steps.every(
+    (other) => isOver(other) || (other.round === step.round && other.stage >= step.stage),
+  );
 }
 
 /** M6. */
@@ -165,10 +276,18 @@ function mayStart(draft: Draft): boolean {
 
 /** Side by side or not, no more instances than the canary are begun before a person has approved. */
 function awaitsApproval(draft: Draft, step: Step): boolean {
-  const { policy, approved } = draft.upgrade;
-  if (policy.canary === 0 || approved || step.attempt > 0 || isReturn(draft.steps, step)) return false;
+  const { policy, approved, direction, round } = draft.upgrade;
+  if (
+    policy.canary === 0 ||
+    approved ||
+    direction === 'back' ||
+    step.attempt > 0 ||
+    isReturn(draft.steps, step)
+  )
+    return false;
   return (
-    draft.steps.filter((other) => other.kind === 'instance' && other.attempt > 0).length >= policy.canary
+    draft.steps.filter((other) => other.round === round && other.kind === 'instance' && other.attempt > 0)
+      .length >= policy.canary
   );
 }
 
@@ -202,12 +321,39 @@ function isAtWork(draft: Draft, step: Step): boolean {
 }
 
 function doneInstances(draft: Draft): readonly Step[] {
-  return draft.steps.filter((step) => step.kind === 'instance' && step.phase.name === 'done');
+  const { round } = draft.upgrade;
+  return draft.steps.filter(
+    (step) => step.round === round && step.kind === 'instance' && step.phase.name === 'done',
+  );
 }
 
 /** What runs what, in a few words. */
 function tally(draft: Draft): string {
-  const { to_version } = draft.upgrade;
-  const upgraded = draft.seen.instances.filter((instance) => versionOf(instance) === to_version).length;
-  return `${upgraded} of ${draft.seen.instances.length} instance(s) run ${to_version}`;
+  const goal = goalOf(draft.upgrade);
+  const there = draft.seen.instances.filter((instance) => versionOf(instance) === goal).length;
+  return `${there} of ${draft.seen.instances.length} instance(s) run ${goal}`;
+}
+
+/** What waits for its window goes on by itself; the time until then does not count. */
+function awaitWindow(draft: Draft): void {
+  const { state } = draft.upgrade;
+  if (state.name !== 'paused' || state.reason !== 'window') return;
+  if (state.until !== null && draft.now < state.until) return;
+  if (closedWindow(draft) === null) draft.resume('its window is open');
+}
+
+/** Why no step may start now, and when one may: the window is closed, or closes before a step could be done. */
+function closedWindow({ upgrade, now }: Draft): { reason: string; until: Instant | null } | null {
+  const { policy, expected_step_ms } = upgrade;
+  if (!policy.window) return null;
+  const state = windowAt(policy.window, now);
+  if (state.name === 'open' && state.closes - now >= expected_step_ms) return null;
+  const next = state.name === 'open' ? windowAt(policy.window, state.closes) : state;
+  const until = next.name === 'closed' ? next.opens : now;
+  const why = state.name === 'open' ? 'its window closes too soon for another step' : 'its window is closed';
+  return { reason: `${why}; ${until === null ? 'it never opens' : `it opens at ${iso(until)}`}`, until };
+}
+
+function iso(at: Instant): string {
+  return new Date(at).toISOString();
 }

@@ -14,7 +14,7 @@ import {
 } from '../domain.ts';
 import { type Effect, isInFlight, type Phase, type Step } from '../record.ts';
 import type { Draft } from './draft.ts';
-import { successorOf } from './gates.ts';
+import { setOf, successorOf } from './gates.ts';
 
 /** A message that nobody took is said again after this long. */
 const RECAST_MS = 2_000;
@@ -42,7 +42,8 @@ export function answered(draft: Draft, step: Step, action: GuestAction, info: Up
     if (step.kind === 'switchover') return startSwitchover(draft, step);
     const surprise = unexpectedRole(draft, step, info);
     if (surprise) return attemptFailed(draft, step, surprise, true);
-    say(draft, step, { name: 'upgrading', info, ...outstanding(draft) });
+    const told = { ...step, reversible: info.reversible ?? null, touched: true };
+    say(draft, told, { name: 'upgrading', info, ...outstanding(draft) });
   } else if (phase.name === 'verifying' && action === 'post_upgrade') {
     settle(draft, step);
   }
@@ -54,8 +55,10 @@ export function answered(draft: Draft, step: Step, action: GuestAction, info: Up
  */
 function unexpectedRole(draft: Draft, step: Step, info: UpgradeInfo): string | null {
   const instance = draft.instance(step.instance_id);
-  if (info.role !== 'primary' || !instance || !isHealthy(instance, draft.now)) return null;
-  const hasReplicas = draft.seen.instances.some(({ report }) => report?.role === 'replica');
+  // The guest's own word, given just now, is fresher than its last heartbeat.
+  const serves = info.service_status === 'healthy' || (instance && isHealthy(instance, draft.now));
+  if (info.role !== 'primary' || !instance || !serves) return null;
+  const hasReplicas = setOf(draft, step).some(({ report }) => report?.role === 'replica');
   if (!hasReplicas) return null;
   return `${instance.name} serves as the primary, which was not so when the upgrade was planned: cancel, and start a new upgrade`;
 }
@@ -142,7 +145,7 @@ function switchedOver(draft: Draft, step: Step): void {
   const successor = step.successor_id === null ? undefined : draft.instance(step.successor_id);
   const primary = successor?.report?.endpoint ?? null;
   draft.emit('switched_over', `${draft.nameOf(step.successor_id ?? '')} is the primary now`, step);
-  const remaining = draft.seen.instances
+  const remaining = setOf(draft, step)
     .filter(
       ({ id, report }) => id !== step.instance_id && id !== step.successor_id && report?.role === 'replica',
     )
@@ -212,7 +215,7 @@ export function settle(draft: Draft, step: Step): void {
 
 function isSettled(draft: Draft, step: Step): boolean {
   const instance = draft.instance(step.instance_id);
-  return !!instance && isHealthy(instance, draft.now) && versionOf(instance) === draft.upgrade.to_version;
+  return !!instance && isHealthy(instance, draft.now) && versionOf(instance) === step.to_version;
 }
 
 function settled(draft: Draft, step: Step): void {
@@ -377,10 +380,10 @@ function addresseesOf(step: Step): readonly string[] {
 function argsOf(draft: Draft, step: Step, phase: OutstandingPhase): Readonly<Record<string, unknown>> {
   switch (phase.name) {
     case 'preparing':
-      return { datastore_version: draft.upgrade.to_version };
+      return { datastore_version: step.to_version };
     case 'upgrading':
     case 'verifying':
-      return { ...phase.info, datastore_version: draft.upgrade.to_version, primary: primaryFor(draft, step) };
+      return { ...phase.info, datastore_version: step.to_version, primary: primaryFor(draft, step) };
     case 'promoting':
     case 'restoring':
       return { lsn: phase.lsn };
@@ -396,12 +399,16 @@ function argsOf(draft: Draft, step: Step, phase: OutstandingPhase): Readonly<Rec
 /** Whom this instance is to replicate from after its upgrade; null for the primary itself. */
 function primaryFor(draft: Draft, step: Step): Endpoint | null {
   const isOther = (instance: Instance) => instance.id !== step.instance_id;
-  const successor = draft.steps.find(
-    (other) => other.kind === 'switchover' && other.phase.name === 'done',
-  )?.successor_id;
-  const primary = successor
-    ? draft.instance(successor)
-    : draft.seen.instances.find((instance) => instance.report?.role === 'primary');
+  const set = setOf(draft, step);
+  const switchover = draft.steps.findLast(
+    (other) =>
+      other.kind === 'switchover' &&
+      other.phase.name === 'done' &&
+      set.some(({ id }) => id === other.instance_id),
+  );
+  const primary = switchover?.successor_id
+    ? draft.instance(switchover.successor_id)
+    : set.find((instance) => instance.report?.role === 'primary');
   return primary && isOther(primary) ? (primary.report?.endpoint ?? null) : null;
 }
 

@@ -12,12 +12,13 @@ const IDLE_LOOK_MS = 60_000;
 /** When the upgrade wants to be looked at again, whatever happens or doesn't; null once it has ended. */
 export function wakeAt(upgrade: Upgrade, now: Instant): Instant | null {
   if (!isActive(upgrade)) return null;
-  if (upgrade.state.name === 'scheduled') return now + TAKE_UP_MS;
+  if (upgrade.state.name === 'scheduled') return Math.max(now + TAKE_UP_MS, upgrade.policy.not_before ?? 0);
   const times = upgrade.steps.map((step) => stepWakeAt(step, now)).filter((at) => at !== null);
   if (!upgrade.steps.some(isInFlight)) {
     times.push(now + (upgrade.state.name === 'paused' ? IDLE_LOOK_MS : LOOK_MS));
   }
-  return Math.min(...times, expiresAt(upgrade) ?? Infinity);
+  const until = upgrade.state.name === 'paused' ? upgrade.state.until : null;
+  return Math.min(...times, expiresAt(upgrade) ?? Infinity, until ?? Infinity);
 }
 
 /** Null for a step that time alone does not move on. */
@@ -26,6 +27,7 @@ function stepWakeAt({ phase }: Step, now: Instant): Instant | null {
     case 'pending':
     case 'done':
     case 'failed':
+    case 'skipped':
       return null;
     case 'backoff':
       // Past: its turn has come, and it is something else that holds it back.

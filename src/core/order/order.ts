@@ -2,10 +2,14 @@
  * In which order the instances of a cluster are upgraded, one pure function per kind of datastore.
  *
  * Files: `primary-replica.ts` replicas first, then a switchover, the old primary last ·
- * `creation.ts` one after the other, as they were made.
+ * `cassandra.ts` seeds, then rack by rack · `galera.ts` strictly one by one · `mongodb.ts` config servers,
+ * shard by shard, query routers last · `creation.ts` one after the other, as they were made.
  */
 import type { Cluster, Instant } from '../domain.ts';
+import { cassandraOrder } from './cassandra.ts';
 import { creationOrder } from './creation.ts';
+import { galeraOrder } from './galera.ts';
+import { mongodbOrder } from './mongodb.ts';
 import { primaryReplicaOrder } from './primary-replica.ts';
 
 /** A step before it has an identity: what, to whom, and in which stage. */
@@ -26,6 +30,10 @@ const ORDERS: Readonly<Record<string, Order>> = {
   mysql: primaryReplicaOrder,
   redis: primaryReplicaOrder,
   simulated: primaryReplicaOrder,
+  cassandra: cassandraOrder,
+  mariadb: galeraOrder,
+  pxc: galeraOrder,
+  mongodb: mongodbOrder,
 };
 
 /** The order for a manager; instance creation order where nothing better is known. */

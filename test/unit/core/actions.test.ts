@@ -37,6 +37,7 @@ const STATES: readonly UpgradeState[] = [
     since: NOW,
     reason,
     message: 'waits',
+    until: null,
   })),
   { name: 'succeeded', started, ended: NOW },
   { name: 'failed', started, ended: NOW, message: 'disk full' },
@@ -71,7 +72,20 @@ function step(id: number, phase: Phase): Step {
   const instance_id = id === 0 ? 'a' : 'b';
   const attempt = phase.name === 'pending' ? 0 : 1;
   const counts = { attempt, attempts_forgiven: 0, started: attempt === 0 ? null : started };
-  return { id, stage: id, kind, instance_id, successor_id: 'b', repair: false, ...counts, phase };
+  return {
+    id,
+    stage: id,
+    round: 0,
+    to_version: '2.0',
+    reversible: null,
+    touched: false,
+    kind,
+    instance_id,
+    successor_id: 'b',
+    repair: false,
+    ...counts,
+    phase,
+  };
 }
 
 function upgrade(fields: Partial<Upgrade>): Upgrade {
@@ -92,6 +106,10 @@ function upgrade(fields: Partial<Upgrade>): Upgrade {
     cancelling: false,
     approved: false,
     waited_ms: 0,
+    direction: 'forward',
+    round: 0,
+    planned_round: 0,
+    expected_step_ms: 60_000,
     steps: [],
     ...fields,
   };
@@ -176,11 +194,11 @@ describe('the actions that an upgrade offers', () => {
 
   it.each([
     [{ name: 'scheduled' }, [], ['cancel']],
-    [{ name: 'running', started }, [], ['pause', 'cancel']],
-    [STATES[2], [PHASES[2]], ['resume', 'cancel']],
-    [{ ...STATES[2], reason: 'failure' }, [PHASES[5]], ['retry', 'cancel']],
-    [{ ...STATES[2], reason: 'failure' }, [PHASES[3]], ['retry', 'resume', 'cancel']],
-    [{ ...STATES[2], reason: 'failure' }, [PHASES[2]], ['resume', 'retry', 'cancel']],
+    [{ name: 'running', started }, [], ['pause', 'cancel', 'rollback']],
+    [STATES[2], [PHASES[2]], ['resume', 'cancel', 'rollback']],
+    [{ ...STATES[2], reason: 'failure' }, [PHASES[5]], ['retry', 'cancel', 'rollback']],
+    [{ ...STATES[2], reason: 'failure' }, [PHASES[3]], ['retry', 'resume', 'cancel', 'rollback']],
+    [{ ...STATES[2], reason: 'failure' }, [PHASES[2]], ['resume', 'retry', 'cancel', 'rollback']],
     [{ name: 'succeeded', started, ended: NOW }, [], []],
   ] as const)('in %j with %j are %j', (state, phases, actions) => {
     const steps = phases.flatMap((phase, id) => (phase ? [step(id, phase)] : []));

@@ -25,6 +25,19 @@ const TRANSCRIPTS: Readonly<Record<string, WorldOptions>> = {
     broken: ['db-4'],
     policy: { max_unavailable: 2 },
   },
+  'cassandra-racks': {
+    manager: 'cassandra',
+    instances: 5,
+    policy: { max_unavailable: 2 },
+    placement: {
+      'db-1': { rack: 'a', seed: true },
+      'db-2': { rack: 'b' },
+      'db-3': { rack: 'a' },
+      'db-4': { rack: 'b', seed: true },
+      'db-5': { rack: 'a' },
+    },
+  },
+  'galera-one-by-one': { manager: 'mariadb', broken: ['db-3'], policy: { max_unavailable: 2 } },
 };
 
 describe('golden transcripts', () => {

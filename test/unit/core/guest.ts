@@ -9,6 +9,7 @@ import type {
   GuestAction,
   GuestReport,
   Instant,
+  Placement,
   Role,
 } from '../../../src/core/domain.ts';
 
@@ -51,6 +52,8 @@ export type Answer =
 /** What a guest may ask of the world around it. */
 export interface Surroundings {
   readonly now: Instant;
+  /** The version that the upgrade is on its way to. */
+  readonly goal: string;
   later(ms: number, run: () => void): void;
   /** A heartbeat goes out now. */
   speak(guest: Guest): void;
@@ -68,6 +71,7 @@ export interface GuestOptions {
   readonly is_broken: boolean;
   readonly lag_bytes: number | null;
   readonly synchronous: boolean;
+  readonly placement?: Placement;
   readonly script: Script;
 }
 
@@ -90,6 +94,7 @@ export class Guest {
   /** Attempts that were executed, by their key: none may be twice (G4). */
   readonly executed: string[] = [];
   readonly #synchronous: boolean;
+  readonly #placement: Placement | undefined;
   readonly #world: Surroundings;
   #isUp: boolean;
   /** Down, or being restarted, by the upgrade's doing. */
@@ -114,6 +119,7 @@ export class Guest {
     this.#isUp = !options.is_broken;
     this.lagBytes = options.lag_bytes;
     this.#synchronous = options.synchronous;
+    this.#placement = options.placement;
     this.script = options.script;
   }
 
@@ -157,6 +163,7 @@ export class Guest {
       lag_bytes: this.role === 'replica' && this.#isUp && this.#isStreaming(0) ? this.lagBytes : null,
       synchronous: this.#synchronous,
       endpoint: this.endpoint,
+      ...(this.#placement && { placement: this.#placement }),
       attempt: this.#journal?.report ?? null,
     };
   }
@@ -215,10 +222,10 @@ export class Guest {
   #answerTo({ attempt, args }: Order, { error, permanent = false }: Outcome): Answer {
     if (error !== undefined) return { kind: 'failed', error, permanent };
     if (attempt.action === 'pre_upgrade') {
-      const { role, lag_bytes } = this.report();
+      const { role, lag_bytes, service_status } = this.report();
       return {
         kind: 'answered',
-        info: { reversible: true, role: role ?? null, lag_bytes: lag_bytes ?? null },
+        info: { reversible: true, role: role ?? null, lag_bytes: lag_bytes ?? null, service_status },
       };
     }
     if (this.#isUp && this.version === args['datastore_version']) return { kind: 'answered', info: {} };
@@ -285,7 +292,7 @@ export class Guest {
   #beginDemotion(): string | null {
     const standbys = this.#world.peers().filter((peer) => peer.isUp && peer.role === 'replica');
     if (standbys.length === 0) return 'no standby streams from this primary';
-    if (standbys.every((peer) => peer.version === this.version)) {
+    if (standbys.every((peer) => peer.version === this.version && peer.version !== this.#world.goal)) {
       this.#world.violation(`G6: ${this.name} is demoted with nobody upgraded to take over`);
     }
     this.#stop();
@@ -296,6 +303,8 @@ export class Guest {
     switch (attempt.action) {
       case 'upgrade':
         if (this.demotedLsn !== null) this.#becomeStandby(this.#peerAt(args['primary']));
+        // As the real driver: a standby streams from the primary that it is told of.
+        else if (this.role === 'replica') this.upstream = this.#peerAt(args['primary']) ?? this.upstream;
         this.version = String(args['datastore_version']);
         this.turn('up');
         return null;

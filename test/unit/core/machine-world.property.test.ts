@@ -55,7 +55,7 @@ const scenario = fc.record({
     step_timeout_seconds: fc.constantFrom(4, 20, 600),
     timeout_seconds: fc.constantFrom(60, 36_000),
     retries: fc.integer({ min: 0, max: 2 }),
-    on_failure: fc.constantFrom('pause' as const, 'pause' as const, 'fail' as const),
+    on_failure: fc.constantFrom('pause' as const, 'pause' as const, 'rollback' as const, 'fail' as const),
   }),
   broken: fc.subarray([...names], { maxLength: 2 }),
   already_upgraded: fc.subarray([...names], { maxLength: 2 }),

@@ -1,12 +1,20 @@
 /** In which order instances are upgraded: design, section 5. Which of them run side by side is the machine's part. */
 import { describe, expect, it } from 'vitest';
+import type { Placement, Role } from '../../../src/core/domain.ts';
 import { planSteps } from '../../../src/core/plan.ts';
+import type { Step } from '../../../src/core/record.ts';
 import { T0, TO, World, type WorldOptions } from './world.ts';
+
+const FORWARD = { to_version: TO, direction: 'forward', round: 0, first_id: 0 } as const;
 
 /** The plan as text: `stage name`, with what is special about the step. */
 function plan(options: WorldOptions): string[] {
   const world = new World(options);
-  return planSteps(world.cluster, TO, T0).map(
+  return textOf(world, planSteps(world.cluster, FORWARD, T0));
+}
+
+function textOf(world: World, steps: readonly Step[]): string[] {
+  return steps.map(
     (step) =>
       `${step.stage} ${world.nameOf(step.instance_id)}` +
       `${step.kind === 'switchover' ? ' switchover' : ''}${step.repair ? ' repair' : ''}`,
@@ -60,7 +68,7 @@ describe('primary and replicas', () => {
         ...each,
         report: each.report && { ...each.report, role },
       }));
-      const kinds = planSteps({ ...world.cluster, instances }, TO, T0).map(
+      const kinds = planSteps({ ...world.cluster, instances }, FORWARD, T0).map(
         ({ kind, stage }) => `${kind} ${stage}`,
       );
       expect(kinds).toEqual(['instance 1', 'instance 1', 'instance 1']);
@@ -70,13 +78,13 @@ describe('primary and replicas', () => {
 
 describe('creation order', () => {
   it('is for every manager of which nothing better is known, even one named like a part of an object', () => {
-    for (const manager of ['cassandra', 'constructor', '__proto__']) {
+    for (const manager of ['couchdb', 'constructor', '__proto__']) {
       expect(plan({ manager })).toEqual(['1 db-1', '1 db-2', '1 db-3']);
     }
   });
 
   it('broken ones come first, in the order in which they were made', () => {
-    expect(plan({ manager: 'cassandra', instances: 4, broken: ['db-2', 'db-4'] })).toEqual([
+    expect(plan({ manager: 'couchdb', instances: 4, broken: ['db-2', 'db-4'] })).toEqual([
       '0 db-2 repair',
       '0 db-4 repair',
       '1 db-1',
@@ -85,11 +93,11 @@ describe('creation order', () => {
   });
 
   it('an instance whose guest was never heard counts as broken', () => {
-    const world = new World({ manager: 'cassandra', instances: 2 });
+    const world = new World({ manager: 'couchdb', instances: 2 });
     const [first, second] = world.cluster.instances;
     if (!first || !second) throw new Error('two instances');
     const silent = { ...second, report: null, heard: null };
-    const steps = planSteps({ ...world.cluster, instances: [first, silent] }, TO, T0);
+    const steps = planSteps({ ...world.cluster, instances: [first, silent] }, FORWARD, T0);
     expect(steps.map(({ instance_id, repair }) => [instance_id, repair])).toEqual([
       ['i-2', true],
       ['i-1', false],
@@ -97,8 +105,134 @@ describe('creation order', () => {
   });
 });
 
+describe('cassandra', () => {
+  const racks = (placement: Readonly<Record<string, Placement>>, options: WorldOptions = {}) =>
+    plan({ manager: 'cassandra', instances: 5, placement, ...options });
+
+  it('seeds go first, then rack by rack; those of one rack share a stage', () => {
+    const [a, b] = [{ rack: 'a' }, { rack: 'b' }];
+    const placement = {
+      ...{ 'db-1': a, 'db-2': b, 'db-3': a },
+      ...{ 'db-4': { ...b, seed: true }, 'db-5': { ...a, seed: true } },
+    };
+    expect(racks(placement)).toEqual(['1 db-5', '2 db-4', '3 db-1', '3 db-3', '4 db-2']);
+  });
+
+  it('one rack without seeds is one stage', () => {
+    const placement = Object.fromEntries([1, 2, 3, 4, 5].map((n) => [`db-${n}`, { rack: 'a', seed: false }]));
+    expect(racks(placement)).toEqual(['1 db-1', '1 db-2', '1 db-3', '1 db-4', '1 db-5']);
+  });
+
+  it('an instance that names no rack goes alone, even beside a rack of its name', () => {
+    const placement = { 'db-1': { rack: 'i-2' }, 'db-4': { rack: 'i-2' }, 'db-5': { seed: true } };
+    expect(racks(placement)).toEqual(['1 db-5', '2 db-1', '2 db-4', '3 db-2', '4 db-3']);
+  });
+
+  it('broken ones go first, a seed or not, and leave no gap', () => {
+    const placement = { 'db-1': { rack: 'a', seed: true }, 'db-2': { rack: 'b' }, 'db-3': { rack: 'a' } };
+    const options = { instances: 3, broken: ['db-1', 'db-2'] };
+    expect(racks(placement, options)).toEqual(['0 db-1 repair', '0 db-2 repair', '1 db-3']);
+  });
+
+  it('a rack that is done is not waited for', () => {
+    const placement = { 'db-1': { rack: 'a' }, 'db-2': { rack: 'b' }, 'db-3': { rack: 'c' } };
+    expect(racks(placement, { instances: 3, already_upgraded: ['db-1'] })).toEqual(['1 db-2', '2 db-3']);
+  });
+
+  it('is creation order where no guest says where it stands', () => {
+    expect(racks({})).toEqual(['1 db-1', '1 db-2', '1 db-3', '1 db-4', '1 db-5']);
+  });
+});
+
+describe.each(['mariadb', 'pxc'])('galera: %s', (manager) => {
+  it('each is a stage of its own', () => {
+    expect(plan({ manager })).toEqual(['0 db-1', '1 db-2', '2 db-3']);
+  });
+
+  it('broken ones go first, one by one too', () => {
+    const options = { manager, instances: 4, broken: ['db-2', 'db-4'], already_upgraded: ['db-1'] };
+    expect(plan(options)).toEqual(['0 db-2 repair', '1 db-4 repair', '2 db-3']);
+  });
+});
+
+describe('mongodb', () => {
+  type Place = readonly [Placement | undefined, (Role | null)?, number?];
+
+  /** As `plan`, with what the guests say: where they stand and, if they know, their role and lag. */
+  function sharded(places: readonly Place[], options: WorldOptions = {}): string[] {
+    const world = new World({ manager: 'mongodb', instances: places.length, ...options });
+    const instances = world.cluster.instances.map((each, index) => {
+      const [placement, role = null, lag_bytes = null] = places[index] ?? [];
+      const said = { role, lag_bytes, ...(placement && { placement }) };
+      return { ...each, report: each.report && { ...each.report, ...said } };
+    });
+    return textOf(world, planSteps({ ...world.cluster, instances }, FORWARD, T0));
+  }
+  const config: Placement = { kind: 'config' };
+  const router: Placement = { kind: 'router' };
+  const shard = (name: string): Placement => ({ kind: 'shard', shard: name });
+
+  it('config servers, then per shard secondaries, step-down and old primary, query routers last', () => {
+    const places: readonly Place[] = [
+      ...([[router], [shard('a'), 'primary'], [shard('a'), 'replica'], [shard('b'), 'replica']] as const),
+      ...([[shard('b'), 'primary'], [config, 'primary'], [config, 'replica'], [router]] as const),
+    ];
+    expect(sharded(places)).toEqual([
+      ...['1 db-7', '2 db-6 switchover', '3 db-6'],
+      ...['4 db-3', '5 db-2 switchover', '6 db-2'],
+      ...['7 db-4', '8 db-5 switchover', '9 db-5'],
+      ...['10 db-1', '10 db-8'],
+    ]);
+  });
+
+  it('secondaries of one shard go one by one, the one that is behind least first', () => {
+    const places: readonly Place[] = [
+      [shard('a'), 'primary'],
+      [shard('a'), 'replica', 900],
+      [shard('a'), 'replica', 20],
+    ];
+    expect(sharded(places)).toEqual(['1 db-3', '2 db-2', '3 db-1 switchover', '4 db-1']);
+  });
+
+  it('a primary without secondaries is upgraded in place: nobody could take over', () => {
+    const places = [[shard('a'), 'primary'] as const, [shard('b'), 'primary'] as const, [router] as const];
+    expect(sharded(places)).toEqual(['1 db-1', '2 db-2', '3 db-3']);
+  });
+
+  it('a shard whose roles are not known goes one by one, and no primary of it steps down', () => {
+    expect(sharded([[shard('a')], [shard('a')], [router]])).toEqual(['1 db-1', '2 db-2', '3 db-3']);
+    const two = [[shard('a'), 'primary'] as const, [shard('a'), 'primary'] as const];
+    expect(sharded(two)).toEqual(['1 db-1', '2 db-2']);
+  });
+
+  it('broken ones go first, whatever they are; a broken primary is mended in place', () => {
+    const places: readonly Place[] = [[shard('a'), 'primary'], [shard('a'), 'replica'], [router]];
+    expect(sharded(places, { broken: ['db-1', 'db-3'] })).toEqual([
+      '0 db-1 repair',
+      '0 db-3 repair',
+      '1 db-2',
+    ]);
+  });
+
+  it('what runs the version already is left alone, a primary too', () => {
+    const places: readonly Place[] = [[shard('a'), 'primary'], [shard('a'), 'replica'], [config]];
+    expect(sharded(places, { already_upgraded: ['db-1', 'db-3'] })).toEqual(['1 db-2']);
+    expect(sharded(places, { already_upgraded: ['db-2', 'db-3'] })).toEqual(['1 db-1 switchover', '2 db-1']);
+  });
+
+  it('is one plain replica set where no guest says where it stands', () => {
+    expect(
+      sharded([
+        [undefined, 'primary'],
+        [undefined, 'replica'],
+      ]),
+    ).toEqual([...['1 db-2', '3 db-1 switchover', '4 db-1']]);
+    expect(sharded([[undefined], [undefined]])).toEqual(['1 db-1', '1 db-2']);
+  });
+});
+
 it('a step is named by its place in the plan and has nothing behind it yet', () => {
-  const steps = planSteps(new World().cluster, TO, T0);
+  const steps = planSteps(new World().cluster, FORWARD, T0);
   expect(steps.map(({ id }) => id)).toEqual([0, 1, 2, 3]);
   for (const { attempt, phase, started, successor_id } of steps) {
     expect({ attempt, phase, started, successor_id }).toEqual({

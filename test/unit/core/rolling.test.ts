@@ -41,7 +41,8 @@ describe('members that are all alike', () => {
       'cast upgrade',
       'call post_upgrade',
     ]);
-    const info = { reversible: true, role: 'member', lag_bytes: null, datastore_version: TO, primary: null };
+    const told = { reversible: true, role: 'member', lag_bytes: null, service_status: 'healthy' };
+    const info = { ...told, datastore_version: TO, primary: null };
     expect(it.messagesTo('db-1', 'upgrade')[0]?.args).toEqual(info);
     expect(it.messagesTo('db-1', 'post_upgrade')[0]?.args).toEqual(info);
   });

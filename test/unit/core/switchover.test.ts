@@ -25,6 +25,15 @@ function report(it: World, name: string, fields: Partial<NonNullable<Instance['r
 }
 
 describe('the successor', () => {
+  it('is of the same shard, and only that follows it', () => {
+    const [a, b] = [{ shard: 'a' }, { shard: 'b' }];
+    const placement = { 'db-1': a, 'db-2': a, 'db-3': b, 'db-4': a };
+    const it = world({ instances: 4, placement, lag_bytes: { 'db-2': 500, 'db-4': 900 } });
+    it.reach('db-1', 'done', 'switchover');
+    expect(it.told('promote')).toEqual(['db-2']);
+    expect(it.told('follow')).toEqual(['db-4']);
+  });
+
   it('is the upgraded replica that is behind least (M3)', () => {
     const it = world({ lag_bytes: { 'db-2': 500, 'db-3': 20 } });
     it.settle();

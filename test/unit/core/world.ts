@@ -11,6 +11,7 @@ import type {
   DatastoreVersion,
   Instance,
   Instant,
+  Placement,
   Role,
 } from '../../../src/core/domain.ts';
 import { type Action, advance, type Input, type Next } from '../../../src/core/machine/advance.ts';
@@ -18,6 +19,7 @@ import { wakeAt } from '../../../src/core/machine/wake.ts';
 import type { Policy } from '../../../src/core/policy.ts';
 import {
   type Effect,
+  goalOf,
   isActive,
   type Phase,
   type Step,
@@ -43,6 +45,7 @@ export interface WorldOptions {
   readonly already_upgraded?: readonly string[];
   readonly lag_bytes?: Readonly<Record<string, number | null>>;
   readonly synchronous?: readonly string[];
+  readonly placement?: Readonly<Record<string, Placement>>;
   readonly network?: Network;
   /** How old the news of the guests is when the upgrade is taken up. */
   readonly last_heard_s_ago?: number;
@@ -227,6 +230,10 @@ export class World implements Surroundings {
 
   // ---- what guests ask of it
 
+  get goal(): string {
+    return goalOf(this.upgrade);
+  }
+
   peers(): readonly Guest[] {
     return this.guests;
   }
@@ -353,6 +360,8 @@ export class World implements Surroundings {
       case 'wake':
       case 'recover':
         return input.type;
+      case 'reset':
+        return `reset by ${input.by}`;
       default:
         return input satisfies never;
     }
@@ -379,10 +388,12 @@ function guestsOf(world: World, options: WorldOptions): readonly Guest[] {
     const role: Role = !isReplicated(options) ? 'member' : index === 0 ? 'primary' : 'replica';
     const version = already_upgraded.includes(name) ? TO : FROM;
     const lag_bytes = options.lag_bytes?.[name] === undefined ? 0 : options.lag_bytes[name];
+    const placement = options.placement?.[name];
     return new Guest(world, {
       ...{ id: `i-${index + 1}`, name, role, version, lag_bytes },
       is_broken: broken.includes(name),
       synchronous: synchronous.includes(name),
+      ...(placement && { placement }),
       script: options.scripts?.[name] ?? {},
     });
   });

@@ -1,0 +1,237 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { type Channel, type ChannelModel, connect, type GetMessage } from 'amqplib';
+import { CofferError } from '../core/errors.ts';
+import { sleep } from '../service.ts';
+import type { DeadLetter, DeadLetters } from './bus.ts';
+import { textOf } from './connection.ts';
+import { decodeRequest } from './envelope.ts';
+
+const CONNECT_TIMEOUT_MS = 5_000;
+/** How long a reader waits for its turn. */
+const TURN_TIMEOUT_MS = 5_000;
+const RETRY_MS = 50;
+/** How far a letter is looked for: what is read stays in memory until it is put back. */
+const MAX_READ = 10_000;
+/** RabbitMQ 4 drops what was put back 20 times: a letter is written anew before that. */
+const MAX_RETURNS = 10;
+
+export interface AmqpDeadLettersOptions {
+  readonly url: string;
+  readonly queue: string;
+  /** Shown in RabbitMQ's list of connections. */
+  readonly name: string;
+  /** Publishes to the topic; rejects if nobody serves it. */
+  readonly replay: (topic: string, content: Buffer) => Promise<void>;
+  /** Writes a letter to the end of the queue. */
+  readonly bury: (content: Buffer, headers: Readonly<Record<string, unknown>>) => Promise<void>;
+}
+
+/** Headers of a letter: the message itself stays as it came. */
+export function headersOfLetter(topic: string, reason: string): Readonly<Record<string, unknown>> {
+  return {
+    'coffer-id': randomUUID(),
+    'coffer-reason': reason.slice(0, 1_000),
+    'coffer-topic': topic,
+    'coffer-at': Date.now(),
+  };
+}
+
+/**
+ * The queue of the dead letters, to be looked through. RabbitMQ can't show a message without handing
+ * it out, so a reader takes what it looks at and puts it back; a reader that dies loses nothing, since
+ * RabbitMQ puts it back itself. Readers take turns, or one would find the queue empty while another
+ * holds what is in it. Each has a connection of its own: people come rarely.
+ */
+export class AmqpDeadLetters implements DeadLetters {
+  readonly #options: AmqpDeadLettersOptions;
+
+  constructor(options: AmqpDeadLettersOptions) {
+    this.#options = options;
+  }
+
+  list(limit: number): Promise<{ readonly letters: readonly DeadLetter[]; readonly total: number }> {
+    return this.#read(async (reader) => {
+      const { messageCount } = await reader.channel.checkQueue(this.#options.queue);
+      while (reader.held.length < limit && (await reader.next()));
+      // What was put back comes in any order.
+      const letters = reader.held.map(letterOf).sort((a, b) => (a.at ?? 0) - (b.at ?? 0));
+      return { letters, total: Math.max(messageCount, letters.length) };
+    });
+  }
+
+  get(id: string): Promise<DeadLetter | null> {
+    return this.#read(async (reader) => {
+      const message = await reader.find(id);
+      return message && letterOf(message);
+    });
+  }
+
+  replay(id: string): Promise<DeadLetter | null> {
+    return this.#take(id, async (message, { topic }) => {
+      if (topic === null) {
+        throw new CofferError('action_refused', `Dead letter ${id} does not say where it was to go.`);
+      }
+      await this.#options.replay(topic, message.content);
+    });
+  }
+
+  discard(id: string): Promise<DeadLetter | null> {
+    return this.#take(id, async () => undefined);
+  }
+
+  /** The letter is gone only after `act` has succeeded. Two at once: the second one finds none. */
+  #take(
+    id: string,
+    act: (message: GetMessage, letter: DeadLetter) => Promise<void>,
+  ): Promise<DeadLetter | null> {
+    return this.#read(async (reader) => {
+      const message = await reader.find(id);
+      if (!message) return null;
+      const letter = letterOf(message);
+      await act(message, letter);
+      reader.remove(message);
+      return letter;
+    });
+  }
+
+  async #read<Result>(look: (reader: Reader) => Promise<Result>): Promise<Result> {
+    const { url, queue, name } = this.#options;
+    let connection: ChannelModel | undefined;
+    try {
+      connection = await connect(url, {
+        timeout: CONNECT_TIMEOUT_MS,
+        clientProperties: { connection_name: `${name}:dead-letters` },
+      });
+      connection.on('error', () => undefined);
+      await awaitTurn(connection, `${queue}.reader`);
+      const reader = new Reader(await openChannel(connection), queue);
+      try {
+        return await look(reader);
+      } finally {
+        await this.#putBack(reader);
+      }
+    } catch (err) {
+      if (err instanceof CofferError) throw err;
+      throw unavailable(`the dead letters can't be read: ${textOf(err)}`);
+    } finally {
+      await connection?.close().catch(() => undefined);
+    }
+  }
+
+  /** Returns when the queue has everything back: the next reader is to see it all. */
+  async #putBack(reader: Reader): Promise<void> {
+    const { channel, held, queue } = reader;
+    await Promise.all(
+      held.filter((each) => returnsOf(each) >= MAX_RETURNS).map((each) => this.#renew(reader, each)),
+    );
+    for (const message of held) channel.nack(message, false, true);
+    for (let tries = 0; tries < 20; tries++) {
+      const { messageCount } = await channel.checkQueue(queue);
+      if (messageCount >= held.length) return;
+      await sleep(RETRY_MS);
+    }
+  }
+
+  /** The same letter, as if it had never been looked at. In between there are two of it, never none. */
+  async #renew(reader: Reader, message: GetMessage): Promise<void> {
+    const { 'x-delivery-count': _, ...headers } = message.properties.headers ?? {};
+    try {
+      await this.#options.bury(message.content, { ...headers, 'coffer-id': idOf(message) });
+      reader.remove(message);
+    } catch {
+      // The publisher's connection is gone: the next reader will do it.
+    }
+  }
+}
+
+/** Has the queue to itself, and holds what it has taken out of it. */
+class Reader {
+  readonly channel: Channel;
+  readonly queue: string;
+  readonly held: GetMessage[] = [];
+
+  constructor(channel: Channel, queue: string) {
+    this.channel = channel;
+    this.queue = queue;
+  }
+
+  /** Null at the end of the queue, or when enough was read. */
+  async next(): Promise<GetMessage | null> {
+    if (this.held.length >= MAX_READ) return null;
+    const message = await this.channel.get(this.queue);
+    if (!message) return null;
+    this.held.push(message);
+    return message;
+  }
+
+  async find(id: string): Promise<GetMessage | null> {
+    for (;;) {
+      const message = await this.next();
+      if (!message || idOf(message) === id) return message;
+    }
+  }
+
+  remove(message: GetMessage): void {
+    this.channel.ack(message);
+    this.held.splice(this.held.indexOf(message), 1);
+  }
+}
+
+/** A queue that only one connection may have: RabbitMQ takes it away from whoever is gone. */
+async function awaitTurn(connection: ChannelModel, name: string): Promise<void> {
+  const end = Date.now() + TURN_TIMEOUT_MS;
+  for (;;) {
+    const channel = await openChannel(connection);
+    try {
+      await channel.assertQueue(name, { exclusive: true, durable: false });
+      return;
+    } catch (err) {
+      if (!textOf(err).includes('RESOURCE_LOCKED')) throw err;
+      if (Date.now() > end) throw unavailable('somebody else looks through the dead letters: ask again');
+      await sleep(RETRY_MS);
+    }
+  }
+}
+
+async function openChannel(connection: ChannelModel): Promise<Channel> {
+  const channel = await connection.createChannel();
+  channel.on('error', () => undefined);
+  return channel;
+}
+
+function letterOf(message: GetMessage): DeadLetter {
+  const headers = message.properties.headers ?? {};
+  const text = (key: string) => (typeof headers[key] === 'string' ? (headers[key] as string) : null);
+  const at: unknown = headers['coffer-at'];
+  return {
+    id: idOf(message),
+    topic: text('coffer-topic'),
+    reason: text('coffer-reason'),
+    at: typeof at === 'number' ? at : null,
+    method: methodOf(message.content),
+    content: message.content,
+  };
+}
+
+/** Letters that were buried before they had ids have that of their message; a stranger's, its digest. */
+function idOf({ properties, content }: GetMessage): string {
+  const id: unknown = properties.headers?.['coffer-id'] ?? properties.messageId;
+  if (typeof id === 'string') return id;
+  return createHash('sha256').update(content).digest('hex').slice(0, 32);
+}
+
+function returnsOf({ properties }: GetMessage): number {
+  return Number(properties.headers?.['x-delivery-count'] ?? 0);
+}
+
+function methodOf(content: Buffer): string | null {
+  try {
+    return decodeRequest(content).method;
+  } catch {
+    return null;
+  }
+}
+
+function unavailable(message: string): CofferError {
+  return new CofferError('bus_unavailable', message);
+}

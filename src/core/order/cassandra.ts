@@ -1,0 +1,46 @@
+import { type Cluster, type Instance, type Instant, isHealthy, versionOf } from '../domain.ts';
+import { creationOrder } from './creation.ts';
+import type { Move } from './order.ts';
+
+/**
+ * Broken ones, the seeds, and then rack by rack, in the order in which the racks came to be. A rack
+ * holds no range twice, so that its instances may be away together; the seeds go by racks for the same
+ * reason. An instance that names no rack goes alone.
+ *
+ * Where no guest says where it stands: creation order.
+ */
+export function cassandraOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
+  if (!cluster.instances.some(isPlaced)) return creationOrder(cluster, to_version, now);
+  const racks = [...new Set(cluster.instances.map(rackOf))];
+  const place = (instance: Instance) => {
+    if (!isHealthy(instance, now)) return BROKEN;
+    return 1 + racks.indexOf(rackOf(instance)) + (isSeed(instance) ? 0 : racks.length);
+  };
+  const moves = cluster.instances
+    .filter((instance) => versionOf(instance) !== to_version)
+    .map((instance) => ({ instance, place: place(instance) }))
+    .sort((a, b) => a.place - b.place);
+  const places = [...new Set([BROKEN, ...moves.map((move) => move.place)])];
+  return moves.map((move) => ({
+    kind: 'instance',
+    instance_id: move.instance.id,
+    stage: places.indexOf(move.place),
+    repair: move.place === BROKEN,
+  }));
+}
+
+const BROKEN = 0;
+
+function isPlaced({ report }: Instance): boolean {
+  return report?.placement?.rack !== undefined || report?.placement?.seed !== undefined;
+}
+
+function isSeed({ report }: Instance): boolean {
+  return report?.placement?.seed ?? false;
+}
+
+/** Names the rack; without one, the instance itself. A rack may bear any name, that of an instance included. */
+function rackOf({ id, report }: Instance): string {
+  const rack = report?.placement?.rack;
+  return rack === undefined ? `instance ${id}` : `rack ${rack}`;
+}

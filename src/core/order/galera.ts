@@ -1,0 +1,11 @@
+import type { Cluster, Instant } from '../domain.ts';
+import { creationOrder } from './creation.ts';
+import type { Move } from './order.ts';
+
+/**
+ * One by one, whatever `max_unavailable` allows: a member that comes back is brought up to date by
+ * another one, and both are slow meanwhile. Broken ones first, then as they were made.
+ */
+export function galeraOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
+  return creationOrder(cluster, to_version, now).map((move, index) => ({ ...move, stage: index }));
+}

@@ -1,0 +1,167 @@
+/**
+ * What an upgrade would do if it were asked for now, and what would hold it back: the plan that the
+ * machine itself would make, told before anything is begun.
+ */
+import { admissionFindings, DEFAULT_STEP_MS, type Finding } from './admit.ts';
+import {
+  type Cluster,
+  type DatastoreVersion,
+  type Instance,
+  type Instant,
+  isAlive,
+  isHealthy,
+  type Role,
+  versionOf,
+} from './domain.ts';
+import { CofferError } from './errors.ts';
+import { CAUGHT_UP_LAG_BYTES, lagOf } from './machine/gates.ts';
+import { planSteps, workMs } from './plan.ts';
+import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
+import type { Step } from './record.ts';
+
+/** What the preview is of. */
+export interface Intent {
+  readonly target: DatastoreVersion;
+  readonly policy?: Partial<Policy>;
+  /** What a step is expected to take; a minute when nothing is known. */
+  readonly expected_step_ms?: number;
+}
+
+export interface PlannedStep {
+  readonly kind: Step['kind'];
+  readonly instance_id: string;
+  readonly instance_name: string;
+  readonly role: Role | null;
+  readonly stage: number;
+  readonly repair: boolean;
+}
+
+export interface Plan {
+  readonly from: { readonly id: string; readonly name: string };
+  readonly to: { readonly id: string; readonly name: string };
+  readonly steps: readonly PlannedStep[];
+  /** Who would become primary, by what is known now; null if nobody would. */
+  readonly successor: { readonly instance_id: string; readonly instance_name: string } | null;
+  /** All gates that would hold the upgrade back now. */
+  readonly gates: readonly Finding[];
+  /** Work alone: neither windows nor human pauses. */
+  readonly estimate_seconds: number;
+  /** The same as long as order, roles, versions and target are. */
+  readonly hash: string;
+}
+
+/** The plan of an upgrade that has not been asked for yet. */
+export function previewUpgrade(cluster: Cluster, intent: Intent, now: Instant): Plan {
+  const { target, expected_step_ms = DEFAULT_STEP_MS } = intent;
+  const policy = { ...DEFAULT_POLICY, ...intent.policy };
+  const goal = { to_version: target.name, direction: 'forward', round: 0, first_id: 0 } as const;
+  const steps = planSteps(cluster, goal, now);
+  const successor = successorIn(cluster, steps);
+  return {
+    from: { id: cluster.datastore_version_id, name: cluster.datastore_version },
+    to: { id: target.id, name: target.name },
+    steps: steps.map((step) => plannedStep(cluster, step)),
+    successor: successor && { instance_id: successor.id, instance_name: successor.name },
+    gates: [
+      ...admissionFindings(cluster, target, policy.overrides),
+      ...stepFindings(cluster, steps, now).filter(({ gate }) => !isOverridden(policy, gate)),
+    ],
+    estimate_seconds: Math.ceil(workMs(steps, cluster, policy, expected_step_ms) / 1000),
+    hash: hashOf(cluster, target, steps),
+  };
+}
+
+/** Throws `conflict` if the plan is not the one that somebody has seen and agreed to. */
+export function checkPlanHash(plan: Plan, expected: string): void {
+  if (plan.hash === expected) return;
+  throw new CofferError(
+    'conflict',
+    `The plan is no longer the one with hash ${expected}: order, roles or versions have changed, and its hash is ${plan.hash} now. ` +
+      'Ask for the plan again (dry_run), look at it, and send its hash.',
+  );
+}
+
+function plannedStep(cluster: Cluster, { kind, instance_id, stage, repair }: Step): PlannedStep {
+  const instance = instanceIn(cluster, instance_id);
+  const role = instance?.report?.role ?? null;
+  return { kind, instance_id, instance_name: instance?.name ?? instance_id, role, stage, repair };
+}
+
+/** Whom the machine would choose if every replica were upgraded as it is now: the one least behind. */
+function successorIn(cluster: Cluster, steps: readonly Step[]): Instance | null {
+  const switchover = steps.find((step) => step.kind === 'switchover');
+  if (!switchover) return null;
+  const replicas = cluster.instances.filter(
+    ({ id, report }) => id !== switchover.instance_id && report?.role === 'replica',
+  );
+  return replicas.toSorted((a, b) => lagOf(a) - lagOf(b))[0] ?? null;
+}
+
+/** The gates between steps, as far as they can be known before the first. */
+function stepFindings(cluster: Cluster, steps: readonly Step[], now: Instant): readonly Finding[] {
+  return [
+    guestsAlive(cluster, steps, now),
+    othersHealthy(cluster, steps, now),
+    caughtUp(cluster, steps),
+  ].filter((finding) => finding !== null);
+}
+
+function guestsAlive(cluster: Cluster, steps: readonly Step[], now: Instant): Finding | null {
+  const away = cluster.instances.filter((instance) => hasStep(steps, instance) && !isAlive(instance, now));
+  if (away.length === 0) return null;
+  return {
+    gate: 'guests_alive',
+    reason: `the guest agent of ${namesOf(away)} has not been heard lately: start it`,
+  };
+}
+
+/** What is broken and has a step is mended by it, at no cost; the rest has to be mended by somebody else. */
+function othersHealthy(cluster: Cluster, steps: readonly Step[], now: Instant): Finding | null {
+  const broken = cluster.instances.filter(
+    (instance) => !hasStep(steps, instance) && !isHealthy(instance, now),
+  );
+  if (broken.length === 0) return null;
+  return {
+    gate: 'instances_healthy',
+    reason: `${namesOf(broken)} not healthy, and no step of this upgrade would mend that`,
+  };
+}
+
+function caughtUp(cluster: Cluster, steps: readonly Step[]): Finding | null {
+  const switchover = steps.find((step) => step.kind === 'switchover');
+  const successor = successorIn(cluster, steps);
+  if (!switchover || (successor && lagOf(successor) <= CAUGHT_UP_LAG_BYTES)) return null;
+  const primary = instanceIn(cluster, switchover.instance_id)?.name ?? switchover.instance_id;
+  return { gate: 'replication_caught_up', reason: `no replica has caught up with ${primary}` };
+}
+
+function hasStep(steps: readonly Step[], { id }: Instance): boolean {
+  return steps.some((step) => step.instance_id === id);
+}
+
+function instanceIn(cluster: Cluster, id: string): Instance | undefined {
+  return cluster.instances.find((instance) => instance.id === id);
+}
+
+function namesOf(instances: readonly Instance[]): string {
+  return instances.map(({ name }) => name).join(', ');
+}
+
+/** Lists in a fixed order, so that the same plan is always the same text. */
+function hashOf(cluster: Cluster, target: DatastoreVersion, steps: readonly Step[]): string {
+  const instances = cluster.instances.map((one) => [one.id, one.report?.role ?? null, versionOf(one)]);
+  const order = steps.map(({ kind, instance_id, stage, repair }) => [kind, instance_id, stage, repair]);
+  return fnv1a64(JSON.stringify([cluster.id, cluster.datastore_version_id, target.id, instances, order]));
+}
+
+const FNV_OFFSET = 0xcbf29ce484222325n;
+const FNV_PRIME = 0x100000001b3n;
+
+/** FNV-1a over the text's UTF-16 units, as 16 hexadecimal digits: tells plans apart, guards nothing. */
+function fnv1a64(text: string): string {
+  let hash = FNV_OFFSET;
+  for (let i = 0; i < text.length; i++) {
+    hash = BigInt.asUintN(64, (hash ^ BigInt(text.charCodeAt(i))) * FNV_PRIME);
+  }
+  return hash.toString(16).padStart(16, '0');
+}

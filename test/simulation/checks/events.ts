@@ -1,0 +1,38 @@
+import type { UpgradeEvent } from '../../../src/core/record.ts';
+import type { World } from '../world.ts';
+import type { Checks } from './checks.ts';
+
+/** G9, for a reader that reconnects: it goes on after what it has, and misses nothing. */
+export class EventChecks {
+  readonly #world: World;
+  readonly #checks: Checks;
+  readonly #last = new Map<string, number>();
+
+  constructor(world: World, checks: Checks) {
+    this.#world = world;
+    this.#checks = checks;
+  }
+
+  readUpTo(upgrade_id: string): number {
+    return this.#last.get(upgrade_id) ?? 0;
+  }
+
+  read(upgrade_id: string, events: readonly UpgradeEvent[]): void {
+    for (const { seq } of events) {
+      const expected = this.readUpTo(upgrade_id) + 1;
+      this.#checks.must(seq === expected, 'G9', `a reader gets event ${seq} after ${expected - 1}`);
+      this.#last.set(upgrade_id, seq);
+    }
+  }
+
+  isReadUp(): boolean {
+    return [...this.#world.store.data.upgrades.values()].every(({ id, seq }) => this.readUpTo(id) >= seq);
+  }
+
+  atTheEnd(): void {
+    for (const { id, seq } of this.#world.store.data.upgrades.values()) {
+      const read = this.readUpTo(id);
+      this.#checks.must(read === seq, 'G9', `of ${seq} events a reader has seen ${read}`);
+    }
+  }
+}

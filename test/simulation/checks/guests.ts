@@ -1,0 +1,207 @@
+import type { JournalEntry } from '../../../guestagent/journal.ts';
+import type { AttemptId, GuestAction } from '../../../src/core/domain.ts';
+import type { Watch } from '../driver.ts';
+import type { Server } from '../servers.ts';
+import type { World } from '../world.ts';
+import type { Checks } from './checks.ts';
+
+/** What was known of a server before an attempt took it down. */
+interface Before {
+  readonly at: number;
+  readonly wasWell: boolean;
+}
+
+interface Book {
+  /** Orders that are on disk and not yet executed in this life. */
+  expected: AttemptId[];
+  /** Executed in this life. */
+  executed: Set<string>;
+  current: AttemptId | null;
+  /** The newest order that was ever taken: its fence, step and attempt. */
+  newest: readonly [number, number, number] | null;
+}
+
+/** G4, G2 and G6 where they are kept or broken: at the servers. */
+export class GuestChecks implements Watch {
+  readonly #world: World;
+  readonly #checks: Checks;
+  readonly #books = new Map<Server, Book>();
+  /** Orders whose result is on disk: never to be executed again. */
+  readonly #settled = new Set<string>();
+  readonly #accepted = new Set<string>();
+  readonly #results = new Map<string, 'done' | 'failed'>();
+  readonly #calls = new Map<string, number>();
+  readonly #before = new Map<number, Before>();
+  readonly #promotions = new Map<string, number>();
+  #seen = -1;
+
+  constructor(world: World, checks: Checks) {
+    this.#world = world;
+    this.#checks = checks;
+  }
+
+  #bookOf(server: Server): Book {
+    const book = this.#books.get(server) ?? {
+      expected: [],
+      executed: new Set(),
+      current: null,
+      newest: null,
+    };
+    this.#books.set(server, book);
+    return book;
+  }
+
+  /** A guest agent starts: an order that was cut off is taken up again, and that is no second execution. */
+  starts(server: Server, entry: JournalEntry | null): void {
+    const book = this.#bookOf(server);
+    book.expected = entry?.attempt.status === 'running' ? [entry.attempt] : [];
+    book.executed = new Set();
+    book.current = null;
+  }
+
+  journalled(server: Server, { attempt, fence }: JournalEntry): void {
+    const key = keyOf(server, attempt);
+    if (attempt.status !== 'running') {
+      this.#settled.add(key);
+      return;
+    }
+    const book = this.#bookOf(server);
+    this.#checks.must(!this.#accepted.has(key), 'G4', `${server.name} takes ${textOf(attempt)} twice`);
+    this.#accepted.add(key);
+    const order = [fence, attempt.step, attempt.attempt] as const;
+    const isStale = book.newest !== null && isLess(order, book.newest);
+    this.#checks.must(!isStale, 'G4', `${server.name} takes ${textOf(attempt)}, which is over`);
+    if (!isStale) book.newest = order;
+    book.expected.push(attempt);
+  }
+
+  executes(server: Server, action: GuestAction): void {
+    if (action === 'pre_upgrade' || action === 'post_upgrade') return;
+    const book = this.#bookOf(server);
+    // One that a newer order has overtaken is not executed at all.
+    const index = book.expected.findLastIndex((each) => each.action === action);
+    const attempt = book.expected.splice(0, index + 1).at(-1);
+    book.current = attempt ?? null;
+    this.#checks.must(
+      attempt !== undefined,
+      'G4',
+      `${server.name} executes ${action}, and has noted no such order`,
+    );
+    if (!attempt) return;
+    this.#world.tell(`${server.name} executes ${textOf(attempt)}`);
+    const key = keyOf(server, attempt);
+    const isAgain = book.executed.has(key) || this.#settled.has(key);
+    this.#checks.must(!isAgain, 'G4', `${server.name} executes ${textOf(attempt)} again`);
+    book.executed.add(key);
+    const step = this.#world.store.data.upgrades
+      .get(attempt.upgrade_id)
+      ?.steps.find(({ id }) => id === attempt.step);
+    const isDecided = step !== undefined && step.attempt >= attempt.attempt;
+    this.#checks.must(isDecided, 'G4', `${server.name} executes ${textOf(attempt)}, which no record knows`);
+  }
+
+  executed(server: Server, action: GuestAction, outcome: 'done' | 'failed'): void {
+    if (action === 'pre_upgrade' || action === 'post_upgrade') {
+      if (outcome === 'done') this.#calls.set(`${server.index}/${action}`, this.#world.scheduler.now);
+      return;
+    }
+    const { current } = this.#bookOf(server);
+    if (!current) return;
+    this.#world.tell(`${server.name}: ${textOf(current)} ${outcome}`);
+    this.#results.set(keyOf(server, current), outcome);
+  }
+
+  /** How an order ended at the server itself; undefined while it has not. */
+  resultOf(server: Server, attempt: AttemptId): 'done' | 'failed' | undefined {
+    return this.#results.get(keyOf(server, attempt));
+  }
+
+  /** When a call was last answered well. */
+  calledAt(server: Server, action: 'pre_upgrade' | 'post_upgrade'): number {
+    return this.#calls.get(`${server.index}/${action}`) ?? Number.NEGATIVE_INFINITY;
+  }
+
+  /** An attempt begins: what is known of its server by now counts (G2). */
+  attempted(server: Server): void {
+    if (server.isDownByUpgrade) return;
+    const at = this.#world.scheduler.now;
+    this.#before.set(server.index, { at, wasWell: this.#checks.records.wasWellLately(server) });
+  }
+
+  takenDown(server: Server, action: GuestAction): void {
+    const { current } = this.#bookOf(server);
+    const upgrade = this.#world.store.data.upgrades.get(current?.upgrade_id ?? '');
+    if (!upgrade) return;
+    this.#checkAvailability(server, limitOf(upgrade.policy.max_unavailable, this.#world.servers.all.length));
+    if (action !== 'demote') return;
+    const { servers, scheduler } = this.#world;
+    const { now } = scheduler;
+    const version = upgrade.steps.find(({ id }) => id === current?.step)?.to_version ?? '';
+    const ready = servers.all.some(
+      (other) => other !== server && !other.isPrimary && servers.ran(other, version, now - 20_000, now),
+    );
+    this.#checks.must(ready, 'G6', `${server.name} is demoted, and nobody upgraded is there to take over`);
+  }
+
+  /** G2: an instance that was in service goes down. */
+  #checkAvailability(server: Server, max_unavailable: number): void {
+    const before = this.#before.get(server.index);
+    if (!before?.wasWell) return;
+    const down = this.#world.servers.all.filter((other) => {
+      if (other === server) return true;
+      if (other.isDownByUpgrade) return this.#before.get(other.index)?.wasWell ?? true;
+      return !other.isUp && (other.downSince ?? before.at) < before.at - 25_000;
+    });
+    const names = down.map(({ name }) => name).join(', ');
+    this.#checks.must(
+      down.length <= max_unavailable,
+      'G2',
+      `${down.length} of at most ${max_unavailable} out of service: ${names}`,
+    );
+  }
+
+  promoted(server: Server): void {
+    const { servers } = this.#world;
+    const lost = servers.acknowledged - server.received;
+    this.#checks.must(
+      lost <= 0,
+      'G6',
+      `${server.name} takes over, and ${lost} acknowledged write(s) are lost`,
+    );
+    const { upgrade_id = '', step } = this.#bookOf(server).current ?? {};
+    // There, and at most once back again.
+    const steps = this.#world.store.data.upgrades.get(upgrade_id)?.steps;
+    const round = steps?.find(({ id }) => id === step)?.round;
+    const count = (this.#promotions.get(`${upgrade_id}/${round}`) ?? 0) + 1;
+    this.#promotions.set(`${upgrade_id}/${round}`, count);
+    this.#checks.must(count === 1, 'G6', `switchover number ${count} of one upgrade`);
+  }
+
+  afterStep(): void {
+    const { servers } = this.#world;
+    if (servers.changes === this.#seen) return;
+    this.#seen = servers.changes;
+    const serving = servers.all.filter((server) => server.isUp && server.isPrimary);
+    const names = serving.map(({ name }) => name).join(', ');
+    this.#checks.must(serving.length <= 1, 'G6', `two primaries serve: ${names}`);
+  }
+}
+
+/** G2's limit as a number: a percentage is rounded down, and is at least one. */
+function limitOf(limit: number | string, instances: number): number {
+  if (typeof limit === 'number') return limit;
+  return Math.max(1, Math.floor((instances * Number(limit.replace('%', ''))) / 100));
+}
+
+function keyOf(server: Server, { upgrade_id, step, attempt, action }: AttemptId): string {
+  return `${server.index}/${upgrade_id}/${step}/${attempt}/${action}`;
+}
+
+function textOf({ step, attempt, action }: AttemptId): string {
+  return `${action} of step ${step} attempt ${attempt}`;
+}
+
+function isLess(one: readonly [number, number, number], other: readonly [number, number, number]): boolean {
+  const index = one.findIndex((value, at) => value !== other[at]);
+  return index >= 0 && (one[index] ?? 0) < (other[index] ?? 0);
+}

@@ -1,0 +1,278 @@
+import type { Cluster, GuestReport } from '../../../src/core/domain.ts';
+import type { Step, Upgrade, UpgradeEvent } from '../../../src/core/record.ts';
+import type { Commit } from '../../../src/store/store.ts';
+import type { StoreWatch } from '../network.ts';
+import { type Server, skewOf } from '../servers.ts';
+import type { World } from '../world.ts';
+import type { Checks } from './checks.ts';
+
+const ACTIVE = ['scheduled', 'running', 'paused', 'rolling_back'];
+/** Whatever waits is looked at again within this time. */
+const LOOKED_AT_MS = 90_000;
+/** Longer than anything read takes to be acted upon. */
+const LATELY_MS = 20_000;
+const MIB = 1024 * 1024;
+
+/** What is written to the store, before and after. */
+export class RecordChecks implements StoreWatch {
+  readonly #world: World;
+  readonly #checks: Checks;
+  #upgrade: Upgrade | undefined;
+  #cluster: Cluster | undefined;
+  /** What each guest said lately, and when it was heard. */
+  readonly #reports = new Map<string, { readonly at: number; readonly report: GuestReport }[]>();
+
+  constructor(world: World, checks: Checks) {
+    this.#world = world;
+    this.#checks = checks;
+  }
+
+  before(method: string, args: readonly unknown[]): void {
+    const { upgrades, clusters } = this.#world.store.data;
+    this.#cluster = clusters.get(this.#world.cluster.id);
+    if (method === 'commit') this.#upgrade = upgrades.get((args[0] as Commit).upgrade.id);
+  }
+
+  after(method: string, args: readonly unknown[], result: unknown): void {
+    if (method === 'commit' && result === 'committed') this.#committed(args[0] as Commit);
+    if (method === 'begin' && (result as { verdict: string }).verdict === 'begun') {
+      this.#begun(args[0] as Upgrade);
+    }
+    if (method === 'heartbeat' && (result as { fresh: boolean } | null)?.fresh) {
+      this.#heard(String(args[0]), args[1] as GuestReport);
+    }
+  }
+
+  /** Beyond doubt: every report of the last seconds, and there were some, found it in service. */
+  wasWellLately(server: Server): boolean {
+    const said = this.#lately(this.#world.instanceOf(server).id);
+    return said.length > 0 && said.every((one) => one.service_status === 'healthy');
+  }
+
+  #lately(instance_id: string): readonly GuestReport[] {
+    const since = this.#world.scheduler.now - LATELY_MS;
+    return (this.#reports.get(instance_id) ?? []).filter(({ at }) => at >= since).map(({ report }) => report);
+  }
+
+  #heard(instance_id: string, report: GuestReport): void {
+    const after = this.#world.store.data.clusters.get(this.#world.cluster.id);
+    const others = after?.instances.filter(({ id }) => id !== instance_id) ?? [];
+    const isAlone = others.every((one) => this.#cluster?.instances.includes(one));
+    this.#checks.must(isAlone, 'G10', 'a heartbeat changed what is held of another instance');
+    const server = this.#world.servers.all.find((each) => this.#world.instanceOf(each).id === instance_id);
+    if (!server) return;
+    const at = this.#world.scheduler.now;
+    const known = (this.#reports.get(instance_id) ?? []).filter((one) => one.at >= at - LATELY_MS);
+    this.#reports.set(instance_id, [...known, { at, report }]);
+    const sent = report.sent - skewOf(server);
+    const isTrue = this.#world.servers.ran(server, report.version ?? null, sent - 1, sent + 1_000);
+    this.#checks.must(isTrue, 'G5', `${server.name} is held to run ${report.version}, and did not`);
+  }
+
+  #begun(upgrade: Upgrade): void {
+    const all = [...this.#world.store.data.upgrades.values()];
+    const rivals = all.filter((one) => one.cluster_id === upgrade.cluster_id && isActive(one));
+    this.#checks.must(rivals.length === 1, 'G3', `${rivals.length} upgrades of one cluster at a time`);
+    this.#checks.must(upgrade.tenant_id === this.#cluster?.tenant_id, 'G10', 'begun for another tenant');
+    this.#world.tell(`begun: upgrade to ${upgrade.to_version}`);
+  }
+
+  #committed({ upgrade: after, events, wake_at }: Commit): void {
+    const before = this.#upgrade;
+    const cluster = this.#world.store.data.clusters.get(after.cluster_id);
+    if (!before || !cluster || !this.#cluster) return;
+    for (const { seq, message } of events) this.#world.tell(`  ${seq} ${message}`);
+    this.#checks.must(isActive(before), 'G1', 'an upgrade that had ended moves');
+    this.#checkEvents(before, after, events);
+    this.#checkTask(after, cluster);
+    this.#checkVersion(after, cluster, this.#cluster);
+    this.#checkWake(after, wake_at);
+    for (const step of after.steps) {
+      this.#checkStep(before, after, step);
+    }
+    if (!isActive(after)) this.#checkRest(after);
+  }
+
+  #checkEvents(before: Upgrade, after: Upgrade, events: readonly UpgradeEvent[]): void {
+    const isGapless = events.every(({ seq }, index) => seq === before.seq + 1 + index);
+    const held = this.#world.store.data.events.get(after.id) ?? [];
+    const isWhole = after.seq === before.seq + events.length && held.length === after.seq;
+    this.#checks.must(isGapless && isWhole, 'G9', `events ${before.seq} to ${after.seq} have a gap`);
+    const switched = held.filter(({ type }) => type === 'switched_over').length;
+    this.#checks.must(switched <= 1 + after.round, 'G6', `${switched} switchovers in one upgrade`);
+  }
+
+  /** G3: the task is held by the upgrade while it is active, and only then. */
+  #checkTask(after: Upgrade, cluster: Cluster): void {
+    const isHeld = cluster.task === 'UPGRADING_CLUSTER' && cluster.upgrade_id === after.id;
+    this.#checks.must(
+      isHeld === isActive(after),
+      'G3',
+      `${after.state.name}, and the task is ${cluster.task}`,
+    );
+  }
+
+  #checkVersion(after: Upgrade, cluster: Cluster, before: Cluster): void {
+    const { all } = this.#world.servers;
+    const { datastore_version: version } = cluster;
+    if (version !== before.datastore_version || ['succeeded', 'rolled_back'].includes(after.state.name)) {
+      const lacking = all.filter((server) => server.version !== version).map(({ name }) => name);
+      this.#checks.must(
+        lacking.length === 0,
+        'G5',
+        `the cluster is on ${version}, ${lacking.join(', ')} is not`,
+      );
+    }
+    const goals: Partial<Record<string, string>> = {
+      succeeded: after.to_version,
+      rolled_back: after.from_version,
+    };
+    const goal = goals[after.state.name];
+    if (goal !== undefined) {
+      this.#checks.must(version === goal, 'G5', `${after.state.name}, and the cluster is on ${version}`);
+    }
+  }
+
+  /** G1: whatever waits is looked at again. */
+  #checkWake(after: Upgrade, wake_at: number | null): void {
+    const { now } = this.#world.scheduler;
+    const isDue = wake_at !== null && wake_at <= now + LOOKED_AT_MS;
+    this.#checks.must(
+      isDue === isActive(after),
+      'G1',
+      `${after.state.name}, and to be looked at: ${wake_at}`,
+    );
+    const { state } = after;
+    if (state.name === 'paused') this.#checks.must(state.message !== '', 'G1', 'paused without a reason');
+  }
+
+  #checkStep(earlier: Upgrade, after: Upgrade, step: Step): void {
+    const before = earlier.steps.find(({ id }) => id === step.id);
+    const [from, to] = [before?.phase.name ?? 'pending', step.phase.name];
+    this.#checks.must(!before || step.attempt >= before.attempt, 'G4', `attempts of step ${step.id} go down`);
+    if (from === to && before?.attempt === step.attempt) return;
+    this.#checks.must(from !== 'done', 'G4', `step ${step.id} was done, and is ${to}`);
+    if (to === 'preparing') this.#checkStart(earlier, after, step);
+    this.#checkProof(after, step, before);
+  }
+
+  /** G8: paused or cancelling, nothing new starts, except for the old primary to come back. */
+  #checkStart(before: Upgrade, after: Upgrade, step: Step): void {
+    const server = this.#serverOf(step.instance_id);
+    if (server) this.#checks.guests.attempted(server);
+    const isReturn =
+      step.kind === 'instance' &&
+      after.steps.some(
+        (other) =>
+          other.kind === 'switchover' &&
+          other.instance_id === step.instance_id &&
+          other.phase.name === 'done',
+      );
+    const isPaused = !isReturn && this.#checks.requests.isPaused(after.id);
+    this.#checks.must(!isPaused, 'G8', `a pause was answered, and step ${step.id} starts`);
+    const mayNot = (one: Upgrade) => one.state.name === 'paused' || one.cancelling;
+    this.#checks.must(
+      isReturn || !mayNot(before) || !mayNot(after),
+      'G8',
+      `step ${step.id} starts all the same`,
+    );
+  }
+
+  /** G4, G5, G6: no phase is left for the next one without the deed that it waited for. */
+  #checkProof(upgrade: Upgrade, step: Step, before: Step | undefined): void {
+    const from = before?.phase;
+    const to = step.phase.name;
+    const server = this.#serverOf(step.instance_id);
+    const successor = this.#serverOf(step.successor_id ?? '');
+    if (!before || !from || !server) return;
+    const { id: upgrade_id } = upgrade;
+    const attempt = { upgrade_id, step: step.id, attempt: before.attempt };
+    const { guests } = this.#checks;
+    const must = (holds: boolean, text: string) =>
+      this.#checks.must(holds, 'G4', `step ${step.id} is ${to}, and ${server.name} ${text}`);
+    const isOn = ['verifying', 'settling', 'soaking', 'done'].includes(to);
+    if (from.name === 'preparing' && (to === 'upgrading' || to === 'demoting')) {
+      must(guests.calledAt(server, 'pre_upgrade') >= from.since - 1_000, 'did not make ready');
+      if (to === 'upgrading') this.#checkPrimary(server);
+      else this.#checkSuccessor(step, server);
+    }
+    if (from.name === 'upgrading' && isOn) {
+      must(guests.resultOf(server, { ...attempt, action: 'upgrade' }) === 'done', 'did not upgrade');
+    }
+    if (from.name === 'verifying' && isOn) {
+      must(guests.calledAt(server, 'post_upgrade') >= from.since - 1_000, 'did not verify');
+    }
+    if (to === 'done' && step.kind === 'instance') {
+      must(server.version === step.to_version, `runs ${server.version}`);
+    }
+    if (from.name === 'demoting' && to === 'promoting') {
+      must(guests.resultOf(server, { ...attempt, action: 'demote' }) === 'done', 'was not demoted');
+    }
+    if (from.name === 'promoting' && successor) {
+      if (to === 'following' || to === 'done')
+        must(successor.isPrimary, `has no successor ${successor.name}`);
+      const result = guests.resultOf(successor, { ...attempt, action: 'promote' });
+      const isCertain = to !== 'restoring' || (!successor.isPrimary && result === 'failed');
+      this.#checks.must(isCertain, 'G6', `${server.name} is restored, and ${successor.name} may take over`);
+    }
+  }
+
+  /** G6: a primary that is known to serve is not upgraded in place while others could lead. */
+  #checkPrimary(server: Server): void {
+    const { servers, scheduler } = this.#world;
+    if (!server.isPrimary || !server.isUp || !servers.isReplicated || servers.all.length === 1) return;
+    const said = this.#lately(this.#world.instanceOf(server).id);
+    const isKnown =
+      said.length > 3 &&
+      said.every((one) => one.service_status === 'healthy') &&
+      (server.upSince ?? scheduler.now) < scheduler.now - LATELY_MS;
+    this.#checks.must(!isKnown, 'G6', `${server.name} serves as primary, and is upgraded in place`);
+  }
+
+  /** G6: by what was said lately, somebody who runs the new version had caught up. */
+  #checkSuccessor(step: Step, primary: Server): void {
+    const isReady = this.#world.servers.all.some(
+      (server) =>
+        server !== primary &&
+        this.#lately(this.#world.instanceOf(server).id).some(
+          ({ role, version, lag_bytes }) =>
+            role === 'replica' && version === step.to_version && (lag_bytes ?? MIB + 1) <= MIB,
+        ),
+    );
+    this.#checks.must(isReady, 'G6', `${primary.name} is to step down, and nobody is ready to take over`);
+  }
+
+  /** Once it has ended: no old primary stays down for it, no instance is busy for ever. */
+  #checkRest(after: Upgrade): void {
+    for (const server of this.#world.servers.all) {
+      const { id } = this.#world.instanceOf(server);
+      const hasFailed = after.steps.some((step) => step.instance_id === id && step.phase.name === 'failed');
+      const isLeft = server.state.phase === 'demoted' && !hasFailed;
+      this.#checks.must(!isLeft, 'G8', `ended as ${after.state.name}, and ${server.name} is left demoted`);
+    }
+  }
+
+  #serverOf(instance_id: string): Server | undefined {
+    return this.#world.servers.all.find((server) => this.#world.instanceOf(server).id === instance_id);
+  }
+
+  atTheEnd(): void {
+    const cluster = this.#world.store.data.clusters.get(this.#world.cluster.id);
+    this.#checks.must(cluster?.task === 'NONE', 'G1', `in the end the cluster's task is ${cluster?.task}`);
+    for (const server of this.#world.servers.all) {
+      const held = cluster?.instances[server.index];
+      const says = held?.report?.version ?? null;
+      const is = server.isUp ? server.version : null;
+      this.#checks.must(
+        says === is,
+        'G5',
+        `in the end ${server.name} runs ${is}, and is held to run ${says}`,
+      );
+      this.#checks.must(held?.task !== 'UPGRADING', 'G5', `in the end ${server.name} is UPGRADING for ever`);
+    }
+  }
+}
+
+function isActive({ state }: Upgrade): boolean {
+  return ACTIVE.includes(state.name);
+}

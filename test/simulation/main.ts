@@ -1,0 +1,27 @@
+/**
+ * One worker of `npm run simulate`: the seeds from `first` to `end`, every `stride`th. Says in lines of
+ * JSON how far it is, and of each seed that broke a guarantee which one and how; with `tell` of every seed.
+ */
+import { simulate } from './run.ts';
+
+const EVERY = 25;
+
+const [first = 0, end = 1, stride = 1] = process.argv.slice(2, 5).map(Number);
+const isTelling = process.argv[5] === 'tell';
+
+const write = (news: object) => void process.stdout.write(`${JSON.stringify(news)}\n`);
+const nothing = () => ({ seeds: 0, steps: 0, virtual_ms: 0, states: {} as Record<string, number> });
+let sum = nothing();
+
+for (let seed = first; seed < end; seed += stride) {
+  const { violations, hash, history, steps, virtual_ms, states } = await simulate(seed);
+  if (violations.length > 0 || isTelling) write({ seed, violations, hash, history });
+  sum.seeds += 1;
+  sum.steps += steps;
+  sum.virtual_ms += virtual_ms;
+  for (const state of states) sum.states[state] = (sum.states[state] ?? 0) + 1;
+  if (sum.seeds < EVERY) continue;
+  write(sum);
+  sum = nothing();
+}
+write(sum);

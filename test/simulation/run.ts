@@ -1,0 +1,89 @@
+import { act, activeUpgrade, help, request, strike } from './human.ts';
+import { CALM, type Scenario, SOUND, scenarioOf } from './scenario.ts';
+import { T0 } from './scheduler.ts';
+import { World } from './world.ts';
+
+const START_MS = 3_000;
+const HELP_MS = 3_000;
+/** Within so much virtual time after the faults have stopped every upgrade must have ended. */
+const ENDS_WITHIN_MS = 900_000;
+/** Nothing told for so long, while it is running: stuck, and silently. */
+const SILENT_MS = 150_000;
+const REST_MS = 12_000;
+
+export interface Outcome {
+  readonly seed: number;
+  readonly violations: readonly string[];
+  readonly history: readonly string[];
+  readonly hash: string;
+  readonly steps: number;
+  readonly virtual_ms: number;
+  readonly states: readonly string[];
+}
+
+/** One seed, one schedule: faults and checks, then no more faults, and every upgrade must end. */
+export async function simulate(seed: number, scenario: Scenario = scenarioOf(seed)): Promise<Outcome> {
+  const world = new World(scenario);
+  const { scheduler, checks, history } = world;
+  world.tell(`seed ${seed}: ${scenario.instances} x ${scenario.manager}, ${JSON.stringify(scenario.policy)}`);
+  world.start();
+  const at = (ms: number, run: () => void) => scheduler.after(ms, run);
+  at(START_MS, () => request(world, scenario.first, 'same'));
+  for (const { at_ms, trouble } of scenario.troubles) at(START_MS + at_ms, () => strike(world, trouble));
+  const healed = START_MS + scenario.heal_ms;
+  at(healed, () => heal(world));
+  const deadline = T0 + healed + ENDS_WITHIN_MS;
+  const liveness = { seq: '', since: scheduler.now };
+  const hasFailed = () => checks.violations.length > 0;
+  const check = () => checks.afterStep();
+  const isOver = () =>
+    hasFailed() || scheduler.now >= deadline || (scheduler.now > T0 + healed && isAtRest());
+  const isAtRest = () => {
+    const upgrade = activeUpgrade(world);
+    const seq = upgrade ? `${upgrade.id}/${upgrade.seq}` : '';
+    if (seq !== liveness.seq) Object.assign(liveness, { seq, since: scheduler.now });
+    const isSilent = upgrade?.state.name === 'running' && scheduler.now - liveness.since > SILENT_MS;
+    checks.must(!isSilent, 'G1', 'running, and nothing is told of it');
+    return upgrade === undefined && world.store.data.casts.size === 0;
+  };
+  await scheduler.run(isOver, check);
+  if (!hasFailed()) {
+    const rest = scheduler.now + REST_MS;
+    await scheduler.run(
+      () =>
+        hasFailed() ||
+        scheduler.now > deadline ||
+        (scheduler.now >= rest && isAtRest() && checks.events.isReadUp()),
+      check,
+    );
+    if (!hasFailed()) checks.atTheEnd();
+  }
+  return {
+    ...{ seed, violations: checks.violations, history: history.lines, hash: history.hash },
+    ...{ steps: scheduler.steps, virtual_ms: scheduler.now - T0 },
+    states: [...world.store.data.upgrades.values()].map(({ state }) => state.name),
+  };
+}
+
+/** The faults stop, a person mends what no upgrade can, and does what upgrades ask for. */
+function heal(world: World): void {
+  const { network, servers, scheduler } = world;
+  world.tell('the faults stop');
+  for (const process of world.processes.values()) process.spare();
+  network.weather = CALM;
+  network.storeAwayUntil = 0;
+  world.guests = SOUND;
+  for (const server of servers.all) {
+    server.isBroken = false;
+    server.sickUntil = 0;
+    server.unlinkedUntil = 0;
+    server.replayRate = Number.POSITIVE_INFINITY;
+  }
+  const goOn = () => {
+    help(world);
+    scheduler.after(HELP_MS, goOn);
+  };
+  goOn();
+}
+
+export { act };

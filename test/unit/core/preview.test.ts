@@ -1,0 +1,154 @@
+/** What an upgrade would do, told before it is begun. */
+import { describe, expect, it } from 'vitest';
+import { admissionFindings } from '../../../src/core/admit.ts';
+import type { Cluster, DatastoreVersion, GuestReport } from '../../../src/core/domain.ts';
+import { CofferError } from '../../../src/core/errors.ts';
+import { checkPlanHash, previewUpgrade } from '../../../src/core/preview.ts';
+import { T0, TO, World, type WorldOptions } from './world.ts';
+
+const TARGET: DatastoreVersion = {
+  ...{ id: 'v-to', datastore_id: 'd', name: TO, manager: 'postgresql', active: true, packages: [] },
+};
+
+function idle(options: WorldOptions = {}, fields: Partial<Cluster> = {}): Cluster {
+  return { ...new World(options).cluster, task: 'NONE', upgrade_id: null, ...fields };
+}
+
+/** The cluster with one instance reporting something else. */
+function reporting(cluster: Cluster, name: string, report: Partial<GuestReport>): Cluster {
+  const instances = cluster.instances.map((one) =>
+    one.name === name && one.report ? { ...one, report: { ...one.report, ...report } } : one,
+  );
+  return { ...cluster, instances };
+}
+
+const preview = (cluster: Cluster, intent = {}) => previewUpgrade(cluster, { target: TARGET, ...intent }, T0);
+
+describe('a plan preview', () => {
+  it('is the plan that the machine makes, with names and roles', () => {
+    const world = new World({ instances: 3 });
+    const plan = preview({ ...world.cluster, task: 'NONE', upgrade_id: null });
+    world.until(() => world.upgrade.steps.length > 0);
+    expect(plan.steps.map(({ kind, instance_id, stage }) => [kind, instance_id, stage])).toEqual(
+      world.upgrade.steps.map(({ kind, instance_id, stage }) => [kind, instance_id, stage]),
+    );
+    expect(plan.steps.map(({ kind, instance_name, role }) => `${kind} ${instance_name} ${role}`)).toEqual([
+      'instance db-2 replica',
+      'instance db-3 replica',
+      'switchover db-1 primary',
+      'instance db-1 primary',
+    ]);
+    expect(plan.gates).toEqual([]);
+  });
+
+  it('names who would become primary: the replica that is behind least', () => {
+    const plan = preview(idle({ instances: 3, lag_bytes: { 'db-2': 900, 'db-3': 100 } }));
+    expect(plan.successor?.instance_name).toBe('db-3');
+    expect(preview(idle({ manager: 'simulated' })).successor).toBeNull();
+  });
+
+  it('lists every gate that would block, not just the first', () => {
+    const cluster = idle(
+      { instances: 3, lag_bytes: { 'db-2': 1e9, 'db-3': null }, already_upgraded: ['db-3'] },
+      { task: 'UPGRADING_CLUSTER', upgrade_id: 'u1' },
+    );
+    const away = reporting(cluster, 'db-3', { service_status: 'failed' });
+    const instances = away.instances.map((one) => (one.name === 'db-2' ? { ...one, heard: null } : one));
+    const target = { ...TARGET, name: '16.1', active: false };
+    const { gates } = previewUpgrade({ ...away, instances }, { target }, T0);
+    expect(gates.map(({ gate }) => gate)).toEqual([
+      'cluster_idle',
+      'version_active',
+      'version_path',
+      'guests_alive',
+      'replication_caught_up',
+    ]);
+    expect(gates[0]?.reason).toContain('u1');
+    const blocked = previewUpgrade({ ...away, instances }, { target: TARGET }, T0);
+    expect(blocked.gates.map(({ gate }) => gate)).toContain('instances_healthy');
+  });
+
+  it('says that no upgrade is needed', () => {
+    const cluster = idle(
+      { instances: 2, already_upgraded: ['db-1', 'db-2'] },
+      { datastore_version_id: 'v-to' },
+    );
+    const plan = preview({ ...cluster, datastore_version: TO });
+    expect(plan.gates.map(({ gate }) => gate)).toEqual(['upgrade_needed']);
+    expect(plan.steps).toEqual([]);
+    expect(plan.estimate_seconds).toBe(0);
+  });
+
+  it('leaves out what is overridden, but never that the cluster is busy', () => {
+    const policy = {
+      overrides: [
+        { gate: 'version_active', reason: 'known' },
+        { gate: 'guests_alive', reason: 'known' },
+      ],
+    } as const;
+    const busy = idle({ last_heard_s_ago: 60 }, { task: 'BUILDING' });
+    const { gates } = previewUpgrade(busy, { target: { ...TARGET, active: false }, policy }, T0);
+    expect(gates.map(({ gate }) => gate)).toEqual(['cluster_idle']);
+  });
+
+  it('estimates by steps, side by side where the policy allows it, and soak', () => {
+    const five = idle({ manager: 'simulated', instances: 5 });
+    expect(preview(five).estimate_seconds).toBe(300);
+    expect(preview(five, { expected_step_ms: 10_000 }).estimate_seconds).toBe(50);
+    expect(preview(five, { policy: { max_unavailable: 2 } }).estimate_seconds).toBe(180);
+    expect(preview(five, { policy: { soak_seconds: 10 } }).estimate_seconds).toBe(350);
+  });
+
+  it('never changes what it looks at', () => {
+    const cluster = idle({ instances: 3 });
+    const before = structuredClone(cluster);
+    preview(cluster);
+    expect(cluster).toEqual(before);
+  });
+});
+
+describe('the hash of a plan', () => {
+  const cluster = idle({ instances: 3, lag_bytes: { 'db-2': 100, 'db-3': 900 } });
+  const { hash } = preview(cluster);
+
+  it('is the same for the same plan, whatever else changes', () => {
+    expect(hash).toMatch(/^[0-9a-f]{16}$/);
+    expect(preview(cluster).hash).toBe(hash);
+    expect(preview(reporting(cluster, 'db-3', { lag_bytes: 901, sent: 5 })).hash).toBe(hash);
+  });
+
+  it.each([
+    ['order', reporting(cluster, 'db-3', { lag_bytes: 1 })],
+    ['roles', reporting(cluster, 'db-3', { role: 'member' })],
+    ['versions', reporting(cluster, 'db-3', { version: '17.7' })],
+    ['health', reporting(cluster, 'db-2', { service_status: 'failed' })],
+    ['the version it comes from', { ...cluster, datastore_version_id: 'other' }],
+  ])('changes with %s', (_what, other) => {
+    expect(preview(other).hash).not.toBe(hash);
+  });
+
+  it('changes with the target', () => {
+    expect(previewUpgrade(cluster, { target: { ...TARGET, id: 'v-x' } }, T0).hash).not.toBe(hash);
+  });
+
+  it('is checked: another one is a conflict that says what to do', () => {
+    const plan = preview(cluster);
+    expect(() => checkPlanHash(plan, hash)).not.toThrow();
+    try {
+      checkPlanHash(plan, '0'.repeat(16));
+      expect.unreachable();
+    } catch (err) {
+      expect(err).toBeInstanceOf(CofferError);
+      expect(err).toMatchObject({ code: 'conflict', message: expect.stringContaining('dry_run') });
+    }
+  });
+});
+
+describe('the findings of admission', () => {
+  it('are all there are, in the order in which they are refused', () => {
+    const cluster = idle({}, { task: 'DELETING' });
+    const findings = admissionFindings(cluster, { ...TARGET, name: '16.0', active: false });
+    expect(findings.map(({ gate }) => gate)).toEqual(['cluster_idle', 'version_active', 'version_path']);
+    expect(admissionFindings(idle(), TARGET)).toEqual([]);
+  });
+});
