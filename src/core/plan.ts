@@ -1,5 +1,5 @@
 import type { Cluster, Instant } from './domain.ts';
-import { orderFor } from './order/order.ts';
+import { type Move, orderFor } from './order/order.ts';
 import { maxUnavailable, type Policy } from './policy.ts';
 import type { Step } from './record.ts';
 
@@ -16,8 +16,7 @@ export interface Goal {
 export function planSteps(cluster: Cluster, goal: Goal, now: Instant): readonly Step[] {
   const { to_version, direction, round, first_id } = goal;
   const forward = orderFor(cluster.manager)(cluster, to_version, now);
-  // On the way back, whoever was upgraded last goes first.
-  const moves = direction === 'back' ? forward.toReversed().sort((a, b) => a.stage - b.stage) : forward;
+  const moves = direction === 'back' ? reversed(forward) : forward;
   return moves.map((move, index) => ({
     id: first_id + index,
     stage: move.stage,
@@ -50,4 +49,17 @@ export function workMs(
     const soak_ms = turn.some((step) => step.kind === 'instance') ? policy.soak_seconds * 1000 : 0;
     return sum + Math.ceil(turn.length / side_by_side) * (expected_step_ms + soak_ms);
   }, 0);
+}
+
+/**
+ * On the way back, whoever was upgraded last goes first; what is broken goes first both ways. Where a
+ * primary hands over, the stages stay: it is the last to go in either direction (G6).
+ */
+function reversed(moves: readonly Move[]): readonly Move[] {
+  const last = Math.max(0, ...moves.map((move) => move.stage));
+  const keepsStages = moves.some((move) => move.kind === 'switchover');
+  return moves
+    .toReversed()
+    .map((move) => (keepsStages || move.repair ? move : { ...move, stage: last - move.stage + 1 }))
+    .sort((a, b) => a.stage - b.stage);
 }

@@ -40,11 +40,14 @@ describe('an action', () => {
       state: 'paused',
       reason: 'requested',
       message: 'paused by an operator: resume it, or cancel it',
-      actions: ['resume', 'cancel'],
+      actions: ['resume', 'cancel', 'rollback'],
       cancelling: false,
     });
     const resumed = await act(id, { resume: {} });
-    expect(resumed.body.upgrade).toMatchObject({ state: 'running', actions: ['pause', 'cancel'] });
+    expect(resumed.body.upgrade).toMatchObject({
+      state: 'running',
+      actions: ['pause', 'cancel', 'rollback'],
+    });
   });
 
   it('that was carried out already is answered in the same way, and changes nothing', async () => {

@@ -193,6 +193,8 @@ export async function happen(
       revision: upgrade.revision + 1,
       seq,
       state: state ?? upgrade.state,
+      // A started upgrade has its plan.
+      planned_round: 0,
       steps: steps ?? upgrade.steps,
     },
     events: [{ seq, at: Date.now(), type, message: `${type} ${seq}` }],

@@ -111,7 +111,11 @@ const ACTIONS: readonly Wrong[] = [
   bad('/clusters/idle', withPolicy({ max_unavailable: '1' }), "'1' is not of type 'number'"),
   bad('/clusters/idle', withPolicy({ retries: 1.5 }), "1.5 is not of type 'integer'"),
   bad('/clusters/idle', withPolicy({ retries: null }), "null is not of type 'number'"),
-  bad('/clusters/idle', withPolicy({ on_failure: 'explode' }), "'explode' is not one of ['pause', 'fail']"),
+  bad(
+    '/clusters/idle',
+    withPolicy({ on_failure: 'explode' }),
+    "'explode' is not one of ['pause', 'rollback', 'fail']",
+  ),
   bad('/clusters/idle', withPolicy({ soak_second: 5 }), additional("upgrade['policy']", 'soak_second')),
 ];
 

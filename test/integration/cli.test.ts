@@ -296,7 +296,7 @@ describe('an action on an upgrade', () => {
     const drawn = await coffer(here('upgrade-watch waiting --wait'), { isTTY: true });
     expect(drawn.stdout).toMatch(new RegExp(`no\nTo go on: ${command}\n$`));
     const shown = await coffer(here('upgrade-show waiting'));
-    expect(shown.stdout).toContain(`next\t${command}\nactions\tretry, cancel\n`);
+    expect(shown.stdout).toContain(`next\t${command}\nactions\tretry, cancel, rollback\n`);
     const lines = (await coffer(here('upgrade-watch waiting --wait --json'))).stdout.trimEnd().split('\n');
     expect(lines.map((line) => Object.keys(JSON.parse(line))[0])).toEqual([
       ...Array(3).fill('event'),
@@ -348,7 +348,7 @@ describe('what goes wrong', () => {
     ['no-such-command', 2, "unknown command 'no-such-command'"],
     ['cluster-show', 2, "missing required argument 'cluster'"],
     ['cluster-upgrade c 1 --retries many', 2, 'must be a whole number'],
-    ['cluster-upgrade c 1 --on-failure explode', 2, 'Allowed choices are pause, fail'],
+    ['cluster-upgrade c 1 --on-failure explode', 2, 'Allowed choices are pause, rollback, fail'],
     ['cluster-create c simulated --property __proto__.x=1', 2, 'must look like simulated.upgrade_ms=500'],
     ['cluster-create c simulated --property simulated.nonsense=1', 2, "'nonsense' was unexpected"],
     ['cluster-create c simulated --instances 101', 2, 'has too many items'],
