@@ -77,7 +77,7 @@ describe('a cluster with external agents', () => {
     const { upgrade_id } = await client.clusters.upgrade(cluster, '1.1', { canary: 1 });
     const signal = AbortSignal.timeout(30_000);
     const canary = await client.upgrades.waitFor(upgrade_id, { until: 'settled', signal });
-    expect(canary).toMatchObject({ reason: 'canary', actions: ['approve', 'cancel'] });
+    expect(canary).toMatchObject({ reason: 'canary', actions: ['approve', 'cancel', 'rollback'] });
     expect((await client.upgrades.approve(upgrade_id)).state).toBe('running');
     const upgrade = await client.upgrades.waitFor(upgrade_id, { signal });
     expect(upgrade).toMatchObject({ state: 'succeeded', progress: { done: 2, total: 2 } });
