@@ -8,7 +8,7 @@
 import { basename } from 'node:path';
 import { z } from 'zod';
 import { openAmqpBus } from '../src/bus/amqp.ts';
-import { ConfigError, commonConfig, loadConfig, numberOf } from '../src/config.ts';
+import { commonConfig, loadConfig, numberOf } from '../src/config.ts';
 import type { Endpoint } from '../src/core/domain.ts';
 import { createLogger } from '../src/log.ts';
 import { runProcess, type Service, Services } from '../src/service.ts';
@@ -71,13 +71,15 @@ function startToJoin(
   };
 }
 
+function requireAdvertise(given: Readonly<Record<string, string>>): readonly string[] {
+  if (given['COFFER_JOIN_TOKEN'] === undefined || given['COFFER_ADVERTISE'] !== undefined) return [];
+  return [
+    'COFFER_ADVERTISE: is not set, and COFFER_JOIN_TOKEN needs it: host:port at which the database is to serve',
+  ];
+}
+
 await runProcess(async () => {
-  const config = loadConfig(configShape, process.env);
-  if (config.COFFER_JOIN_TOKEN && !config.COFFER_ADVERTISE) {
-    throw new ConfigError(
-      'COFFER_ADVERTISE: is not set, and COFFER_JOIN_TOKEN needs it: host:port at which the database is to serve',
-    );
-  }
+  const config = loadConfig(configShape, process.env, requireAdvertise);
   const name = `guest-${basename(config.COFFER_GUEST_DIR)}`;
   const log = createLogger({ name, level: config.COFFER_LOG_LEVEL });
   const services = new Services(log);

@@ -127,10 +127,10 @@ async function main() {
  * @param {{ json: boolean, seed: string, minutes: number }} options
  * @param {Awaited<ReturnType<import('./lib/chaos/run.mjs')['runChaos']>>} ran
  */
-function conclude({ json, seed, minutes }, { load, logs, injected }) {
+function conclude({ json, seed, minutes }, { load, logs, moments }) {
   const upgrades = load.stories.flatMap((story) => [...story.upgrades.values()]);
   const names = FAULTS.map(({ name }) => name);
-  const faults = faultTable(names, injected, upgrades);
+  const faults = faultTable(names, moments, upgrades);
   const verdict = judge({ stories: load.stories, stuck: load.stuck, executions: logs.executions });
   process.exitCode = isGood(verdict) ? 0 : 1;
   if (json) {

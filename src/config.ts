@@ -40,20 +40,23 @@ export const redisPrefix = z
 
 /**
  * Reads the environment, once, before any socket opens. Throws a `ConfigError` that names every
- * variable that is missing or wrong. An empty variable counts as not set.
+ * variable that is missing or wrong. An empty variable counts as not set. `rules` finds what is wrong
+ * with variables together, as `NAME: what`; it sees them as they were given.
  */
 export function loadConfig<Shape extends z.ZodRawShape>(
   shape: Shape,
   env: Readonly<Record<string, string | undefined>>,
+  rules: (given: Readonly<Record<string, string>>) => readonly string[] = () => [],
 ): z.infer<z.ZodObject<Shape>> {
-  const given = Object.fromEntries(
-    Object.entries(env).filter(([, value]) => value !== undefined && value !== ''),
-  );
+  const given: Record<string, string> = {};
+  for (const [name, value] of Object.entries(env)) if (value) given[name] = value;
   const parsed = z.object(shape).safeParse(given);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => {
+  const problems = (parsed.error?.issues ?? []).map((issue) => {
     const name = issue.path.join('.');
-    return `  ${name}: ${given[name] === undefined ? 'is not set' : issue.message}`;
+    return `${name}: ${given[name] === undefined ? 'is not set' : issue.message}`;
   });
-  throw new ConfigError(`The configuration has ${problems.length} problem(s):\n${problems.join('\n')}`);
+  problems.push(...rules(given));
+  if (parsed.success && problems.length === 0) return parsed.data;
+  const lines = problems.map((problem) => `  ${problem}`).join('\n');
+  throw new ConfigError(`The configuration has ${problems.length} problem(s):\n${lines}`);
 }

@@ -10,7 +10,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { openAmqpBus } from '../src/bus/amqp.ts';
 import { CONDUCTOR_TOPIC, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
-import { ConfigError, commonConfig, loadConfig, redisPrefix } from '../src/config.ts';
+import { commonConfig, loadConfig, redisPrefix } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
 import { runProcess, Services, sleep } from '../src/service.ts';
 import { openRedisStore } from '../src/store/redis.ts';
@@ -35,15 +35,20 @@ function newProvisioner(config: {
   COFFER_PROVISIONER: 'local' | 'external';
   COFFER_GUESTS_DIR?: string | undefined;
 }): Provisioner {
-  if (config.COFFER_PROVISIONER === 'external') return externalProvisioner;
-  if (config.COFFER_GUESTS_DIR) return new LocalProvisioner(config.COFFER_GUESTS_DIR);
-  throw new ConfigError(
+  const { COFFER_PROVISIONER, COFFER_GUESTS_DIR } = config;
+  const isLocal = COFFER_PROVISIONER === 'local' && COFFER_GUESTS_DIR !== undefined;
+  return isLocal ? new LocalProvisioner(COFFER_GUESTS_DIR) : externalProvisioner;
+}
+
+function requireGuestsDir(given: Readonly<Record<string, string>>): readonly string[] {
+  if (given['COFFER_PROVISIONER'] === 'external' || given['COFFER_GUESTS_DIR'] !== undefined) return [];
+  return [
     'COFFER_GUESTS_DIR: is not set, and COFFER_PROVISIONER=local needs it: the folder in which guest agents find what they are to be',
-  );
+  ];
 }
 
 await runProcess(async () => {
-  const config = loadConfig(configShape, process.env);
+  const config = loadConfig(configShape, process.env, requireGuestsDir);
   const provisioner = newProvisioner(config);
   const log = createLogger({ name: 'taskmanager', level: config.COFFER_LOG_LEVEL });
   const services = new Services(log);

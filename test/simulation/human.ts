@@ -1,4 +1,4 @@
-import { CONDUCTOR_TOPIC, guestTopic } from '../../src/bus/bus.ts';
+import { CONDUCTOR_TOPIC } from '../../src/bus/bus.ts';
 import { heartbeatArgs } from '../../src/contract/rpc.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import type { Action } from '../../src/core/machine/advance.ts';
@@ -131,5 +131,3 @@ function lie(world: World, instance: number): void {
 export function textOf(err: unknown): string {
   return err instanceof Error ? err.message : String(err);
 }
-
-export { guestTopic };

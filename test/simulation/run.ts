@@ -1,4 +1,4 @@
-import { act, activeUpgrade, help, request, strike } from './human.ts';
+import { activeUpgrade, help, request, strike } from './human.ts';
 import { CALM, type Scenario, SOUND, scenarioOf } from './scenario.ts';
 import { T0 } from './scheduler.ts';
 import { World } from './world.ts';
@@ -85,5 +85,3 @@ function heal(world: World): void {
   };
   goOn();
 }
-
-export { act };

@@ -2,68 +2,89 @@
 import { lossOf } from './history.mjs';
 
 /**
- * What each fault did: to how many upgrades, and how long it took them to go on. An upgrade that is hit
- * while it has yet to recover from an earlier fault is counted with both, its recovery with the earlier.
- * Pure.
+ * What each fault did: to how many upgrades, and how long it took them to go on. Pure.
+ *
+ * T1. An upgrade is affected by what is injected while it is in flight.
+ * T2. It has recovered with its next event after the fault was over; of what is over at once (a kill, a
+ *     connection that becomes half open) after it was injected.
+ * T3. One that has yet to recover from an earlier fault is affected by the later one, too, but its recovery
+ *     is the earlier one's; and of two faults at once nobody can tell whose it is: they have a row of their own.
  *
  * @typedef {import('./story.mjs').Followed} Followed
- * @typedef {import('./faults.mjs').Injected} Injected
+ * @typedef {import('./injector.mjs').Moment} Moment
  * @typedef {{ fault: string, injected: number, affected: number, lost: number,
  *   p50_ms: number | null, p99_ms: number | null }} Row
+ * @typedef {{ moment: Moment, upgrade: Followed, recovery_ms: number | undefined }} Hit
  */
+
+const PAIRS = 'two of these at once';
 
 /**
  * @param {readonly string[]} names the rows
- * @param {readonly Injected[]} injected
+ * @param {readonly Moment[]} moments
  * @param {readonly Followed[]} upgrades
  * @returns {Row[]}
  */
-export function faultTable(names, injected, upgrades) {
-  const all = upgrades.flatMap((upgrade) => hitsOf(upgrade, injected));
-  return names.map((fault) => {
-    const own = injected.filter((one) => one.fault === fault);
-    const hits = all.filter((hit) => hit.fault === fault);
-    const recoveries = hits.flatMap(({ recovery_ms }) => recovery_ms ?? []).sort((a, b) => a - b);
-    return {
-      fault,
-      injected: own.length,
-      affected: hits.length,
-      lost: hits.filter(({ upgrade }) => lossOf(upgrade).length > 0).length,
-      p50_ms: quantile(recoveries, 0.5),
-      p99_ms: quantile(recoveries, 0.99),
-    };
+export function faultTable(names, moments, upgrades) {
+  const hits = upgrades.flatMap((upgrade) => hitsOf(upgrade, moments));
+  const isPair = (/** @type {Moment} */ moment) => moment.length > 1;
+  const rows = names.map((fault) => {
+    const own = hits.filter(({ moment }) => moment.some((one) => one.fault === fault));
+    const count = moments.flat().filter((one) => one.fault === fault).length;
+    const timed = own.filter(({ moment }) => !isPair(moment));
+    return rowOf(fault, count, own, timed);
+  });
+  const paired = hits.filter(({ moment }) => isPair(moment));
+  return [...rows, rowOf(PAIRS, moments.filter(isPair).length, paired, paired)];
+}
+
+/**
+ * @param {string} fault
+ * @param {number} injected
+ * @param {readonly Hit[]} hits
+ * @param {readonly Hit[]} timed those whose recovery counts
+ * @returns {Row}
+ */
+function rowOf(fault, injected, hits, timed) {
+  const recoveries = timed.flatMap(({ recovery_ms }) => recovery_ms ?? []).sort((a, b) => a - b);
+  return {
+    fault,
+    injected,
+    affected: hits.length,
+    lost: hits.filter(({ upgrade }) => lossOf(upgrade).length > 0).length,
+    p50_ms: quantile(recoveries, 0.5),
+    p99_ms: quantile(recoveries, 0.99),
+  };
+}
+
+/**
+ * @param {Followed} upgrade
+ * @param {readonly Moment[]} moments in order
+ * @returns {Hit[]} without a recovery if it ended while the fault lasted, or was recovering already (T3)
+ */
+function hitsOf(upgrade, moments) {
+  let recoveredAt = 0;
+  return moments.flatMap((moment) => {
+    const began = Math.min(...moment.map((one) => one.began));
+    if (!wasInFlight(upgrade, began)) return [];
+    const over = Math.max(...moment.map((one) => one.recovers_from));
+    const next = upgrade.events?.find(({ at }) => Date.parse(at) > over);
+    const isRecovering = began < recoveredAt;
+    if (!isRecovering) recoveredAt = next ? Date.parse(next.at) : Number.POSITIVE_INFINITY;
+    return [{ moment, upgrade, recovery_ms: next && !isRecovering ? recoveredAt - over : undefined }];
   });
 }
 
 /**
- * Begun, not ended, and not waiting for a person.
+ * Begun, not ended, and not waiting for a person (T1).
  * @param {Followed} upgrade
  * @param {number} at
  */
 function wasInFlight({ document, events }, at) {
   if (!document || Date.parse(document.created) > at) return false;
   if (document.ended && Date.parse(document.ended) <= at) return false;
-  const last = events.filter((event) => Date.parse(event.at) <= at).at(-1);
+  const last = events?.filter((event) => Date.parse(event.at) <= at).at(-1);
   return last?.type !== 'paused';
-}
-
-/**
- * @param {Followed} upgrade
- * @param {readonly Injected[]} injected
- * @returns {{ fault: string, upgrade: Followed, recovery_ms: number | undefined }[]} `recovery_ms` until
- *   the upgrade's next event; undefined if it ended while the fault lasted, or was recovering already
- */
-function hitsOf(upgrade, injected) {
-  const hits = injected.filter(({ began }) => wasInFlight(upgrade, began)).sort((a, b) => a.began - b.began);
-  let recovering = { since: 0, until: 0 };
-  return hits.map(({ fault, began, recovers_from }) => {
-    const next = upgrade.events.find(({ at }) => Date.parse(at) > recovers_from);
-    // Two at once have the same beginning, or nearly.
-    const isFirst = began > recovering.until || began - recovering.since < 50;
-    const until = next ? Date.parse(next.at) : Number.POSITIVE_INFINITY;
-    if (isFirst) recovering = { since: began, until };
-    return { fault, upgrade, recovery_ms: isFirst && next ? until - recovers_from : undefined };
-  });
 }
 
 /**
@@ -81,7 +102,7 @@ function quantile(sorted, share) {
 export function renderTable(rows) {
   const seconds = (/** @type {number | null} */ ms) => (ms === null ? '–' : `${(ms / 1000).toFixed(2)} s`);
   const body = rows.map(({ fault, injected, affected, lost, p50_ms, p99_ms }) =>
-    [`\`${fault}\``, injected, affected, lost, seconds(p50_ms), seconds(p99_ms)].join(' | '),
+    [fault, injected, affected, lost, seconds(p50_ms), seconds(p99_ms)].join(' | '),
   );
   return [
     '| fault | injected | upgrades affected | lost | recovery p50 | recovery p99 |',

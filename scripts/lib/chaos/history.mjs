@@ -73,7 +73,8 @@ export function isGood({ violations }) {
  * @returns {string[]}
  */
 export function lossOf({ id, document }) {
-  if (!document) return [`upgrade ${id} was accepted, and the record does not hold it`];
+  if (document === undefined) return [];
+  if (document === null) return [`upgrade ${id} was accepted, and the record does not hold it`];
   const { state, message, steps } = document;
   if (ENDED.includes(state) || (state === 'paused' && message)) return [];
   const now = steps.filter(({ phase }) => !['pending', 'done'].includes(phase));
@@ -104,7 +105,7 @@ function breachText({ cluster, upgrade_id, instances, allowed, seen }) {
  * @returns {string[]}
  */
 function gapsOf({ id, document, events, seen }) {
-  if (!document) return [];
+  if (!document || !events) return [];
   const numbers = events.map(({ seq }) => seq);
   const isGapless = (/** @type {readonly number[]} */ list) => list.every((seq, index) => seq === index + 1);
   const problems = [];

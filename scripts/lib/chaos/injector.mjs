@@ -7,6 +7,7 @@ import { FAULTS, sleepOr } from './faults.mjs';
  * comes up about as often as any other.
  *
  * @typedef {import('./faults.mjs').Injected} Injected
+ * @typedef {readonly Injected[]} Moment what was injected at once: one fault, or two
  */
 
 const CALM_MS = /** @type {const} */ ([500, 3_000]);
@@ -20,13 +21,13 @@ const READY_MS = 10_000;
  * @param {string} options.api_url
  * @param {string | undefined} options.only a part of the names of the faults to inject
  * @param {(line: string) => void} options.tell
- * @returns {Promise<Injected[]>}
+ * @returns {Promise<Moment[]>}
  */
 export async function injectFaults({ world, api_url, only, tell }) {
   const { dice, signal } = world;
   const chosen = FAULTS.filter(({ name }) => !only || name.includes(only));
-  /** @type {Injected[]} */
-  const injected = [];
+  /** @type {Moment[]} */
+  const moments = [];
   /** @type {import('./faults.mjs').Fault[]} */
   let deck = [];
   const deal = () => {
@@ -40,10 +41,10 @@ export async function injectFaults({ world, api_url, only, tell }) {
     const hits = Array.from({ length: count }, deal).filter((hit) => hit !== undefined);
     const done = await Promise.all(hits.map((hit) => hit()));
     for (const one of done) tell(`${one.fault}: ${one.target}`);
-    injected.push(...done);
+    if (done.length > 0) moments.push(done);
     await awaitApi(api_url, signal);
   }
-  return injected;
+  return moments;
 }
 
 /**

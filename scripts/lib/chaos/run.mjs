@@ -65,7 +65,7 @@ export async function runChaos({
   closing.signal.addEventListener('abort', () => enough.abort());
   const timer = setTimeout(() => enough.abort(), minutes * 60_000);
   const world = { pids: stack.pids, network, dice: dice.fork('faults'), signal: enough.signal };
-  const injected = await injectFaults({ world, api_url: stack.api_url, only, tell });
+  const moments = await injectFaults({ world, api_url: stack.api_url, only, tell });
   clearTimeout(timer);
   network.heal();
 
@@ -80,7 +80,7 @@ export async function runChaos({
     await load.finish();
   }
   logs.stop();
-  return { load, logs, injected };
+  return { load, logs, moments };
 }
 
 /**

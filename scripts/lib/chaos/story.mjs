@@ -17,8 +17,9 @@
  * @typedef {object} Followed an upgrade as it went, and as the record has it in the end
  * @property {string} id
  * @property {number[]} seen numbers of the events that a watcher was sent, through all disconnections
- * @property {UpgradeDocument | null} document null: the api knows of no such upgrade
- * @property {readonly EventDocument[]} events all that the record has
+ * @property {UpgradeDocument | null | undefined} document null: the api knows of no such upgrade;
+ *   undefined: it could not be asked, which is told under `stuck`
+ * @property {readonly EventDocument[] | undefined} events all that the record has
  *
  * @typedef {object} Story
  * @property {string} id
@@ -61,7 +62,7 @@ export function beginStory({ id, name, instances }, manager) {
  * @returns {Followed}
  */
 export function followedOf({ upgrades }, id) {
-  const followed = upgrades.get(id) ?? { id, seen: [], document: null, events: [] };
+  const followed = upgrades.get(id) ?? { id, seen: [], document: undefined, events: undefined };
   upgrades.set(id, followed);
   return followed;
 }
