@@ -92,6 +92,7 @@ class AmqpBus implements Bus {
       name: `${name}:consume`,
       log,
       setup: (channel) => this.#setUpConsumer(channel),
+      onReady: (channel) => this.#consumeLatecomers(channel),
     });
     this.deadLetters = new AmqpDeadLetters({
       ...{ url, name, queue: dead_letters },
@@ -160,19 +161,25 @@ class AmqpBus implements Bus {
     });
     this.#servers.add(server);
     const { channel } = this.#consumer;
-    if (channel) {
-      try {
-        await server.consume(channel, this.#exchange, () => this.#consumer.breakLink());
-      } catch (err) {
-        // The link is made anew, and with it this consumer.
-        this.#log.warn(
-          { err: textOf(err), topic: options.topic },
-          'RabbitMQ: could not consume; reconnecting',
-        );
-        this.#consumer.breakLink();
-      }
-    }
+    if (channel) await this.#consume(server, channel);
     return server;
+  }
+
+  async #consume(server: Server, channel: ConfirmChannel): Promise<void> {
+    try {
+      await server.consume(channel, this.#exchange, () => this.#consumer.breakLink());
+    } catch (err) {
+      // The link is made anew, and with it this consumer.
+      this.#log.warn({ err: textOf(err), topic: server.topic }, 'RabbitMQ: could not consume; reconnecting');
+      this.#consumer.breakLink();
+    }
+  }
+
+  /** A topic that began to be served while the channel was being set up is on no list but ours. */
+  #consumeLatecomers(channel: ConfirmChannel): void {
+    for (const server of this.#servers) {
+      if (!server.isConsumingOn(channel)) void this.#consume(server, channel);
+    }
   }
 
   async #setUpPublisher(channel: ConfirmChannel): Promise<void> {
@@ -222,10 +229,11 @@ class AmqpBus implements Bus {
       const { channel } = this.#publisher;
       if (!channel) return reject(unavailable('RabbitMQ is not connected'));
       const messageId = randomUUID();
-      const timeout = setTimeout(
-        () => reject(unavailable('RabbitMQ did not confirm in time')),
-        CONFIRM_TIMEOUT_MS,
-      );
+      const timeout = setTimeout(() => {
+        reject(unavailable('RabbitMQ did not confirm in time'));
+        // Nobody may be there any more: a half-open connection would be believed for long.
+        if (this.#publisher.channel === channel) this.#publisher.breakLink();
+      }, CONFIRM_TIMEOUT_MS);
       const settle = (err: unknown) => {
         clearTimeout(timeout);
         const unroutable = this.#returned.delete(messageId);
@@ -280,6 +288,14 @@ class Server implements Served {
   constructor(options: ServeOptions, deps: ServerDeps) {
     this.#options = options;
     this.#deps = deps;
+  }
+
+  get topic(): string {
+    return this.#options.topic;
+  }
+
+  isConsumingOn(channel: ConfirmChannel): boolean {
+    return this.#consuming?.channel === channel;
   }
 
   async consume(channel: ConfirmChannel, exchange: string, breakLink: () => void): Promise<void> {

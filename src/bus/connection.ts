@@ -2,7 +2,8 @@ import { type ChannelModel, type ConfirmChannel, connect } from 'amqplib';
 import type { Logger } from '../log.ts';
 import { sleep } from '../service.ts';
 
-const HEARTBEAT_SECONDS = 15;
+/** A peer that is silent for two of these is given up. */
+const HEARTBEAT_SECONDS = 6;
 const CONNECT_TIMEOUT_MS = 5_000;
 /** `close()` can hang on a dead socket: it is given this long. */
 const CLOSE_TIMEOUT_MS = 1_000;
@@ -23,6 +24,7 @@ export class Link {
   readonly #name: string;
   readonly #log: Logger;
   readonly #setup: Setup;
+  readonly #onReady: (channel: ConfirmChannel) => void;
   #connection: ChannelModel | undefined;
   #channel: ConfirmChannel | undefined;
   #running: Promise<void> | undefined;
@@ -31,11 +33,19 @@ export class Link {
   #broken: (() => void) | undefined;
   #firstTry: (() => void) | undefined;
 
-  constructor(options: { url: string; name: string; log: Logger; setup: Setup }) {
+  /** `onReady` runs in the very moment in which `channel` becomes visible: nothing can slip in between. */
+  constructor(options: {
+    url: string;
+    name: string;
+    log: Logger;
+    setup: Setup;
+    onReady?: (channel: ConfirmChannel) => void;
+  }) {
     this.#url = options.url;
     this.#name = options.name;
     this.#log = options.log;
     this.#setup = options.setup;
+    this.#onReady = options.onReady ?? (() => undefined);
   }
 
   /** The channel while the link is up. */
@@ -121,6 +131,7 @@ export class Link {
     if (isBroken || this.#stopped.signal.aborted)
       throw new Error('the connection was lost while it was set up');
     this.#channel = channel;
+    this.#onReady(channel);
     this.#log.debug({ link: this.#name }, 'RabbitMQ: connected');
     return { broken };
   }

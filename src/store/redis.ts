@@ -447,7 +447,15 @@ class RedisStore implements Store {
     try {
       return await command();
     } catch (err) {
+      if (messageOf(err) === 'Command timed out') this.#reconnect();
       throw toStoreError(err);
+    }
+  }
+
+  /** A connection that is open and says nothing stays so for ever: only a new one helps. */
+  #reconnect(): void {
+    for (const client of [this.#redis, this.#subscriber]) {
+      if (client.status === 'ready') client.disconnect(true);
     }
   }
 }
