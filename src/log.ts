@@ -28,3 +28,9 @@ export function createLogger(options: { readonly name: string; readonly level: s
     serializers: { err: stdSerializers.err },
   });
 }
+
+/** An error in a line; of several at once (every address of a host refused), all of them. */
+export function textOf(err: unknown): string {
+  if (err instanceof AggregateError) return err.errors.map(textOf).join('; ');
+  return err instanceof Error ? err.message : String(err);
+}

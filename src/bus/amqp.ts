@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ConfirmChannel, ConsumeMessage, Message, Options } from 'amqplib';
 import { CofferError } from '../core/errors.ts';
-import type { Logger } from '../log.ts';
+import { type Logger, textOf } from '../log.ts';
 import { sleep } from '../service.ts';
 import {
   type Bus,
@@ -11,7 +11,7 @@ import {
   type Served,
   type ServeOptions,
 } from './bus.ts';
-import { Link, textOf } from './connection.ts';
+import { Link } from './connection.ts';
 import { AmqpDeadLetters, headersOfLetter } from './dead-letters.ts';
 import {
   decodeReply,

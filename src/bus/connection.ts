@@ -1,5 +1,5 @@
 import { type ChannelModel, type ConfirmChannel, connect } from 'amqplib';
-import type { Logger } from '../log.ts';
+import { type Logger, textOf } from '../log.ts';
 import { sleep } from '../service.ts';
 
 /** A peer that is silent for two of these is given up. */
@@ -149,9 +149,4 @@ function withHeartbeat(url: string): string {
   const parsed = new URL(url);
   if (!parsed.searchParams.has('heartbeat')) parsed.searchParams.set('heartbeat', String(HEARTBEAT_SECONDS));
   return parsed.toString();
-}
-
-export function textOf(err: unknown): string {
-  if (err instanceof AggregateError) return err.errors.map(textOf).join('; ');
-  return err instanceof Error ? err.message : String(err);
 }

@@ -1,9 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type Channel, type ChannelModel, connect, type GetMessage } from 'amqplib';
 import { CofferError } from '../core/errors.ts';
+import { textOf } from '../log.ts';
 import { sleep } from '../service.ts';
 import type { DeadLetter, DeadLetters } from './bus.ts';
-import { textOf } from './connection.ts';
 import { decodeRequest } from './envelope.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;

@@ -3,7 +3,7 @@ import { Redis, ReplyError } from 'ioredis';
 import type { Endpoint } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import type { Upgrade, UpgradeEvent } from '../core/record.ts';
-import type { Logger } from '../log.ts';
+import { type Logger, textOf } from '../log.ts';
 import { clusterFromHash, docOfCluster } from './cluster-hash.ts';
 import { SCRIPTS, type ScriptName } from './lua.ts';
 import {
@@ -88,7 +88,7 @@ class RedisStore implements Store {
     } catch (cause) {
       this.#redis.disconnect();
       this.#subscriber.disconnect();
-      throw new CofferError('store_unavailable', `Redis can't be reached: ${messageOf(cause)}`, { cause });
+      throw new CofferError('store_unavailable', `Redis can't be reached: ${textOf(cause)}`, { cause });
     }
     this.#subscriber.on('message', (_channel: string, id: string) => this.#changes.emit(id));
     await this.#checkSettings();
@@ -106,7 +106,7 @@ class RedisStore implements Store {
         this.#log.warn('Redis may forget records when it restarts: set appendonly yes');
     } catch (err) {
       this.#log.debug(
-        { err: messageOf(err) },
+        { err: textOf(err) },
         'CONFIG is not allowed here: check maxmemory-policy and appendonly yourself',
       );
     }
@@ -447,7 +447,7 @@ class RedisStore implements Store {
     try {
       return await command();
     } catch (err) {
-      if (messageOf(err) === 'Command timed out') this.#reconnect();
+      if (textOf(err) === 'Command timed out') this.#reconnect();
       throw toStoreError(err);
     }
   }
@@ -466,16 +466,11 @@ export type { RedisStore };
 const PASSING = /^(LOADING|READONLY|OOM|MASTERDOWN|MISCONF|BUSY|NOREPLICAS|CLUSTERDOWN)/;
 
 function toStoreError(cause: unknown): Error {
-  const message = messageOf(cause);
+  const message = textOf(cause);
   if (cause instanceof ReplyError && !PASSING.test(message)) {
     return new CofferError('internal', `Redis refused a command: ${message}`, { cause });
   }
   return new CofferError('store_unavailable', `Redis can't be reached: ${message}`, { cause });
-}
-
-function messageOf(err: unknown): string {
-  if (err instanceof AggregateError) return err.errors.map(messageOf).join('; ');
-  return err instanceof Error ? err.message : String(err);
 }
 
 function pairs(flat: readonly string[] | Record<string, string>): Record<string, string> {
