@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { checkNothingLeft, runStaticChecks } from './lib/checks.mjs';
 import { runVisibly } from './lib/command.mjs';
 import { setUp } from './lib/install.mjs';
+import { findInterop } from './lib/interop.mjs';
 import { defaultHome, projectRoot } from './lib/paths.mjs';
 import { report, Stopped } from './lib/problem.mjs';
 import { createProgress } from './lib/progress.mjs';
@@ -55,12 +56,13 @@ async function runAll({ paths, supervisor }) {
     prefix: 'COFFER_TEST',
   });
   const checking = progress.step('Checking format, lint and types', () => runStaticChecks(signal));
-  await Promise.allSettled([starting, checking]);
+  const finding = findInterop({ progress, signal });
+  await Promise.allSettled([starting, checking, finding]);
   const services = await starting;
   const checks = await checking;
   checks.forEach(show);
 
-  const vitest = await runVitest(services, paths.home);
+  const vitest = await runVitest({ ...services, interop: await finding }, paths.home);
   await services.stop();
   const last = await checkNothingLeft(TEST_MARK, paths.home);
   show(last);
@@ -68,10 +70,10 @@ async function runAll({ paths, supervisor }) {
 }
 
 /**
- * @param {{ amqp_url: string, redis_url: string }} services
+ * @param {{ amqp_url: string, redis_url: string, interop: Record<string, string> }} services
  * @param {string} home
  */
-async function runVitest({ amqp_url, redis_url }, home) {
+async function runVitest({ amqp_url, redis_url, interop }, home) {
   const results = join(home, 'results.json');
   rmSync(results, { force: true });
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`];
@@ -80,6 +82,7 @@ async function runVitest({ amqp_url, redis_url }, home) {
     ...withoutOwnSettings(process.env),
     COFFER_TEST_AMQP_URL: amqp_url,
     COFFER_TEST_REDIS_URL: redis_url,
+    ...interop,
     [TEST_MARK]: home,
   };
   const args = [vitest, 'run', ...reporters, ...process.argv.slice(2)];

@@ -9,7 +9,8 @@ import { Problem } from './problem.mjs';
  * that these packages bring along must not start, neither now (they would take the usual ports) nor
  * at the next boot.
  *
- * @typedef {{ title: string, apt: string, brew: string, unit: string }} SystemPackage
+ * @typedef {{ title: string, apt: string, unit?: string }} DebianPackage
+ * @typedef {DebianPackage & { brew: string }} SystemPackage
  * @typedef {import('./progress.mjs').Progress} Progress
  * @typedef {'installed' | 'refused' | 'impossible'} Outcome
  */
@@ -21,28 +22,30 @@ const BREW_DIRS = ['/opt/homebrew/bin', '/usr/local/bin', '/home/linuxbrew/.linu
  *
  * policy-rc.d is Debian's switch for "install, but start nothing". One that exists already is somebody's
  * decision and stays. Ours names its installer's process and says yes to everything once that has gone,
- * so that even one that a crash left behind does no harm.
+ * so that even one that a crash left behind does no harm. One installer at a time: the one that ends first
+ * would take the switch away from the other.
  */
 const APT_SCRIPT = `
 set -u
 policy=/usr/sbin/policy-rc.d
+exec 9> /run/coffer-install.lock && flock 9 || exit
 if [ ! -e "$policy" ] || grep -qs '^# coffer:' "$policy"; then
   trap 'rm -f "$policy"' EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
   {
     echo '#!/bin/sh'
-    echo '# coffer: keeps RabbitMQ and Redis from starting as system services while they are installed'
+    echo '# coffer: keeps what is being installed from starting as system services'
     echo "kill -0 $$ 2>/dev/null || exit 0"
-    echo 'case " $* " in *rabbitmq*|*redis*|*epmd*) exit 101 ;; esac'
+    echo 'case " $* " in *rabbitmq*|*redis*|*epmd*|*keystone*) exit 101 ;; esac'
     echo 'exit 0'
   } > "$policy"
   chmod 755 "$policy"
 fi
 export DEBIAN_FRONTEND=noninteractive
-refresh() { apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 update; }
+refresh() { apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 update 9>&-; }
 install() {
-  apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 install --yes --no-install-recommends "$@"
+  apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 install --yes --no-install-recommends "$@" 9>&-
 }
 ls /var/lib/apt/lists 2>/dev/null | grep -q _Packages || refresh || exit
 install "$@" || { refresh && install "$@"; } || exit
@@ -68,14 +71,40 @@ export async function installPackages(packages, { yes, progress, signal }) {
 }
 
 /**
+ * Installs without asking anybody, where that is possible: as root, or with a sudo that wants no password.
+ * @param {readonly DebianPackage[]} packages
+ * @param {{ progress: Progress, signal?: AbortSignal | undefined }} options
+ * @returns {Promise<boolean>} whether that was possible
+ */
+export async function installUnasked(packages, { progress, signal }) {
+  if (!which('apt-get', ['/usr/bin'])) return false;
+  if (process.getuid?.() === 0) {
+    await aptInstall([], packages, { progress });
+    return true;
+  }
+  const sudo = which('sudo');
+  if (!sudo || (await run(sudo, ['-n', 'true'], { signal })).code !== 0) return false;
+  await aptInstall([sudo, '-n'], packages, { progress });
+  return true;
+}
+
+/**
+ * What a person types where there is apt.
+ * @param {readonly DebianPackage[]} packages
+ */
+export function aptCommand(packages) {
+  const names = packages.map(({ apt }) => apt).join(' ');
+  return `sudo apt-get update && sudo apt-get install --no-install-recommends ${names}`;
+}
+
+/**
  * The command a person would type.
  * @param {readonly SystemPackage[]} packages
  */
 export function installCommands(packages) {
-  const apt = packages.map((p) => p.apt).join(' ');
   const brew = packages.map((p) => p.brew).join(' ');
   return [
-    `  on Debian or Ubuntu:  sudo apt-get update && sudo apt-get install --no-install-recommends ${apt}`,
+    `  on Debian or Ubuntu:  ${aptCommand(packages)}`,
     `  on macOS:             brew install ${brew}`,
   ].join('\n');
 }
@@ -83,13 +112,13 @@ export function installCommands(packages) {
 /**
  * No abort signal reaches apt: a package half configured would be worse than waiting for it.
  * @param {readonly string[]} prefix
- * @param {readonly SystemPackage[]} packages
+ * @param {readonly DebianPackage[]} packages
  * @param {{ progress: Progress }} options
  * @returns {Promise<Outcome>}
  */
 async function aptInstall(prefix, packages, { progress }) {
   const fresh = packages.filter((p) => !existsSync(`/var/lib/dpkg/info/${p.apt}.list`));
-  const units = fresh.map((p) => p.unit).join(' ');
+  const units = fresh.flatMap((p) => p.unit ?? []).join(' ');
   const script = `UNITS='${units}'\n${APT_SCRIPT}`;
   const [command, ...args] = [...prefix, 'sh', '-c', script, 'coffer-install', ...packages.map((p) => p.apt)];
   await progress.step(`Installing ${titles(packages)} (apt-get)`, (update) =>
@@ -102,7 +131,7 @@ async function aptInstall(prefix, packages, { progress }) {
  * The script is long: a failure names the packages and shows what apt-get said, not the script.
  * @param {string} command
  * @param {readonly string[]} args
- * @param {readonly SystemPackage[]} packages
+ * @param {readonly DebianPackage[]} packages
  * @param {(detail: string) => void} update
  */
 async function runAsRoot(command, args, packages, update) {
@@ -110,7 +139,7 @@ async function runAsRoot(command, args, packages, update) {
   if (code === 0) return;
   throw new Problem(
     `apt-get could not install ${titles(packages)}:\n${tail}`,
-    `Install it yourself, then run the same command again:\n${installCommands(packages)}`,
+    `Install it yourself, then run the same command again:\n  ${aptCommand(packages)}`,
   );
 }
 
@@ -163,7 +192,7 @@ async function sudoPrefix(progress) {
   return ['sudo'];
 }
 
-/** @param {readonly SystemPackage[]} packages */
+/** @param {readonly DebianPackage[]} packages */
 function titles(packages) {
   return packages.map((p) => p.title).join(' and ');
 }
