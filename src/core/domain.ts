@@ -186,6 +186,11 @@ export function replicaSetOf({ report }: Instance): string {
   return `${kind} ${shard}`;
 }
 
+/** Bytes of log that a replica has yet to replay; of what is not known: more than anything. */
+export function lagOf({ report }: Instance): number {
+  return report?.lag_bytes ?? Number.MAX_SAFE_INTEGER;
+}
+
 /** A guest that was not heard for so long counts as away. Guests speak every few seconds. */
 export const ALIVE_WITHIN_MS = 15_000;
 

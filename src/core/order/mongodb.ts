@@ -1,4 +1,12 @@
-import { type Cluster, type Instance, type Instant, isHealthy, replicaSetOf, versionOf } from '../domain.ts';
+import {
+  type Cluster,
+  type Instance,
+  type Instant,
+  isHealthy,
+  lagOf,
+  replicaSetOf,
+  versionOf,
+} from '../domain.ts';
 import type { Move } from './order.ts';
 import { primaryReplicaOrder } from './primary-replica.ts';
 
@@ -34,10 +42,8 @@ function moveOf({ id }: Instance): PartOfMove {
 function setsOf(cluster: Cluster): readonly (readonly Instance[])[] {
   const members = cluster.instances.filter((instance) => !isRouter(instance));
   const isConfig = (instance: Instance) => instance.report?.placement?.kind === 'config';
-  const inOrder = [...members.filter(isConfig), ...members.filter((each) => !isConfig(each))];
-  return [...new Set(inOrder.map(replicaSetOf))].map((name) =>
-    members.filter((each) => replicaSetOf(each) === name),
-  );
+  const names = new Set([...members.filter(isConfig), ...members].map(replicaSetOf));
+  return [...names].map((name) => members.filter((each) => replicaSetOf(each) === name));
 }
 
 /** The moves of the healthy members of one set; a primary without secondaries is upgraded in place. */
@@ -45,6 +51,7 @@ function movesOfSet(members: readonly Instance[], to_version: string, now: Insta
   const moving = members.filter((each) => versionOf(each) !== to_version && isHealthy(each, now));
   const primaries = members.filter(({ report }) => report?.role === 'primary');
   const primary = primaries.length === 1 ? moving.find((each) => each === primaries[0]) : undefined;
+  // A set without roles reports no lag: its members stay in the order in which they were made.
   const others = moving.filter((each) => each !== primary).sort((a, b) => lagOf(a) - lagOf(b));
   if (!primary) return others.map(moveOf);
   const stepDown = members.length === 1 ? [] : [{ kind: 'switchover' as const, instance_id: primary.id }];
@@ -57,9 +64,4 @@ function isPlaced({ report }: Instance): boolean {
 
 function isRouter({ report }: Instance): boolean {
   return report?.placement?.kind === 'router';
-}
-
-/** A set without roles reports no lag: its members stay in the order in which they were made. */
-function lagOf({ report }: Instance): number {
-  return report?.lag_bytes ?? Number.MAX_SAFE_INTEGER;
 }

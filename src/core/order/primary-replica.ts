@@ -1,4 +1,4 @@
-import { type Cluster, type Instance, type Instant, isHealthy, versionOf } from '../domain.ts';
+import { type Cluster, type Instance, type Instant, isHealthy, lagOf, versionOf } from '../domain.ts';
 import { creationOrder } from './creation.ts';
 import type { Move } from './order.ts';
 
@@ -14,6 +14,7 @@ export function primaryReplicaOrder(cluster: Cluster, to_version: string, now: I
   const [primary] = primaries;
   if (!primary || primaries.length > 1) return creationOrder(cluster, to_version, now);
 
+  // The replica that is behind least goes first: it is the quickest to be back.
   const replicas = cluster.instances
     .filter((instance) => instance !== primary && versionOf(instance) !== to_version)
     .map((instance) => ({ instance, stage: stageOf(instance, now) }))
@@ -45,9 +46,4 @@ const OLD_PRIMARY = 4;
 function stageOf(replica: Instance, now: Instant): number {
   if (!isHealthy(replica, now)) return BROKEN;
   return replica.report?.synchronous ? SYNCHRONOUS : ASYNCHRONOUS;
-}
-
-/** The replica that is behind least goes first: it is the quickest to be back. */
-function lagOf(replica: Instance): number {
-  return replica.report?.lag_bytes ?? Number.MAX_SAFE_INTEGER;
 }

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { GUEST_ACTIONS, ROLES, SERVICE_STATUSES } from '../../../src/core/domain.ts';
 import { ACTIONS, type Input } from '../../../src/core/machine/advance.ts';
+import { tried } from './properties.ts';
 import { FROM, TO, World } from './world.ts';
 
 const about = { step: fc.integer({ min: 0, max: 4 }), attempt: fc.integer({ min: 0, max: 4 }) };
@@ -81,7 +82,7 @@ it('any input leaves a record that is sound (M1, M6, G1, G9)', () => {
         expect(world.violations.filter((text) => !TRUTH.test(text))).toEqual([]);
       },
     ),
-    { numRuns: 1_000 },
+    tried(1_000),
   );
 });
 

@@ -11,9 +11,9 @@ import { GUEST_ACTIONS } from '../../../src/core/domain.ts';
 import { ACTIONS, type Action } from '../../../src/core/machine/advance.ts';
 import { isActive } from '../../../src/core/record.ts';
 import type { Outcome } from './guest.ts';
+import { tried } from './properties.ts';
 import { type Network, World } from './world.ts';
 
-const RUNS = Number(process.env['COFFER_PROPERTY_RUNS'] ?? 400);
 const TROUBLE_S = 120;
 const names = ['db-1', 'db-2', 'db-3', 'db-4', 'db-5'] as const;
 
@@ -85,7 +85,7 @@ describe('whatever happens', () => {
         expect(world.violations).toEqual([]);
         expect(world.cluster.task).toBe('NONE');
       }),
-      { numRuns: RUNS },
+      tried(400),
     );
   });
 });

@@ -1,6 +1,6 @@
 /** In which order instances are upgraded: design, section 5. Which of them run side by side is the machine's part. */
 import { describe, expect, it } from 'vitest';
-import type { Placement, Role } from '../../../src/core/domain.ts';
+import type { Placement, Role, ServiceStatus } from '../../../src/core/domain.ts';
 import { planSteps } from '../../../src/core/plan.ts';
 import type { Step } from '../../../src/core/record.ts';
 import { T0, TO, World, type WorldOptions } from './world.ts';
@@ -17,7 +17,7 @@ function textOf(world: World, steps: readonly Step[]): string[] {
   return steps.map(
     (step) =>
       `${step.stage} ${world.nameOf(step.instance_id)}` +
-      `${step.kind === 'switchover' ? ' switchover' : ''}${step.repair ? ' repair' : ''}`,
+      `${step.kind === 'instance' ? '' : ` ${step.kind}`}${step.repair ? ' repair' : ''}`,
   );
 }
 
@@ -91,17 +91,22 @@ describe('creation order', () => {
       '1 db-3',
     ]);
   });
+});
 
-  it('an instance whose guest was never heard counts as broken', () => {
-    const world = new World({ manager: 'couchdb', instances: 2 });
-    const [first, second] = world.cluster.instances;
-    if (!first || !second) throw new Error('two instances');
-    const silent = { ...second, report: null, heard: null };
-    const steps = planSteps({ ...world.cluster, instances: [first, silent] }, FORWARD, T0);
-    expect(steps.map(({ instance_id, repair }) => [instance_id, repair])).toEqual([
-      ['i-2', true],
-      ['i-1', false],
-    ]);
+describe.each([
+  ['couchdb', {}, ['0 db-2 repair', '0 db-3 repair', '1 db-1', '1 db-4']],
+  ['postgresql', {}, ['0 db-2 repair', '0 db-3 repair', '1 db-4', '3 db-1 switchover', '4 db-1']],
+  ['cassandra', { rack: 'a' }, ['0 db-2 repair', '0 db-3 repair', '1 db-1', '1 db-4']],
+  ['mariadb', {}, ['0 db-2 repair', '1 db-3 repair', '2 db-1', '3 db-4']],
+  ['mongodb', { shard: 'a' }, ['0 db-2 repair', '0 db-3 repair', '1 db-1', '2 db-4']],
+])('%s', (manager, place, expected) => {
+  it('instances whose guests were never heard count as broken, wherever they stand', () => {
+    const placement = { 'db-1': place, 'db-4': place };
+    const world = new World({ manager, instances: 4, placement });
+    const instances = world.cluster.instances.map((each) =>
+      ['db-2', 'db-3'].includes(each.name) ? { ...each, report: null, heard: null } : each,
+    );
+    expect(textOf(world, planSteps({ ...world.cluster, instances }, FORWARD, T0))).toEqual(expected);
   });
 });
 
@@ -116,6 +121,12 @@ describe('cassandra', () => {
       ...{ 'db-4': { ...b, seed: true }, 'db-5': { ...a, seed: true } },
     };
     expect(racks(placement)).toEqual(['1 db-5', '2 db-4', '3 db-1', '3 db-3', '4 db-2']);
+  });
+
+  it('seeds go first where no guest names its rack', () => {
+    expect(racks({ 'db-4': { seed: true } }, { instances: 4 })).toEqual([
+      ...['1 db-4', '2 db-1', '3 db-2', '4 db-3'],
+    ]);
   });
 
   it('one rack without seeds is one stage', () => {
@@ -156,14 +167,19 @@ describe.each(['mariadb', 'pxc'])('galera: %s', (manager) => {
 });
 
 describe('mongodb', () => {
-  type Place = readonly [Placement | undefined, (Role | null)?, number?];
+  type Place = readonly [Placement | undefined, (Role | null)?, (number | null)?, ServiceStatus?];
 
   /** As `plan`, with what the guests say: where they stand and, if they know, their role and lag. */
   function sharded(places: readonly Place[], options: WorldOptions = {}): string[] {
     const world = new World({ manager: 'mongodb', instances: places.length, ...options });
     const instances = world.cluster.instances.map((each, index) => {
-      const [placement, role = null, lag_bytes = null] = places[index] ?? [];
-      const said = { role, lag_bytes, ...(placement && { placement }) };
+      const [placement, role = null, lag_bytes = null, service_status] = places[index] ?? [];
+      const said = {
+        role,
+        lag_bytes,
+        ...(placement && { placement }),
+        ...(service_status && { service_status }),
+      };
       return { ...each, report: each.report && { ...each.report, ...said } };
     });
     return textOf(world, planSteps({ ...world.cluster, instances }, FORWARD, T0));
@@ -218,6 +234,25 @@ describe('mongodb', () => {
     const places: readonly Place[] = [[shard('a'), 'primary'], [shard('a'), 'replica'], [config]];
     expect(sharded(places, { already_upgraded: ['db-1', 'db-3'] })).toEqual(['1 db-2']);
     expect(sharded(places, { already_upgraded: ['db-2', 'db-3'] })).toEqual(['1 db-1 switchover', '2 db-1']);
+  });
+
+  it('a router and a broken one that run the version already are left alone', () => {
+    const places: readonly Place[] = [[router], [shard('a')], [shard('a')]];
+    expect(sharded(places, { already_upgraded: ['db-1'] })).toEqual(['1 db-2', '2 db-3']);
+    const sick = [[shard('a'), null, null, 'failed'] as const, [shard('a')] as const];
+    expect(sharded(sick, { already_upgraded: ['db-1'] })).toEqual(['1 db-2']);
+  });
+
+  it('those that do not say where they stand are a shard of their own beside those that do', () => {
+    const places: readonly Place[] = [[undefined, 'primary'], [undefined, 'replica'], [config]];
+    expect(sharded(places)).toEqual(['1 db-3', '2 db-2', '3 db-1 switchover', '4 db-1']);
+  });
+
+  it('a guest may name its shard alone, or its kind', () => {
+    expect(sharded([[{ shard: 'b' }, 'primary'], [{ shard: 'a' }], [{ shard: 'b' }, 'replica']])).toEqual([
+      ...['1 db-3', '2 db-1 switchover', '3 db-1', '4 db-2'],
+    ]);
+    expect(sharded([[router], [{ kind: 'shard' }]])).toEqual(['1 db-2', '2 db-1']);
   });
 
   it('is one plain replica set where no guest says where it stands', () => {
