@@ -1,8 +1,9 @@
 import Fastify, { type FastifyBaseLogger, type FastifyError, LogController } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
-import { explain, parseAs } from '../src/contract/explain.ts';
-import { TenantParams } from '../src/contract/http.ts';
+import { explain } from '../src/contract/explain.ts';
+import { useAccessRules } from './access/enforce.ts';
+import { accessRules, defaultChecks } from './access/rules.ts';
 import { clusterRoutes } from './clusters.ts';
 import { datastoreRoutes } from './datastores.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
@@ -60,10 +61,7 @@ function canonicalPath(url: string): string {
 }
 
 function tenantRoutes(scope: App, deps: Deps): void {
-  scope.addHook('onRequest', async (request) => {
-    const { tenant_id } = parseAs(TenantParams, request.params, 'path');
-    request.caller = await deps.authenticate(request, tenant_id);
-  });
+  useAccessRules(scope, deps.authenticate, deps.rules ?? accessRules(defaultChecks()));
   useIdempotencyKeys(scope, deps);
   clusterRoutes(scope, deps);
   upgradeRoutes(scope, deps);

@@ -1,4 +1,5 @@
 import { TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
+import type { Cluster } from '../src/core/domain.ts';
 import { every, type Service, type Sleep, sleep } from '../src/service.ts';
 import type { PendingCast } from '../src/store/store.ts';
 import type { Caller } from './auth.ts';
@@ -15,17 +16,17 @@ type CastDeps = Pick<Deps, 'store' | 'bus' | 'log' | 'now'> & { readonly sleep?:
 
 /** The cast that makes a taskmanager build or remove a cluster. */
 export function clusterCast(
-  caller: Caller,
+  { request_id }: Caller,
   method: 'create_cluster' | 'delete_cluster',
-  cluster_id: string,
+  { id: cluster_id, tenant_id }: Pick<Cluster, 'id' | 'tenant_id'>,
 ): PendingCast {
   return {
     id: `${cluster_id}:${method}`,
     topic: TASKMANAGER_TOPIC,
     method,
     args: { cluster_id },
-    request_id: caller.request_id,
-    tenant_id: caller.tenant_id,
+    request_id,
+    tenant_id,
   };
 }
 

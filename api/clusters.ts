@@ -27,6 +27,7 @@ import type { Cluster } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { beginUpgrade, planUpgrade } from '../src/store/begin-upgrade.ts';
 import type { PendingCast } from '../src/store/store.ts';
+import { actionRule } from './access/enforce.ts';
 import type { Caller } from './auth.ts';
 import { clusterCast, publish } from './casts.ts';
 import { createCluster } from './create-cluster.ts';
@@ -45,6 +46,7 @@ export function clusterRoutes(app: App, deps: Deps): void {
   app.post(
     '/clusters',
     {
+      config: { rule: 'cluster:create' },
       schema: {
         tags,
         summary: 'Create a cluster',
@@ -67,7 +69,10 @@ export function clusterRoutes(app: App, deps: Deps): void {
 
   app.delete(
     '/clusters/:cluster_id',
-    { schema: { tags, summary: 'Delete a cluster', params: ClusterParams } },
+    {
+      config: { rule: 'cluster:delete' },
+      schema: { tags, summary: 'Delete a cluster', params: ClusterParams },
+    },
     async (request, reply) => {
       const cluster = await findCluster(deps, request.caller, request.params.cluster_id);
       await deleteCluster(deps, request.caller, cluster);
@@ -80,6 +85,7 @@ function readRoutes(app: App, deps: Deps): void {
   app.get(
     '/clusters',
     {
+      config: { rule: 'cluster:index' },
       schema: {
         tags,
         summary: "A page of the tenant's clusters",
@@ -102,6 +108,7 @@ function readRoutes(app: App, deps: Deps): void {
   app.get(
     '/clusters/:cluster_id',
     {
+      config: { rule: 'cluster:show' },
       schema: {
         tags,
         summary: 'A cluster with its instances',
@@ -120,6 +127,7 @@ function instanceRoutes(app: App, deps: Deps): void {
   app.get(
     '/clusters/:cluster_id/instances/:instance_id',
     {
+      config: { rule: 'cluster:show_instance' },
       schema: {
         tags,
         summary: 'An instance of a cluster',
@@ -135,12 +143,15 @@ function instanceRoutes(app: App, deps: Deps): void {
 
   app.get(
     '/instances/:instance_id',
-    { schema: { tags, summary: 'An instance', params: InstanceParams, response: { 200: InstanceAnswer } } },
+    {
+      config: { rule: 'instance:show' },
+      schema: { tags, summary: 'An instance', params: InstanceParams, response: { 200: InstanceAnswer } },
+    },
     async (request) => {
       const { instance_id } = request.params;
       const cluster_id = isId(instance_id) ? await deps.store.clusterOfInstance(instance_id) : null;
       const cluster = cluster_id === null ? null : await deps.store.getCluster(cluster_id);
-      if (cluster?.tenant_id !== request.caller.tenant_id) throw instanceMissing(instance_id);
+      if (!cluster || !request.caller.sees(cluster.tenant_id)) throw instanceMissing(instance_id);
       return { instance: instanceOf(deps, request, cluster, instance_id) };
     },
   );
@@ -160,6 +171,7 @@ function upgradeRoutes(app: App, deps: Deps): void {
   app.patch(
     '/clusters/:cluster_id',
     {
+      config: { rule: 'cluster:action' },
       schema: {
         tags,
         summary: 'Upgrade a cluster',
@@ -181,6 +193,7 @@ function upgradeRoutes(app: App, deps: Deps): void {
     '/clusters/:cluster_id',
     {
       preValidation: requireOneAction(Object.keys(ClusterActionBody.shape), TROVE_ACTIONS),
+      config: { rule: actionRule({ upgrade: 'cluster:action', 'reset-status': 'cluster:reset-status' }) },
       schema: {
         tags,
         summary: 'Act on a cluster: upgrade, or reset its status',
@@ -226,7 +239,7 @@ async function upgrade(
   const cluster = await findCluster(deps, caller, reference);
   const begun = await beginUpgrade(deps, {
     cluster_id: cluster.id,
-    tenant_id: caller.tenant_id,
+    tenant_id: cluster.tenant_id,
     datastore_version,
     policy,
     ...(plan_hash !== undefined && { plan_hash }),
@@ -244,8 +257,8 @@ const RESET_TIMEOUT_MS = 5_000;
 
 /** Has a taskmanager free a cluster of its task, and answers the cluster as it is afterwards. */
 async function resetStatus(deps: Deps, caller: Caller, reference: string): Promise<Cluster> {
-  const { tenant_id, user, request_id } = caller;
-  const { id: cluster_id } = await findCluster(deps, caller, reference);
+  const { user, request_id } = caller;
+  const { id: cluster_id, tenant_id } = await findCluster(deps, caller, reference);
   const args = { cluster_id, by: user ?? 'an operator' };
   const context = { request_id, tenant_id, user, is_admin: true };
   const options = { timeout_ms: RESET_TIMEOUT_MS, context };
@@ -255,7 +268,7 @@ async function resetStatus(deps: Deps, caller: Caller, reference: string): Promi
 }
 
 async function deleteCluster(deps: Deps, caller: Caller, cluster: Cluster): Promise<void> {
-  const cast: PendingCast = clusterCast(caller, 'delete_cluster', cluster.id);
+  const cast: PendingCast = clusterCast(caller, 'delete_cluster', cluster);
   const outcome = await deps.store.beginDelete(cluster.id, cast, deps.now());
   if (outcome === null) throw clusterMissing(cluster.id);
   // Asked for twice: the first request's cast does the work.
@@ -265,7 +278,7 @@ async function deleteCluster(deps: Deps, caller: Caller, cluster: Cluster): Prom
   await publish(deps, cast);
 }
 
-/** A cluster of the caller's tenant by its id, or by its name if no other has it. */
+/** A cluster that the caller sees by its id, or one of the tenant by its name if no other has it. */
 export async function findCluster(deps: Deps, caller: Caller, reference: string): Promise<Cluster> {
   const ids = isId(reference)
     ? [reference.toLowerCase()]
@@ -277,7 +290,7 @@ export async function findCluster(deps: Deps, caller: Caller, reference: string)
   }
   const cluster = id === undefined ? null : await deps.store.getCluster(id);
   // Another tenant's cluster is none at all, so that nobody learns which ids exist.
-  if (cluster?.tenant_id !== caller.tenant_id) throw clusterMissing(reference);
+  if (!cluster || !caller.sees(cluster.tenant_id)) throw clusterMissing(reference);
   return cluster;
 }
 

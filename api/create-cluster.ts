@@ -32,7 +32,7 @@ export async function createCluster(
   const datastore = findDatastore(request.datastore.type);
   checkFit(datastore, request);
   const cluster = newCluster(deps, caller, datastore, request, id);
-  const cast = clusterCast(caller, 'create_cluster', cluster.id);
+  const cast = clusterCast(caller, 'create_cluster', cluster);
   const join_token = deps.provisioner === 'external' ? newJoinToken(cluster.id) : null;
   if (!(await deps.store.createCluster(cluster, await buildOrder(request, join_token), cast))) {
     const earlier = await deps.store.getCluster(cluster.id);

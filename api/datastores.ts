@@ -23,6 +23,7 @@ export function datastoreRoutes(app: App): void {
   app.get(
     '/datastores',
     {
+      config: { rule: 'datastore:index' },
       schema: { tags, summary: 'All datastores', params: TenantParams, response: { 200: DatastoresAnswer } },
     },
     async (request) => ({
@@ -34,7 +35,10 @@ export function datastoreRoutes(app: App): void {
 
   app.get(
     '/datastores/:datastore',
-    { schema: { tags, summary: 'A datastore', params: DatastoreParams, response: { 200: DatastoreAnswer } } },
+    {
+      config: { rule: 'datastore:show' },
+      schema: { tags, summary: 'A datastore', params: DatastoreParams, response: { 200: DatastoreAnswer } },
+    },
     async (request) => {
       const datastore = findDatastore(request.params.datastore);
       return { datastore: datastoreView(datastore, versionsOf(datastore), urlsOf(request)) };
@@ -48,6 +52,7 @@ function versionRoutes(app: App): void {
   app.get(
     '/datastores/:datastore/versions',
     {
+      config: { rule: 'datastore:version_index' },
       schema: {
         tags,
         summary: 'Versions of a datastore',
@@ -64,6 +69,7 @@ function versionRoutes(app: App): void {
   app.get(
     '/datastores/:datastore/versions/:version',
     {
+      config: { rule: 'datastore:version_show' },
       schema: {
         tags,
         summary: 'A version of a datastore',
@@ -80,6 +86,7 @@ function versionRoutes(app: App): void {
   app.get(
     '/datastores/versions/:version_id',
     {
+      config: { rule: 'datastore:version_show_by_uuid' },
       schema: {
         tags,
         summary: 'A version by its id',

@@ -10,6 +10,7 @@ import {
   DeadLettersQuery,
 } from '../src/contract/dead-letters.ts';
 import { CofferError } from '../src/core/errors.ts';
+import { actionRule } from './access/enforce.ts';
 import type { App, Deps } from './deps.ts';
 import { requireOneAction } from './one-action.ts';
 
@@ -21,21 +22,15 @@ const MAX_SHOWN_BYTES = 64 * 1024;
 export function deadLetterRoutes(app: App, { bus }: Deps): void {
   const { deadLetters } = bus;
   if (!deadLetters) return;
-  void app.register(async (scope: App) => {
-    scope.addHook('onRequest', async ({ caller }) => {
-      if (!caller.is_admin) {
-        throw new CofferError('forbidden', 'The dead letters are for administrators only.');
-      }
-    });
-    readingRoutes(scope, deadLetters);
-    actionRoute(scope, deadLetters);
-  });
+  readingRoutes(app, deadLetters);
+  actionRoute(app, deadLetters);
 }
 
 function readingRoutes(app: App, deadLetters: DeadLetters): void {
   app.get(
     '/dead-letters',
     {
+      config: { rule: 'dead-letter:index' },
       schema: {
         tags,
         summary: 'Messages that nobody could act on, with the reason, oldest first',
@@ -52,6 +47,7 @@ function readingRoutes(app: App, deadLetters: DeadLetters): void {
   app.get(
     '/dead-letters/:letter_id',
     {
+      config: { rule: 'dead-letter:show' },
       schema: {
         tags,
         summary: 'A dead letter with its body',
@@ -70,6 +66,7 @@ function actionRoute(app: App, deadLetters: DeadLetters): void {
     '/dead-letters/:letter_id',
     {
       preValidation: requireOneAction(DEAD_LETTER_ACTIONS),
+      config: { rule: actionRule({ replay: 'dead-letter:replay', discard: 'dead-letter:discard' }) },
       schema: {
         tags,
         summary: 'Replay or discard a dead letter',

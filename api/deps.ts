@@ -5,6 +5,7 @@ import type { Bus } from '../src/bus/bus.ts';
 import type { Instant } from '../src/core/domain.ts';
 import type { Logger } from '../src/log.ts';
 import type { Store } from '../src/store/store.ts';
+import type { AccessRules } from './access/rules.ts';
 import type { Authenticate, Caller } from './auth.ts';
 import type { Claim } from './idempotency.ts';
 
@@ -17,6 +18,8 @@ export interface Deps {
   /** A new random id, in the form of a UUID. */
   readonly newId: () => string;
   readonly authenticate: Authenticate;
+  /** Who may do what; Trove's defaults when absent. */
+  readonly rules?: AccessRules;
   /** `external`: whoever creates a cluster starts its agents, which join with a token. */
   readonly provisioner: 'local' | 'external';
 }

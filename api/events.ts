@@ -30,6 +30,7 @@ export function eventRoutes(app: App, deps: Deps): void {
     '/upgrades/:upgrade_id/events',
     {
       exposeHeadRoute: false,
+      config: { rule: 'upgrade:show' },
       schema: {
         tags: ['upgrades'],
         summary: 'What happens in an upgrade, as it happens',

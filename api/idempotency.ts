@@ -13,6 +13,8 @@ const HEADER = 'idempotency-key';
 /** Visible ASCII: it becomes part of a key in the store. */
 const FORM = /^[\x21-\x7e]{1,255}$/;
 const IN_FLIGHT_RETRY_SECONDS = 1;
+/** Refusals that say who asked too soon or without leave: the same request may be granted later. */
+const PASSING: readonly number[] = [401, 403, 413];
 const slowly = promisify(scrypt);
 
 /** A request that this process carries out under a key. */
@@ -66,8 +68,8 @@ async function claim(deps: Deps, request: FastifyRequest, reply: FastifyReply, k
 }
 
 /** Where passwords are in it, slowly: nobody shall find them out from what is stored. */
-async function fingerprintOf({ method, url, body }: FastifyRequest, key: string): Promise<string> {
-  const text = JSON.stringify([method, url, body ?? null]);
+async function fingerprintOf({ method, url, body, caller }: FastifyRequest, key: string): Promise<string> {
+  const text = JSON.stringify([caller.credentials['user_id'], method, url, body ?? null]);
   if (!text.includes('"password"')) return createHash('sha256').update(text).digest('hex');
   return ((await slowly(text, key, 32)) as Buffer).toString('hex');
 }
@@ -79,7 +81,8 @@ function replay(reply: FastifyReply, { status, location, body }: StoredAnswer): 
 
 /** Null for what says nothing of the request itself: it may go better the next time. */
 function answerOf(reply: FastifyReply, payload: unknown): StoredAnswer | null {
-  if (reply.statusCode >= 500 || typeof payload !== 'string') return null;
+  if (reply.statusCode >= 500 || PASSING.includes(reply.statusCode)) return null;
+  if (typeof payload !== 'string') return null;
   const location = reply.getHeader('location');
   return {
     status: reply.statusCode,

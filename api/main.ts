@@ -2,7 +2,9 @@
  * The api process: HTTP in, cast out.
  *
  * - `app.ts` puts the HTTP server together · `config.ts` · `deps.ts` what handlers work with
- * - `auth.ts` who asks · `errors.ts` every error as Trove's JSON · `views.ts` records as documents
+ * - `auth.ts` who asks · `access/` who may do what: `enforce.ts` the one place where it is enforced,
+ *   `rules.ts` the rules, `language.ts` what they are written in
+ * - `errors.ts` every error as Trove's JSON · `views.ts` records as documents
  * - `clusters.ts` clusters, their instances, and the upgrade request · `create-cluster.ts`
  * - `join-token.ts` what external agents join with · `one-action.ts` bodies that name an action
  * - `upgrades.ts` and their actions · `events.ts` server-sent events · `datastores.ts` · `health.ts` · `discovery.ts`

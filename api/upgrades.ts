@@ -8,6 +8,8 @@ import { DATASTORE_VERSIONS } from '../src/core/catalogue.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { ACTIONS, type Action } from '../src/core/machine/advance.ts';
 import type { Loaded } from '../src/store/store.ts';
+import { actionRule } from './access/enforce.ts';
+import type { RuleName } from './access/rules.ts';
 import type { Caller } from './auth.ts';
 import { findCluster } from './clusters.ts';
 import type { App, Deps } from './deps.ts';
@@ -15,6 +17,15 @@ import { requireOneAction } from './one-action.ts';
 import { nextLink, upgradeView, urlsOf } from './views.ts';
 
 const tags = ['upgrades'];
+const RULES = {
+  pause: 'upgrade:pause',
+  resume: 'upgrade:resume',
+  approve: 'upgrade:approve',
+  retry: 'upgrade:retry',
+  cancel: 'upgrade:cancel',
+  rollback: 'upgrade:rollback',
+} as const satisfies Record<Action, RuleName>;
+
 /** A person waits for it. */
 const ACTION_TIMEOUT_MS = 5_000;
 
@@ -23,6 +34,7 @@ export function upgradeRoutes(app: App, deps: Deps): void {
   app.get(
     '/clusters/:cluster_id/upgrades',
     {
+      config: { rule: 'upgrade:index' },
       schema: {
         tags,
         summary: "A page of a cluster's upgrades, newest first",
@@ -45,6 +57,7 @@ export function upgradeRoutes(app: App, deps: Deps): void {
   app.get(
     '/upgrades/:upgrade_id',
     {
+      config: { rule: 'upgrade:show' },
       schema: {
         tags,
         summary: 'An upgrade with its steps',
@@ -62,6 +75,7 @@ export function upgradeRoutes(app: App, deps: Deps): void {
     '/upgrades/:upgrade_id',
     {
       preValidation: requireOneAction(ACTIONS),
+      config: { rule: actionRule(RULES) },
       schema: {
         tags,
         summary: 'Act on an upgrade: pause, resume, approve, retry, cancel or roll back',
@@ -128,10 +142,10 @@ function outcomeUnknown(action: Action, cause: unknown): CofferError {
   return new CofferError('bus_unavailable', message, { cause });
 }
 
-/** An upgrade of the caller's tenant, with its cluster as it is now. */
+/** An upgrade that the caller sees, with its cluster as it is now. */
 export async function findUpgrade(deps: Deps, caller: Caller, id: string): Promise<Loaded> {
   const loaded = isId(id) ? await deps.store.load(id) : null;
-  if (loaded?.upgrade.tenant_id !== caller.tenant_id) {
+  if (!loaded || !caller.sees(loaded.upgrade.tenant_id)) {
     throw new CofferError('upgrade_not_found', `Upgrade '${id}' cannot be found.`);
   }
   return loaded;

@@ -123,7 +123,7 @@ export const IN_FLIGHT_MS = 60_000;
 export interface KeyedRequest {
   readonly tenant_id: string;
   readonly key: string;
-  /** Of method, path and body. */
+  /** Of who asks, method, path and body. */
   readonly fingerprint: string;
   /** Names this try: a new id each time. */
   readonly claim: string;

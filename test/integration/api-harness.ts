@@ -26,7 +26,7 @@ import { testUrls, uniqueName } from '../support/services.ts';
 export type Harness = Awaited<ReturnType<typeof startApi>>;
 
 /** Starts an api; `close` takes everything away again. */
-export async function startApi({ provisioner = 'local' }: Partial<Pick<Deps, 'provisioner'>> = {}) {
+export async function startApi(options: Partial<Pick<Deps, 'provisioner' | 'authenticate' | 'rules'>> = {}) {
   const { redis_url, amqp_url } = testUrls();
   const name = uniqueName('api');
   const redisProxy = await TcpProxy.inFrontOf(redis_url);
@@ -40,7 +40,7 @@ export async function startApi({ provisioner = 'local' }: Partial<Pick<Deps, 'pr
   });
   const casts = await interceptCasts(amqp_url, name);
   const common = { store, bus, log, now: Date.now, newId: randomUUID };
-  const deps = { ...common, authenticate: believeEverybody, provisioner };
+  const deps: Deps = { ...common, authenticate: believeEverybody, provisioner: 'local', ...options };
   const relay = startRelay(deps);
   const app = await buildApp(deps);
   const origin = await app.listen({ host: '127.0.0.1', port: 0 });
@@ -153,11 +153,16 @@ export async function ask(url: string, init: RequestInit & { readonly json?: unk
 }
 
 /** A cluster of three simulated instances that is built and idle, its guests healthy. */
-export async function buildCluster(api: Harness, name: string, tenant = 't1'): Promise<string> {
+export async function buildCluster(
+  api: Harness,
+  name: string,
+  tenant = 't1',
+  headers: Readonly<Record<string, string>> = {},
+): Promise<string> {
   const json = {
     cluster: { name, datastore: { type: 'simulated', version: '1.0' }, instances: [{}, {}, {}] },
   };
-  const { body } = await ask(`${api.origin}/v1.0/${tenant}/clusters`, { method: 'POST', json });
+  const { body } = await ask(`${api.origin}/v1.0/${tenant}/clusters`, { method: 'POST', json, headers });
   const id: string = body.cluster.id;
   await api.store.finishBuild(id, Date.now());
   for (const instance of body.cluster.instances) {
@@ -168,9 +173,13 @@ export async function buildCluster(api: Harness, name: string, tenant = 't1'): P
 }
 
 /** Asks for an upgrade to 1.1; answers its id. */
-export async function beginUpgrade(api: Harness, cluster: string): Promise<string> {
+export async function beginUpgrade(
+  api: Harness,
+  cluster: string,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<string> {
   const json = { upgrade: { datastore_version: '1.1' } };
-  const { body } = await ask(`${api.url}/clusters/${cluster}`, { method: 'POST', json });
+  const { body } = await ask(`${api.url}/clusters/${cluster}`, { method: 'POST', json, headers });
   return body.cluster.upgrade_id;
 }
 

@@ -262,11 +262,11 @@ describe('over HTTP and on the command line', () => {
     const { bus, store } = api;
     const app = await buildApp({
       ...{ bus, store, log: silentLog, now: Date.now, newId: () => 'id', provisioner: 'local' },
-      authenticate: async ({ id }, tenant_id) => ({
-        tenant_id,
+      authenticate: async (_request, project_id) => ({
         user: 'ann',
-        is_admin: false,
-        request_id: id,
+        project_id,
+        credentials: { user_id: 'ann', project_id, roles: ['member'] },
+        is_confined: false,
       }),
     });
     for (const [method, url] of [

@@ -1,0 +1,103 @@
+import type { FastifyRequest } from 'fastify';
+import { parseAs } from '../../src/contract/explain.ts';
+import { TenantParams } from '../../src/contract/http.ts';
+import { CofferError } from '../../src/core/errors.ts';
+import type { Authenticate, Caller } from '../auth.ts';
+import type { App } from '../deps.ts';
+import type { AccessRules, RuleName } from './rules.ts';
+
+/**
+ * What a route asks for: a rule, or a function that finds the rules in the body, which has passed the
+ * route's schema by then.
+ */
+export type RouteRule = RuleName | ((body: unknown) => readonly RuleName[]);
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Every route below `/v1.0/{tenant_id}` has one: without it the api doesn't start. */
+    rule?: RouteRule;
+  }
+}
+
+/**
+ * The one place where it is enforced who may do what. Goes before all routes of `scope`: finds out who
+ * asks, then whether they may. What depends on the body is decided when it has been read.
+ */
+export function useAccessRules(scope: App, authenticate: Authenticate, rules: AccessRules): void {
+  scope.addHook('onRoute', ({ method, url, config }) => {
+    if (config?.rule === undefined)
+      throw new Error(`${String(method)} ${url} has no rule that says who may use it`);
+  });
+  scope.addHook('onRequest', async (request) => {
+    const { tenant_id } = parseAs(TenantParams, request.params, 'path');
+    const { rule } = request.routeOptions.config;
+    request.caller = await callerOf(request, tenant_id, authenticate, rules);
+    if (typeof rule === 'string') demand(request.caller, rules, [rule]);
+  });
+  scope.addHook('preHandler', async (request) => {
+    demand(request.caller, rules, wantedBy(request));
+  });
+}
+
+async function callerOf(
+  request: FastifyRequest,
+  tenant_id: string,
+  authenticate: Authenticate,
+  rules: AccessRules,
+): Promise<Caller> {
+  const identity = await authenticate(request, tenant_id);
+  const { credentials, project_id, is_confined } = identity;
+  const is_admin = rules.allow('admin', credentials, tenant_id);
+  if (project_id !== tenant_id && !is_admin) {
+    const message = `User with tenant id ${project_id} cannot access this resource.`;
+    throw new CofferError('forbidden', message);
+  }
+  return {
+    ...identity,
+    tenant_id,
+    is_admin,
+    request_id: request.id,
+    sees(other) {
+      if (other === tenant_id) return true;
+      if (is_confined || !is_admin) return false;
+      return wantedBy(request).every((rule) => rules.allow(rule, credentials, other));
+    },
+  };
+}
+
+/** Everything that the request needs to be allowed. */
+function wantedBy({ routeOptions: { config }, body }: FastifyRequest): readonly RuleName[] {
+  const { rule = [] } = config;
+  const own = typeof rule === 'string' ? [rule] : typeof rule === 'function' ? rule(body) : rule;
+  return overridesGates(body) ? [...own, 'gate:override'] : own;
+}
+
+function demand(caller: Caller, rules: AccessRules, wanted: readonly RuleName[]): void {
+  const refused = wanted.find((rule) => !rules.allow(rule, caller.credentials, caller.tenant_id));
+  if (refused === undefined) return;
+  throw new CofferError('forbidden', `Policy does not allow ${refused} to be performed.`);
+}
+
+/** The rule of an action is named after it: `upgrade:pause`. For a body that holds exactly one action. */
+export function actionRule(byAction: Readonly<Record<string, RuleName>>): RouteRule {
+  return (body) =>
+    Object.keys(isObject(body) ? body : {}).flatMap((action) => {
+      const rule = Object.hasOwn(byAction, action) ? byAction[action] : undefined;
+      return rule === undefined ? [] : [rule];
+    });
+}
+
+/** A policy may stand at the top of a body, or within what it is for: `{"upgrade": {"policy": …}}`. */
+function overridesGates(body: unknown): boolean {
+  if (!isObject(body)) return false;
+  return [body, ...Object.values(body)].some((part) => {
+    if (!isObject(part) || !('policy' in part) || !isObject(part.policy)) return false;
+    return (
+      'overrides' in part.policy && Array.isArray(part.policy.overrides) && part.policy.overrides.length > 0
+    );
+  });
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}

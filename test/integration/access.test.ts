@@ -1,0 +1,229 @@
+/**
+ * Who may do what, over HTTP: tenants apart from each other, members from administrators, every route
+ * behind its rule. Who the callers are is said by this test; Keystone and token files say it in
+ * test/interop/keystone.test.ts and token-file.test.ts.
+ */
+import Fastify from 'fastify';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { useAccessRules } from '../../api/access/enforce.ts';
+import { parseRule } from '../../api/access/language.ts';
+import { accessRules, DEFAULT_RULES, defaultChecks } from '../../api/access/rules.ts';
+import type { Authenticate } from '../../api/auth.ts';
+import type { App } from '../../api/deps.ts';
+import { CofferError } from '../../src/core/errors.ts';
+import { ask, beginUpgrade, buildCluster, type Harness, startApi } from './api-harness.ts';
+
+/** By token: whose project, with which roles. */
+const PEOPLE: Readonly<Record<string, { readonly project_id: string; readonly roles: readonly string[] }>> = {
+  ann: { project_id: 't1', roles: ['member'] },
+  bob: { project_id: 't2', roles: ['member'] },
+  eve: { project_id: 't3', roles: ['admin'] },
+  guest: { project_id: 't1', roles: [] },
+};
+
+const authenticate: Authenticate = async ({ headers }) => {
+  const user = String(headers['x-auth-token']);
+  const person = PEOPLE[user];
+  if (!person) throw new CofferError('unauthorized', 'Who are you?');
+  return {
+    user,
+    project_id: person.project_id,
+    credentials: { ...person, user_id: user },
+    is_confined: false,
+  };
+};
+
+const ANN = { 'x-auth-token': 'ann' };
+
+interface Operation {
+  readonly method: string;
+  readonly path: string;
+}
+
+/** Everything that the api offers, as its own description lists it. */
+async function operations(api: Harness): Promise<readonly Operation[]> {
+  const { body } = await ask(`${api.origin}/openapi.json`);
+  return Object.entries(body.paths as Record<string, object>).flatMap(([path, byMethod]) =>
+    Object.keys(byMethod).map((method) => ({ method: method.toUpperCase(), path })),
+  );
+}
+
+const NOBODYS_ID = '00000000-0000-4000-8000-000000000000';
+
+function addressOf(api: Harness, tenant: string, path: string): string {
+  const filled = path.replace('{tenant_id}', tenant).replaceAll(/\{\w+\}/g, NOBODYS_ID);
+  return `${api.origin}${filled}`;
+}
+
+const PUBLIC = ['/', '/v1.0', '/health/live', '/health/ready'];
+
+describe('access', () => {
+  let api: Harness;
+  const as = (user: string, init: Parameters<typeof ask>[1] = {}) => ({
+    ...init,
+    headers: { 'x-auth-token': user },
+  });
+
+  beforeAll(async () => {
+    api = await startApi({ authenticate });
+    api.answerCalls();
+  });
+  afterAll(() => api.close());
+
+  it('asks everybody who they are, except for what tells nothing of any tenant', async () => {
+    const all = await operations(api);
+    expect(all.length).toBeGreaterThan(20);
+    for (const { method, path } of all) {
+      const { status } = await ask(addressOf(api, 't1', path), { method });
+      expect(`${method} ${path}: ${status === 401}`).toBe(`${method} ${path}: ${!PUBLIC.includes(path)}`);
+    }
+  });
+
+  it('refuses the tenant of another project on every route', async () => {
+    for (const { method, path } of await operations(api)) {
+      if (PUBLIC.includes(path)) continue;
+      const { status, body } = await ask(addressOf(api, 't1', path), as('bob', { method }));
+      expect(`${method} ${path}: ${status}`).toBe(`${method} ${path}: 403`);
+      expect(body.forbidden).toMatchObject({
+        code: 403,
+        error: 'forbidden',
+        message: 'User with tenant id t2 cannot access this resource.',
+      });
+    }
+  });
+
+  it('lets administrators into any tenant', async () => {
+    expect((await ask(`${api.origin}/v1.0/t1/clusters`, as('eve'))).status).toBe(200);
+  });
+
+  it("hides another tenant's cluster and upgrade behind a 404, by id, in every way", async () => {
+    const id = await buildCluster(api, 'hidden', 't1', ANN);
+    const upgrade = await beginUpgrade(api, id, ANN);
+    const { body } = await ask(`${api.origin}/v1.0/t1/clusters/${id}`, as('ann'));
+    const instance: string = body.cluster.instances[0].id;
+    const own = `${api.origin}/v1.0/t2`;
+    const post = (json: unknown) => as('bob', { method: 'POST', json });
+    const answers = await Promise.all([
+      ask(`${own}/clusters/${id}`, as('bob')),
+      ask(`${own}/clusters/${id}/instances/${instance}`, as('bob')),
+      ask(`${own}/instances/${instance}`, as('bob')),
+      ask(`${own}/clusters/${id}`, post({ upgrade: { datastore_version: '1.1' } })),
+      ask(`${own}/clusters/${id}`, as('bob', { method: 'DELETE' })),
+      ask(`${own}/clusters/${id}/upgrades`, as('bob')),
+      ask(`${own}/upgrades/${upgrade}`, as('bob')),
+      ask(`${own}/upgrades/${upgrade}/events`, as('bob')),
+      ask(`${own}/upgrades/${upgrade}`, post({ cancel: {} })),
+    ]);
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 404));
+
+    // As in Trove an administrator reaches it from wherever they are at home, and it stays its tenant's.
+    const { status, body: seen } = await ask(`${api.origin}/v1.0/t3/clusters/${id}`, as('eve'));
+    expect([status, seen.cluster.name]).toEqual([200, 'hidden']);
+    const cancelled = await ask(
+      `${api.origin}/v1.0/t3/upgrades/${upgrade}`,
+      as('eve', { method: 'POST', json: { cancel: {} } }),
+    );
+    expect(cancelled.status).toBe(202);
+    expect((await api.store.getUpgrade(upgrade))?.tenant_id).toBe('t1');
+  });
+
+  it('keeps to administrators what Trove keeps to them, and the overriding of gates', async () => {
+    const id = await buildCluster(api, 'gated', 't1', ANN);
+    const url = `${api.origin}/v1.0/t1/clusters/${id}`;
+    const overrides = [{ gate: 'version_active', reason: 'I know better' }];
+    const bodies = [
+      ['cluster:reset-status', { method: 'POST', json: { 'reset-status': {} } }],
+      [
+        'gate:override',
+        { method: 'POST', json: { upgrade: { datastore_version: '1.1', policy: { overrides } } } },
+      ],
+      ['gate:override', { method: 'PATCH', json: { datastore_version: '1.1', policy: { overrides } } }],
+      [
+        'gate:override',
+        { method: 'PATCH', json: { cluster: { datastore_version: '1.1', policy: { overrides } } } },
+      ],
+    ] as const;
+    for (const [rule, init] of bodies) {
+      const { status, body } = await ask(url, as('ann', init));
+      expect([status, body.forbidden?.message]).toEqual([
+        403,
+        `Policy does not allow ${rule} to be performed.`,
+      ]);
+    }
+    expect((await api.store.getCluster(id))?.task).toBe('NONE');
+    expect((await ask(url, as('eve', bodies[1][1]))).status).toBe(202);
+  });
+});
+
+describe('rules of an operator', () => {
+  it('are asked on every route, each of them by its name', async () => {
+    const closed = new Map([
+      ...Object.keys(DEFAULT_RULES).map((name) => [name, parseRule('!')] as const),
+      ['admin', parseRule('role:admin')] as const,
+    ]);
+    const api = await startApi({ authenticate, rules: accessRules(closed) });
+    const actions: Readonly<Record<string, readonly object[]>> = {
+      '/v1.0/{tenant_id}/clusters/{cluster_id}': [
+        { upgrade: { datastore_version: '1.1' } },
+        { 'reset-status': {} },
+      ],
+      '/v1.0/{tenant_id}/upgrades/{upgrade_id}': [
+        'pause',
+        'resume',
+        'approve',
+        'retry',
+        'cancel',
+        'rollback',
+      ].map((action) => ({ [action]: {} })),
+      '/v1.0/{tenant_id}/dead-letters/{letter_id}': [{ replay: {} }, { discard: {} }],
+    };
+    try {
+      for (const { method, path } of await operations(api)) {
+        if (PUBLIC.includes(path)) continue;
+        for (const json of method === 'POST' ? (actions[path] ?? [undefined]) : [undefined]) {
+          const headers = { 'x-auth-token': 'ann' };
+          const answer = await ask(addressOf(api, 't1', path), { method, headers, ...(json && { json }) });
+          const what = `${method} ${path} ${JSON.stringify(json)}`;
+          expect(`${what}: ${answer.status}`).toBe(`${what}: 403`);
+          expect(answer.body.forbidden.message).toMatch(
+            /^Policy does not allow [a-z-]+:[a-z_-]+ to be performed/,
+          );
+        }
+      }
+    } finally {
+      await api.close();
+    }
+  });
+
+  it('may open a route to a role, and close it for others', async () => {
+    const rules = defaultChecks().set('cluster:index', parseRule('role:reader and rule:admin_or_owner'));
+    const api = await startApi({ authenticate, rules: accessRules(rules) });
+    const list = (user: string) => ask(`${api.url}/clusters`, { headers: { 'x-auth-token': user } });
+    expect((await list('ann')).status).toBe(403);
+    await api.close();
+  });
+
+  it("are asked anew under an idempotency key: a refusal is not kept, and a key is its first user's", async () => {
+    const rules = defaultChecks();
+    const api = await startApi({ authenticate, rules: accessRules(rules) });
+    api.answerCalls();
+    const id = await buildCluster(api, 'refused-first', 't1', ANN);
+    const reset = (user: string) =>
+      ask(`${api.url}/clusters/${id}`, {
+        method: 'POST',
+        json: { 'reset-status': {} },
+        headers: { 'idempotency-key': 'reset-once', 'x-auth-token': user },
+      });
+    expect((await reset('ann')).status).toBe(403);
+    rules.set('cluster:reset-status', parseRule('rule:admin_or_owner'));
+    expect((await reset('ann')).status).toBe(202);
+    expect((await reset('eve')).body.unprocessableEntity.error).toBe('idempotency_key_reused');
+    await api.close();
+  });
+
+  it('stop the start where a route has none', () => {
+    const app = Fastify() as unknown as App;
+    useAccessRules(app, authenticate, accessRules(defaultChecks()));
+    expect(() => app.get('/secret', async () => 'x')).toThrow('GET /secret has no rule');
+  });
+});
