@@ -1,7 +1,7 @@
 import { type Cluster, type DatastoreVersion, type Instant, versionOf } from './domain.ts';
 import { CofferError } from './errors.ts';
 import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
-import type { GateName, RequestedBy, Upgrade, UpgradeEvent } from './record.ts';
+import type { BatchPlace, GateName, RequestedBy, Upgrade, UpgradeEvent } from './record.ts';
 
 /** What a step takes as long as nothing has been measured. */
 export const DEFAULT_STEP_MS = 60_000;
@@ -19,6 +19,8 @@ export interface UpgradeRequest {
   /** Of the plan that somebody has seen and agreed to: refused when it would be another one now. */
   readonly plan_hash?: string;
   readonly requested_by: RequestedBy;
+  /** The batch that it is part of. */
+  readonly batch?: BatchPlace;
   /** Given by the asking side when a repeated request must not begin twice. */
   readonly upgrade_id?: string;
 }
@@ -165,6 +167,8 @@ export function acceptedUpgrade(
     round: 0,
     planned_round: -1,
     expected_step_ms: request.expected_step_ms ?? DEFAULT_STEP_MS,
+    write_outage_ms: 0,
+    batch: request.batch ?? null,
     steps: [],
   };
   const message = `upgrade of ${cluster.name} from ${upgrade.from_version} to ${upgrade.to_version} accepted`;

@@ -3,6 +3,7 @@
  * machine itself would make, told before anything is begun.
  */
 import { admissionFindings, DEFAULT_STEP_MS, type Finding } from './admit.ts';
+import { fnv1a64 } from './digest.ts';
 import {
   type Cluster,
   type DatastoreVersion,
@@ -152,16 +153,4 @@ function hashOf(cluster: Cluster, target: DatastoreVersion, steps: readonly Step
   const instances = cluster.instances.map((one) => [one.id, one.report?.role ?? null, versionOf(one)]);
   const order = steps.map(({ kind, instance_id, stage, repair }) => [kind, instance_id, stage, repair]);
   return fnv1a64(JSON.stringify([cluster.id, cluster.datastore_version_id, target.id, instances, order]));
-}
-
-const FNV_OFFSET = 0xcbf29ce484222325n;
-const FNV_PRIME = 0x100000001b3n;
-
-/** FNV-1a over the text's UTF-16 units, as 16 hexadecimal digits: tells plans apart, guards nothing. */
-function fnv1a64(text: string): string {
-  let hash = FNV_OFFSET;
-  for (let i = 0; i < text.length; i++) {
-    hash = BigInt.asUintN(64, (hash ^ BigInt(text.charCodeAt(i))) * FNV_PRIME);
-  }
-  return hash.toString(16).padStart(16, '0');
 }

@@ -36,8 +36,18 @@ export interface Upgrade {
   readonly planned_round: number;
   /** How long a step takes, by what was measured before: it must fit into the window. */
   readonly expected_step_ms: number;
+  /** How long the cluster took no writes because of it: switchovers, and primaries that were upgraded in place. */
+  readonly write_outage_ms: number;
+  /** The batch that it is part of; null for one that stands for itself. */
+  readonly batch: BatchPlace | null;
   /** Empty until a taskmanager has planned it. */
   readonly steps: readonly Step[];
+}
+
+/** Which member of which batch an upgrade belongs to. */
+export interface BatchPlace {
+  readonly id: string;
+  readonly position: number;
 }
 
 export interface RequestedBy {
@@ -145,7 +155,7 @@ export type Phase =
   /** Switchover: the old primary stops after sending everything. */
   | ({ readonly name: 'demoting' } & Outstanding)
   /** Switchover: the successor takes over once it has everything up to `lsn`. */
-  | ({ readonly name: 'promoting'; readonly lsn: string } & Outstanding)
+  | ({ readonly name: 'promoting'; readonly lsn: string; readonly down_since: Instant } & Outstanding)
   /** Switchover: the other standbys turn to the new primary. */
   | ({
       readonly name: 'following';
@@ -153,7 +163,12 @@ export type Phase =
       readonly remaining: readonly string[];
     } & Outstanding)
   /** Switchover undone: the successor refused, so the old primary serves again. */
-  | ({ readonly name: 'restoring'; readonly lsn: string; readonly error: string } & Outstanding)
+  | ({
+      readonly name: 'restoring';
+      readonly lsn: string;
+      readonly down_since: Instant;
+      readonly error: string;
+    } & Outstanding)
   | { readonly name: 'done'; readonly ended: Instant }
   | { readonly name: 'failed'; readonly ended: Instant; readonly error: string }
   /** The goal has changed before its turn came, or before it succeeded. */

@@ -460,6 +460,8 @@ function newUpgrade(cluster: Cluster): Upgrade {
     round: 0,
     planned_round: -1,
     expected_step_ms: 60_000,
+    write_outage_ms: 0,
+    batch: null,
     steps: [],
   };
 }

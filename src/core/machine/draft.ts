@@ -85,6 +85,11 @@ export class Draft {
     this.#events.push({ seq, at: this.now, type, ...about, message });
   }
 
+  /** The cluster took no writes since then; now it does. */
+  writesAgain(down_since: Instant): void {
+    this.#set({ write_outage_ms: this.#upgrade.write_outage_ms + this.now - down_since });
+  }
+
   start(): void {
     this.#set({ state: { name: 'running', started: this.now } });
   }

@@ -8,6 +8,7 @@ import {
   type Endpoint,
   type GuestAction,
   type Instance,
+  type Instant,
   isHealthy,
   type UpgradeInfo,
   versionOf,
@@ -89,14 +90,16 @@ function succeeded(draft: Draft, step: Step, instance_id: string, report: Attemp
   const { phase } = step;
   switch (phase.name) {
     case 'upgrading':
+      if (phase.info.role === 'primary') draft.writesAgain(phase.since);
       return say(draft, step, { name: 'verifying', info: phase.info, ...outstanding(draft) });
     case 'demoting':
-      return demoted(draft, step, report.result?.['lsn']);
+      return demoted(draft, step, phase.since, report.result?.['lsn']);
     case 'promoting':
       return switchedOver(draft, step);
     case 'following':
       return followed(draft, step, phase, instance_id);
     case 'restoring':
+      draft.writesAgain(phase.down_since);
       return attemptFailed(draft, step, phase.error, false);
     default:
       // `preparing` and `verifying` end with the answer to their call, not with a report.
@@ -125,11 +128,11 @@ function failed(draft: Draft, step: Step, instance_id: string, report: AttemptRe
 }
 
 /** G6: who is to take over must know how far to have come. */
-function demoted(draft: Draft, step: Step, lsn: unknown): void {
+function demoted(draft: Draft, step: Step, down_since: Instant, lsn: unknown): void {
   if (typeof lsn !== 'string') {
     return restore(draft, step, ANY_POSITION, 'the demoted primary did not say where its log ends');
   }
-  say(draft, step, { name: 'promoting', lsn, ...outstanding(draft) });
+  say(draft, step, { name: 'promoting', lsn, down_since, ...outstanding(draft) });
 }
 
 /**
@@ -138,10 +141,18 @@ function demoted(draft: Draft, step: Step, lsn: unknown): void {
  */
 function restore(draft: Draft, step: Step, lsn: string, error: string): void {
   const fenced = { ...step, attempt: step.attempt + 1, attempts_forgiven: step.attempts_forgiven + 1 };
-  say(draft, fenced, { name: 'restoring', lsn, error, ...outstanding(draft) });
+  const down_since = downSince(step.phase) ?? draft.now;
+  say(draft, fenced, { name: 'restoring', lsn, error, down_since, ...outstanding(draft) });
+}
+
+/** Since when no primary takes writes, as far as is known: it was told to stop then. */
+function downSince(phase: Phase): Instant | null {
+  if (phase.name === 'demoting') return phase.since;
+  return phase.name === 'promoting' || phase.name === 'restoring' ? phase.down_since : null;
 }
 
 function switchedOver(draft: Draft, step: Step): void {
+  draft.writesAgain(downSince(step.phase) ?? draft.now);
   const successor = step.successor_id === null ? undefined : draft.instance(step.successor_id);
   const primary = successor?.report?.endpoint ?? null;
   draft.emit('switched_over', `${draft.nameOf(step.successor_id ?? '')} is the primary now`, step);

@@ -23,8 +23,8 @@ const PHASES: readonly Phase[] = [
   { name: 'pending', blocked: null },
   { name: 'backoff', until: NOW + 60_000, error: 'disk full' },
   { name: 'upgrading', info: {}, ...OUTSTANDING },
-  { name: 'promoting', lsn: '0/1', ...OUTSTANDING },
-  { name: 'restoring', lsn: '0/1', error: 'refused', ...OUTSTANDING },
+  { name: 'promoting', lsn: '0/1', down_since: NOW, ...OUTSTANDING },
+  { name: 'restoring', lsn: '0/1', down_since: NOW, error: 'refused', ...OUTSTANDING },
   { name: 'failed', ended: NOW, error: 'disk full' },
   { name: 'done', ended: NOW },
 ];
@@ -110,6 +110,8 @@ function upgrade(fields: Partial<Upgrade>): Upgrade {
     round: 0,
     planned_round: 0,
     expected_step_ms: 60_000,
+    write_outage_ms: 0,
+    batch: null,
     steps: [],
     ...fields,
   };
