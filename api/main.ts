@@ -39,6 +39,7 @@ await runProcess(async () => {
     name: 'api',
     log,
     control_exchange: config.COFFER_CONTROL_EXCHANGE,
+    queues: config.COFFER_AMQP_QUEUES,
   });
   services.add({ name: 'bus', stop: () => bus.close() });
 

@@ -1,4 +1,11 @@
-import { type Bus, CONDUCTOR_TOPIC, guestTopic, type Request, type Served } from '../src/bus/bus.ts';
+import {
+  type Bus,
+  CONDUCTOR_TOPIC,
+  guestTopic,
+  noSuchMethod,
+  type Request,
+  type Served,
+} from '../src/bus/bus.ts';
 import { parseAs } from '../src/contract/explain.ts';
 import { GUEST_ARGS, heartbeatArgs } from '../src/contract/rpc.ts';
 import type { AttemptId, AttemptReport, Endpoint, GuestAction, Instant } from '../src/core/domain.ts';
@@ -63,6 +70,7 @@ export class Agent implements Service {
     void this.#serially(() => this.#bringUp(entry));
     this.#served = await bus.serve({
       topic: guestTopic(config.instance_id),
+      server: config.instance_id,
       queue: 'own',
       prefetch: PREFETCH,
       handler: (request) => this.#handle(request),
@@ -132,8 +140,7 @@ export class Agent implements Service {
 
   async #handle(request: Request): Promise<unknown> {
     const action = GUEST_ACTIONS.find((each) => each === request.method);
-    if (!action)
-      throw new CofferError('invalid_request', `Endpoint does not support RPC method ${request.method}`);
+    if (!action) throw noSuchMethod(request.method);
     const args = parseAs(GUEST_ARGS[action], request.args, action);
     const info = (args.upgrade_info ?? {}) as Info;
     const id = attemptIdOf(info, action, request);

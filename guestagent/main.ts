@@ -21,6 +21,7 @@ const configShape = {
   COFFER_AMQP_URL: commonConfig.COFFER_AMQP_URL,
   COFFER_LOG_LEVEL: commonConfig.COFFER_LOG_LEVEL,
   COFFER_CONTROL_EXCHANGE: commonConfig.COFFER_CONTROL_EXCHANGE,
+  COFFER_AMQP_QUEUES: commonConfig.COFFER_AMQP_QUEUES,
   COFFER_GUEST_DIR: z.string().min(1, 'must name the folder with the instances of this agent'),
   COFFER_CACHE_DIR: z.string().min(1, 'must name the folder for downloaded database packages'),
   /** Given by the creation of a cluster with external agents; with it COFFER_ADVERTISE. */
@@ -89,6 +90,7 @@ await runProcess(async () => {
     name,
     log,
     control_exchange: config.COFFER_CONTROL_EXCHANGE,
+    queues: config.COFFER_AMQP_QUEUES,
   });
   services.add({ name: 'bus', stop: () => bus.close() });
   const host = services.add(

@@ -24,12 +24,20 @@ export function numberOf(min: number, max: number) {
     .refine((value) => value >= min && value <= max, `must lie between ${min} and ${max}`);
 }
 
+/**
+ * How queues are declared. `coffer`: shared ones as quorum queues, a guest's own light. The others:
+ * exactly as oslo.messaging does with `rabbit_quorum_queue`, with `amqp_durable_queues`, or with neither.
+ */
+export const QUEUE_MODES = ['coffer', 'quorum', 'durable', 'transient'] as const;
+export type QueueMode = (typeof QUEUE_MODES)[number];
+
 /** What every process is configured by. */
 export const commonConfig = {
   COFFER_AMQP_URL: urlOf('amqp', 'amqps'),
   COFFER_REDIS_URL: urlOf('redis', 'rediss'),
   COFFER_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
   COFFER_CONTROL_EXCHANGE: z.string().min(1).max(100).default('trove'),
+  COFFER_AMQP_QUEUES: z.enum(QUEUE_MODES).default('coffer'),
 };
 
 /** Where records are kept within Redis: two installations may share one server. */

@@ -65,6 +65,7 @@ await runProcess(async () => {
     name: 'taskmanager',
     log,
     control_exchange: config.COFFER_CONTROL_EXCHANGE,
+    queues: config.COFFER_AMQP_QUEUES,
   });
   services.add({ name: 'bus', stop: () => bus.close() });
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Request } from '../src/bus/bus.ts';
+import { noSuchMethod, type Request } from '../src/bus/bus.ts';
 import { parseAs } from '../src/contract/explain.ts';
 import {
   ClusterArgs,
@@ -45,7 +45,7 @@ export async function handleTaskmanagerRequest(deps: RequestDeps, request: Reque
     case 'delete_cluster':
       return deps.provisioning.remove(parseAs(ClusterArgs, request.args, 'delete_cluster').cluster_id);
     default:
-      throw new CofferError('invalid_request', `Endpoint does not support RPC method ${request.method}`);
+      throw noSuchMethod(request.method);
   }
 }
 
@@ -131,9 +131,7 @@ async function join({ store, log }: RequestDeps, request: Request): Promise<Join
 
 /** Handles what guest agents cast to the conductor's topic. */
 export async function handleConductorRequest(deps: RequestDeps, request: Request): Promise<void> {
-  if (request.method !== 'heartbeat') {
-    throw new CofferError('invalid_request', `Endpoint does not support RPC method ${request.method}`);
-  }
+  if (request.method !== 'heartbeat') throw noSuchMethod(request.method);
   const args = parseAs(HeartbeatArgs, request.args, 'heartbeat');
   const { store, engine, now, log } = deps;
   const report = withSaneClock(reportOf(args), now());

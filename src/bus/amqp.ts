@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import type { ConfirmChannel, ConsumeMessage, Message, Options } from 'amqplib';
+import type { QueueMode } from '../config.ts';
 import { CofferError } from '../core/errors.ts';
 import { type Logger, textOf } from '../log.ts';
-import { sleep } from '../service.ts';
 import {
   type Bus,
+  type CallOptions,
   type CastOptions,
   type Context,
   RemoteError,
@@ -13,27 +15,16 @@ import {
 } from './bus.ts';
 import { Link } from './connection.ts';
 import { AmqpDeadLetters, headersOfLetter } from './dead-letters.ts';
-import {
-  decodeReply,
-  decodeRequest,
-  encodeReply,
-  encodeRequest,
-  MalformedMessage,
-  newUniqueId,
-  type WireRequest,
-} from './envelope.ts';
+import { decodeReply, encodeRequest, newUniqueId, type WireRequest } from './envelope.ts';
+import { declareExchange, declareReplyQueue } from './queues.ts';
+import { Server } from './server.ts';
 
+/** What every server of Trove's kind understands. */
 const RPC_VERSION = '1.0';
 /** A confirm that stays away this long leaves the outcome unknown. */
 const CONFIRM_TIMEOUT_MS = 5_000;
 /** Publishes that wait for their confirm at once; more wait in line. */
 const MAX_UNCONFIRMED = 512;
-/** A message whose work could not be done now goes back after this long: no hot loop. */
-const REQUEUE_MS = 500;
-/** After so many deliveries an unexpected error is no accident. */
-const MAX_DELIVERIES = 4;
-/** As oslo.messaging declares its transient queues. */
-const TRANSIENT_EXPIRES_MS = 1_800_000;
 export const DEAD_LETTERS = 'coffer.dead-letters';
 
 export interface AmqpBusOptions {
@@ -42,6 +33,8 @@ export interface AmqpBusOptions {
   readonly name: string;
   readonly log: Logger;
   readonly control_exchange: string;
+  /** How queues are declared; `coffer` if not given. */
+  readonly queues?: QueueMode;
   /** The queue of the dead letters, if not the usual one. */
   readonly dead_letters?: string;
 }
@@ -59,11 +52,14 @@ export async function openAmqpBus(options: AmqpBusOptions): Promise<Bus> {
 interface Waiter {
   resolve(value: unknown): void;
   reject(err: Error): void;
+  /** The server is still at work. */
+  keepAlive(): void;
 }
 
 class AmqpBus implements Bus {
   readonly deadLetters: AmqpDeadLetters;
   readonly #exchange: string;
+  readonly #queues: QueueMode;
   readonly #deadLetterQueue: string;
   readonly #log: Logger;
   /** Two connections: RabbitMQ blocks publishers under memory pressure, and acknowledgements must go on. */
@@ -77,8 +73,10 @@ class AmqpBus implements Bus {
   #unconfirmed = 0;
   readonly #line: (() => void)[] = [];
 
-  constructor({ url, name, log, control_exchange, dead_letters = DEAD_LETTERS }: AmqpBusOptions) {
+  constructor(options: AmqpBusOptions) {
+    const { url, name, log, control_exchange, queues = 'coffer', dead_letters = DEAD_LETTERS } = options;
     this.#exchange = control_exchange;
+    this.#queues = queues;
     this.#deadLetterQueue = dead_letters;
     this.#log = log;
     this.#publisher = new Link({
@@ -131,34 +129,53 @@ class AmqpBus implements Bus {
     topic: string,
     method: string,
     args: Readonly<Record<string, unknown>>,
-    { timeout_ms, context }: { readonly timeout_ms: number; readonly context?: Context },
+    options: CallOptions,
   ): Promise<unknown> {
     const msg_id = newUniqueId();
-    const content = encodeRequest(newRequest(method, args, context, { queue: this.#replyQueue, msg_id }));
-    const timeout = setTimeout(() => {
-      this.#waiters
-        .get(msg_id)
-        ?.reject(unavailable(`no answer to ${method} from ${topic} within ${timeout_ms} ms`));
-    }, timeout_ms);
+    const { timeout_ms, monitor_ms, context } = options;
+    const monitor_s = monitor_ms === undefined ? null : monitor_ms / 1000;
+    const reply_to = { queue: this.#replyQueue, msg_id, monitor_s };
+    const content = encodeRequest(newRequest(method, args, context, reply_to));
     // The waiter is there before the question goes out: an answer may overtake the confirm.
-    const answer = new Promise<unknown>((resolve, reject) => this.#waiters.set(msg_id, { resolve, reject }));
+    const { answer, forget } = this.#await(msg_id, `${method} from ${topic}`, options);
     try {
       const sent = this.#publish(this.#exchange, topic, content, { expiration: timeout_ms });
       return await Promise.race([answer, sent.then(() => answer)]);
     } finally {
       answer.catch(() => undefined);
-      clearTimeout(timeout);
-      this.#waiters.delete(msg_id);
+      forget();
     }
   }
 
+  #await(msg_id: string, what: string, { timeout_ms, monitor_ms = timeout_ms }: CallOptions) {
+    const giveUp = (ms: number) => () =>
+      this.#waiters.get(msg_id)?.reject(unavailable(`no answer to ${what} within ${ms} ms`));
+    const timeout = setTimeout(giveUp(timeout_ms), timeout_ms);
+    const silence = setTimeout(giveUp(monitor_ms), monitor_ms);
+    const keepAlive = () => silence.refresh();
+    const answer = new Promise<unknown>((resolve, reject) =>
+      this.#waiters.set(msg_id, { resolve, reject, keepAlive }),
+    );
+    const forget = () => {
+      clearTimeout(timeout);
+      clearTimeout(silence);
+      this.#waiters.delete(msg_id);
+    };
+    return { answer, forget };
+  }
+
   async serve(options: ServeOptions): Promise<Served> {
-    const server = new Server(options, {
-      log: this.#log,
-      reply: (queue, content) => this.#publish('', queue, content, {}),
-      deadLetter: (message, reason) => this.#deadLetter(options.topic, message, reason),
-      forget: () => this.#servers.delete(server),
-    });
+    const server = new Server(
+      { server: hostname(), ...options },
+      {
+        log: this.#log,
+        exchange: this.#exchange,
+        queues: this.#queues,
+        reply: (queue, content) => this.#publish('', queue, content, {}),
+        deadLetter: (message, reason) => this.#deadLetter(options.topic, message, reason),
+        forget: () => this.#servers.delete(server),
+      },
+    );
     this.#servers.add(server);
     const { channel } = this.#consumer;
     if (channel) await this.#consume(server, channel);
@@ -167,7 +184,7 @@ class AmqpBus implements Bus {
 
   async #consume(server: Server, channel: ConfirmChannel): Promise<void> {
     try {
-      await server.consume(channel, this.#exchange, () => this.#consumer.breakLink());
+      await server.consume(channel, () => this.#consumer.breakLink());
     } catch (err) {
       // The link is made anew, and with it this consumer.
       this.#log.warn({ err: textOf(err), topic: server.topic }, 'RabbitMQ: could not consume; reconnecting');
@@ -184,7 +201,7 @@ class AmqpBus implements Bus {
 
   async #setUpPublisher(channel: ConfirmChannel): Promise<void> {
     channel.on('return', (message: Message) => this.#returned.add(String(message.properties.messageId)));
-    await channel.assertExchange(this.#exchange, 'topic', { durable: true });
+    await declareExchange(channel, this.#queues, this.#exchange);
     await channel.assertQueue(this.#deadLetterQueue, {
       durable: true,
       arguments: { 'x-queue-type': 'quorum' },
@@ -192,20 +209,20 @@ class AmqpBus implements Bus {
   }
 
   async #setUpConsumer(channel: ConfirmChannel): Promise<void> {
-    await channel.assertExchange(this.#exchange, 'topic', { durable: true });
-    await channel.assertQueue(this.#replyQueue, { durable: false, expires: TRANSIENT_EXPIRES_MS });
+    await declareExchange(channel, this.#queues, this.#exchange);
+    await declareReplyQueue(channel, this.#replyQueue);
     await channel.consume(this.#replyQueue, (message) => this.#onReply(message), { noAck: true });
     const breakLink = () => this.#consumer.breakLink();
-    await Promise.all([...this.#servers].map((server) => server.consume(channel, this.#exchange, breakLink)));
+    await Promise.all([...this.#servers].map((server) => server.consume(channel, breakLink)));
   }
 
   #onReply(message: ConsumeMessage | null): void {
     if (!message) return this.#consumer.breakLink();
     try {
       const { msg_id, result, failure, ending } = decodeReply(message.content);
-      if (!ending) return;
       const waiter = this.#waiters.get(msg_id);
-      if (failure) waiter?.reject(new RemoteError(failure.class, failure.message));
+      if (!ending) waiter?.keepAlive();
+      else if (failure) waiter?.reject(new RemoteError(failure.class, failure.message));
       else waiter?.resolve(result);
     } catch (err) {
       this.#log.warn({ err: textOf(err) }, 'a reply that nobody can read was dropped');
@@ -270,165 +287,14 @@ const PROPERTIES: Options.Publish = {
   priority: 0,
 };
 
-interface ServerDeps {
-  readonly log: Logger;
-  reply(queue: string, content: Buffer): Promise<void>;
-  deadLetter(message: ConsumeMessage, reason: string): Promise<void>;
-  forget(): void;
-}
-
-/** One topic that is served: consumes it on every channel that comes. */
-class Server implements Served {
-  readonly #options: ServeOptions;
-  readonly #deps: ServerDeps;
-  readonly #working = new Set<Promise<void>>();
-  #consuming: { readonly channel: ConfirmChannel; readonly tag: string } | undefined;
-  #stopped = false;
-
-  constructor(options: ServeOptions, deps: ServerDeps) {
-    this.#options = options;
-    this.#deps = deps;
-  }
-
-  get topic(): string {
-    return this.#options.topic;
-  }
-
-  isConsumingOn(channel: ConfirmChannel): boolean {
-    return this.#consuming?.channel === channel;
-  }
-
-  async consume(channel: ConfirmChannel, exchange: string, breakLink: () => void): Promise<void> {
-    const { topic, queue, prefetch } = this.#options;
-    const shape: Options.AssertQueue =
-      queue === 'shared'
-        ? { durable: true, arguments: { 'x-queue-type': 'quorum' } }
-        : { durable: false, expires: TRANSIENT_EXPIRES_MS };
-    await channel.assertQueue(topic, shape);
-    await channel.bindQueue(topic, exchange, topic);
-    const deliver = (message: ConsumeMessage | null) => {
-      // Null: the broker has cancelled the consumer, e.g. because the queue was deleted.
-      if (!message) breakLink();
-      else this.#take(channel, message);
-    };
-    // In one breath: the limit holds for the next consumer on the channel, and others set up beside us.
-    const [, { consumerTag }] = await Promise.all([
-      channel.prefetch(prefetch),
-      channel.consume(topic, deliver),
-    ]);
-    this.#consuming = { channel, tag: consumerTag };
-    if (this.#stopped) await this.#cancel();
-  }
-
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#deps.forget();
-    await this.#cancel();
-    await Promise.all(this.#working);
-  }
-
-  async #cancel(): Promise<void> {
-    const consuming = this.#consuming;
-    this.#consuming = undefined;
-    if (!consuming) return;
-    // On a channel that is gone there is nothing to cancel.
-    await Promise.race([consuming.channel.cancel(consuming.tag).catch(() => undefined), sleep(1_000)]).catch(
-      () => undefined,
-    );
-  }
-
-  #take(channel: ConfirmChannel, message: ConsumeMessage): void {
-    const work = this.#handle(message)
-      .then((verdict) => settleDelivery(channel, message, verdict))
-      .catch((err) =>
-        this.#deps.log.error({ err, topic: this.#options.topic }, 'a delivery could not be settled'),
-      )
-      .finally(() => this.#working.delete(work));
-    this.#working.add(work);
-  }
-
-  /** The work for one message; the message is acknowledged only after it is safe. */
-  async #handle(message: ConsumeMessage): Promise<'ack' | 'requeue'> {
-    let request: WireRequest;
-    try {
-      request = decodeRequest(message.content);
-    } catch (err) {
-      return this.#bury(message, err instanceof MalformedMessage ? err.message : textOf(err));
-    }
-    const { method, args, context, unique_id, reply_to } = request;
-    const { redelivered } = message.fields;
-    try {
-      const result = await this.#options.handler({ method, args, context, unique_id, redelivered });
-      if (reply_to) await this.#reply(reply_to, result, null);
-      return 'ack';
-    } catch (err) {
-      if (isPassing(err)) {
-        await sleep(REQUEUE_MS);
-        return 'requeue';
-      }
-      const error = err instanceof Error ? err : new Error(String(err));
-      this.#deps.log.warn(
-        { err: error, topic: this.#options.topic, method, request_id: context.request_id },
-        'a request failed',
-      );
-      if (reply_to) {
-        await this.#reply(reply_to, null, error);
-        return 'ack';
-      }
-      return this.#requeueOrBury(message, error);
-    }
-  }
-
-  async #requeueOrBury(message: ConsumeMessage, error: Error): Promise<'ack' | 'requeue'> {
-    const isExpected = error instanceof CofferError && error.code !== 'internal';
-    const deliveries = Number(message.properties.headers?.['x-delivery-count'] ?? 0) + 1;
-    if (isExpected || deliveries >= MAX_DELIVERIES) return this.#bury(message, textOf(error));
-    await sleep(REQUEUE_MS);
-    return 'requeue';
-  }
-
-  async #bury(message: ConsumeMessage, reason: string): Promise<'ack' | 'requeue'> {
-    this.#deps.log.warn({ topic: this.#options.topic, reason }, 'a message went to the dead letters');
-    try {
-      await this.#deps.deadLetter(message, reason);
-      return 'ack';
-    } catch {
-      // RabbitMQ is away: the message comes again, and is buried then.
-      return 'requeue';
-    }
-  }
-
-  async #reply(to: { queue: string; msg_id: string }, result: unknown, failure: Error | null): Promise<void> {
-    try {
-      await this.#deps.reply(to.queue, encodeReply(to.msg_id, result, failure));
-    } catch (err) {
-      // The caller is gone, or will ask again: calls are safe to repeat.
-      this.#deps.log.debug({ err: textOf(err), queue: to.queue }, 'nobody took the reply');
-    }
-  }
-}
-
-/** Errors that say nothing about the message: the same work may succeed in a moment. */
-function isPassing(err: unknown): boolean {
-  return err instanceof CofferError && (err.code === 'store_unavailable' || err.code === 'bus_unavailable');
-}
-
-function settleDelivery(channel: ConfirmChannel, message: ConsumeMessage, verdict: 'ack' | 'requeue'): void {
-  try {
-    if (verdict === 'ack') channel.ack(message);
-    else channel.nack(message, false, true);
-  } catch {
-    // The channel is gone: RabbitMQ delivers the message again, to a fresh channel.
-  }
-}
-
 function newRequest(
   method: string,
   args: Readonly<Record<string, unknown>>,
   context: Context = { request_id: `req-${randomUUID()}`, tenant_id: null, user: null, is_admin: true },
   reply_to: WireRequest['reply_to'],
 ): WireRequest {
-  return { method, args, version: RPC_VERSION, unique_id: newUniqueId(), context, reply_to };
+  const version = RPC_VERSION;
+  return { method, args, version, namespace: null, unique_id: newUniqueId(), context, reply_to };
 }
 
 function unavailable(message: string): CofferError {

@@ -1,9 +1,11 @@
 /**
  * The bus: casts and calls in oslo.messaging's envelope.
  *
- * Files: `envelope.ts` the wire format · `amqp.ts` the bus on RabbitMQ · `connection.ts` its
- * connection supervisor · `dead-letters.ts` what nobody could act on · `memory.ts` the in-memory twin.
+ * Files: `envelope.ts` the wire format · `amqp.ts` the bus on RabbitMQ · `server.ts` a topic that is
+ * served there · `queues.ts` what is declared there · `connection.ts` its connection supervisor ·
+ * `dead-letters.ts` what nobody could act on · `memory.ts` the in-memory twin.
  */
+import { CofferError } from '../core/errors.ts';
 
 /** Travels with every message: who asked, for log lines and authorisation. */
 export interface Context {
@@ -11,6 +13,8 @@ export interface Context {
   readonly tenant_id: string | null;
   readonly user: string | null;
   readonly is_admin: boolean;
+  /** What Trove's services must find in it to say in a notification what the message is about. */
+  readonly notification?: Readonly<Record<string, unknown>>;
 }
 
 export interface Request {
@@ -36,6 +40,8 @@ export type QueueKind = 'shared' | 'own';
 export interface ServeOptions {
   readonly topic: string;
   readonly queue: QueueKind;
+  /** Names this server among those of its topic: messages may be sent to it alone. The host, if not given. */
+  readonly server?: string;
   /** Messages in work at once. */
   readonly prefetch: number;
   readonly handler: Handler;
@@ -50,6 +56,13 @@ export interface CastOptions {
   readonly context?: Context;
   /** Dropped by the broker if nobody took it by then; never when absent. */
   readonly expires_ms?: number;
+}
+
+export interface CallOptions {
+  readonly timeout_ms: number;
+  /** A server that understands it says every half of this that it is still at work; silence for longer ends the wait. */
+  readonly monitor_ms?: number;
+  readonly context?: Context;
 }
 
 /** A message that nobody could act on, kept with the reason until a person decides. */
@@ -92,7 +105,7 @@ export interface Bus {
     topic: string,
     method: string,
     args: Readonly<Record<string, unknown>>,
-    options: { readonly timeout_ms: number; readonly context?: Context },
+    options: CallOptions,
   ): Promise<unknown>;
   serve(options: ServeOptions): Promise<Served>;
   /** True while the broker answers. */
@@ -110,6 +123,31 @@ export class RemoteError extends Error {
     super(message);
     this.remote_class = remote_class;
   }
+}
+
+/** A request that its server does not understand, in oslo.messaging's words. */
+export class DispatchError extends Error {
+  override readonly name = 'DispatchError';
+  readonly remote_class: 'NoSuchMethod' | 'UnsupportedVersion';
+
+  constructor(remote_class: DispatchError['remote_class'], message: string) {
+    super(message);
+    this.remote_class = remote_class;
+  }
+}
+
+export function noSuchMethod(method: string): DispatchError {
+  return new DispatchError('NoSuchMethod', `Endpoint does not support RPC method ${method}`);
+}
+
+/** Errors that say nothing about the message: the same work may succeed in a moment. */
+export function isPassing(err: unknown): boolean {
+  return err instanceof CofferError && (err.code === 'store_unavailable' || err.code === 'bus_unavailable');
+}
+
+/** Errors that every further try would end with. */
+export function isFinal(err: unknown): boolean {
+  return err instanceof DispatchError || (err instanceof CofferError && err.code !== 'internal');
 }
 
 export const TASKMANAGER_TOPIC = 'taskmanager';

@@ -87,7 +87,9 @@ export class Link {
         const level = failures === 0 ? 'warn' : 'debug';
         this.#log[level](
           { err: textOf(err), link: this.#name, wait_ms: wait },
-          'RabbitMQ: no connection; trying again',
+          isMismatch(err)
+            ? 'RabbitMQ: others have declared this in another way: set COFFER_AMQP_QUEUES as theirs are, or delete it'
+            : 'RabbitMQ: no connection; trying again',
         );
         failures += 1;
         this.#firstTry?.();
@@ -143,6 +145,11 @@ export class Link {
     if (!connection) return;
     await Promise.race([connection.close().catch(() => undefined), sleep(CLOSE_TIMEOUT_MS)]);
   }
+}
+
+/** A queue or an exchange is there already, with other options. */
+function isMismatch(err: unknown): boolean {
+  return textOf(err).includes('PRECONDITION_FAILED');
 }
 
 function withHeartbeat(url: string): string {

@@ -3,16 +3,26 @@
  * *string* of JSON. A bare object is accepted too.
  */
 import { randomUUID } from 'node:crypto';
-import type { Context } from './bus.ts';
+import { CofferError } from '../core/errors.ts';
+import { type Context, DispatchError } from './bus.ts';
 
 export interface WireRequest {
   readonly method: string;
   readonly args: Readonly<Record<string, unknown>>;
   readonly version: string;
+  /** Null where methods have no name space, as in all of Trove. */
+  readonly namespace: string | null;
   readonly unique_id: string;
   readonly context: Context;
   /** Where and under which id the caller waits; null for a cast. */
-  readonly reply_to: { readonly queue: string; readonly msg_id: string } | null;
+  readonly reply_to: ReplyTo | null;
+}
+
+export interface ReplyTo {
+  readonly queue: string;
+  readonly msg_id: string;
+  /** The caller gives up after so many seconds without a word; null if it just waits. */
+  readonly monitor_s: number | null;
 }
 
 export interface WireReply {
@@ -33,9 +43,14 @@ export function newUniqueId(): string {
 }
 
 export function encodeRequest(request: WireRequest): Buffer {
-  const { method, args, version, unique_id, context, reply_to } = request;
-  const call = reply_to ? { _msg_id: reply_to.msg_id, _reply_q: reply_to.queue, _timeout: null } : {};
-  return wrap({ method, args, version, ...call, _unique_id: unique_id, ...encodeContext(context) });
+  const { method, args, version, namespace, unique_id, context, reply_to } = request;
+  const call = reply_to && {
+    _msg_id: reply_to.msg_id,
+    _reply_q: reply_to.queue,
+    _timeout: reply_to.monitor_s,
+  };
+  const named = { method, args, version, ...(namespace !== null && { namespace }) };
+  return wrap({ ...named, ...call, _unique_id: unique_id, ...encodeContext(context) });
 }
 
 export function encodeReply(msg_id: string, result: unknown, failure: Error | null): Buffer {
@@ -48,24 +63,35 @@ export function encodeReply(msg_id: string, result: unknown, failure: Error | nu
   });
 }
 
-/** Trove's callers rebuild `GuestError`; a class they don't know becomes their `RemoteError`. */
+/** Says that the server is still at work on a call. */
+export function encodeKeepAlive(msg_id: string): Buffer {
+  return wrap({ result: null, failure: null, ending: false, _msg_id: msg_id, _unique_id: newUniqueId() });
+}
+
+/**
+ * The caller rebuilds a class of `builtins` and of `trove.common.exception`; one that it doesn't know
+ * becomes its `RemoteError`, with the name kept.
+ */
 function encodeFailure(err: Error): string {
-  const name = err.name === 'Error' ? 'GuestError' : err.name;
   const { message } = err;
-  return JSON.stringify({
-    class: name,
-    module: 'trove.common.exception',
-    message,
-    tb: [],
-    args: [message],
-    kwargs: {},
-  });
+  return JSON.stringify({ ...kindOf(err), message, tb: [], kwargs: {} });
+}
+
+function kindOf(err: Error): { class: string; module: string; args: readonly string[] } {
+  if (err instanceof DispatchError) {
+    return { class: err.remote_class, module: 'oslo_messaging.rpc.dispatcher', args: [err.message] };
+  }
+  if (err instanceof CofferError && err.code === 'invalid_request') {
+    return { class: 'TypeError', module: 'builtins', args: [err.message] };
+  }
+  const isPlain = err.name === 'Error' || err instanceof CofferError;
+  return { class: isPlain ? 'GuestError' : err.name, module: 'trove.common.exception', args: [] };
 }
 
 /** Throws `MalformedMessage`. */
 export function decodeRequest(content: Buffer): WireRequest {
   const body = unwrap(content);
-  const { method, args, version, _unique_id, _msg_id, _reply_q } = body;
+  const { method, args, version, namespace, _unique_id, _msg_id, _reply_q, _timeout } = body;
   if (typeof method !== 'string') throw new MalformedMessage('the message names no method');
   if (!isObject(args)) throw new MalformedMessage('args is not an object');
   const isCall = typeof _msg_id === 'string' && typeof _reply_q === 'string';
@@ -73,9 +99,10 @@ export function decodeRequest(content: Buffer): WireRequest {
     method,
     args,
     version: typeof version === 'string' ? version : '1.0',
+    namespace: typeof namespace === 'string' ? namespace : null,
     unique_id: typeof _unique_id === 'string' ? _unique_id : newUniqueId(),
     context: decodeContext(body),
-    reply_to: isCall ? { queue: _reply_q, msg_id: _msg_id } : null,
+    reply_to: isCall ? { queue: _reply_q, msg_id: _msg_id, monitor_s: positive(_timeout) } : null,
   };
 }
 
@@ -110,6 +137,10 @@ function unwrap(content: Buffer): Record<string, unknown> {
   return inner;
 }
 
+function positive(value: unknown): number | null {
+  return typeof value === 'number' && value > 0 ? value : null;
+}
+
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -123,7 +154,8 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 /** All keys that a receiver of Trove's kind looks for, the unused ones null. */
-function encodeContext({ request_id, tenant_id, user, is_admin }: Context): Record<string, unknown> {
+function encodeContext(context: Context): Record<string, unknown> {
+  const { request_id, tenant_id, user, is_admin, notification } = context;
   const project = tenant_id;
   return {
     _context_user: user,
@@ -146,15 +178,18 @@ function encodeContext({ request_id, tenant_id, user, is_admin }: Context): Reco
     _context_limit: null,
     _context_marker: null,
     _context_service_catalog: null,
+    ...(notification && { _context_trove_notification: notification }),
   };
 }
 
 function decodeContext(body: Readonly<Record<string, unknown>>): Context {
   const text = (key: string) => (typeof body[key] === 'string' ? (body[key] as string) : null);
+  const { _context_trove_notification: notification } = body;
   return {
     request_id: text('_context_request_id') ?? `req-${randomUUID()}`,
     tenant_id: text('_context_project_id'),
     user: text('_context_user'),
     is_admin: body['_context_is_admin'] === true,
+    ...(isObject(notification) && { notification }),
   };
 }

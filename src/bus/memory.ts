@@ -1,8 +1,11 @@
 import { CofferError } from '../core/errors.ts';
 import {
   type Bus,
+  type CallOptions,
   type CastOptions,
   type Context,
+  isFinal,
+  isPassing,
   RemoteError,
   type Request,
   type Served,
@@ -191,7 +194,7 @@ export class MemoryBus implements Bus {
     topic: string,
     method: string,
     args: Readonly<Record<string, unknown>>,
-    { timeout_ms, context }: { readonly timeout_ms: number; readonly context?: Context },
+    { timeout_ms, context }: CallOptions,
   ): Promise<unknown> {
     const msg_id = this.broker.deps.newId();
     const message = this.#newMessage(topic, method, args, context, timeout_ms, { bus: this, msg_id });
@@ -376,9 +379,8 @@ class Server implements Served {
         await this.#reply(reply_to, null, error);
         return 'ack';
       }
-      const isExpected = error instanceof CofferError && error.code !== 'internal';
       const isLast = this.#options.queue === 'shared' && deliveries + 1 >= MAX_DELIVERIES;
-      if (!isExpected && !isLast) return this.#requeueLater();
+      if (!isFinal(error) && !isLast) return this.#requeueLater();
       const { topic } = message;
       this.bus.broker.deadLetters.push({ topic, method, args, reason: error.message });
       return 'ack';
@@ -394,10 +396,6 @@ class Server implements Served {
     await new Promise<void>((resolve) => this.bus.broker.deps.after(REQUEUE_MS, resolve));
     return 'requeue';
   }
-}
-
-function isPassing(err: Error): boolean {
-  return err instanceof CofferError && (err.code === 'store_unavailable' || err.code === 'bus_unavailable');
 }
 
 /** As it comes over the wire. */

@@ -1,10 +1,12 @@
 import { connect } from 'amqplib';
+import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DEAD_LETTERS, openAmqpBus } from '../../src/bus/amqp.ts';
 import type { Bus } from '../../src/bus/bus.ts';
 import { describeBus, newInbox } from '../conformance/bus.ts';
 import { TcpProxy } from '../support/proxy.ts';
 import { silentLog, testUrls, uniqueName } from '../support/services.ts';
+import { until } from '../support/stack.ts';
 
 const control_exchange = uniqueName('trove');
 const open = (url = testUrls().amqp_url) =>
@@ -127,6 +129,23 @@ describe('the bus on RabbitMQ', () => {
       'the message names no method',
     ]);
     await stranger.close();
+  });
+
+  it('says what to do where a queue is there with other options', async () => {
+    const lines: Record<string, unknown>[] = [];
+    const stream = { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) };
+    const topic = uniqueName('topic');
+    await caller.serve({ topic, queue: 'shared', prefetch: 1, handler: async () => undefined });
+    const { amqp_url: url } = testUrls();
+    const other = await openAmqpBus({
+      ...{ url, name: 'other', log: pino({}, stream), control_exchange: uniqueName('trove') },
+      queues: 'transient',
+    });
+    await other.serve({ topic, queue: 'shared', prefetch: 1, handler: async () => undefined });
+    const hasAdvice = async () => lines.find(({ msg }) => String(msg).includes('COFFER_AMQP_QUEUES'));
+    const told = await until('there is advice in the log', hasAdvice);
+    expect(String(told['err'])).toContain(`inequivalent arg 'durable' for queue '${topic}'`);
+    await other.close();
   });
 
   it('opens also while RabbitMQ is away', async () => {

@@ -1,14 +1,17 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { DispatchError, noSuchMethod } from '../../src/bus/bus.ts';
 import {
   decodeReply,
   decodeRequest,
+  encodeKeepAlive,
   encodeReply,
   encodeRequest,
   MalformedMessage,
 } from '../../src/bus/envelope.ts';
 import { HeartbeatArgs, reportOf } from '../../src/contract/rpc.ts';
+import { CofferError } from '../../src/core/errors.ts';
 
 const VECTORS = join(import.meta.dirname, '../vectors');
 
@@ -36,12 +39,14 @@ describe('what Trove has sent', () => {
       method: 'upgrade_cluster',
       args: inner['args'],
       version: '1.0',
+      namespace: null,
       unique_id: inner['_unique_id'],
       context: {
         request_id: inner['_context_request_id'],
         tenant_id: inner['_context_project_id'],
         user: 'user-1',
         is_admin: false,
+        notification: inner['_context_trove_notification'],
       },
       reply_to: null,
     });
@@ -51,7 +56,11 @@ describe('what Trove has sent', () => {
     const { body_raw, oslo_message_parsed: inner } = captured('005');
     const request = decodeRequest(Buffer.from(body_raw));
     expect(request.method).toBe('pre_upgrade');
-    expect(request.reply_to).toEqual({ queue: inner['_reply_q'], msg_id: inner['_msg_id'] });
+    expect(request.reply_to).toEqual({
+      queue: inner['_reply_q'],
+      msg_id: inner['_msg_id'],
+      monitor_s: null,
+    });
   });
 
   it('is read: a reply, and a failure', () => {
@@ -77,18 +86,21 @@ describe('what Trove has sent', () => {
 });
 
 describe('what we send', () => {
-  const context = { request_id: 'req-1', tenant_id: 'tenant', user: 'me', is_admin: false };
+  const context = {
+    request_id: 'req-1',
+    tenant_id: 'tenant',
+    user: 'me',
+    is_admin: false,
+    notification: { cluster_id: 'c' },
+  };
+  const named = { version: '1.0', namespace: null, unique_id: 'u', context };
 
   it.each([
     ['002', null],
-    ['005', { queue: 'reply_1', msg_id: '2' }],
+    ['005', { queue: 'reply_1', msg_id: '2', monitor_s: null }],
   ])('has the keys of the captured message %s', (prefix, reply_to) => {
-    const ours = innerOf(
-      encodeRequest({ method: 'm', args: {}, version: '1.0', unique_id: 'u', context, reply_to }),
-    );
-    const theirs = Object.keys(captured(prefix).oslo_message_parsed).filter(
-      (key) => key !== '_context_trove_notification',
-    );
+    const ours = innerOf(encodeRequest({ ...named, method: 'm', args: {}, reply_to }));
+    const theirs = Object.keys(captured(prefix).oslo_message_parsed);
     expect(Object.keys(ours).sort()).toEqual(theirs.sort());
   });
 
@@ -101,14 +113,35 @@ describe('what we send', () => {
     expect(Object.keys(JSON.parse(String(failure)) as object).sort()).toEqual(Object.keys(theirs).sort());
   });
 
+  it.each([
+    ['a driver’s failure', new Error('disk on fire'), '014', 'GuestError'],
+    ['an unknown method', noSuchMethod('no_such_thing'), '018', 'NoSuchMethod'],
+    ['a version', new DispatchError('UnsupportedVersion', 'Endpoint …'), '020', 'UnsupportedVersion'],
+    ['wrong arguments', new CofferError('invalid_request', 'no'), '022', 'TypeError'],
+  ])('names the class, module and kind of arguments of a failure: %s', (_what, error, prefix, name) => {
+    const failureIn = (inner: Record<string, unknown>) =>
+      JSON.parse(String(inner['failure'])) as Record<string, readonly unknown[]>;
+    const theirs = failureIn(captured(prefix).oslo_message_parsed);
+    const ours = failureIn(innerOf(encodeReply('1', null, error)));
+    expect(ours).toMatchObject({ class: name, message: error.message });
+    expect(ours).toMatchObject({ class: theirs['class'], module: theirs['module'] });
+    expect(ours['args']?.length).toBe(theirs['args']?.length);
+  });
+
+  it('has the keys of a captured keep-alive, and is read as one', () => {
+    const ours = encodeKeepAlive('1');
+    const theirs = captured('monitor-002').oslo_message_parsed;
+    expect(innerOf(ours)).toMatchObject({ result: null, failure: null, ending: false });
+    expect(Object.keys(innerOf(ours)).sort()).toEqual(Object.keys(theirs).sort());
+    expect(decodeReply(ours).ending).toBe(false);
+  });
+
   it('comes back as it was', () => {
     const request = {
       method: 'm',
       args: { text: 'ü"\\u0000', n: 1.5, deep: [{ a: null }] },
-      version: '1.0',
-      unique_id: 'u',
-      context,
-      reply_to: null,
+      ...named,
+      reply_to: { queue: 'reply_1', msg_id: '2', monitor_s: 4 },
     };
     expect(decodeRequest(encodeRequest(request))).toEqual(request);
   });
