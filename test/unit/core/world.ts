@@ -46,6 +46,8 @@ export interface WorldOptions {
   readonly lag_bytes?: Readonly<Record<string, number | null>>;
   readonly synchronous?: readonly string[];
   readonly placement?: Readonly<Record<string, Placement>>;
+  /** Other roles than those that the manager's instances usually have. */
+  readonly roles?: Readonly<Record<string, Role>>;
   readonly network?: Network;
   /** How old the news of the guests is when the upgrade is taken up. */
   readonly last_heard_s_ago?: number;
@@ -356,7 +358,7 @@ export class World implements Surroundings {
         return `reported by ${this.nameOf(input.instance_id)}: ${said}`;
       }
       case 'action':
-        return `${input.by} says ${input.action}`;
+        return `${input.by} says ${input.action}${input.target ? ` with ${input.target.name}` : ''}`;
       case 'wake':
       case 'recover':
         return input.type;
@@ -385,7 +387,8 @@ function guestsOf(world: World, options: WorldOptions): readonly Guest[] {
   const { instances = 3, broken = [], already_upgraded = [], synchronous = [] } = options;
   const guests = Array.from({ length: instances }, (_, index) => {
     const name = `db-${index + 1}`;
-    const role: Role = !isReplicated(options) ? 'member' : index === 0 ? 'primary' : 'replica';
+    const usual: Role = !isReplicated(options) ? 'member' : index === 0 ? 'primary' : 'replica';
+    const role = options.roles?.[name] ?? usual;
     const version = already_upgraded.includes(name) ? TO : FROM;
     const lag_bytes = options.lag_bytes?.[name] === undefined ? 0 : options.lag_bytes[name];
     const placement = options.placement?.[name];
@@ -397,7 +400,8 @@ function guestsOf(world: World, options: WorldOptions): readonly Guest[] {
       script: options.scripts?.[name] ?? {},
     });
   });
-  for (const guest of guests) if (guest.role === 'replica') guest.upstream = guests[0] ?? null;
+  const primary = guests.find(({ role }) => role === 'primary') ?? null;
+  for (const guest of guests) if (guest.role === 'replica') guest.upstream = primary;
   return guests;
 }
 
