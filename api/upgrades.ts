@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import { TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
 import { UpgradeAnswer, UpgradesAnswer } from '../src/contract/documents.ts';
 import { isId } from '../src/contract/fields.ts';
@@ -6,11 +7,15 @@ import { UpgradeActionAnswer } from '../src/contract/rpc.ts';
 import { findTarget } from '../src/core/admit.ts';
 import { DATASTORE_VERSIONS } from '../src/core/catalogue.ts';
 import { CofferError } from '../src/core/errors.ts';
+import { FOLLOW_UPS, type FollowUp } from '../src/core/follow-up.ts';
 import { ACTIONS, type Action } from '../src/core/machine/advance.ts';
+import { isActive } from '../src/core/record.ts';
+import { beginFollowUp, beginUpgrade } from '../src/store/begin-upgrade.ts';
 import type { Loaded } from '../src/store/store.ts';
 import { actionRule } from './access/enforce.ts';
 import type { RuleName } from './access/rules.ts';
 import type { Caller } from './auth.ts';
+import { publish } from './casts.ts';
 import { findCluster } from './clusters.ts';
 import type { App, Deps } from './deps.ts';
 import { requireOneAction } from './one-action.ts';
@@ -80,7 +85,7 @@ export function upgradeRoutes(app: App, deps: Deps): void {
         tags,
         summary: 'Act on an upgrade: pause, resume, approve, retry, cancel or roll back',
         description:
-          'Answered with the upgrade as it is afterwards; 422 if its state does not allow the action, with the reason. To ask for the same twice does no harm.',
+          'Answered with the upgrade as it is afterwards; 422 if its state does not allow the action, with the reason. To ask for the same twice does no harm. To retry or roll back one that has ended begins another upgrade, which is answered, and to which the header Location leads.',
         params: UpgradeParams,
         body: UpgradeActionBody,
         response: { 202: UpgradeAnswer },
@@ -88,17 +93,45 @@ export function upgradeRoutes(app: App, deps: Deps): void {
     },
     async (request, reply) => {
       const { upgrade_id } = request.params;
-      const before = await findUpgrade(deps, request.caller, upgrade_id);
-      const { retry } = request.body;
-      const target = retry?.datastore_version && versionFor(before, retry.datastore_version);
-      for (const action of ACTIONS) {
-        if (request.body[action] === undefined) continue;
-        await act(deps, request.caller, { upgrade_id, action, ...(target && { target }) });
-      }
-      const { upgrade, cluster } = await findUpgrade(deps, request.caller, upgrade_id);
+      const answered = await carryOut(deps, request, await findUpgrade(deps, request.caller, upgrade_id));
+      const { upgrade, cluster } = await findUpgrade(deps, request.caller, answered);
+      if (answered !== upgrade_id) reply.header('location', `${urlsOf(request).tenant}/upgrades/${answered}`);
       return reply.code(202).send({ upgrade: upgradeView(upgrade, cluster, deps.now()) });
     },
   );
+}
+
+interface Asked {
+  readonly caller: Caller;
+  readonly body: z.output<typeof UpgradeActionBody>;
+}
+
+/** Does the one thing that the body asks for; answers the id of the upgrade that it is done with. */
+async function carryOut(deps: Deps, asked: Asked, found: Loaded): Promise<string> {
+  const { caller, body } = asked;
+  const upgrade_id = found.upgrade.id;
+  const wanted = body.retry?.datastore_version;
+  const target = wanted === undefined ? undefined : versionFor(found, wanted);
+  const action = ACTIONS.find((each) => body[each] !== undefined);
+  const follow_up = FOLLOW_UPS.find((each) => each === action);
+  if (follow_up && !isActive(found.upgrade)) return takeUp(deps, asked, found, follow_up);
+  if (action) await act(deps, caller, { upgrade_id, action, ...(target && { target }) });
+  return upgrade_id;
+}
+
+/**
+ * Takes up an upgrade that has ended, by a new one: answers its id. A retry with another version is an
+ * ordinary upgrade to that version, under the policy of the ended one.
+ */
+async function takeUp(deps: Deps, { caller, body }: Asked, ended: Loaded, as: FollowUp): Promise<string> {
+  const requested_by = { user: caller.user, request_id: caller.request_id, via: 'rest' } as const;
+  const datastore_version = body.retry?.datastore_version;
+  const { cluster_id, tenant_id, policy } = ended.upgrade;
+  const begun = await (datastore_version === undefined
+    ? beginFollowUp(deps, ended, { as, requested_by })
+    : beginUpgrade(deps, { cluster_id, tenant_id, datastore_version, policy, requested_by }));
+  await publish(deps, begun.cast);
+  return begun.upgrade.id;
 }
 
 interface Order {

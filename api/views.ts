@@ -251,7 +251,7 @@ export function upgradeView(upgrade: Upgrade, cluster: Cluster | null, now: Inst
     message: 'message' in state ? state.message : null,
     status: describe(upgrade, cluster, now),
     cancelling: upgrade.cancelling,
-    actions: [...possibleActions(upgrade)],
+    actions: [...possibleActions(upgrade, cluster)],
     from: { id: upgrade.from_version_id, name: upgrade.from_version },
     to: { id: upgrade.to_version_id, name: upgrade.to_version },
     policy: policyView(upgrade.policy),
@@ -259,9 +259,11 @@ export function upgradeView(upgrade: Upgrade, cluster: Cluster | null, now: Inst
     steps: steps.map((step) => stepView(step, cluster)),
     seq: upgrade.seq,
     requested_by: upgrade.requested_by,
+    follows: upgrade.follows,
     created: time(upgrade.created),
     started: 'started' in state ? time(state.started) : null,
     ended: 'ended' in state ? time(state.ended) : null,
+    last_progress: time(upgrade.progressed),
     estimated_end: estimated_end === null ? null : time(estimated_end),
   };
 }

@@ -9,8 +9,10 @@ const DESCRIPTIONS: Readonly<Record<Action, string>> = {
   pause: 'Pause an upgrade: nothing further is started, what is in flight ends.',
   resume: 'Let a paused upgrade go on.',
   approve: 'Let an upgrade go on past its canary.',
-  retry: 'Try again what has failed in an upgrade, with all its retries anew.',
-  rollback: 'Take an upgrade back to the version that the cluster came from.',
+  retry:
+    'Try again what has failed in an upgrade, with all its retries anew. Of one that has ended: by another upgrade.',
+  rollback:
+    'Take an upgrade back to the version that the cluster came from. Of one that has ended: by another upgrade.',
   cancel: 'Cancel an upgrade: nothing further is started, and it ends when what is in flight has ended.',
 };
 

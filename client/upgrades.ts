@@ -60,13 +60,19 @@ export class Upgrades {
     return this.#act(upgrade, 'approve');
   }
 
-  /** Tries again what has failed, with all its retries anew; with another version, that one. */
+  /**
+   * Tries again what has failed, with all its retries anew; with another version, that one. Of an upgrade
+   * that has ended it resolves with the new upgrade that takes it up: watch that one, by its `id`.
+   */
   retry(upgrade: Reference, datastoreVersion?: Reference): Promise<UpgradeDocument> {
     const other = datastoreVersion === undefined ? {} : { datastore_version: idOrName(datastoreVersion) };
     return this.#act(upgrade, 'retry', other);
   }
 
-  /** Goes back to the version that the cluster came from. Refused past an irreversible step. */
+  /**
+   * Goes back to the version that the cluster came from. Refused past an irreversible step. Of an upgrade
+   * that has ended, successfully or not, it resolves with the new upgrade that takes the way back.
+   */
   rollback(upgrade: Reference): Promise<UpgradeDocument> {
     return this.#act(upgrade, 'rollback');
   }

@@ -71,7 +71,8 @@ export class Engine {
           await store.defer({ kind: 'upgrade', id: upgrade_id }, wake_at);
         return 'stale';
       }
-      if ((await store.commit(commitOf(next, wake_at, at))) === 'conflict') continue;
+      const commit = commitOf(next, loaded.cluster.manager, wake_at, at);
+      if ((await store.commit(commit)) === 'conflict') continue;
       this.#tell(next);
       await this.#perform(next);
       return 'applied';
@@ -165,12 +166,20 @@ function messageOf({ attempt, args }: MessageEffect, fence: Instant): Readonly<R
   return { upgrade_info: { ...args, upgrade_id, step, attempt: number, fence } };
 }
 
-function commitOf({ upgrade, events, effects }: Next, wake_at: Instant | null, now: Instant): Commit {
+function commitOf(
+  { upgrade, events, effects }: Next,
+  manager: string,
+  wake_at: Instant | null,
+  now: Instant,
+): Commit {
   const release = effects.find((effect) => effect.kind === 'release');
   return {
     upgrade,
     events,
     instance_tasks: effects.filter((effect) => effect.kind === 'instance_task'),
+    measured: effects
+      .filter((effect) => effect.kind === 'measured')
+      .map(({ step, ms }) => ({ manager, step, ms })),
     release: release ?? null,
     wake_at,
     now,

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { noSuchMethod, type Request } from '../src/bus/bus.ts';
 import { parseAs } from '../src/contract/explain.ts';
 import {
@@ -15,6 +14,7 @@ import {
 } from '../src/contract/rpc.ts';
 import { type GuestReport, type Instant, isHealthy } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
+import { uuidFrom } from '../src/ids.ts';
 import { beginUpgrade } from '../src/store/begin-upgrade.ts';
 import type { Engine, EngineDeps } from './engine.ts';
 import { instanceConfig } from './instance-config.ts';
@@ -56,7 +56,7 @@ export async function handleTaskmanagerRequest(deps: RequestDeps, request: Reque
 async function upgradeCluster(deps: RequestDeps, request: Request): Promise<void> {
   const args = parseAs(UpgradeClusterArgs, request.args, 'upgrade_cluster');
   const { request_id, user } = request.context;
-  const upgrade_id = args.upgrade_id ?? uuidFrom(request.unique_id);
+  const upgrade_id = args.upgrade_id ?? uuidFrom(`coffer upgrade ${request.unique_id}`);
   await beginUpgrade(deps, {
     cluster_id: args.cluster_id,
     tenant_id: null,
@@ -157,10 +157,4 @@ async function finishBuildIfReady({ store, now, log }: RequestDeps, cluster_id: 
   if (!cluster?.instances.every((instance) => isHealthy(instance, now()))) return;
   await store.finishBuild(cluster_id, now());
   log.info({ cluster_id }, 'cluster built: every instance is healthy');
-}
-
-/** An id in uuid form that depends on `text` alone. */
-function uuidFrom(text: string): string {
-  const hex = createHash('sha256').update(`coffer upgrade ${text}`).digest('hex');
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }

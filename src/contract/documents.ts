@@ -213,7 +213,8 @@ export const UpgradeDocument = z
       .boolean()
       .meta({ description: 'It was cancelled, and ends as soon as nothing is in flight.' }),
     actions: z.array(z.enum(ACTIONS)).meta({
-      description: 'What a person can do now. Of one that is paused, the first makes it go on.',
+      description:
+        'What a person can do now. Of one that is paused, the first makes it go on. To retry or roll back one that has ended begins another upgrade.',
     }),
     from: VersionReference,
     to: VersionReference,
@@ -226,9 +227,14 @@ export const UpgradeDocument = z
       request_id: z.string(),
       via: z.enum(['rest', 'rpc', 'queue']),
     }),
+    follows: z
+      .strictObject({ upgrade_id: z.string(), as: z.enum(['retry', 'rollback']) })
+      .nullable()
+      .meta({ description: 'The ended upgrade that it takes up again.' }),
     created: Time,
     started: Time.nullable(),
     ended: Time.nullable(),
+    last_progress: Time.meta({ description: 'When something has moved last.' }),
     estimated_end: Time.nullable().meta({
       description: 'If every step takes as long as expected; null unless running.',
     }),

@@ -1,10 +1,8 @@
 import { type Cluster, type DatastoreVersion, type Instant, versionOf } from './domain.ts';
 import { CofferError } from './errors.ts';
+import { type ExpectedTimes, expectedTimes, NOTHING_MEASURED } from './history.ts';
 import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
 import type { BatchPlace, GateName, RequestedBy, Upgrade, UpgradeEvent } from './record.ts';
-
-/** What a step takes as long as nothing has been measured. */
-export const DEFAULT_STEP_MS = 60_000;
 
 /** What somebody asks for, whichever way in it came. */
 export interface UpgradeRequest {
@@ -14,8 +12,6 @@ export interface UpgradeRequest {
   /** A datastore version by name or id. */
   readonly datastore_version: string;
   readonly policy?: Partial<Policy>;
-  /** What steps of this manager have taken so far; a minute when nothing is known. */
-  readonly expected_step_ms?: number;
   /** Of the plan that somebody has seen and agreed to: refused when it would be another one now. */
   readonly plan_hash?: string;
   readonly requested_by: RequestedBy;
@@ -124,6 +120,17 @@ function blockedBy({ gate, reason }: Finding): CofferError {
   return new CofferError('gate_blocked', `The upgrade is blocked by ${gate}: ${reason}.`);
 }
 
+/** Throws `invalid_request` for a window in which no step could ever be done: the upgrade would wait for ever (G1). */
+export function checkWindow({ window }: Partial<Policy>, expected: ExpectedTimes): void {
+  const longest_ms = Math.max(expected.instance.p95_ms, expected.switchover.p95_ms);
+  if (!window || window.duration_seconds * 1000 >= longest_ms) return;
+  throw new CofferError(
+    'invalid_request',
+    `The window is open for ${window.duration_seconds} s, and a step is expected to take up to ` +
+      `${Math.ceil(longest_ms / 1000)} s: it must be at least as long.`,
+  );
+}
+
 /** Orders dotted versions by their numbers: 17.9 before 17.10. */
 export function compareVersions(a: string, b: string): number {
   const [as, bs] = [a.split('.').map(Number), b.split('.').map(Number)];
@@ -138,13 +145,20 @@ function majorOf(version: string): string {
   return version.split('.', 1)[0] ?? version;
 }
 
+/** What an upgrade gets when it is accepted. */
+export interface Acceptance {
+  readonly id: string;
+  readonly now: Instant;
+  /** What steps of its manager take, by what was measured; a minute each when nothing was. */
+  readonly expected?: ExpectedTimes;
+}
+
 /** The record of an upgrade that was just accepted, and its first event. */
 export function acceptedUpgrade(
   cluster: Cluster,
-  target: DatastoreVersion,
+  target: Pick<DatastoreVersion, 'id' | 'name'>,
   request: UpgradeRequest,
-  id: string,
-  now: Instant,
+  { id, now, expected = expectedTimes(NOTHING_MEASURED) }: Acceptance,
 ): { readonly upgrade: Upgrade; readonly event: UpgradeEvent } {
   const upgrade: Upgrade = {
     id,
@@ -166,9 +180,12 @@ export function acceptedUpgrade(
     direction: 'forward',
     round: 0,
     planned_round: -1,
-    expected_step_ms: request.expected_step_ms ?? DEFAULT_STEP_MS,
     write_outage_ms: 0,
     batch: request.batch ?? null,
+    expected,
+    progressed: now,
+    silent: false,
+    follows: null,
     steps: [],
   };
   const message = `upgrade of ${cluster.name} from ${upgrade.from_version} to ${upgrade.to_version} accepted`;

@@ -1,4 +1,5 @@
 import type { Cluster, Instant } from './domain.ts';
+import type { ExpectedTimes } from './history.ts';
 import { type Move, orderFor } from './order/order.ts';
 import { maxUnavailable, type Policy } from './policy.ts';
 import type { Step } from './record.ts';
@@ -40,14 +41,15 @@ export function workMs(
   steps: readonly Step[],
   { instances }: Cluster,
   policy: Policy,
-  expected_step_ms: number,
+  expected: ExpectedTimes,
 ): number {
   const side_by_side = Math.max(1, maxUnavailable(policy, instances.length));
   const stages = [...new Set(steps.map(({ stage }) => stage))];
   return stages.reduce((sum, stage) => {
     const turn = steps.filter((step) => step.stage === stage);
     const soak_ms = turn.some((step) => step.kind === 'instance') ? policy.soak_seconds * 1000 : 0;
-    return sum + Math.ceil(turn.length / side_by_side) * (expected_step_ms + soak_ms);
+    const step_ms = Math.max(...turn.map(({ kind }) => expected[kind].median_ms));
+    return sum + Math.ceil(turn.length / side_by_side) * (step_ms + soak_ms);
   }, 0);
 }
 

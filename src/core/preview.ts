@@ -2,7 +2,8 @@
  * What an upgrade would do if it were asked for now, and what would hold it back: the plan that the
  * machine itself would make, told before anything is begun.
  */
-import { admissionFindings, DEFAULT_STEP_MS, type Finding } from './admit.ts';
+
+import { admissionFindings, type Finding } from './admit.ts';
 import { fnv1a64 } from './digest.ts';
 import {
   type Cluster,
@@ -15,6 +16,7 @@ import {
   versionOf,
 } from './domain.ts';
 import { CofferError } from './errors.ts';
+import { type ExpectedTimes, expectedTimes, NOTHING_MEASURED } from './history.ts';
 import { CAUGHT_UP_LAG_BYTES, lagOf } from './machine/gates.ts';
 import { planSteps, workMs } from './plan.ts';
 import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
@@ -24,8 +26,8 @@ import type { Step } from './record.ts';
 export interface Intent {
   readonly target: DatastoreVersion;
   readonly policy?: Partial<Policy>;
-  /** What a step is expected to take; a minute when nothing is known. */
-  readonly expected_step_ms?: number;
+  /** What steps of its manager take, by what was measured; a minute each when nothing was. */
+  readonly expected?: ExpectedTimes;
 }
 
 export interface PlannedStep {
@@ -53,7 +55,7 @@ export interface Plan {
 
 /** The plan of an upgrade that has not been asked for yet. */
 export function previewUpgrade(cluster: Cluster, intent: Intent, now: Instant): Plan {
-  const { target, expected_step_ms = DEFAULT_STEP_MS } = intent;
+  const { target, expected = expectedTimes(NOTHING_MEASURED) } = intent;
   const policy = { ...DEFAULT_POLICY, ...intent.policy };
   const goal = { to_version: target.name, direction: 'forward', round: 0, first_id: 0 } as const;
   const steps = planSteps(cluster, goal, now);
@@ -67,7 +69,7 @@ export function previewUpgrade(cluster: Cluster, intent: Intent, now: Instant): 
       ...admissionFindings(cluster, target, policy.overrides),
       ...stepFindings(cluster, steps, now).filter(({ gate }) => !isOverridden(policy, gate)),
     ],
-    estimate_seconds: Math.ceil(workMs(steps, cluster, policy, expected_step_ms) / 1000),
+    estimate_seconds: Math.ceil(workMs(steps, cluster, policy, expected) / 1000),
     hash: hashOf(cluster, target, steps),
   };
 }

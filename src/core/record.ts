@@ -3,6 +3,7 @@
  * carries only the data of that phase, so that no impossible mixture can be written.
  */
 import type { AttemptId, Endpoint, InstanceTask, Instant, UpgradeInfo } from './domain.ts';
+import type { ExpectedTimes, StepKind } from './history.ts';
 import type { Policy } from './policy.ts';
 
 export interface Upgrade {
@@ -34,12 +35,18 @@ export interface Upgrade {
   readonly round: number;
   /** The last round that has a plan; -1 before the first. */
   readonly planned_round: number;
-  /** How long a step takes, by what was measured before: it must fit into the window. */
-  readonly expected_step_ms: number;
   /** How long the cluster took no writes because of it: switchovers, and primaries that were upgraded in place. */
   readonly write_outage_ms: number;
   /** The batch that it is part of; null for one that stands for itself. */
   readonly batch: BatchPlace | null;
+  /** How long a step takes, by what was measured before it was accepted. */
+  readonly expected: ExpectedTimes;
+  /** When something has moved last. */
+  readonly progressed: Instant;
+  /** A `no_progress` event has told that nothing has moved since. */
+  readonly silent: boolean;
+  /** The ended upgrade that it takes up again; null for one that stands for itself. */
+  readonly follows: Follows | null;
   /** Empty until a taskmanager has planned it. */
   readonly steps: readonly Step[];
 }
@@ -48,6 +55,11 @@ export interface Upgrade {
 export interface BatchPlace {
   readonly id: string;
   readonly position: number;
+}
+
+export interface Follows {
+  readonly upgrade_id: string;
+  readonly as: 'retry' | 'rollback';
 }
 
 export interface RequestedBy {
@@ -116,7 +128,7 @@ export interface Step {
   readonly reversible: boolean | null;
   /** Its guest was told to upgrade: from then on it may run either version, until it says which. */
   readonly touched: boolean;
-  readonly kind: 'instance' | 'switchover';
+  readonly kind: StepKind;
   /** Whom it is about; of a switchover: the primary that steps down. */
   readonly instance_id: string;
   /** Of a switchover: who takes over; null until it starts. */
@@ -202,6 +214,7 @@ export const UPGRADE_EVENT_TYPES = [
   'paused',
   'resumed',
   'retargeted',
+  'no_progress',
   'rolling_back',
   'rolled_back',
   'succeeded',
@@ -228,6 +241,8 @@ export type Effect =
       readonly task: InstanceTask;
       readonly fault: string | null;
     }
+  /** How long a step has taken that succeeded at its first attempt. Committed together with the record. */
+  | { readonly kind: 'measured'; readonly step: StepKind; readonly ms: number }
   /** The upgrade has ended: the cluster's task is NONE again. Committed together with the record. */
   | { readonly kind: 'release'; readonly datastore_version_id: string; readonly datastore_version: string };
 

@@ -7,22 +7,26 @@ import { isActive, isInFlight, isOver, type Step, type Upgrade } from './record.
 /** `cluster` gives the instances their names; null once it has been removed. */
 export function describe(upgrade: Upgrade, cluster: Cluster | null, now: Instant): string {
   const { state } = upgrade;
-  if (!isActive(upgrade))
-    return 'message' in state ? `${state.name}: ${state.message}` : `${state.name}; ${tally(upgrade)}`;
-  const actions = possibleActions(upgrade);
-  const canDo =
-    actions.length > 0 ? `a person can: ${actions.join(', ')}` : 'nothing is left for a person to do';
-  return `${activity(upgrade, cluster, now)}; ${canDo}`;
+  const actions = possibleActions(upgrade, cluster);
+  const canDo = actions.length > 0 ? `; a person can: ${actions.join(', ')}` : '';
+  if (!isActive(upgrade)) {
+    const how = 'message' in state ? `: ${state.message}` : `; ${tally(upgrade)}`;
+    return `${state.name}${how}${canDo}`;
+  }
+  const silence = upgrade.silent ? `; nothing has moved for ${ago(upgrade.progressed, now)}` : '';
+  return `${activity(upgrade, cluster, now)}${silence}${canDo || '; nothing is left for a person to do'}`;
 }
 
 /** When it is done if every further step takes as long as expected; null unless it is running. */
 export function estimatedEnd(upgrade: Upgrade, cluster: Cluster | null, now: Instant): Instant | null {
-  const { state, cancelling, policy, expected_step_ms, round, planned_round } = upgrade;
+  const { state, cancelling, policy, expected, round, planned_round } = upgrade;
   if (state.name !== 'running' || cancelling || !cluster || planned_round !== round) return null;
   const left = present(upgrade).filter((step) => !isOver(step));
-  const work_ms = workMs(left, cluster, policy, expected_step_ms);
-  const begun = left.filter(isInFlight).map(({ started }) => now - (started ?? now));
-  const spent_ms = begun.length > 0 ? Math.min(expected_step_ms, ...begun) : 0;
+  const work_ms = workMs(left, cluster, policy, expected);
+  const spent = left
+    .filter(isInFlight)
+    .map(({ kind, started }) => Math.min(expected[kind].median_ms, now - (started ?? now)));
+  const spent_ms = spent.length > 0 ? Math.min(...spent) : 0;
   return now + Math.max(0, work_ms - spent_ms);
 }
 

@@ -1,10 +1,20 @@
-import { acceptedUpgrade, busy, checkAdmission, findTarget, type UpgradeRequest } from '../core/admit.ts';
+import {
+  acceptedUpgrade,
+  busy,
+  checkAdmission,
+  checkWindow,
+  findTarget,
+  type UpgradeRequest,
+} from '../core/admit.ts';
 import { DATASTORE_VERSIONS } from '../core/catalogue.ts';
 import type { Cluster, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
+import { type FollowUp, followUpRefusal, followUpUpgrade } from '../core/follow-up.ts';
+import { expectedTimes } from '../core/history.ts';
 import { checkPlanHash, type Plan, previewUpgrade } from '../core/preview.ts';
-import type { Upgrade } from '../core/record.ts';
-import type { PendingCast, Store } from './store.ts';
+import { isActive, type RequestedBy, type Upgrade, type UpgradeEvent } from '../core/record.ts';
+import { uuidFrom } from '../ids.ts';
+import type { Loaded, PendingCast, Store } from './store.ts';
 
 /** For how long the one who began an upgrade is left to publish its cast before a taskmanager looks by itself. */
 const TAKE_UP_MS = 2_000;
@@ -18,38 +28,73 @@ export interface Begun {
   readonly duplicate: boolean;
 }
 
+interface BeginDeps {
+  readonly store: Store;
+  readonly now: () => Instant;
+  readonly newId: () => string;
+}
+
 /**
  * Begins an upgrade: the one function in which REST, RPC and the queue meet. After it resolves the
  * upgrade is safe; when it throws, nothing has changed.
  *
  * Throws `CofferError`: `cluster_not_found`, `datastore_version_not_found`, `cluster_busy`,
- * `gate_blocked`, `conflict` (another plan than the one agreed to), `store_unavailable`.
+ * `gate_blocked`, `conflict` (another plan than the one agreed to), `invalid_request` (a window in which
+ * nothing could be done), `store_unavailable`.
  */
-export async function beginUpgrade(
-  deps: { readonly store: Store; readonly now: () => Instant; readonly newId: () => string },
-  request: UpgradeRequest,
-): Promise<Begun> {
+export async function beginUpgrade(deps: BeginDeps, request: UpgradeRequest): Promise<Begun> {
   const { store, now, newId } = deps;
   const id = request.upgrade_id ?? newId();
   const cluster = await clusterOf(store, request);
   const target = findTarget(DATASTORE_VERSIONS, cluster, request.datastore_version);
-  const cast: PendingCast = {
-    id,
-    topic: 'taskmanager',
-    method: 'upgrade_cluster',
-    args: { cluster_id: cluster.id, datastore_version_id: target.id, upgrade_id: id },
-    request_id: request.requested_by.request_id,
-    tenant_id: cluster.tenant_id,
-  };
   const earlier = request.upgrade_id === undefined ? null : await store.getUpgrade(id);
-  if (earlier) return { upgrade: earlier, cluster, cast, duplicate: true };
+  if (earlier) return { upgrade: earlier, cluster, cast: castFor(earlier), duplicate: true };
 
   checkAdmission(cluster, target, request.policy?.overrides);
-  if (request.plan_hash !== undefined) checkPlanHash(planOf(cluster, request, now()), request.plan_hash);
-  // Also a fence: later upgrades of a cluster have later times, even where the clocks of hosts differ.
-  const created = Math.max(now(), cluster.updated + 1);
-  const { upgrade, event } = acceptedUpgrade(cluster, target, request, id, created);
-  const outcome = await store.begin(upgrade, event, cast, created + TAKE_UP_MS);
+  const expected = expectedTimes(await store.measuredTimes(cluster.manager));
+  checkWindow(request.policy ?? {}, expected);
+  if (request.plan_hash !== undefined) checkPlanHash(await planOf(deps, cluster, request), request.plan_hash);
+  const acceptance = { id, now: timeOfBirth(cluster, now()), expected };
+  return begin(store, cluster, acceptedUpgrade(cluster, target, request, acceptance));
+}
+
+/**
+ * Begins the upgrade that takes up one that has ended. To ask for the same twice begins it once, for as
+ * long as it is active. Throws as `beginUpgrade` does, and `action_refused` with the reason.
+ */
+export async function beginFollowUp(
+  { store, now }: Omit<BeginDeps, 'newId'>,
+  { upgrade: ended, cluster }: Loaded,
+  { as, requested_by }: { readonly as: FollowUp; readonly requested_by: RequestedBy },
+): Promise<Begun> {
+  if (!cluster) throw clusterMissing(ended);
+  const id = uuidFrom(`coffer ${as} of upgrade ${ended.id}`);
+  const earlier = await store.getUpgrade(id);
+  if (earlier && isActive(earlier)) {
+    return { upgrade: earlier, cluster, cast: castFor(earlier), duplicate: true };
+  }
+  const reason = followUpRefusal(ended, cluster, as);
+  if (reason !== null) {
+    const message = `Upgrade ${ended.id} is ${ended.state.name}, and '${as}' is refused: ${reason}.`;
+    throw new CofferError('action_refused', message);
+  }
+  const expected = expectedTimes(await store.measuredTimes(cluster.manager));
+  const acceptance = { id, now: timeOfBirth(cluster, now()), expected };
+  return begin(store, cluster, followUpUpgrade(ended, cluster, { ...acceptance, as, requested_by }));
+}
+
+/** Also a fence: later upgrades of a cluster have later times, even where the clocks of hosts differ. */
+function timeOfBirth({ updated }: Cluster, now: Instant): Instant {
+  return Math.max(now, updated + 1);
+}
+
+async function begin(
+  store: Store,
+  cluster: Cluster,
+  { upgrade, event }: { readonly upgrade: Upgrade; readonly event: UpgradeEvent },
+): Promise<Begun> {
+  const cast = castFor(upgrade);
+  const outcome = await store.begin(upgrade, event, cast, upgrade.created + TAKE_UP_MS);
   switch (outcome.verdict) {
     case 'begun':
     case 'duplicate':
@@ -57,23 +102,40 @@ export async function beginUpgrade(
     case 'busy':
       throw busy(outcome.task, outcome.upgrade_id);
     case 'missing':
-      throw clusterMissing(request);
+      throw clusterMissing(upgrade);
     default:
       return outcome satisfies never;
   }
 }
 
-/** What the request would begin, and what would hold it back now. Changes nothing. */
-export async function planUpgrade(
-  { store, now }: { readonly store: Store; readonly now: () => Instant },
-  request: Omit<UpgradeRequest, 'requested_by'>,
-): Promise<Plan> {
-  return planOf(await clusterOf(store, request), request, now());
+function castFor({ id, cluster_id, to_version_id, requested_by, tenant_id }: Upgrade): PendingCast {
+  return {
+    id,
+    topic: 'taskmanager',
+    method: 'upgrade_cluster',
+    args: { cluster_id, datastore_version_id: to_version_id, upgrade_id: id },
+    request_id: requested_by.request_id,
+    tenant_id,
+  };
 }
 
-function planOf(cluster: Cluster, request: Omit<UpgradeRequest, 'requested_by'>, now: Instant): Plan {
+/** What the request would begin, and what would hold it back now. Changes nothing. */
+export async function planUpgrade(
+  deps: Omit<BeginDeps, 'newId'>,
+  request: Omit<UpgradeRequest, 'requested_by'>,
+): Promise<Plan> {
+  return planOf(deps, await clusterOf(deps.store, request), request);
+}
+
+async function planOf(
+  { store, now }: Omit<BeginDeps, 'newId'>,
+  cluster: Cluster,
+  request: Omit<UpgradeRequest, 'requested_by'>,
+): Promise<Plan> {
   const target = findTarget(DATASTORE_VERSIONS, cluster, request.datastore_version);
-  return previewUpgrade(cluster, { ...request, target }, now);
+  const expected = expectedTimes(await store.measuredTimes(cluster.manager));
+  checkWindow(request.policy ?? {}, expected);
+  return previewUpgrade(cluster, { ...request, target, expected }, now());
 }
 
 type Asked = Pick<UpgradeRequest, 'cluster_id' | 'tenant_id'>;

@@ -15,6 +15,7 @@
  * | `upgrade:<id>` | hash | `revision`, `cluster`, `doc` |
  * | `upgrade:<id>:events` | stream | entry `<seq>-0` for event number seq |
  * | `upgrades:<cluster>` | sorted set | upgrade ids by creation |
+ * | `steps:<manager>:<kind>` | list | the latest durations of its steps, in milliseconds |
  * | `due` | sorted set | `upgrade:<id>` and `cluster:<id>` by the time of their next look |
  * | `idempotency:<tenant>:<key>` | hash | `fingerprint`, `operation`, `claim`, `until`, `answer` of a request, for a day |
  * | `casts`, `casts:at` | hash, sorted set | casts that the bus has not confirmed yet, and since when |
@@ -149,24 +150,26 @@ return { held[1], redis.call('HGETALL', ARGV[1] .. ':cluster:' .. held[2]) }`,
 
   /**
    * KEYS upgrade, events, cluster, due · ARGV id, revision read, doc, now, wake_at or '', channel,
-   * number of events, number of cluster fields, released ('1' or ''), seq and event …, field and value …
+   * number of events, number of cluster fields, released ('1' or ''), durations to keep of a list,
+   * seq and event …, field and value …, list and duration …
    */
   commit: {
     keys: 4,
     lua: `
 if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], 'revision', tonumber(ARGV[2]) + 1, 'doc', ARGV[3])
-local at = 10
+local at = 11
 for _ = 1, tonumber(ARGV[7]) do
   redis.call('XADD', KEYS[2], ARGV[at] .. '-0', 'event', ARGV[at + 1])
   at = at + 2
 end
 if redis.call('HGET', KEYS[3], 'upgrade') == ARGV[1] then
-  for _ = 1, tonumber(ARGV[8]) do
-    redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1])
-    at = at + 2
-  end
+  for i = at, at + 2 * tonumber(ARGV[8]) - 1, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
   if ARGV[9] == '1' then redis.call('HSET', KEYS[3], 'task', 'NONE', 'updated', ARGV[4]) end
+end
+for i = at + 2 * tonumber(ARGV[8]), #ARGV, 2 do
+  redis.call('LPUSH', ARGV[i], ARGV[i + 1])
+  redis.call('LTRIM', ARGV[i], 0, ARGV[10] - 1)
 end
 if ARGV[5] == '' then redis.call('ZREM', KEYS[4], 'upgrade:' .. ARGV[1])
 else redis.call('ZADD', KEYS[4], ARGV[5], 'upgrade:' .. ARGV[1]) end

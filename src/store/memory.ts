@@ -1,5 +1,6 @@
 import type { Cluster, Endpoint, Instance, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
+import { MEASURED_STEPS, type MeasuredTimes, NOTHING_MEASURED } from '../core/history.ts';
 import type { Upgrade, UpgradeEvent } from '../core/record.ts';
 import type { Sleep } from '../service.ts';
 import { docOfCluster } from './cluster-hash.ts';
@@ -61,6 +62,8 @@ export class MemoryStore implements Store {
   readonly #due = new Map<string, Instant>();
   readonly #casts = new Map<string, { readonly cast: PendingCast; readonly at: Instant }>();
   readonly #requests = new Map<string, HeldRequest>();
+  /** By manager. */
+  readonly #measured = new Map<string, MeasuredTimes>();
   /** Readers that wait for the next event of an upgrade. */
   readonly #waiting = new Map<string, Set<() => void>>();
   readonly #sleep: Sleep;
@@ -223,6 +226,7 @@ export class MemoryStore implements Store {
     this.#append(id, commit.events);
     this.#upgrades.set(id, asJson(commit.upgrade));
     this.#settleCluster(commit);
+    this.#measure(commit);
     if (commit.wake_at === null) this.#due.delete(`upgrade:${id}`);
     else this.#due.set(`upgrade:${id}`, commit.wake_at);
     if (commit.events.length > 0) for (const wake of this.#waiting.get(id) ?? []) wake();
@@ -251,6 +255,17 @@ export class MemoryStore implements Store {
     const { datastore_version_id, datastore_version } = release ?? cluster;
     const freed = release && { task: 'NONE' as const, updated: now, datastore_version_id, datastore_version };
     this.#clusters.set(cluster.id, { ...cluster, instances, ...freed });
+  }
+
+  #measure({ measured }: Commit): void {
+    for (const { manager, step, ms } of measured) {
+      const held = this.#measured.get(manager) ?? NOTHING_MEASURED;
+      this.#measured.set(manager, { ...held, [step]: [ms, ...held[step]].slice(0, MEASURED_STEPS) });
+    }
+  }
+
+  async measuredTimes(manager: string): Promise<MeasuredTimes> {
+    return this.#measured.get(manager) ?? NOTHING_MEASURED;
   }
 
   async events(...[upgrade_id, after_seq, { limit, wait_ms }]: Parameters<Store['events']>) {

@@ -2,6 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { Redis, ReplyError } from 'ioredis';
 import type { Endpoint } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
+import { MEASURED_STEPS, type MeasuredTimes, STEP_KINDS } from '../core/history.ts';
 import type { Upgrade, UpgradeEvent } from '../core/record.ts';
 import { type Logger, textOf } from '../log.ts';
 import { clusterFromHash, docOfCluster } from './cluster-hash.ts';
@@ -26,6 +27,8 @@ import {
 const COMMAND_TIMEOUT_MS = 1_500;
 /** A build or removal that nobody finished is taken up again after this long. */
 const RETRY_CLUSTER_MS = 5_000;
+/** What steps usually take changes slowly. */
+const MEASURED_TIMES_AGE_MS = 5_000;
 /** Keys are read this many at a time where a page could be long. */
 const SCAN_COUNT = 500;
 
@@ -54,6 +57,8 @@ class RedisStore implements Store {
   readonly #log: Logger;
   /** Emits an upgrade's id when it has new events. */
   readonly #changes = new EventEmitter({ captureRejections: false }).setMaxListeners(0);
+
+  readonly #measured = new Map<string, { readonly times: MeasuredTimes; readonly at: number }>();
 
   constructor({ url, prefix = 'coffer', log, name = 'coffer' }: Parameters<typeof openRedisStore>[0]) {
     this.#prefix = prefix;
@@ -332,10 +337,24 @@ class RedisStore implements Store {
       events.length,
       fields.length / 2,
       release ? '1' : '',
+      MEASURED_STEPS,
       ...events.flatMap((event) => [event.seq, JSON.stringify(event)]),
       ...fields,
+      ...commit.measured.flatMap(({ manager, step, ms }) => [this.#key('steps', manager, step), ms]),
     );
     return done === 1 ? 'committed' : 'conflict';
+  }
+
+  /** Asked for with every request to upgrade, and hardly ever new: read anew only now and then. */
+  async measuredTimes(manager: string): Promise<MeasuredTimes> {
+    const held = this.#measured.get(manager);
+    if (held && performance.now() - held.at < MEASURED_TIMES_AGE_MS) return held.times;
+    const [instance, switchover] = await this.#ask(() =>
+      Promise.all(STEP_KINDS.map((kind) => this.#redis.lrange(this.#key('steps', manager, kind), 0, -1))),
+    );
+    const times = { instance: (instance ?? []).map(Number), switchover: (switchover ?? []).map(Number) };
+    this.#measured.set(manager, { times, at: performance.now() });
+    return times;
   }
 
   async events(...[upgrade_id, after_seq, { limit, wait_ms }]: Parameters<Store['events']>) {

@@ -15,6 +15,7 @@ import type {
   InstanceTask,
   Instant,
 } from '../core/domain.ts';
+import type { MeasuredTimes, StepKind } from '../core/history.ts';
 import type { Upgrade, UpgradeEvent } from '../core/record.ts';
 
 /** A cast that is safe in the store until the bus has confirmed it. */
@@ -78,7 +79,9 @@ export interface Commit {
     readonly task: InstanceTask;
     readonly fault: string | null;
   }[];
-  /** Set when the upgrade ends: the cluster's task returns to NONE; the version only if it changes. */
+  /** How long steps have taken that ended with this revision; kept for the manager. */
+  readonly measured: readonly { readonly manager: string; readonly step: StepKind; readonly ms: number }[];
+  /** Set when the upgrade ends: the cluster's task returns to NONE, and this is its version. */
   readonly release: { readonly datastore_version_id: string; readonly datastore_version: string } | null;
   /** When the upgrade wants to be looked at again; null when it has ended. */
   readonly wake_at: Instant | null;
@@ -173,6 +176,8 @@ export interface Store {
   load(upgrade_id: string): Promise<Loaded | null>;
   /** `conflict`: another revision was committed since; read again and decide again. */
   commit(commit: Commit): Promise<'committed' | 'conflict'>;
+  /** The latest durations of a manager's steps, `MEASURED_STEPS` of each kind at most. May be some seconds old. */
+  measuredTimes(manager: string): Promise<MeasuredTimes>;
   /** Events after `after_seq`, oldest first; waits up to `wait_ms` when there are none yet. */
   events(
     upgrade_id: string,

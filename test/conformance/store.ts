@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Cluster, GuestReport, Instance } from '../../src/core/domain.ts';
+import { expectedTimes, MEASURED_STEPS, NOTHING_MEASURED } from '../../src/core/history.ts';
 import { DEFAULT_POLICY } from '../../src/core/policy.ts';
 import type { Upgrade, UpgradeEvent } from '../../src/core/record.ts';
 import type { BuildOrder, Commit, KeyedRequest, PendingCast, Store } from '../../src/store/store.ts';
@@ -223,6 +224,21 @@ export function describeStore(
         const task = { instance_id: cluster.instances[0]?.id ?? '', task: 'UPGRADING' as const, fault: null };
         expect(await store.commit({ ...late, instance_tasks: [task], release })).toBe('committed');
         expect(await store.getCluster(cluster.id)).toEqual(before);
+      });
+
+      it('keep how long steps took, the latest of each kind for each manager', async () => {
+        const { upgrade } = await begun(store);
+        const [manager, other] = [randomUUID(), randomUUID()];
+        expect(await store.measuredTimes(other)).toEqual(NOTHING_MEASURED);
+        const many = Array.from({ length: MEASURED_STEPS + 5 }, (_, ms) => ({
+          ...{ manager, step: 'instance' as const, ms },
+        }));
+        const measured = [...many, { manager, step: 'switchover' as const, ms: 7 }];
+        await store.commit({ ...commitOf(upgrade, [event(2, 'started')]), measured });
+        const { instance, switchover } = await store.measuredTimes(manager);
+        expect(instance).toHaveLength(MEASURED_STEPS);
+        expect([Math.min(...instance), Math.max(...instance)]).toEqual([5, MEASURED_STEPS + 4]);
+        expect(switchover).toEqual([7]);
       });
 
       it('do not commit what never began', async () => {
@@ -459,9 +475,12 @@ function newUpgrade(cluster: Cluster): Upgrade {
     direction: 'forward',
     round: 0,
     planned_round: -1,
-    expected_step_ms: 60_000,
     write_outage_ms: 0,
     batch: null,
+    expected: expectedTimes(NOTHING_MEASURED),
+    progressed: NOW,
+    silent: false,
+    follows: null,
     steps: [],
   };
 }
@@ -476,7 +495,15 @@ function event(seq: number, type: UpgradeEvent['type']): UpgradeEvent {
 
 function commitOf(upgrade: Upgrade, events: readonly UpgradeEvent[]): Commit {
   const next = { ...upgrade, revision: upgrade.revision + 1, seq: upgrade.seq + events.length };
-  return { upgrade: next, events, instance_tasks: [], release: null, wake_at: NOW + 1_000, now: NOW };
+  return {
+    upgrade: next,
+    events,
+    instance_tasks: [],
+    measured: [],
+    release: null,
+    wake_at: NOW + 1_000,
+    now: NOW,
+  };
 }
 
 function castOf(cluster: Cluster, method: string): PendingCast {

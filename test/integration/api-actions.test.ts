@@ -69,7 +69,7 @@ describe('an action', () => {
     const id = await beginUpgrade(api, await buildCluster(api, 'cancelled-early'));
     const { status, body } = await act(id, { cancel: {} });
     expect(status).toBe(202);
-    expect(body.upgrade).toMatchObject({ state: 'cancelled', actions: [], cancelling: true });
+    expect(body.upgrade).toMatchObject({ state: 'cancelled', actions: ['retry'], cancelling: true });
     const { body: shown } = await ask(`${api.url}/clusters/cancelled-early`);
     expect(shown.cluster.task.name).toBe('NONE');
   });
@@ -100,14 +100,60 @@ describe('an action', () => {
     },
   );
 
-  it.each(ACTIONS)('%s is refused once the upgrade has ended, with its state', async (action) => {
+  it.each([
+    ['pause', 'the upgrade has ended: succeeded'],
+    ['resume', 'the upgrade has ended: succeeded'],
+    ['approve', 'the upgrade has ended: succeeded'],
+    ['cancel', 'the upgrade has ended: succeeded'],
+    ['retry', 'it has succeeded: there is nothing to retry'],
+  ])('%s is refused once the upgrade has ended, with its state', async (action, reason) => {
     const id = await started(`ended-${action}`);
     await happen(api.store, id, 'succeeded', { name: 'succeeded', started: Date.now(), ended: Date.now() });
     const { status, body } = await act(id, { [action]: {} });
     expect(status).toBe(422);
     expect(body.unprocessableEntity.message).toBe(
-      `Upgrade ${id} is succeeded, and '${action}' is refused: the upgrade has ended: succeeded.`,
+      `Upgrade ${id} is succeeded, and '${action}' is refused: ${reason}.`,
     );
+  });
+
+  it.each([
+    ['retry', 'failed', 'forward'],
+    ['rollback', 'succeeded', 'back'],
+  ] as const)('%s of an upgrade that has %s begins another one, once', async (action, name, direction) => {
+    const id = await started(`taken-up-${action}`);
+    const times = { started: Date.now(), ended: Date.now() };
+    await happen(
+      api.store,
+      id,
+      name,
+      name === 'failed' ? { name, ...times, message: 'no disk' } : { name, ...times },
+    );
+    const { body: before } = await ask(`${api.url}/upgrades/${id}`);
+    expect(before.upgrade.actions).toContain(action);
+    const { status, body, headers } = await act(id, { [action]: {} });
+    expect(status).toBe(202);
+    expect(UpgradeAnswer.parse(body)).toEqual(body);
+    expect(body.upgrade.id).not.toBe(id);
+    expect(headers.get('location')).toBe(`${api.url}/upgrades/${body.upgrade.id}`);
+    expect(body.upgrade.follows).toEqual({ upgrade_id: id, as: action });
+    expect((await api.store.getUpgrade(body.upgrade.id))?.direction).toBe(direction);
+    const again = await act(id, { [action]: {} });
+    expect([again.status, again.body.upgrade.id]).toEqual([202, body.upgrade.id]);
+    await act(body.upgrade.id, { cancel: {} });
+    const later = await act(id, { [action]: {} });
+    expect(later.status).toBe(422);
+    expect(later.body.unprocessableEntity.message).toContain(
+      `'${action}' is refused: a later upgrade of the cluster is ${body.upgrade.id}`,
+    );
+  });
+
+  it('retry of a failed upgrade may name another version', async () => {
+    const id = await started('corrected');
+    const state = { name: 'failed', started: Date.now(), ended: Date.now(), message: 'no disk' } as const;
+    await happen(api.store, id, 'failed', state);
+    const { status, body } = await act(id, { retry: { datastore_version: '2.0' } });
+    expect(status).toBe(202);
+    expect(body.upgrade).toMatchObject({ to: { name: '2.0' }, follows: null });
   });
 
   it("of another tenant's upgrade, or of none, is answered 404", async () => {

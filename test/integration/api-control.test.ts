@@ -221,7 +221,7 @@ describe('reset-status', () => {
     expect(status).toBe(202);
     expect(body.cluster).toMatchObject({ id, task: { name: 'NONE' }, upgrade_id: upgrade });
     const { body: shown } = await ask(`${api.url}/upgrades/${upgrade}`);
-    expect(shown.upgrade).toMatchObject({ state: 'cancelled', actions: [], estimated_end: null });
+    expect(shown.upgrade).toMatchObject({ state: 'cancelled', actions: ['retry'], estimated_end: null });
     expect(shown.upgrade.status).toContain('status reset by an operator');
     expect((await reset(id)).status).toBe(202);
     expect((await post(`/clusters/${id}`, upgradeTo('1.1'))).status).toBe(202);

@@ -208,6 +208,7 @@ export async function happen(
     },
     events: [{ seq, at: Date.now(), type, message: `${type} ${seq}` }],
     instance_tasks: [],
+    measured: [],
     release: hasEnded
       ? { datastore_version_id: upgrade.to_version_id, datastore_version: upgrade.to_version }
       : null,

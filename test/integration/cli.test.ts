@@ -244,7 +244,11 @@ describe('an action on an upgrade', () => {
     const resumed = await coffer(here('upgrade-resume acted'));
     expect(resumed.stdout).toBe(`Upgrade ${id} of acted is running. Watch it: coffer upgrade-watch ${id}\n`);
     const cancelled = await coffer(here('upgrade-cancel acted --json'));
-    expect(JSON.parse(cancelled.stdout).upgrade).toMatchObject({ id, state: 'cancelled', actions: [] });
+    expect(JSON.parse(cancelled.stdout).upgrade).toMatchObject({
+      id,
+      state: 'cancelled',
+      actions: ['retry'],
+    });
   });
 
   it('that its state does not allow exits 4, with the reason and what to do', async () => {

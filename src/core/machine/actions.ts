@@ -1,13 +1,16 @@
+import type { Cluster } from '../domain.ts';
+import { possibleFollowUps } from '../follow-up.ts';
 import { isActive, type Step, type Upgrade } from '../record.ts';
 import { ACTIONS, type Action } from './advance.ts';
 import { rollbackRefusal } from './schedule.ts';
 
 /**
- * What a person can do to an upgrade now: what `advance` would take, and what would change something.
- * Of one that waits for a person, the action that makes it go on comes first.
+ * What a person can do to an upgrade now: what `advance` would take, and what would change something. Of
+ * one that waits for a person, the action that makes it go on comes first. One that has ended can be taken
+ * up again by a new one, as long as its cluster is there and idle.
  */
-export function possibleActions(upgrade: Upgrade): readonly Action[] {
-  if (!isActive(upgrade)) return [];
+export function possibleActions(upgrade: Upgrade, cluster: Cluster | null): readonly Action[] {
+  if (!isActive(upgrade)) return cluster ? possibleFollowUps(upgrade, cluster) : [];
   const possible = ACTIONS.filter((action) => isPossible(upgrade, action));
   const first = wayOn(upgrade);
   return possible.toSorted((a, b) => Number(b === first) - Number(a === first));

@@ -9,7 +9,8 @@
  *
  * Files: `advance.ts` inputs, one function each · `schedule.ts` what starts, waits or ends next ·
  * `step.ts` the phases of a step · `gates.ts` conditions that hold a step back · `draft.ts` the
- * record while it is being moved · `wake.ts` when to look again.
+ * record while it is being moved · `silence.ts` when nothing has moved for too long · `wake.ts` when to
+ * look again.
  *
  * Invariants, cited where they are kept:
  * - M1: a report or an answer counts only for the step, attempt and action that is in flight (G4).

@@ -80,7 +80,8 @@ export class Draft {
 
   emit(type: UpgradeEventType, message: string, step?: Step): void {
     const seq = this.#upgrade.seq + 1;
-    this.#set({ seq });
+    if (type === 'no_progress') this.#set({ seq, silent: true });
+    else this.#set({ seq, progressed: this.now, silent: false });
     const about = step ? { instance_id: step.instance_id, step: step.id, attempt: step.attempt } : {};
     this.#events.push({ seq, at: this.now, type, ...about, message });
   }
@@ -134,6 +135,11 @@ export class Draft {
     }
   }
 
+  /** A sign of life that is no event: what was thought silent is at work. */
+  hear(): void {
+    this.#set({ progressed: this.now, silent: false });
+  }
+
   approve(by: string): void {
     this.#set({ approved: true });
     const { state } = this.#upgrade;
@@ -154,7 +160,7 @@ export class Draft {
     }
   }
 
-  /** The upgrade is over. The cluster's task is NONE again; the version is the new one only after success (M5). */
+  /** The upgrade is over. The cluster's task is NONE again; its version changes only when all have reached the goal (M5). */
   end(state: EndState, message: string): void {
     const { state: before } = this.#upgrade;
     const started = before.name === 'scheduled' ? this.now : before.started;
@@ -169,12 +175,20 @@ export class Draft {
       const error = phase.name === 'backoff' ? phase.error : 'its last attempt failed';
       this.instanceTask(instance_id, 'UPGRADING_ERROR', error);
     }
-    const to = state === 'succeeded' ? 'to' : 'from';
-    this.say({
-      kind: 'release',
-      datastore_version_id: this.#upgrade[`${to}_version_id`],
-      datastore_version: this.#upgrade[`${to}_version`],
-    });
+    this.say({ kind: 'release', ...this.#versionAt(state) });
+  }
+
+  #versionAt(state: EndState): { datastore_version_id: string; datastore_version: string } {
+    const { from_version_id, from_version, to_version_id, to_version } = this.#upgrade;
+    const { datastore_version_id, datastore_version } = this.seen;
+    switch (state) {
+      case 'succeeded':
+        return { datastore_version_id: to_version_id, datastore_version: to_version };
+      case 'rolled_back':
+        return { datastore_version_id: from_version_id, datastore_version: from_version };
+      default:
+        return { datastore_version_id, datastore_version };
+    }
   }
 
   finish(): Next {

@@ -4,6 +4,7 @@ import { goalOf, isInFlight, isOver, type Phase, type Step, type Upgrade } from 
 import { windowAt } from '../window.ts';
 import type { Draft } from './draft.ts';
 import { gateFor, givenUp, isReturn } from './gates.ts';
+import { tellSilence } from './silence.ts';
 import { isOutstanding, sayAgain, settle, soak, startStep, timedOut } from './step.ts';
 
 /** Looks at everything that waits: what is due, what can start, what has ended. */
@@ -20,18 +21,22 @@ export function proceed(draft: Draft): void {
     if (mayStart(draft)) planAnew(draft);
   }
   startWhatCan(draft);
+  tellSilence(draft);
 }
 
 /** A taskmanager takes the upgrade up, if its time has come. */
 function begin(draft: Draft): boolean {
-  const { cancelling, policy, from_version, to_version } = draft.upgrade;
+  const { cancelling, policy, direction, from_version, to_version } = draft.upgrade;
   if (cancelling) {
     draft.end('cancelled', 'cancelled before it started');
     return false;
   }
   if (draft.now < (policy.not_before ?? 0)) return false;
   draft.start();
-  draft.emit('started', `upgrade from ${from_version} to ${to_version}`);
+  draft.emit(
+    'started',
+    direction === 'back' ? `back to ${from_version}` : `upgrade from ${from_version} to ${to_version}`,
+  );
   return true;
 }
 
@@ -245,7 +250,7 @@ function startWhatCan(draft: Draft): void {
   for (const { id } of draft.steps) {
     const step = draft.step(id);
     if (!step || !isItsTurn(draft, step)) continue;
-    const closed = isReturn(draft.steps, step) ? null : closedWindow(draft);
+    const closed = isReturn(draft.steps, step) ? null : closedWindow(draft, step);
     if (closed) {
       // What is in flight ends first: then it parks at a safe point.
       if (!draft.steps.some(isInFlight))
@@ -339,15 +344,19 @@ function awaitWindow(draft: Draft): void {
   const { state } = draft.upgrade;
   if (state.name !== 'paused' || state.reason !== 'window') return;
   if (state.until !== null && draft.now < state.until) return;
-  if (closedWindow(draft) === null) draft.resume('its window is open');
+  const next = draft.steps.find(({ phase }) => phase.name === 'pending' || phase.name === 'backoff');
+  if (!next || closedWindow(draft, next) === null) draft.resume('its window is open');
 }
 
 /** Why no step may start now, and when one may: the window is closed, or closes before a step could be done. */
-function closedWindow({ upgrade, now }: Draft): { reason: string; until: Instant | null } | null {
-  const { policy, expected_step_ms } = upgrade;
+function closedWindow(
+  { upgrade, now }: Draft,
+  { kind }: Step,
+): { reason: string; until: Instant | null } | null {
+  const { policy, expected } = upgrade;
   if (!policy.window) return null;
   const state = windowAt(policy.window, now);
-  if (state.name === 'open' && state.closes - now >= expected_step_ms) return null;
+  if (state.name === 'open' && state.closes - now >= expected[kind].p95_ms) return null;
   const next = state.name === 'open' ? windowAt(policy.window, state.closes) : state;
   const until = next.name === 'closed' ? next.opens : now;
   const why = state.name === 'open' ? 'its window closes too soon for another step' : 'its window is closed';

@@ -83,6 +83,7 @@ export function reported(draft: Draft, step: Step, instance_id: string, report: 
 
 function accept(draft: Draft, step: Step, phase: OutstandingPhase): void {
   if (phase.accepted) return;
+  draft.hear();
   draft.change({ ...step, phase: { ...phase, accepted: true, recast: draft.now + RECAST_ACCEPTED_MS } });
 }
 
@@ -252,10 +253,18 @@ export function soak(draft: Draft, step: Step, { since, until }: Extract<Phase, 
 }
 
 function done(draft: Draft, step: Step): void {
+  measure(draft, step);
   const ended = draft.change({ ...step, phase: { name: 'done', ended: draft.now } });
   // After a switchover the old primary is still to be upgraded: it stays busy.
   if (step.kind === 'instance') draft.instanceTask(step.instance_id, 'NONE', null);
   draft.emit('step_done', `${title(draft, ended)}: done`, ended);
+}
+
+/** Later attempts took longer for reasons that tell nothing of the next step; a soak is known beforehand. */
+function measure(draft: Draft, { kind, attempt, started, phase }: Step): void {
+  if (attempt !== 1 || started === null) return;
+  const ended = phase.name === 'soaking' ? phase.since : draft.now;
+  draft.say({ kind: 'measured', step: kind, ms: ended - started });
 }
 
 /** An attempt is over without success: another one after a pause, or the step has failed. */

@@ -1,6 +1,7 @@
 import type { Instant } from '../domain.ts';
 import { isActive, isInFlight, type Step, type Upgrade } from '../record.ts';
 import { expiresAt } from './schedule.ts';
+import { silentAt } from './silence.ts';
 
 /** An accepted upgrade whose cast got lost is taken up after this long. */
 const TAKE_UP_MS = 2_000;
@@ -18,7 +19,7 @@ export function wakeAt(upgrade: Upgrade, now: Instant): Instant | null {
     times.push(now + (upgrade.state.name === 'paused' ? IDLE_LOOK_MS : LOOK_MS));
   }
   const until = upgrade.state.name === 'paused' ? upgrade.state.until : null;
-  return Math.min(...times, expiresAt(upgrade) ?? Infinity, until ?? Infinity);
+  return Math.min(...times, expiresAt(upgrade) ?? Infinity, silentAt(upgrade) ?? Infinity, until ?? Infinity);
 }
 
 /** Null for a step that time alone does not move on. */

@@ -6,6 +6,7 @@
  * shard by shard, query routers last · `creation.ts` one after the other, as they were made.
  */
 import type { Cluster, Instant } from '../domain.ts';
+import type { StepKind } from '../history.ts';
 import { cassandraOrder } from './cassandra.ts';
 import { creationOrder } from './creation.ts';
 import { galeraOrder } from './galera.ts';
@@ -14,7 +15,7 @@ import { primaryReplicaOrder } from './primary-replica.ts';
 
 /** A step before it has an identity: what, to whom, and in which stage. */
 export interface Move {
-  readonly kind: 'instance' | 'switchover';
+  readonly kind: StepKind;
   readonly instance_id: string;
   /** Moves of one stage may run side by side, as far as `max_unavailable` allows. */
   readonly stage: number;

@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import type { Cluster, Instance } from '../../../src/core/domain.ts';
+import { expectedTimes, NOTHING_MEASURED } from '../../../src/core/history.ts';
 import { possibleActions } from '../../../src/core/machine/actions.ts';
 import { ACTIONS, type Action, advance } from '../../../src/core/machine/advance.ts';
 import { DEFAULT_POLICY } from '../../../src/core/policy.ts';
@@ -109,9 +110,12 @@ function upgrade(fields: Partial<Upgrade>): Upgrade {
     direction: 'forward',
     round: 0,
     planned_round: 0,
-    expected_step_ms: 60_000,
     write_outage_ms: 0,
     batch: null,
+    expected: expectedTimes(NOTHING_MEASURED),
+    progressed: started,
+    silent: false,
+    follows: null,
     steps: [],
     ...fields,
   };
@@ -167,7 +171,7 @@ function isImpossible({ state, policy, approved, cancelling }: Upgrade): boolean
 describe('the actions that an upgrade offers', () => {
   it('are taken, every one of them', () => {
     const wrong = records().flatMap((record) =>
-      possibleActions(record)
+      possibleActions(record, CLUSTER)
         .filter((action) => verdictOf(record, action) !== 'applied')
         .map((action) => `${action}: ${about(record)}`),
     );
@@ -176,7 +180,7 @@ describe('the actions that an upgrade offers', () => {
 
   it('are all that would change something, but for a pause of what is to end', () => {
     const missing = records().flatMap((record) =>
-      ACTIONS.filter((action) => !possibleActions(record).includes(action))
+      ACTIONS.filter((action) => !possibleActions(record, CLUSTER).includes(action))
         .filter((action) => verdictOf(record, action) === 'applied')
         .filter((action) => !record.cancelling || (action !== 'pause' && action !== 'approve'))
         .map((action) => `${action}: ${about(record)}`),
@@ -187,7 +191,7 @@ describe('the actions that an upgrade offers', () => {
   it('begin with the one that ends the wait', () => {
     const waiting = records().filter((record) => record.state.name === 'paused' && !isImpossible(record));
     const stuck = waiting.filter((record) => {
-      const [action] = possibleActions(record);
+      const [action] = possibleActions(record, CLUSTER);
       if (action === undefined) return true;
       const next = advance(record, { type: 'action', action, by: 'ann' }, CLUSTER, NOW);
       return !next.events.some(({ type }) => type === 'resumed');
@@ -206,6 +210,6 @@ describe('the actions that an upgrade offers', () => {
     [{ name: 'succeeded', started, ended: NOW }, [], []],
   ] as const)('in %j with %j are %j', (state, phases, actions) => {
     const steps = phases.flatMap((phase, id) => (phase ? [step(id, phase)] : []));
-    expect(possibleActions(upgrade({ state: state as UpgradeState, steps }))).toEqual(actions);
+    expect(possibleActions(upgrade({ state: state as UpgradeState, steps }), CLUSTER)).toEqual(actions);
   });
 });

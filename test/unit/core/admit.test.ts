@@ -125,14 +125,19 @@ describe('an accepted upgrade', () => {
   };
 
   it('is scheduled at revision 1 with its first event (G9), and has no plan', () => {
-    const { upgrade, event } = acceptedUpgrade(idle(), version(TO), request, 'u', T0);
+    const { upgrade, event } = acceptedUpgrade(idle(), version(TO), request, { id: 'u', now: T0 });
     expect(upgrade).toMatchObject({ revision: 1, seq: 1, state: { name: 'scheduled' }, steps: [] });
     expect(upgrade).toMatchObject({ from_version: FROM, to_version: TO, tenant_id: 't' });
     expect(event).toMatchObject({ seq: 1, at: T0, type: 'accepted' });
   });
 
   it('keeps the policy that was asked for, and defaults for the rest', () => {
-    const { upgrade } = acceptedUpgrade(idle(), version(TO), { ...request, policy: { retries: 9 } }, 'u', T0);
+    const { upgrade } = acceptedUpgrade(
+      idle(),
+      version(TO),
+      { ...request, policy: { retries: 9 } },
+      { id: 'u', now: T0 },
+    );
     expect(upgrade.policy).toEqual({ ...DEFAULT_POLICY, retries: 9 });
   });
 });

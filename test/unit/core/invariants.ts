@@ -3,7 +3,7 @@ import type { Instant } from '../../../src/core/domain.ts';
 import type { Next } from '../../../src/core/machine/advance.ts';
 import { maxUnavailable } from '../../../src/core/policy.ts';
 import { isActive, type Upgrade } from '../../../src/core/record.ts';
-import { FROM, type World } from './world.ts';
+import type { World } from './world.ts';
 
 /** What is wrong with a move of the record, in words; empty when nothing is. */
 export function violationsOf(before: Upgrade, next: Next, wake_at: Instant | null, now: Instant): string[] {
@@ -68,13 +68,11 @@ export function checkTruth(world: World, before: Upgrade): string[] {
   }
   // A rollback past the switchover needs the way back: one in each round.
   if (world.eventsOf('switched_over').length > upgrade.round + 1) found.push('G6: more than one switchover');
-  if (cluster.datastore_version !== FROM && upgrade.state.name !== 'succeeded')
-    found.push('G5: version too early');
-  if (upgrade.state.name === 'succeeded') {
-    if (guests.some(({ version }) => version !== upgrade.to_version))
-      found.push('M5: succeeded, and not all run the version');
-    if (cluster.datastore_version !== upgrade.to_version) found.push('G5: succeeded on the old version');
-  }
+  const isAtGoal = ['succeeded', 'rolled_back'].includes(upgrade.state.name);
+  if (!isAtGoal && cluster.datastore_version !== world.versionAtStart) found.push('G5: version too early');
+  if (isAtGoal && cluster.datastore_version !== world.goal) found.push('G5: at the goal, on another version');
+  if (isAtGoal && guests.some(({ version }) => version !== world.goal))
+    found.push('M5: at the goal, and not all run its version');
   if ((cluster.task === 'NONE') === isActive(upgrade))
     found.push('G3: the task is held while active, and only then');
   if (mayNotStart(before) && hasStarted(before, upgrade)) found.push('M6: an instance was started');

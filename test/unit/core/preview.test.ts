@@ -94,7 +94,9 @@ describe('a plan preview', () => {
   it('estimates by steps, side by side where the policy allows it, and soak', () => {
     const five = idle({ manager: 'simulated', instances: 5 });
     expect(preview(five).estimate_seconds).toBe(300);
-    expect(preview(five, { expected_step_ms: 10_000 }).estimate_seconds).toBe(50);
+    const times = { median_ms: 10_000, p95_ms: 90_000 };
+    const expected = { instance: times, switchover: times };
+    expect(preview(five, { expected }).estimate_seconds, 'by what is usual').toBe(50);
     expect(preview(five, { policy: { max_unavailable: 2 } }).estimate_seconds).toBe(180);
     expect(preview(five, { policy: { soak_seconds: 10 } }).estimate_seconds).toBe(350);
   });

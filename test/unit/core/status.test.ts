@@ -75,10 +75,10 @@ suite('the status of an upgrade', () => {
   it('ended: how', () => {
     const world = members();
     world.until(() => world.upgrade.state.name === 'succeeded');
-    expect(say(world)).toBe('succeeded; 3 of 3 done');
+    expect(say(world)).toBe('succeeded; 3 of 3 done; a person can: rollback');
     const cancelled = members();
     cancelled.act('cancel');
-    expect(say(cancelled)).toBe('cancelled: cancelled before it started');
+    expect(say(cancelled)).toBe('cancelled: cancelled before it started; a person can: retry');
   });
 
   it('says something of any upgrade, cluster or not', () => {

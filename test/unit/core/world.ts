@@ -14,6 +14,7 @@ import type {
   Placement,
   Role,
 } from '../../../src/core/domain.ts';
+import { type FollowUp, followUpUpgrade } from '../../../src/core/follow-up.ts';
 import { type Action, advance, type Input, type Next } from '../../../src/core/machine/advance.ts';
 import { wakeAt } from '../../../src/core/machine/wake.ts';
 import type { Policy } from '../../../src/core/policy.ts';
@@ -71,7 +72,10 @@ export class World implements Surroundings {
   now: Instant = T0;
   cluster: Cluster;
   upgrade: Upgrade;
+  /** Of the cluster, when its present upgrade began. */
+  versionAtStart = FROM;
   readonly guests: readonly Guest[];
+  /** Of its present upgrade. */
   readonly events: UpgradeEvent[] = [];
   /** Every message that the machine said, in order, with its time. */
   readonly messages: (Message & { readonly at: Instant })[] = [];
@@ -89,7 +93,12 @@ export class World implements Surroundings {
     const requested_by = { user: 'ann', request_id: 'req-1', via: 'rest' as const };
     const request = { cluster_id: 'c', tenant_id: 't', datastore_version: TO, requested_by };
     const policy = options.policy ?? {};
-    const accepted = acceptedUpgrade(this.cluster, VERSION_TO, { ...request, policy }, 'u', this.now);
+    const accepted = acceptedUpgrade(
+      this.cluster,
+      VERSION_TO,
+      { ...request, policy },
+      { id: 'u', now: this.now },
+    );
     this.upgrade = accepted.upgrade;
     this.events.push(accepted.event);
     this.cluster = { ...this.cluster, task: 'UPGRADING_CLUSTER', upgrade_id: 'u' };
@@ -119,6 +128,19 @@ export class World implements Surroundings {
     for (const effect of next.effects)
       if (effect.kind === 'call' || effect.kind === 'cast') this.#post(effect);
     return next;
+  }
+
+  /** Takes up the upgrade that has ended, by a new one, as the shell does. */
+  takeUp(as: FollowUp, id: string): void {
+    const { requested_by } = this.upgrade;
+    const { upgrade, event } = followUpUpgrade(this.upgrade, this.cluster, {
+      ...{ id, now: this.now, as, requested_by },
+    });
+    this.upgrade = upgrade;
+    this.events.splice(0, this.events.length, event);
+    this.cluster = { ...this.cluster, task: 'UPGRADING_CLUSTER', upgrade_id: id };
+    this.versionAtStart = this.cluster.datastore_version;
+    this.#due = this.now + 10;
   }
 
   act(action: Action): Next {
@@ -337,6 +359,8 @@ export class World implements Surroundings {
       }
       case 'instance_task':
         return `-> ${this.nameOf(effect.instance_id)} is ${effect.task}${effect.fault ? ` (${effect.fault})` : ''}`;
+      case 'measured':
+        return `-> the ${effect.step} took ${effect.ms} ms`;
       case 'release':
         return `-> the cluster is free, on ${effect.datastore_version}`;
       default:

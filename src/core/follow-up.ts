@@ -1,0 +1,65 @@
+/**
+ * What a person may ask of an upgrade that has ended: a new one that takes it up again. A *retry* goes on
+ * in the same direction; a *rollback* returns the cluster to the version that the ended one came from,
+ * through the same gates and in the reverse order, as if it had been asked for while it ran.
+ */
+import { type Acceptance, acceptedUpgrade } from './admit.ts';
+import { type Cluster, versionOf } from './domain.ts';
+import { rollbackRefusal } from './machine/schedule.ts';
+import { type Follows, isActive, type RequestedBy, type Upgrade, type UpgradeEvent } from './record.ts';
+
+export type FollowUp = Follows['as'];
+export const FOLLOW_UPS: readonly FollowUp[] = ['retry', 'rollback'];
+
+/** What can be asked for now; nothing of an upgrade that is still active: it is acted on itself. */
+export function possibleFollowUps(upgrade: Upgrade, cluster: Cluster): readonly FollowUp[] {
+  if (isActive(upgrade) || cluster.task !== 'NONE') return [];
+  return FOLLOW_UPS.filter((as) => followUpRefusal(upgrade, cluster, as) === null);
+}
+
+/** Why the ended upgrade can't be taken up again in this way; null if it can. */
+export function followUpRefusal(upgrade: Upgrade, cluster: Cluster, as: FollowUp): string | null {
+  const { id, state, from_version } = upgrade;
+  if (cluster.upgrade_id !== id) return `a later upgrade of the cluster is ${cluster.upgrade_id}`;
+  if (state.name === 'rolled_back') return `it is back at ${from_version} already`;
+  if (as === 'retry')
+    return state.name === 'succeeded' ? 'it has succeeded: there is nothing to retry' : null;
+  const isThere =
+    cluster.datastore_version === from_version &&
+    cluster.instances.every((instance) => versionOf(instance) === from_version);
+  if (isThere) return `every instance runs ${from_version} already`;
+  return rollbackRefusal({ ...upgrade, cancelling: false }, (instance_id) => nameIn(cluster, instance_id));
+}
+
+/** The record of the upgrade that takes up `ended`, and its first event. */
+export function followUpUpgrade(
+  ended: Upgrade,
+  cluster: Cluster,
+  { as, requested_by, ...acceptance }: Acceptance & { as: FollowUp; requested_by: RequestedBy },
+): { readonly upgrade: Upgrade; readonly event: UpgradeEvent } {
+  const { from_version_id, from_version, to_version_id, to_version, policy, direction } = ended;
+  const request = { cluster_id: cluster.id, tenant_id: null, datastore_version: to_version_id };
+  const target = { id: to_version_id, name: to_version };
+  const { upgrade, event } = acceptedUpgrade(
+    cluster,
+    target,
+    // Its time to start has been, or is no longer meant.
+    { ...request, policy: { ...policy, not_before: null }, requested_by },
+    acceptance,
+  );
+  const message = `${as} of upgrade ${ended.id} of ${cluster.name} accepted`;
+  return {
+    upgrade: {
+      ...upgrade,
+      from_version_id,
+      from_version,
+      direction: as === 'rollback' ? 'back' : direction,
+      follows: { upgrade_id: ended.id, as },
+    },
+    event: { ...event, message },
+  };
+}
+
+function nameIn({ instances }: Cluster, id: string): string {
+  return instances.find((instance) => instance.id === id)?.name ?? id;
+}

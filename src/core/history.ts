@@ -1,0 +1,40 @@
+/**
+ * How long steps take, by what was measured before: lets a plan say when it will be done, a window when
+ * it is too late to begin, and a silence when it has lasted too long.
+ */
+
+export const STEP_KINDS = ['instance', 'switchover'] as const;
+export type StepKind = (typeof STEP_KINDS)[number];
+
+/** Milliseconds from a step's start to its end, soaks left out. */
+export interface StepTimes {
+  /** Half of them are done by then: what an estimate goes by. */
+  readonly median_ms: number;
+  /** 95 of 100 are done by then: what has to fit into a window. */
+  readonly p95_ms: number;
+}
+
+export type ExpectedTimes = Readonly<Record<StepKind, StepTimes>>;
+
+/** The latest durations of one manager's steps, in milliseconds and in no order. */
+export type MeasuredTimes = Readonly<Record<StepKind, readonly number[]>>;
+
+/** As many of the latest durations are kept for each manager and kind of step. */
+export const MEASURED_STEPS = 200;
+
+/** What a step takes as long as nothing has been measured. */
+const UNMEASURED: StepTimes = { median_ms: 60_000, p95_ms: 60_000 };
+
+export const NOTHING_MEASURED: MeasuredTimes = { instance: [], switchover: [] };
+
+export function expectedTimes(measured: MeasuredTimes): ExpectedTimes {
+  return { instance: timesOf(measured.instance), switchover: timesOf(measured.switchover) };
+}
+
+function timesOf(durations: readonly number[]): StepTimes {
+  const sorted = durations.toSorted((a, b) => a - b);
+  // Nearest rank: a duration that was seen, and of a few the longest.
+  const rank = (share: number) => sorted[Math.ceil(share * sorted.length) - 1];
+  const [median_ms, p95_ms] = [rank(0.5), rank(0.95)];
+  return median_ms === undefined || p95_ms === undefined ? UNMEASURED : { median_ms, p95_ms };
+}

@@ -1,0 +1,39 @@
+import type { Instant } from '../domain.ts';
+import { isActive, isInFlight, type Step, type Upgrade } from '../record.ts';
+import type { Draft } from './draft.ts';
+
+/** Shorter silences are usual: a guest that was restarted, a heartbeat that got lost. */
+const MIN_QUIET_MS = 30_000;
+
+/**
+ * When nothing will have moved for longer than a whole step usually takes. Null where nothing is expected
+ * to move by itself (it waits for its time or for a person), and once it has been told.
+ */
+export function silentAt(upgrade: Upgrade): Instant | null {
+  const { state, steps, expected, progressed, silent } = upgrade;
+  if (silent || !isActive(upgrade) || state.name === 'scheduled') return null;
+  if (state.name === 'paused' && !steps.some(isInFlight)) return null;
+  const usual_ms = Math.max(expected.instance.p95_ms, expected.switchover.p95_ms);
+  // A back-off and a soak are known to last.
+  const since = Math.max(progressed, ...steps.map(({ phase }) => ('until' in phase ? phase.until : 0)));
+  return since + Math.max(MIN_QUIET_MS, usual_ms);
+}
+
+/** Says once that nothing moves, and what is waited for: whoever watches should not have to guess. */
+export function tellSilence(draft: Draft): void {
+  const at = silentAt(draft.upgrade);
+  if (at === null || draft.now < at) return;
+  const seconds = Math.round((draft.now - draft.upgrade.progressed) / 1000);
+  draft.emit('no_progress', `nothing has moved for ${seconds} s: ${awaited(draft)}`);
+}
+
+function awaited(draft: Draft): string {
+  const about = (step: Step, what: string) => `${draft.nameOf(step.instance_id)} ${what}`;
+  const found = draft.steps.flatMap((step) => {
+    const { phase } = step;
+    if (isInFlight(step)) return [about(step, `is ${phase.name}`)];
+    if (phase.name === 'pending' && phase.blocked) return [about(step, `waits for ${phase.blocked.gate}`)];
+    return [];
+  });
+  return found.length > 0 ? found.join(', ') : 'not every instance reports that it is healthy';
+}

@@ -1,0 +1,126 @@
+/** What can be asked of an upgrade that has ended, and what becomes of it. */
+import { describe, expect, it } from 'vitest';
+import { followUpRefusal } from '../../../src/core/follow-up.ts';
+import { possibleActions } from '../../../src/core/machine/actions.ts';
+import { FROM, TO, type World } from './world.ts';
+import { worlds } from './worlds.ts';
+
+const world = worlds();
+const BAD = { error: 'no space left on device' };
+const actionsOf = ({ upgrade, cluster }: World) => possibleActions(upgrade, cluster);
+const versionsOf = (it: World) => it.guests.map(({ version }) => version);
+
+function ended(it: World): World {
+  it.settle();
+  expect(it.cluster.task, it.upgrade.state.name).toBe('NONE');
+  return it;
+}
+
+/** One instance of three runs the new version; the upgrade has failed, and the cluster is free. */
+function failed(): World {
+  const policy = { retries: 0, on_failure: 'fail' } as const;
+  return ended(world({ manager: 'cassandra', policy, scripts: { 'db-2': { upgrade: [BAD] } } }));
+}
+
+describe('an upgrade that has failed', () => {
+  it('leaves the cluster free, its record true, and offers a retry and the way back', () => {
+    const it = failed();
+    expect(it.upgrade.state.name).toBe('failed');
+    expect(it.cluster.datastore_version).toBe(FROM);
+    expect(it.cluster.instances.map(({ task }) => task)).toEqual(['NONE', 'UPGRADING_ERROR', 'NONE']);
+    expect(actionsOf(it)).toEqual(['retry', 'rollback']);
+  });
+
+  it('is retried by another upgrade, which does the rest', () => {
+    const it = failed();
+    it.takeUp('retry', 'u2');
+    expect(it.upgrade).toMatchObject({ follows: { upgrade_id: 'u', as: 'retry' }, direction: 'forward' });
+    expect(it.upgrade.policy.on_failure).toBe('fail');
+    ended(it);
+    expect(it.upgrade.state.name).toBe('succeeded');
+    expect(versionsOf(it)).toEqual([TO, TO, TO]);
+    expect(it.upgrade.steps.map((step) => it.nameOf(step.instance_id))).toEqual(['db-2', 'db-3']);
+    expect(it.cluster.datastore_version).toBe(TO);
+  });
+
+  it('is rolled back by another upgrade', () => {
+    const it = failed();
+    it.takeUp('rollback', 'u2');
+    ended(it);
+    expect(it.upgrade.state.name).toBe('rolled_back');
+    expect(versionsOf(it)).toEqual([FROM, FROM, FROM]);
+    expect(it.cluster).toMatchObject({ datastore_version: FROM, task: 'NONE' });
+    expect(actionsOf(it), 'back where it came from').toEqual([]);
+  });
+});
+
+describe('an upgrade that has succeeded', () => {
+  it('can be taken back, the last one first, through the same switchover', () => {
+    const it = ended(world());
+    expect(actionsOf(it)).toEqual(['rollback']);
+    expect(followUpRefusal(it.upgrade, it.cluster, 'retry')).toMatch(/nothing to retry/);
+    it.takeUp('rollback', 'u2');
+    it.until(() => it.upgrade.steps.length > 0);
+    expect(it.cluster.datastore_version, 'until all are back').toBe(TO);
+    ended(it);
+    expect(it.upgrade.state.name).toBe('rolled_back');
+    expect(versionsOf(it)).toEqual([FROM, FROM, FROM]);
+    expect(it.eventsOf('switched_over')).toHaveLength(1);
+    expect(it.cluster.datastore_version).toBe(FROM);
+  });
+
+  it('keeps its version in the record when the way back is cancelled', () => {
+    const it = ended(world({ manager: 'cassandra' }));
+    it.takeUp('rollback', 'u2');
+    it.reach('db-3', 'done');
+    it.act('cancel');
+    ended(it);
+    expect(it.upgrade.state.name).toBe('cancelled');
+    expect(it.cluster.datastore_version).toBe(TO);
+    expect(versionsOf(it), 'what was in flight has ended').toEqual([TO, FROM, FROM]);
+    it.takeUp('retry', 'u3');
+    expect(it.upgrade.direction, 'goes on with what was cancelled').toBe('back');
+    ended(it);
+    expect(versionsOf(it)).toEqual([FROM, FROM, FROM]);
+  });
+
+  it('can not be taken back past a step that can not be undone', () => {
+    const it = world({ manager: 'cassandra' });
+    const { id, attempt } = it.reach('db-2', 'preparing');
+    it.feed({ type: 'answered', step: id, attempt, action: 'pre_upgrade', info: { reversible: false } });
+    ended(it);
+    expect(actionsOf(it)).toEqual([]);
+    expect(followUpRefusal(it.upgrade, it.cluster, 'rollback')).toMatch(/db-2 was upgraded irreversibly/);
+  });
+});
+
+describe('taking up an upgrade', () => {
+  it('is refused once another one has been asked for, and names it', () => {
+    const it = failed();
+    const first = it.upgrade;
+    it.takeUp('retry', 'u2');
+    expect(followUpRefusal(first, it.cluster, 'rollback')).toMatch(/later upgrade of the cluster is u2/);
+    expect(possibleActions(first, it.cluster)).toEqual([]);
+  });
+
+  it('is not offered where the cluster is gone', () => {
+    expect(possibleActions(failed().upgrade, null)).toEqual([]);
+  });
+
+  it('has nothing to do where every instance is back already', () => {
+    const it = world({ manager: 'cassandra' });
+    it.act('cancel');
+    expect(it.upgrade.state.name).toBe('cancelled');
+    expect(actionsOf(it)).toEqual(['retry']);
+    expect(followUpRefusal(it.upgrade, it.cluster, 'rollback')).toMatch(
+      /every instance runs 17\.\d+ already/,
+    );
+  });
+
+  it('starts at once, whatever time the ended one was to start', () => {
+    const it = world({ manager: 'cassandra', policy: { not_before: 9_999_999_999_999 } });
+    it.act('cancel');
+    it.takeUp('retry', 'u2');
+    expect(it.upgrade.policy.not_before).toBeNull();
+  });
+});
