@@ -43,7 +43,7 @@ export function workMs(
   policy: Policy,
   expected: ExpectedTimes,
 ): number {
-  const side_by_side = Math.max(1, maxUnavailable(policy, instances.length));
+  const side_by_side = maxUnavailable(policy, instances.length);
   const stages = [...new Set(steps.map(({ stage }) => stage))];
   return stages.reduce((sum, stage) => {
     const turn = steps.filter((step) => step.stage === stage);

@@ -27,7 +27,7 @@ export function estimatedEnd(upgrade: Upgrade, cluster: Cluster | null, now: Ins
     .filter(isInFlight)
     .map(({ kind, started }) => Math.min(expected[kind].median_ms, now - (started ?? now)));
   const spent_ms = spent.length > 0 ? Math.min(...spent) : 0;
-  return now + Math.max(0, work_ms - spent_ms);
+  return now + work_ms - spent_ms;
 }
 
 function activity(upgrade: Upgrade, cluster: Cluster | null, now: Instant): string {

@@ -96,8 +96,10 @@ function parseCron(text: string): Cron | string {
   const sets: Set<number>[] = [];
   for (const [index, field] of FIELDS.entries()) {
     const set = parseField(words[index] ?? '', field.min, field.max);
-    if (!set)
-      return `'${words[index]}' is not a ${field.name} (${field.min} to ${field.max}, lists, ranges and steps)`;
+    if (!set) {
+      const { name, min, max } = field;
+      return `'${words[index]}' does not fit the ${name} (${min} to ${max}, lists, ranges and steps)`;
+    }
     sets.push(set);
   }
   const [minutes, hours, days, months, weekdays] = sets as [

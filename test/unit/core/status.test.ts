@@ -34,6 +34,83 @@ suite('the status of an upgrade', () => {
     expect(say(world)).toContain('2 of 3 done; now db-3: upgrading for 0 s; next: nothing;');
   });
 
+  it.each([
+    [-5_000, '0 s'],
+    [1_499, '1 s'],
+    [119_000, '119 s'],
+    [120_000, '2 min'],
+    [7_199_000, '120 min'],
+    [7_200_000, '2 h'],
+    [36 * 3_600_000, '36 h'],
+  ])('tells %d ms roughly, and never a time before now', (ms, text) => {
+    const { upgrade, cluster, now } = members();
+    expect(describe(upgrade, cluster, now + ms)).toContain(`accepted ${text} ago, and waits`);
+  });
+
+  it('no longer names the time before which it does not start once that has come', () => {
+    const { upgrade, cluster, now } = members();
+    const due = { ...upgrade, policy: { ...upgrade.policy, not_before: now } };
+    expect(describe(due, cluster, now)).toContain('waits for a taskmanager');
+  });
+
+  it('names all that are in flight', () => {
+    const world = members({ policy: { max_unavailable: 2 } });
+    world.until(inPhase(world, 'preparing'));
+    expect(say(world)).toContain('now db-1: preparing for 0 s, db-2: preparing for 0 s; next: db-3;');
+  });
+
+  it('to be cancelled: what ends first, and that nothing is left to do', () => {
+    const world = members();
+    world.until(inPhase(world, 'upgrading'));
+    world.act('cancel');
+    expect(say(world)).toBe(
+      '0 of 3 done; now db-1: upgrading for 0 s; then it ends as cancelled; nothing is left for a person to do',
+    );
+  });
+
+  it('paused while something is in flight: what that is', () => {
+    const world = members();
+    world.until(inPhase(world, 'upgrading'));
+    world.act('pause');
+    expect(say(world)).toMatch(
+      /paused since \S+: paused by ann: resume it, or cancel it; now db-1: upgrading for 0 s; next: db-2;/,
+    );
+    world.until(() => !inPhase(world, 'upgrading')() && !inPhase(world, 'verifying')());
+    expect(say(world)).toMatch(
+      /^1 of 3 done; paused since \S+: paused by ann: resume it, or cancel it; a person/,
+    );
+  });
+
+  it('waiting for its window: when it goes on by itself', () => {
+    const world = members({
+      policy: { window: { cron: '0 * * * *', duration_seconds: 60, time_zone: 'UTC' } },
+    });
+    world.now += 120_000;
+    world.until(() => world.upgrade.state.name === 'paused');
+    expect(say(world)).toContain('it goes on by itself at 2027-01-15T09:00:00.000Z; a person can: cancel');
+  });
+
+  it('on the way back counts the steps back, and says so', () => {
+    const world = members();
+    world.until(() => world.upgrade.steps.filter((step) => step.phase.name === 'done').length === 1);
+    world.until(inPhase(world, 'upgrading'));
+    world.act('rollback');
+    expect(say(world)).toContain(
+      '0 of 0 done on the way back; now db-2: upgrading for 0 s; next: a new plan;',
+    );
+    world.until(() => world.upgrade.planned_round === 1);
+    expect(say(world)).toContain('0 of 2 done on the way back; now db-2: preparing for 0 s; next: db-1;');
+  });
+
+  it('with every step done says what it still waits for', () => {
+    const world = members({ already_upgraded: ['db-3'] });
+    world.until(() => world.messagesTo('db-2', 'upgrade').length > 0);
+    world.guest('db-3').sickUntil = world.now + 60_000;
+    world.speak(world.guest('db-3'));
+    world.until(() => world.upgrade.steps.every((step) => step.phase.name === 'done'));
+    expect(say(world)).toContain('2 of 2 done; waits for every instance to report that it is healthy;');
+  });
+
   it('names the switchover', () => {
     const world = new World({ instances: 3 });
     world.until(inPhase(world, 'demoting'));
@@ -69,7 +146,9 @@ suite('the status of an upgrade', () => {
   it('waiting for its next attempt: when, and after what', () => {
     const world = members({ scripts: { 'db-1': { upgrade: [{ error: 'no disk' }] } } });
     world.until(inPhase(world, 'backoff'));
-    expect(say(world)).toMatch(/db-1 tries again in \d s after: /);
+    expect(say(world)).toMatch(/^0 of 3 done; db-1 tries again in 1 s after: no disk;/);
+    // Its time has come, and it is something else that holds it back.
+    expect(describe(world.upgrade, world.cluster, world.now + 2_000)).toContain('0 of 3 done; next: db-1;');
   });
 
   it('ended: how', () => {
@@ -92,6 +171,40 @@ suite('the status of an upgrade', () => {
 });
 
 suite('the estimated end', () => {
+  /** One instance after the other, a minute each. */
+  const atWork = () => {
+    const world = members({ scripts: { 'db-1': { upgrade: { ms: 50_000 } } } });
+    world.until(inPhase(world, 'upgrading'));
+    return world;
+  };
+
+  it('takes off what the step in flight has used of its time, and no more than that', () => {
+    const world = atWork();
+    const started = world.step('db-1').started ?? 0;
+    for (const [after_ms, left_ms] of [
+      [10_000, 170_000],
+      [60_000, 120_000],
+      [90_000, 120_000],
+    ] as const) {
+      const now = started + after_ms;
+      expect(estimatedEnd(world.upgrade, world.cluster, now)).toBe(now + left_ms);
+    }
+  });
+
+  it('is not known while it is held, is to be cancelled or has no plan, or when its cluster is gone', () => {
+    const world = atWork();
+    expect(estimatedEnd(world.upgrade, null, world.now)).toBeNull();
+    world.act('pause');
+    expect(endOf(world)).toBeNull();
+    world.act('resume');
+    expect(endOf(world)).not.toBeNull();
+    const cancelled = atWork();
+    cancelled.act('cancel');
+    expect(endOf(cancelled)).toBeNull();
+    world.act('rollback');
+    expect(endOf(world)).toBeNull();
+  });
+
   it('is known while it runs, comes nearer, and is never in the past', () => {
     const world = members();
     expect(endOf(world), 'not before it has a plan').toBeNull();
