@@ -19,7 +19,7 @@ const KEEP_ALIVE_MS = 15_000;
 const RECONNECT_MS = 1000;
 
 /** The last event of an upgrade is one of these. */
-const TERMINAL: readonly UpgradeEventType[] = ['succeeded', 'failed', 'cancelled'];
+const TERMINAL: readonly UpgradeEventType[] = ['succeeded', 'failed', 'cancelled', 'rolled_back'];
 
 /** `/upgrades/{id}/events`: server-sent events, or a list for who asks for JSON. */
 export function eventRoutes(app: App, deps: Deps): void {

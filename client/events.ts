@@ -13,7 +13,7 @@ export interface WatchOptions {
 }
 
 /** The last event of an upgrade is one of these. */
-const TERMINAL: readonly string[] = ['succeeded', 'failed', 'cancelled'];
+const TERMINAL: readonly string[] = ['succeeded', 'failed', 'cancelled', 'rolled_back'];
 /** The server says something every 15 s; when it is silent for longer, the connection is dead. */
 const SILENT_MS = 40_000;
 const RECONNECT_MS = [100, 250, 500, 1000, 2000, 5000] as const;

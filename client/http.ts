@@ -1,5 +1,5 @@
 import { CofferApiError, errorFrom, notCoffer } from './errors.ts';
-import { pause } from './time.ts';
+import { deadlineOf, pause } from './time.ts';
 
 export interface ClientOptions {
   /** Where the API is, version and tenant included: `http://127.0.0.1:8779/v1.0/<tenant>`. */
@@ -82,10 +82,10 @@ export class Http {
   async #json<Answer>(
     method: string,
     path: string,
-    { body, signal, headers }: RequestOptions,
+    { body, signal: outer, headers }: RequestOptions,
   ): Promise<Answer> {
-    const timeout = AbortSignal.timeout(this.#timeoutMs);
-    const response = await this.#ask(path, {
+    const { signal, clear } = deadlineOf(this.#timeoutMs, outer);
+    const init = {
       method,
       headers: {
         accept: 'application/json',
@@ -93,15 +93,24 @@ export class Http {
         ...(body !== undefined && { 'content-type': 'application/json' }),
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
-      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
-    });
+      signal,
+    };
+    try {
+      const response = await this.#ask(path, init);
+      return await this.#read<Answer>(response, signal);
+    } finally {
+      clear();
+    }
+  }
+
+  async #read<Answer>(response: Response, signal: AbortSignal): Promise<Answer> {
     try {
       const text = await response.text();
       // The shape is the server's promise: both sides are compiled against one contract.
       return (text === '' ? {} : JSON.parse(text)) as Answer;
     } catch (cause) {
       if (cause instanceof SyntaxError) throw notCoffer(response);
-      throw this.#unreachable(cause);
+      throw this.#broken(cause, signal);
     }
   }
 
@@ -111,14 +120,15 @@ export class Http {
       const headers = { ...init.headers, ...this.#headers };
       response = await this.#fetch(`${this.#endpoint}${path}`, { ...init, headers });
     } catch (cause) {
-      if (init.signal.aborted && !isTimeout(init.signal.reason)) throw init.signal.reason;
-      throw this.#unreachable(cause);
+      throw this.#broken(cause, init.signal);
     }
     if (!response.ok) throw await errorFrom(response);
     return response;
   }
 
-  #unreachable(cause: unknown): CofferApiError {
+  /** Whoever aborts wants to hear the own reason; all else is a server that does not answer. */
+  #broken(cause: unknown, signal: AbortSignal): unknown {
+    if (signal.aborted && !isTimeout(signal.reason)) return signal.reason;
     const message = `No answer from ${this.#endpoint}: ${reasonOf(cause)}`;
     return new CofferApiError('unreachable', message, { status: 0, requestId: null, cause });
   }

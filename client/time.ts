@@ -14,6 +14,28 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
+/**
+ * A signal that aborts after `ms` with a `TimeoutError`, or with `outer` and its reason; to be cleared when
+ * it is over. The timer is held: Node.js 20 may collect an `AbortSignal.timeout()` within
+ * `AbortSignal.any()` as garbage, and then it never aborts.
+ */
+export function deadlineOf(
+  ms: number,
+  outer?: AbortSignal,
+): { readonly signal: AbortSignal; readonly clear: () => void } {
+  const aborter = new AbortController();
+  const follow = () => aborter.abort(outer?.reason);
+  const expire = () => aborter.abort(new DOMException(`no answer within ${ms} ms`, 'TimeoutError'));
+  const timer = setTimeout(expire, ms);
+  if (outer?.aborted) follow();
+  outer?.addEventListener('abort', follow, { once: true });
+  const clear = () => {
+    clearTimeout(timer);
+    outer?.removeEventListener('abort', follow);
+  };
+  return { signal: aborter.signal, clear };
+}
+
 function asError(reason: unknown): Error {
   return reason instanceof Error ? reason : new Error(String(reason));
 }

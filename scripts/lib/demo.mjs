@@ -1,6 +1,7 @@
 // @ts-check
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { patiently } from './patience.mjs';
 import { isFree } from './ports.mjs';
 import { Problem } from './problem.mjs';
 
@@ -66,14 +67,12 @@ export async function runDemo({ stack, keep = false, quiet = false, progress, si
     if (!quiet) progress.line(`A client is writing to ${cluster.name}. Upgrading it from ${FROM} to ${TO}:`);
 
     const upgrade_id = await requestUpgrade(client, endpoint, cluster.id);
-    const timeout = AbortSignal.any([signal, AbortSignal.timeout(UPGRADE_TIMEOUT_MS)]);
-    if (quiet) await client.upgrades.waitFor(upgrade_id, { signal: timeout });
-    else
-      await renderProgress(client, upgrade_id, {
-        stream: process.stderr,
-        isTTY: process.stderr.isTTY,
-        signal: timeout,
-      });
+    const { stderr: stream } = process;
+    await patiently(signal, UPGRADE_TIMEOUT_MS, (timeout) =>
+      quiet
+        ? client.upgrades.waitFor(upgrade_id, { signal: timeout })
+        : renderProgress(client, upgrade_id, { stream, isTTY: stream.isTTY, signal: timeout }),
+    );
     await sleep(CALM_MS, undefined, { signal });
     const written = await writer.stop();
 
@@ -121,14 +120,19 @@ async function createCluster(client, account, progress, signal) {
     users: [{ name: account.user, password: account.password, databases: [{ name: account.database }] }],
   });
   const title = `Building ${name}: ${INSTANCES} PostgreSQL ${FROM} instances (the first time, their binaries are fetched)`;
-  const timeout = AbortSignal.any([signal, AbortSignal.timeout(BUILD_TIMEOUT_MS)]);
+  let isLate = false;
   try {
-    return await progress.step(title, async () => {
-      await client.clusters.waitFor(created.id, { signal: timeout, intervalMs: 100 });
-      return client.clusters.get(created.id);
-    });
+    return await progress.step(title, () =>
+      patiently(signal, BUILD_TIMEOUT_MS, async (timeout) => {
+        timeout.addEventListener('abort', () => {
+          isLate = !signal.aborted;
+        });
+        await client.clusters.waitFor(created.id, { signal: timeout, intervalMs: 100 });
+        return client.clusters.get(created.id);
+      }),
+    );
   } catch (error) {
-    if (!timeout.aborted || signal.aborted) throw error;
+    if (!isLate) throw error;
     const now = await client.clusters.get(created.id);
     const states = now.instances.map(
       (one) => `${one.name}: ${one.status}${one.fault ? ` (${one.fault.message})` : ''}`,

@@ -1,6 +1,13 @@
 /**
- * The atomic steps on Redis. Every script may run twice with the same arguments and the same result:
- * a client that lost the answer asks again.
+ * The atomic steps on Redis.
+ *
+ * - R1: every script may run twice with the same arguments and the same result: a client that lost the
+ *   answer asks again.
+ * - R2: none ends half-way. Redis keeps what a script wrote before an error, so whatever could fail is looked
+ *   at before the first write: types of keys (`guarded`), a revision, the numbers of events.
+ * - R3: a Redis that is full (`maxmemory`) takes nothing new and lets what is under way go on. It refuses a
+ *   script at its first write, if that could need memory, and never afterwards: what must go on begins
+ *   with a command that frees.
  *
  * Keys, all below one prefix:
  *
@@ -23,7 +30,7 @@
 export const SCRIPTS = {
   /** KEYS cluster, clusters, name, build, due, casts, casts:at · ARGV id, doc, version_id, version, created, order, due_at, cast_id, cast, instance key, instance task, id … */
   createCluster: {
-    keys: 7,
+    keys: ['hash', 'zset', 'zset', 'string', 'zset', 'hash', 'zset'],
     lua: `
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'task', 'BUILDING', 'version_id', ARGV[3], 'version', ARGV[4], 'updated', ARGV[5])
@@ -42,7 +49,7 @@ return 1`,
 
   /** KEYS cluster, joined · ARGV agent id, endpoint, instance id … */
   joinCluster: {
-    keys: 2,
+    keys: ['hash', 'hash'],
     lua: `
 if redis.call('HGET', KEYS[1], 'task') ~= 'BUILDING' then return false end
 local mine = redis.call('HGET', KEYS[2], 'agent:' .. ARGV[1])
@@ -60,23 +67,24 @@ return { mine, redis.call('HGET', KEYS[2], ARGV[3]) or '' }`,
 
   /** KEYS cluster, due, build, joined · ARGV id, updated, instance task, instance id … */
   finishBuild: {
-    keys: 4,
+    keys: ['hash', 'zset', 'string', 'hash'],
     lua: `
 if redis.call('HGET', KEYS[1], 'task') ~= 'BUILDING' then return 0 end
-redis.call('HSET', KEYS[1], 'task', 'NONE', 'updated', ARGV[2])
-for i = 4, #ARGV do redis.call('HSET', KEYS[1], 'task:' .. ARGV[i], ARGV[3]) end
 redis.call('ZREM', KEYS[2], 'cluster:' .. ARGV[1])
 redis.call('DEL', KEYS[3], KEYS[4])
+redis.call('HSET', KEYS[1], 'task', 'NONE', 'updated', ARGV[2])
+for i = 4, #ARGV do redis.call('HSET', KEYS[1], 'task:' .. ARGV[i], ARGV[3]) end
 return 1`,
   },
 
   /** KEYS cluster, due, casts, casts:at · ARGV id, updated, due_at, cast_id, cast */
   beginDelete: {
-    keys: 4,
+    keys: ['hash', 'zset', 'hash', 'zset'],
     lua: `
 local task = redis.call('HGET', KEYS[1], 'task')
 if not task then return '' end
 if task ~= 'NONE' and task ~= 'BUILDING' then return task end
+redis.call('ZREM', KEYS[2], 'cluster:' .. ARGV[1])
 redis.call('HSET', KEYS[1], 'task', 'DELETING', 'updated', ARGV[2])
 redis.call('ZADD', KEYS[2], ARGV[3], 'cluster:' .. ARGV[1])
 redis.call('HSET', KEYS[3], ARGV[4], ARGV[5])
@@ -86,7 +94,7 @@ return 'begun'`,
 
   /** KEYS cluster, clusters, name, build, due, upgrades, joined · ARGV id, prefix, instance key … */
   removeCluster: {
-    keys: 7,
+    keys: ['hash', 'zset', 'zset', 'string', 'zset', 'zset', 'hash'],
     lua: `
 if redis.call('HGET', KEYS[1], 'task') ~= 'DELETING' then return 0 end
 for _, upgrade in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do
@@ -103,7 +111,7 @@ return 1`,
 
   /** KEYS instance · ARGV prefix, instance id, sent, now, report, clock step */
   heartbeat: {
-    keys: 1,
+    keys: ['string'],
     lua: `
 local cluster_id = redis.call('GET', KEYS[1])
 if not cluster_id then return false end
@@ -114,6 +122,7 @@ local fresh = 0
 local behind = tonumber(held[3] or ARGV[3]) - tonumber(ARGV[3])
 if behind <= 0 or behind >= tonumber(ARGV[6]) then
   fresh = 1
+  redis.call('HDEL', cluster, 'sent:' .. ARGV[2])
   redis.call('HSET', cluster, 'report:' .. ARGV[2], ARGV[5], 'sent:' .. ARGV[2], ARGV[3], 'heard:' .. ARGV[2], ARGV[4])
 end
 return { fresh, cluster_id, held[1], held[2] or '' }`,
@@ -121,7 +130,7 @@ return { fresh, cluster_id, held[1], held[2] or '' }`,
 
   /** KEYS cluster, upgrade, events, upgrades, due, casts, casts:at · ARGV id, cluster_id, created, doc, event, wake_at, cast id, cast */
   begin: {
-    keys: 7,
+    keys: ['hash', 'hash', 'stream', 'zset', 'zset', 'hash', 'zset'],
     lua: `
 if redis.call('EXISTS', KEYS[2]) == 1 then return { 'duplicate' } end
 local held = redis.call('HMGET', KEYS[1], 'task', 'upgrade')
@@ -141,7 +150,7 @@ return { 'begun' }`,
 
   /** KEYS upgrade · ARGV prefix */
   load: {
-    keys: 1,
+    keys: ['hash'],
     lua: `
 local held = redis.call('HMGET', KEYS[1], 'doc', 'cluster')
 if not held[1] then return false end
@@ -154,41 +163,58 @@ return { held[1], redis.call('HGETALL', ARGV[1] .. ':cluster:' .. held[2]) }`,
    * seq and event …, field and value …, list and duration …
    */
   commit: {
-    keys: 4,
+    keys: ['hash', 'stream', 'hash', 'zset'],
     lua: `
 if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], 'revision', tonumber(ARGV[2]) + 1, 'doc', ARGV[3])
-local at = 11
-for _ = 1, tonumber(ARGV[7]) do
-  redis.call('XADD', KEYS[2], ARGV[at] .. '-0', 'event', ARGV[at + 1])
-  at = at + 2
+local events = 11
+local fields = events + 2 * tonumber(ARGV[7])
+local lists = fields + 2 * tonumber(ARGV[8])
+local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+local seq = last and tonumber(string.match(last[1], '^%d+')) or 0
+for i = events, fields - 1, 2 do
+  seq = seq + 1
+  if tonumber(ARGV[i]) ~= seq then return redis.error_reply('EVENTS ' .. seq .. ' is missing') end
 end
+for i = lists, #ARGV, 2 do redis.call('LLEN', ARGV[i]) end
+redis.call('ZREM', KEYS[4], 'upgrade:' .. ARGV[1])
+redis.call('HSET', KEYS[1], 'revision', tonumber(ARGV[2]) + 1, 'doc', ARGV[3])
+for i = events, fields - 1, 2 do redis.call('XADD', KEYS[2], ARGV[i] .. '-0', 'event', ARGV[i + 1]) end
 if redis.call('HGET', KEYS[3], 'upgrade') == ARGV[1] then
-  for i = at, at + 2 * tonumber(ARGV[8]) - 1, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
+  for i = fields, lists - 1, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
   if ARGV[9] == '1' then redis.call('HSET', KEYS[3], 'task', 'NONE', 'updated', ARGV[4]) end
 end
-for i = at + 2 * tonumber(ARGV[8]), #ARGV, 2 do
+for i = lists, #ARGV, 2 do
   redis.call('LPUSH', ARGV[i], ARGV[i + 1])
   redis.call('LTRIM', ARGV[i], 0, ARGV[10] - 1)
 end
-if ARGV[5] == '' then redis.call('ZREM', KEYS[4], 'upgrade:' .. ARGV[1])
-else redis.call('ZADD', KEYS[4], ARGV[5], 'upgrade:' .. ARGV[1]) end
+if ARGV[5] ~= '' then redis.call('ZADD', KEYS[4], ARGV[5], 'upgrade:' .. ARGV[1]) end
 if tonumber(ARGV[7]) > 0 then redis.call('PUBLISH', ARGV[6], ARGV[1]) end
 return 1`,
   },
 
   /** KEYS due · ARGV now, limit, lend until */
   takeDue: {
-    keys: 1,
+    keys: ['zset'],
     lua: `
 local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
-for _, id in ipairs(ids) do redis.call('ZADD', KEYS[1], ARGV[3], id) end
+for _, id in ipairs(ids) do
+  redis.call('ZREM', KEYS[1], id)
+  redis.call('ZADD', KEYS[1], ARGV[3], id)
+end
 return ids`,
+  },
+
+  /** KEYS due · ARGV item, at */
+  defer: {
+    keys: ['zset'],
+    lua: `
+if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
+return redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])`,
   },
 
   /** KEYS request · ARGV fingerprint, claim, now, in flight until, time to live */
   beginRequest: {
-    keys: 1,
+    keys: ['hash'],
     lua: `
 local held = redis.call('HMGET', KEYS[1], 'fingerprint', 'operation', 'claim', 'until', 'answer')
 if held[1] and held[1] ~= ARGV[1] then return { 'reused' } end
@@ -203,17 +229,18 @@ return { 'begun', operation }`,
 
   /** KEYS request · ARGV claim, answer or '' */
   endRequest: {
-    keys: 1,
+    keys: ['hash'],
     lua: `
 if redis.call('HGET', KEYS[1], 'claim') ~= ARGV[1] then return 0 end
-if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'answer', ARGV[2]) end
+redis.call('HDEL', KEYS[1], 'until')
 redis.call('HSET', KEYS[1], 'claim', '')
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'answer', ARGV[2]) end
 return 1`,
   },
 
   /** KEYS casts:at, casts · ARGV before, limit */
   pendingCasts: {
-    keys: 2,
+    keys: ['zset', 'hash'],
     lua: `
 local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
 if #ids == 0 then return {} end
@@ -222,11 +249,29 @@ return redis.call('HMGET', KEYS[2], unpack(ids))`,
 
   /** KEYS casts:at, casts · ARGV id */
   castConfirmed: {
-    keys: 2,
+    keys: ['zset', 'hash'],
     lua: `
 redis.call('ZREM', KEYS[1], ARGV[1])
 return redis.call('HDEL', KEYS[2], ARGV[1])`,
   },
-} as const satisfies Record<string, { readonly keys: number; readonly lua: string }>;
+} as const satisfies Record<string, Script>;
 
 export type ScriptName = keyof typeof SCRIPTS;
+
+interface Script {
+  /** What each of KEYS is, if it is there. */
+  readonly keys: readonly ('hash' | 'zset' | 'stream' | 'string')[];
+  readonly lua: string;
+}
+
+/** R2: the script as Redis gets it. A key that somebody else has put there is no reason to end half-way. */
+export function guarded({ keys, lua }: Script): string {
+  const kinds = keys.map((kind) => `'${kind}'`).join(', ');
+  return `
+for i, kind in ipairs({ ${kinds} }) do
+  local held = redis.call('TYPE', KEYS[i]).ok
+  if held ~= 'none' and held ~= kind then
+    return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. held .. ' and should be a ' .. kind)
+  end
+end${lua}`;
+}

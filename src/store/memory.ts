@@ -233,14 +233,11 @@ export class MemoryStore implements Store {
     return 'committed';
   }
 
-  /** As a stream in Redis: a number that is not beyond the last one is refused. */
   #append(id: string, events: readonly UpgradeEvent[]): void {
     const held = this.#events.get(id) ?? [];
-    let last = held.at(-1)?.seq ?? 0;
-    for (const { seq } of events) {
-      if (seq <= last) throw new CofferError('internal', `event ${seq} is not beyond event ${last}`);
-      last = seq;
-    }
+    const last = held.at(-1)?.seq ?? 0;
+    if (!events.every(({ seq }, index) => seq === last + index + 1))
+      throw new CofferError('internal', `events ${last + 1} and on are missing`);
     this.#events.set(id, [...held, ...asJson(events)]);
   }
 

@@ -1,4 +1,4 @@
-import { EventEmitter, once } from 'node:events';
+import { EventEmitter } from 'node:events';
 import { Redis, ReplyError } from 'ioredis';
 import type { Endpoint } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
@@ -6,7 +6,7 @@ import { MEASURED_STEPS, type MeasuredTimes, STEP_KINDS } from '../core/history.
 import type { Upgrade, UpgradeEvent } from '../core/record.ts';
 import { type Logger, textOf } from '../log.ts';
 import { clusterFromHash, docOfCluster } from './cluster-hash.ts';
-import { SCRIPTS, type ScriptName } from './lua.ts';
+import { guarded, SCRIPTS, type ScriptName } from './lua.ts';
 import {
   type BuildOrder,
   CLOCK_STEP_MS,
@@ -80,20 +80,29 @@ class RedisStore implements Store {
     for (const client of [this.#redis, this.#subscriber]) {
       client.on('error', (err: Error) => log.debug({ err: err.message }, 'Redis connection'));
     }
-    for (const [script, { keys, lua }] of Object.entries(SCRIPTS)) {
-      this.#redis.defineCommand(script, { numberOfKeys: keys, lua });
+    for (const [name, script] of Object.entries(SCRIPTS)) {
+      this.#redis.defineCommand(name, { numberOfKeys: script.keys.length, lua: guarded(script) });
     }
   }
 
   async open(): Promise<void> {
+    // A client that is refused says why in an event, and then only that its connection is closed.
+    let refusal: unknown;
+    const note = (err: unknown) => {
+      if (err instanceof ReplyError) refusal = err;
+    };
+    this.#redis.on('error', note);
     try {
       await Promise.all([this.#redis.connect(), this.#subscriber.connect()]);
       await this.#redis.ping();
       await this.#subscriber.subscribe(this.#channel);
-    } catch (cause) {
+    } catch (err) {
+      const cause = refusal ?? err;
       this.#redis.disconnect();
       this.#subscriber.disconnect();
-      throw new CofferError('store_unavailable', `Redis can't be reached: ${textOf(cause)}`, { cause });
+      throw toStoreError(cause);
+    } finally {
+      this.#redis.off('error', note);
     }
     this.#subscriber.on('message', (_channel: string, id: string) => this.#changes.emit(id));
     await this.#checkSettings();
@@ -361,15 +370,30 @@ class RedisStore implements Store {
     const found = await this.#readEvents(upgrade_id, after_seq, limit);
     if (found.length > 0 || wait_ms <= 0) return found;
     // Listen first, look again, then wait: an event between the two looks is not missed.
-    const timeout = AbortSignal.timeout(wait_ms);
-    const changed = once(this.#changes, upgrade_id, { signal: timeout }).catch(() => undefined);
-    const meanwhile = await this.#readEvents(upgrade_id, after_seq, limit);
-    if (meanwhile.length > 0) {
-      this.#changes.emit(upgrade_id);
-      return meanwhile;
+    const change = this.#nextChange(upgrade_id, wait_ms);
+    try {
+      const meanwhile = await this.#readEvents(upgrade_id, after_seq, limit);
+      if (meanwhile.length > 0) return meanwhile;
+      await change.noticed;
+    } finally {
+      change.forget();
     }
-    await changed;
     return this.#readEvents(upgrade_id, after_seq, limit);
+  }
+
+  /** With a timer that is held: Node.js may collect `AbortSignal.timeout()` as garbage before its time. */
+  #nextChange(upgrade_id: string, wait_ms: number) {
+    let notice = () => {};
+    const noticed = new Promise<void>((resolve) => {
+      notice = resolve;
+    });
+    const timer = setTimeout(notice, wait_ms);
+    this.#changes.once(upgrade_id, notice);
+    const forget = () => {
+      clearTimeout(timer);
+      this.#changes.off(upgrade_id, notice);
+    };
+    return { noticed, forget };
   }
 
   async #readEvents(upgrade_id: string, after_seq: number, limit: number): Promise<readonly UpgradeEvent[]> {
@@ -390,7 +414,7 @@ class RedisStore implements Store {
   }
 
   async defer({ kind, id }: DueItem, at: number): Promise<void> {
-    await this.#ask(() => this.#redis.zadd(this.#key('due'), 'XX', at, `${kind}:${id}`));
+    await this.#run('defer', this.#key('due'), `${kind}:${id}`, at);
   }
 
   async listActive(): Promise<readonly DueItem[]> {
@@ -459,6 +483,9 @@ class RedisStore implements Store {
   }
 
   #run(script: ScriptName, ...args: (string | number)[]): Promise<unknown> {
+    // Redis would notice in the middle of the script.
+    const odd = args.find((arg) => typeof arg === 'number' && !Number.isFinite(arg));
+    if (odd !== undefined) throw new CofferError('internal', `${script} was given ${odd} as a number`);
     return this.#ask(() => (this.#redis as unknown as Scripted)[script](...args));
   }
 
@@ -481,15 +508,26 @@ class RedisStore implements Store {
 
 export type { RedisStore };
 
-/** Answers by which Redis says that it can't serve now; all others are mistakes of ours. */
-const PASSING = /^(LOADING|READONLY|OOM|MASTERDOWN|MISCONF|BUSY|NOREPLICAS|CLUSTERDOWN)/;
+/** What Redis says when it can't serve now, in words that tell what to do. All else that it says is a mistake of ours. */
+const PASSING: readonly (readonly [RegExp, string])[] = [
+  [/^OOM/, 'Redis is full: raise its maxmemory, or delete clusters'],
+  [/^MISCONF/, 'Redis can not write to its disk: make room there'],
+  [
+    /^(NOAUTH|WRONGPASS|NOPERM|ERR invalid password|ERR AUTH)/,
+    'Redis refuses the user or the password: correct COFFER_REDIS_URL',
+  ],
+  [/^(LOADING|READONLY|MASTERDOWN|BUSY|NOREPLICAS|CLUSTERDOWN)/, 'Redis can not serve now'],
+];
 
 function toStoreError(cause: unknown): Error {
   const message = textOf(cause);
-  if (cause instanceof ReplyError && !PASSING.test(message)) {
-    return new CofferError('internal', `Redis refused a command: ${message}`, { cause });
+  if (!(cause instanceof ReplyError)) {
+    return new CofferError('store_unavailable', `Redis can't be reached: ${message}`, { cause });
   }
-  return new CofferError('store_unavailable', `Redis can't be reached: ${message}`, { cause });
+  const words = PASSING.find(([pattern]) => pattern.test(message))?.[1];
+  return words === undefined
+    ? new CofferError('internal', `Redis refused a command: ${message}`, { cause })
+    : new CofferError('store_unavailable', `${words} (${message})`, { cause });
 }
 
 function pairs(flat: readonly string[] | Record<string, string>): Record<string, string> {

@@ -274,11 +274,18 @@ export function describeStore(
         expect(await store.events(upgrade.id, 3, { limit: 10, wait_ms: 0 })).toEqual([]);
       });
 
-      it('never get a number twice', async () => {
-        const { upgrade } = await begun(store);
+      it.each([
+        ['a number twice', [event(2, 'planned')]],
+        ['a number that leaves a gap', [event(4, 'planned')]],
+        ['a gap after a good one', [event(3, 'planned'), event(5, 'step_started')]],
+      ])('never get %s, and the record does not move on without them', async (_what, events) => {
+        const { cluster, upgrade } = await begun(store);
         await store.commit(commitOf(upgrade, [event(2, 'started')]));
-        const again = commitOf({ ...upgrade, revision: 2 }, [event(2, 'planned')]);
-        await expect(store.commit(again)).rejects.toMatchObject({ code: 'internal' });
+        const before = await store.load(upgrade.id);
+        const task = { instance_id: cluster.instances[0]?.id ?? '', task: 'UPGRADING', fault: null } as const;
+        const odd = { ...commitOf({ ...upgrade, revision: 2 }, events), instance_tasks: [task] };
+        await expect(store.commit(odd)).rejects.toMatchObject({ code: 'internal' });
+        expect(await store.load(upgrade.id)).toEqual(before);
         const all = await store.events(upgrade.id, 0, { limit: 10, wait_ms: 0 });
         expect(all.map(({ type }) => type)).toEqual(['accepted', 'started']);
       });
@@ -405,7 +412,7 @@ export function describeStore(
   });
 }
 
-function newCluster(fields: Partial<Cluster> = {}): Cluster {
+export function newCluster(fields: Partial<Cluster> = {}): Cluster {
   const id = randomUUID();
   return {
     id,
@@ -440,21 +447,21 @@ function newInstance(cluster_id: string, n: number): Instance {
   };
 }
 
-async function built(store: Store): Promise<Cluster> {
+export async function built(store: Store): Promise<Cluster> {
   const cluster = newCluster();
   await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
   await store.finishBuild(cluster.id, NOW);
   return cluster;
 }
 
-async function begun(store: Store): Promise<{ cluster: Cluster; upgrade: Upgrade }> {
+export async function begun(store: Store): Promise<{ cluster: Cluster; upgrade: Upgrade }> {
   const cluster = await built(store);
   const upgrade = newUpgrade(cluster);
   await store.begin(upgrade, accepted(upgrade), null, NOW);
   return { cluster, upgrade };
 }
 
-function newUpgrade(cluster: Cluster): Upgrade {
+export function newUpgrade(cluster: Cluster): Upgrade {
   return {
     id: randomUUID(),
     cluster_id: cluster.id,
@@ -485,15 +492,15 @@ function newUpgrade(cluster: Cluster): Upgrade {
   };
 }
 
-function accepted(_upgrade: Upgrade): UpgradeEvent {
+export function accepted(_upgrade: Upgrade): UpgradeEvent {
   return event(1, 'accepted');
 }
 
-function event(seq: number, type: UpgradeEvent['type']): UpgradeEvent {
+export function event(seq: number, type: UpgradeEvent['type']): UpgradeEvent {
   return { seq, at: NOW, type, message: type };
 }
 
-function commitOf(upgrade: Upgrade, events: readonly UpgradeEvent[]): Commit {
+export function commitOf(upgrade: Upgrade, events: readonly UpgradeEvent[]): Commit {
   const next = { ...upgrade, revision: upgrade.revision + 1, seq: upgrade.seq + events.length };
   return {
     upgrade: next,
@@ -506,7 +513,7 @@ function commitOf(upgrade: Upgrade, events: readonly UpgradeEvent[]): Commit {
   };
 }
 
-function castOf(cluster: Cluster, method: string): PendingCast {
+export function castOf(cluster: Cluster, method: string): PendingCast {
   return {
     id: `${cluster.id}:${method}`,
     topic: 'taskmanager',
@@ -517,6 +524,6 @@ function castOf(cluster: Cluster, method: string): PendingCast {
   };
 }
 
-function reportOf(sent: number, version: string): GuestReport {
+export function reportOf(sent: number, version: string): GuestReport {
   return { service_status: 'healthy', sent, version, role: 'member' };
 }

@@ -57,6 +57,16 @@ describe('an event stream', () => {
     expect(stream.text()).toMatch(/id: 4\nevent: succeeded\ndata: \{.*"at":"\d{4}-.*Z".*\}\n\n$/);
   });
 
+  it('ends with an upgrade that was rolled back', async () => {
+    const id = await newUpgrade('returned');
+    const stream = await open(id);
+    await happen(api.store, id, 'rolled_back', {
+      ...{ name: 'rolled_back', message: 'back', started: now(), ended: now() },
+    });
+    await vi.waitFor(() => expect(stream.hasEnded()).toBe(true));
+    expect(stream.ids()).toEqual([1, 2]);
+  });
+
   it('resumes after Last-Event-ID without a gap, from the header or the URL', async () => {
     const id = await newUpgrade('resumed');
     for (let n = 0; n < 5; n++) await happen(api.store, id, 'step_phase');

@@ -1,6 +1,7 @@
 // @ts-check
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from '../../../dist/client/index.js';
+import { patiently } from '../patience.mjs';
 import { askVersions, findLost, startWriter } from '../writer.mjs';
 import { watchPostgresql, watchRecord, watchSimulated } from './availability.mjs';
 import { sleepOr } from './faults.mjs';
@@ -400,27 +401,6 @@ export class Load {
       }
       await sleep(200);
     }
-  }
-}
-
-/**
- * With a timer of our own: Node.js may collect AbortSignal.timeout() within AbortSignal.any() as garbage.
- * @template T
- * @param {AbortSignal} over
- * @param {number} ms
- * @param {(signal: AbortSignal) => Promise<T>} work
- * @returns {Promise<T>}
- */
-async function patiently(over, ms, work) {
-  const patience = new AbortController();
-  const giveUp = () => patience.abort(new Error(`still waiting after ${ms / 1000} s`));
-  const timer = setTimeout(giveUp, ms);
-  over.addEventListener('abort', giveUp);
-  try {
-    return await work(patience.signal);
-  } finally {
-    clearTimeout(timer);
-    over.removeEventListener('abort', giveUp);
   }
 }
 
