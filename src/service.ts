@@ -1,4 +1,5 @@
 import { ConfigError } from './config.ts';
+import { CofferError } from './core/errors.ts';
 import type { Logger } from './log.ts';
 
 /** A long-lived part of a process. `stop` may be called twice, or before the start was done. */
@@ -68,7 +69,8 @@ export async function runProcess(
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);
   } catch (err) {
-    const text = err instanceof ConfigError ? err.message : err instanceof Error ? err.stack : String(err);
+    const isClear = err instanceof ConfigError || err instanceof CofferError;
+    const text = isClear ? err.message : err instanceof Error ? err.stack : String(err);
     process.stderr.write(`${text}\n`);
     process.exit(err instanceof ConfigError ? 2 : 1);
   }

@@ -17,7 +17,7 @@ import { Link } from './connection.ts';
 import { AmqpDeadLetters, headersOfLetter } from './dead-letters.ts';
 import { decodeReply, encodeRequest, newUniqueId, type WireRequest } from './envelope.ts';
 import { declareExchange, declareReplyQueue } from './queues.ts';
-import { Server } from './server.ts';
+import { AGAIN, Server } from './server.ts';
 
 /** What every server of Trove's kind understands. */
 const RPC_VERSION = '1.0';
@@ -173,6 +173,7 @@ class AmqpBus implements Bus {
         queues: this.#queues,
         reply: (queue, content) => this.#publish('', queue, content, {}),
         deadLetter: (message, reason) => this.#deadLetter(options.topic, message, reason),
+        again: (message) => this.#again(options.topic, message),
         forget: () => this.#servers.delete(server),
       },
     );
@@ -244,7 +245,8 @@ class AmqpBus implements Bus {
   #publishConfirmed(exchange: string, key: string, content: Buffer, options: Options.Publish): Promise<void> {
     return new Promise((resolve, reject) => {
       const { channel } = this.#publisher;
-      if (!channel) return reject(unavailable('RabbitMQ is not connected'));
+      if (!channel)
+        return reject(unavailable(`RabbitMQ is not connected: ${this.#publisher.trouble ?? 'connecting'}`));
       const messageId = randomUUID();
       const timeout = setTimeout(() => {
         reject(unavailable('RabbitMQ did not confirm in time'));
@@ -276,6 +278,12 @@ class AmqpBus implements Bus {
   async #deadLetter(topic: string, message: ConsumeMessage, reason: string): Promise<void> {
     const headers = headersOfLetter(topic, reason);
     await this.#publish('', this.#deadLetterQueue, message.content, { headers });
+  }
+
+  /** The same message behind all others, and as if it had never been delivered. */
+  async #again(topic: string, { content, properties }: ConsumeMessage): Promise<void> {
+    const { 'x-delivery-count': _, ...rest } = properties.headers ?? {};
+    await this.#publish('', topic, content, { headers: { ...rest, [AGAIN]: true } });
   }
 }
 

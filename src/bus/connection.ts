@@ -32,6 +32,7 @@ export class Link {
   /** Ends the wait of the supervising loop: the link is broken. */
   #broken: (() => void) | undefined;
   #firstTry: (() => void) | undefined;
+  #trouble: string | undefined;
 
   /** `onReady` runs in the very moment in which `channel` becomes visible: nothing can slip in between. */
   constructor(options: {
@@ -51,6 +52,11 @@ export class Link {
   /** The channel while the link is up. */
   get channel(): ConfirmChannel | undefined {
     return this.#channel;
+  }
+
+  /** Why the last try to connect failed; undefined when it did not. */
+  get trouble(): string | undefined {
+    return this.#trouble;
   }
 
   /** Begins to connect; resolves after the first try, whether it succeeded or not. Reconnects from then on. */
@@ -80,13 +86,15 @@ export class Link {
       try {
         const { broken } = await this.#open();
         failures = 0;
+        this.#trouble = undefined;
         this.#firstTry?.();
         await broken;
       } catch (err) {
         const wait = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)] ?? 1_000;
         const level = failures === 0 ? 'warn' : 'debug';
+        this.#trouble = troubleOf(err);
         this.#log[level](
-          { err: textOf(err), link: this.#name, wait_ms: wait },
+          { err: this.#trouble, link: this.#name, wait_ms: wait },
           isMismatch(err)
             ? 'RabbitMQ: others have declared this in another way: set COFFER_AMQP_QUEUES as theirs are, or delete it'
             : 'RabbitMQ: no connection; trying again',
@@ -156,4 +164,12 @@ function withHeartbeat(url: string): string {
   const parsed = new URL(url);
   if (!parsed.searchParams.has('heartbeat')) parsed.searchParams.set('heartbeat', String(HEARTBEAT_SECONDS));
   return parsed.toString();
+}
+
+/** In words that tell what to do. */
+function troubleOf(err: unknown): string {
+  const text = textOf(err);
+  return /ACCESS.REFUSED|NOT.ALLOWED/.test(text)
+    ? `RabbitMQ refuses the user, the password or the virtual host: correct COFFER_AMQP_URL (${text})`
+    : text;
 }

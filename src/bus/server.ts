@@ -19,6 +19,12 @@ const SERVED_VERSION = '1.1';
 const REQUEUE_MS = 500;
 /** After so many deliveries an unexpected error is no accident. */
 const MAX_DELIVERIES = 4;
+/** A message that came back so often without an answer is handled alone: it may be what ends the process. */
+const SUSPECT_AFTER = 2;
+/** And after so often it is not handled any more. Below the limit at which RabbitMQ 4 throws a message away. */
+const MAX_CUT_OFFS = 6;
+/** Header of a message that was written anew because its work could not be done. */
+export const AGAIN = 'coffer-again';
 /** Counts of failures that are kept: who failed before may be done elsewhere. */
 const MAX_COUNTED = 1_000;
 const CANCEL_TIMEOUT_MS = 1_000;
@@ -33,8 +39,16 @@ interface ServerDeps {
   readonly queues: QueueMode;
   reply(queue: string, content: Buffer): Promise<void>;
   deadLetter(message: ConsumeMessage, reason: string): Promise<void>;
+  /** Puts it behind all others of its topic, as if it had never been delivered. */
+  again(message: ConsumeMessage): Promise<void>;
   forget(): void;
 }
+
+/**
+ * What becomes of a delivery. `requeue`: it counts as a failed one. `again`: it does not, for nothing is wrong
+ * with the message; a long outage must not make it look like one that nobody can handle.
+ */
+type Verdict = 'ack' | 'requeue' | 'again' | 'settled';
 
 /** One topic that is served: consumes it on every channel that comes. */
 export class Server implements Served {
@@ -45,6 +59,10 @@ export class Server implements Served {
   readonly #failures = new Map<string, number>();
   #consuming: { readonly channel: ConfirmChannel; readonly tags: readonly string[] } | undefined;
   #stopped = false;
+  /** Suspects have their turn one after the other. */
+  #suspects: Promise<unknown> = Promise.resolve();
+  /** Where a message was last given up for having been cut off too often. */
+  #accusedOn: ConfirmChannel | undefined;
 
   constructor(options: Options, deps: ServerDeps) {
     this.#options = options;
@@ -94,8 +112,11 @@ export class Server implements Served {
   }
 
   #take(channel: ConfirmChannel, message: ConsumeMessage): void {
-    const work = this.#handle(message)
-      .then((verdict) => settleDelivery(channel, message, verdict))
+    // What expires is not delivered for ever.
+    const isSuspect = deliveriesOf(message) >= SUSPECT_AFTER && !hasExpiry(message);
+    const verdict = isSuspect ? this.#handleInTurn(channel, message) : this.#handle(message);
+    const work = verdict
+      .then((word) => this.#settle(channel, message, word))
       .catch((err) =>
         this.#deps.log.error({ err, topic: this.#options.topic }, 'a delivery could not be settled'),
       )
@@ -103,8 +124,50 @@ export class Server implements Served {
     this.#working.add(work);
   }
 
+  /**
+   * A message may end the process that handles it, and takes with it all that were in work beside it: they
+   * come back, in their order, and look alike. So each has its turn alone, and RabbitMQ has heard of its end
+   * before the next one begins. The first in line is the one then.
+   */
+  #handleInTurn(channel: ConfirmChannel, message: ConsumeMessage): Promise<Verdict> {
+    const mine = this.#suspects.then(async () => {
+      const verdict = await this.#handleSuspect(channel, message);
+      if (verdict !== 'ack') return verdict;
+      settleDelivery(channel, message, 'ack');
+      // An answer on the same channel comes after what was sent before.
+      await channel.checkExchange(this.#deps.exchange).catch(() => undefined);
+      return 'settled';
+    });
+    this.#suspects = mine.catch(() => undefined);
+    return mine;
+  }
+
+  /** Those behind the one that is given up have come as often, and never had their turn: one for each channel. */
+  async #handleSuspect(channel: ConfirmChannel, message: ConsumeMessage): Promise<Verdict> {
+    const deliveries = deliveriesOf(message);
+    if (deliveries < MAX_CUT_OFFS || this.#accusedOn === channel) return this.#handle(message);
+    this.#accusedOn = channel;
+    return this.#bury(
+      message,
+      `whoever handled it ended or lost the connection, ${deliveries} times in a row`,
+    );
+  }
+
+  async #settle(channel: ConfirmChannel, message: ConsumeMessage, verdict: Verdict): Promise<void> {
+    if (verdict === 'settled') return;
+    if (verdict === 'ack') return settleDelivery(channel, message, 'ack');
+    await sleep(REQUEUE_MS);
+    const isSent =
+      verdict === 'again' &&
+      (await this.#deps.again(message).then(
+        () => true,
+        () => false,
+      ));
+    settleDelivery(channel, message, isSent ? 'ack' : 'requeue');
+  }
+
   /** The work for one message; the message is acknowledged only after it is safe. */
-  async #handle(message: ConsumeMessage): Promise<'ack' | 'requeue'> {
+  async #handle(message: ConsumeMessage): Promise<Verdict> {
     let request: WireRequest;
     try {
       request = decodeRequest(message.content);
@@ -113,14 +176,11 @@ export class Server implements Served {
     }
     const { method, context, reply_to } = request;
     try {
-      const result = await this.#serve(request, message.fields.redelivered);
+      const result = await this.#serve(request, wasDelivered(message));
       if (reply_to) await this.#reply(reply_to, encodeReply(reply_to.msg_id, result, null));
       return 'ack';
     } catch (err) {
-      if (isPassing(err)) {
-        await sleep(REQUEUE_MS);
-        return 'requeue';
-      }
+      if (isPassing(err)) return this.#isFromTopic(message) && !hasExpiry(message) ? 'again' : 'requeue';
       const error = err instanceof Error ? err : new Error(String(err));
       this.#deps.log.warn(
         { err: error, topic: this.#options.topic, method, request_id: context.request_id },
@@ -148,20 +208,25 @@ export class Server implements Served {
     return work.finally(() => clearInterval(timer));
   }
 
-  async #requeueOrBury(message: ConsumeMessage, unique_id: string, error: Error): Promise<'ack' | 'requeue'> {
-    const counted = Number(message.properties.headers?.['x-delivery-count'] ?? 0);
-    const failed = Math.max(counted, this.#failures.get(unique_id) ?? 0) + 1;
+  /** Not from a server's own queue, nor from a fanout, which others have got too. */
+  #isFromTopic({ fields }: ConsumeMessage): boolean {
+    const { queue, topic } = this.#options;
+    const isDirect = fields.exchange === '' || fields.exchange === this.#deps.exchange;
+    return queue === 'shared' && isDirect && fields.routingKey === topic;
+  }
+
+  async #requeueOrBury(message: ConsumeMessage, unique_id: string, error: Error): Promise<Verdict> {
+    const failed = Math.max(deliveriesOf(message), this.#failures.get(unique_id) ?? 0) + 1;
     if (isFinal(error) || failed >= MAX_DELIVERIES) {
       this.#failures.delete(unique_id);
       return this.#bury(message, textOf(error));
     }
     if (this.#failures.size >= MAX_COUNTED) this.#failures.clear();
     this.#failures.set(unique_id, failed);
-    await sleep(REQUEUE_MS);
     return 'requeue';
   }
 
-  async #bury(message: ConsumeMessage, reason: string): Promise<'ack' | 'requeue'> {
+  async #bury(message: ConsumeMessage, reason: string): Promise<Verdict> {
     this.#deps.log.warn({ topic: this.#options.topic, reason }, 'a message went to the dead letters');
     try {
       await this.#deps.deadLetter(message, reason);
@@ -196,4 +261,17 @@ function settleDelivery(channel: ConfirmChannel, message: ConsumeMessage, verdic
   } catch {
     // The channel is gone: RabbitMQ delivers the message again, to a fresh channel.
   }
+}
+
+/** How often it was delivered before, and came back. Only quorum queues count. */
+function deliveriesOf({ properties }: ConsumeMessage): number {
+  return Number(properties.headers?.['x-delivery-count'] ?? 0);
+}
+
+function wasDelivered({ fields, properties }: ConsumeMessage): boolean {
+  return fields.redelivered || properties.headers?.[AGAIN] === true;
+}
+
+function hasExpiry({ properties }: ConsumeMessage): boolean {
+  return properties.expiration !== undefined;
 }
