@@ -3,7 +3,6 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import { explain } from '../src/contract/explain.ts';
 import { useAccessRules } from './access/enforce.ts';
-import { accessRules, defaultChecks } from './access/rules.ts';
 import { clusterRoutes } from './clusters.ts';
 import { datastoreRoutes } from './datastores.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
@@ -61,7 +60,7 @@ function canonicalPath(url: string): string {
 }
 
 function tenantRoutes(scope: App, deps: Deps): void {
-  useAccessRules(scope, deps.authenticate, deps.rules ?? accessRules(defaultChecks()));
+  useAccessRules(scope, deps.access);
   useIdempotencyKeys(scope, deps);
   clusterRoutes(scope, deps);
   upgradeRoutes(scope, deps);
@@ -93,8 +92,20 @@ function useErrors(app: App): void {
   app.setNotFoundHandler(answerNotFound);
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-openstack-request-id', request.id);
+    reply.headers(SECURITY_HEADERS);
   });
 }
+
+/**
+ * Answers are data for a program that showed a token, never a page: no browser may run, frame, guess at
+ * or keep them, whatever a cluster is named. A route that serves a page sets its own.
+ */
+const SECURITY_HEADERS = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+};
 
 /** One line per request: reads, which come all the time, only in detail. */
 function logRequests(app: App): void {

@@ -1,5 +1,11 @@
 import { z } from 'zod';
-import { ConfigError, commonConfig, loadConfig, numberOf, redisPrefix } from '../src/config.ts';
+import { ConfigError, commonConfig, loadConfig, numberOf, redisPrefix, urlOf } from '../src/config.ts';
+import { DEFAULT_RATES, LIMITED_VERBS, type Rates } from './access/rate-limits.ts';
+import { readRuleFile } from './access/rule-file.ts';
+import { readTokenFile } from './access/token-file.ts';
+
+const word = z.string().min(1).max(255);
+const path = z.string().min(1).max(4096);
 
 const shape = {
   ...commonConfig,
@@ -10,23 +16,95 @@ const shape = {
   /** Who brings the instances of a new cluster: the same as the taskmanagers are told. */
   COFFER_PROVISIONER: z.enum(['local', 'external']).default('local'),
   /** `none`: whoever reaches the port may do everything. */
-  COFFER_AUTH: z.enum(['none']).default('none'),
+  COFFER_AUTH: z.enum(['none', 'token', 'keystone']).default('none'),
+  COFFER_TOKENS_FILE: path.optional(),
+  COFFER_KEYSTONE_URL: urlOf('http', 'https').optional(),
+  /** Where callers find Keystone, if not where we do. */
+  COFFER_KEYSTONE_PUBLIC_URL: urlOf('http', 'https').optional(),
+  COFFER_KEYSTONE_USER: word.optional(),
+  COFFER_KEYSTONE_PASSWORD: z.string().min(1).max(1024).optional(),
+  COFFER_KEYSTONE_PROJECT: word.default('service'),
+  COFFER_KEYSTONE_USER_DOMAIN: word.default('Default'),
+  COFFER_KEYSTONE_PROJECT_DOMAIN: word.default('Default'),
+  COFFER_KEYSTONE_CACHE_SECONDS: numberOf(0, 3600).default(60),
+  /** Rules of oslo.policy that override the defaults. */
+  COFFER_POLICY_FILE: path.optional(),
+  COFFER_RATE_LIMITS: z.string().max(255).optional(),
+  COFFER_MAX_CLUSTERS: numberOf(0, 1_000_000).optional(),
 };
 
-export type ApiConfig = Awaited<ReturnType<typeof loadApiConfig>>;
+/** Clusters of a tenant, where tenants are told apart for sure. */
+const DEFAULT_MAX_CLUSTERS = 100;
 
-/**
- * The api's configuration. Throws a `ConfigError`, also where nobody would have to sign in on an
- * address that other machines reach.
- */
+export type ApiConfig = ReturnType<typeof loadApiConfig>;
+
+/** The api's configuration. Throws a `ConfigError` with every problem, those of its files too. */
 export function loadApiConfig(env: Readonly<Record<string, string | undefined>>) {
-  const config = loadConfig(shape, env);
-  if (config.COFFER_AUTH === 'none' && !isLoopback(config.COFFER_API_HOST)) {
-    throw new ConfigError(
-      `COFFER_API_HOST: ${config.COFFER_API_HOST} can be reached from other machines, and COFFER_AUTH=none asks nobody who they are. Listen on 127.0.0.1.`,
-    );
+  const config = loadConfig(shape, env, problemsTogether);
+  const isOpen = config.COFFER_AUTH === 'none';
+  return {
+    ...config,
+    /** Requests a minute per tenant and verb; null where there is no limit. */
+    COFFER_RATE_LIMITS: ratesOf(config.COFFER_RATE_LIMITS ?? (isOpen ? 'off' : '')),
+    /** Null where there is no limit. */
+    COFFER_MAX_CLUSTERS: config.COFFER_MAX_CLUSTERS ?? (isOpen ? null : DEFAULT_MAX_CLUSTERS),
+  };
+}
+
+function problemsTogether(given: Readonly<Record<string, string>>): readonly string[] {
+  const {
+    COFFER_AUTH: auth = 'none',
+    COFFER_API_HOST: host = '127.0.0.1',
+    COFFER_TOKENS_FILE: tokens,
+    COFFER_POLICY_FILE: policy,
+    COFFER_RATE_LIMITS: rates,
+  } = given;
+  const missing = (NEEDED.get(auth) ?? []).filter((name) => given[name] === undefined);
+  return [
+    ...missing.map((name) => `${name}: is not set, and COFFER_AUTH=${auth} needs it`),
+    ...(auth === 'none' && !isLoopback(host) ? [`COFFER_API_HOST: ${openTo(host)}`] : []),
+    ...(tokens !== undefined && auth === 'token'
+      ? problemsOf('COFFER_TOKENS_FILE', () => readTokenFile(tokens))
+      : []),
+    ...(policy === undefined ? [] : problemsOf('COFFER_POLICY_FILE', () => readRuleFile(policy))),
+    ...(rates === undefined ? [] : problemsOf('COFFER_RATE_LIMITS', () => ratesOf(rates))),
+  ];
+}
+
+const NEEDED: ReadonlyMap<string, readonly string[]> = new Map([
+  ['token', ['COFFER_TOKENS_FILE']],
+  ['keystone', ['COFFER_KEYSTONE_URL', 'COFFER_KEYSTONE_USER', 'COFFER_KEYSTONE_PASSWORD']],
+]);
+
+function openTo(host: string): string {
+  return `${host} can be reached from other machines, and COFFER_AUTH=none asks nobody who they are. Listen on 127.0.0.1, or set COFFER_AUTH to keystone or token.`;
+}
+
+function problemsOf(name: string, read: () => unknown): readonly string[] {
+  try {
+    read();
+    return [];
+  } catch (err) {
+    if (err instanceof ConfigError) return err.message.split('\n').map((line) => `${name}: ${line}`);
+    throw err;
   }
-  return config;
+}
+
+/** `POST=50,DELETE=10`; verbs that are not named keep their default. `off`: no limits. */
+function ratesOf(text: string): Rates | null {
+  if (text === 'off') return null;
+  const rates = { ...DEFAULT_RATES };
+  for (const part of text.split(',').filter((each) => each.trim() !== '')) {
+    const [, name, value] = /^\s*([A-Z]+)=(\d{1,7})\s*$/.exec(part) ?? [];
+    const verb = LIMITED_VERBS.find((each) => each === name);
+    if (verb === undefined || Number(value) === 0) {
+      throw new ConfigError(
+        `'${part}' is not a limit: write requests a minute per verb, e.g. GET=1200,POST=200, or off`,
+      );
+    }
+    rates[verb] = Number(value);
+  }
+  return rates;
 }
 
 /** True for a host, with or without a port, that only this machine reaches. */

@@ -34,13 +34,22 @@ export async function createCluster(
   const cluster = newCluster(deps, caller, datastore, request, id);
   const cast = clusterCast(caller, 'create_cluster', cluster);
   const join_token = deps.provisioner === 'external' ? newJoinToken(cluster.id) : null;
-  if (!(await deps.store.createCluster(cluster, await buildOrder(request, join_token), cast))) {
+  const { max_clusters } = deps;
+  const order = await buildOrder(request, join_token);
+  const outcome = await deps.store.createCluster(cluster, order, cast, max_clusters);
+  if (outcome === 'full') throw quotaExceeded(max_clusters);
+  if (outcome === 'taken') {
     const earlier = await deps.store.getCluster(cluster.id);
     if (earlier?.tenant_id === caller.tenant_id) return { cluster: earlier, join_token: null };
     throw new Error(`a new cluster was given the id ${cluster.id}, which is taken`);
   }
   await publish(deps, cast);
   return { cluster, join_token };
+}
+
+function quotaExceeded(max: number | null): CofferError {
+  const message = `Quota exceeded for resources: ['clusters']. A tenant may have ${max}: delete one, or ask for more.`;
+  return new CofferError('quota_exceeded', message);
 }
 
 /** What the schema can't see: it depends on the datastore. */

@@ -5,8 +5,8 @@ import type { Bus } from '../src/bus/bus.ts';
 import type { Instant } from '../src/core/domain.ts';
 import type { Logger } from '../src/log.ts';
 import type { Store } from '../src/store/store.ts';
-import type { AccessRules } from './access/rules.ts';
-import type { Authenticate, Caller } from './auth.ts';
+import type { Access } from './access/enforce.ts';
+import type { Caller } from './auth.ts';
 import type { Claim } from './idempotency.ts';
 
 /** Everything that the handlers work with; nothing of it is global. */
@@ -17,9 +17,9 @@ export interface Deps {
   readonly now: () => Instant;
   /** A new random id, in the form of a UUID. */
   readonly newId: () => string;
-  readonly authenticate: Authenticate;
-  /** Who may do what; Trove's defaults when absent. */
-  readonly rules?: AccessRules;
+  readonly access: Access;
+  /** How many clusters a tenant may have; null for as many as they like. */
+  readonly max_clusters: number | null;
   /** `external`: whoever creates a cluster starts its agents, which join with a token. */
   readonly provisioner: 'local' | 'external';
 }

@@ -3,7 +3,8 @@
  *
  * - `app.ts` puts the HTTP server together · `config.ts` · `deps.ts` what handlers work with
  * - `auth.ts` who asks · `access/` who may do what: `enforce.ts` the one place where it is enforced,
- *   `rules.ts` the rules, `language.ts` what they are written in
+ *   `rules.ts` the rules, `language.ts` what they are written in, `rule-file.ts` an operator's own;
+ *   `keystone.ts` and `token-file.ts` whose a token is; `rate-limits.ts`; `open.ts` puts it together
  * - `errors.ts` every error as Trove's JSON · `views.ts` records as documents
  * - `clusters.ts` clusters, their instances, and the upgrade request · `create-cluster.ts`
  * - `join-token.ts` what external agents join with · `one-action.ts` bodies that name an action
@@ -16,8 +17,8 @@ import { openAmqpBus } from '../src/bus/amqp.ts';
 import { createLogger } from '../src/log.ts';
 import { runProcess, Services } from '../src/service.ts';
 import { openRedisStore } from '../src/store/redis.ts';
+import { openAccess } from './access/open.ts';
 import { buildApp } from './app.ts';
-import { believeEverybody } from './auth.ts';
 import { startRelay } from './casts.ts';
 import { loadApiConfig } from './config.ts';
 import type { Deps } from './deps.ts';
@@ -43,13 +44,15 @@ await runProcess(async () => {
   });
   services.add({ name: 'bus', stop: () => bus.close() });
 
+  const access = openAccess(config, { log, now: Date.now, add: (service) => services.add(service) });
   const deps: Deps = {
     store,
     bus,
     log,
     now: Date.now,
     newId: randomUUID,
-    authenticate: believeEverybody,
+    access,
+    max_clusters: config.COFFER_MAX_CLUSTERS,
     provisioner: config.COFFER_PROVISIONER,
   };
   services.add(startRelay(deps));

@@ -1,9 +1,10 @@
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { parseAs } from '../../src/contract/explain.ts';
 import { TenantParams } from '../../src/contract/http.ts';
 import { CofferError } from '../../src/core/errors.ts';
-import type { Authenticate, Caller } from '../auth.ts';
+import type { Authenticate, Caller, Identity } from '../auth.ts';
 import type { App } from '../deps.ts';
+import { LIMITED_VERBS, type RateLimits } from './rate-limits.ts';
 import type { AccessRules, RuleName } from './rules.ts';
 
 /**
@@ -19,19 +20,35 @@ declare module 'fastify' {
   }
 }
 
+/** Who asks, and what they may do. */
+export interface Access {
+  readonly authenticate: Authenticate;
+  /** What a 401 says of how to sign in; null where nobody can. */
+  readonly challenge: string | null;
+  readonly rules: AccessRules;
+  /** How often tenants may ask; null for as often as they like. */
+  readonly limits: RateLimits | null;
+}
+
 /**
  * The one place where it is enforced who may do what. Goes before all routes of `scope`: finds out who
  * asks, then whether they may. What depends on the body is decided when it has been read.
  */
-export function useAccessRules(scope: App, authenticate: Authenticate, rules: AccessRules): void {
+export function useAccessRules(scope: App, { authenticate, rules, challenge, limits }: Access): void {
   scope.addHook('onRoute', ({ method, url, config }) => {
     if (config?.rule === undefined)
       throw new Error(`${String(method)} ${url} has no rule that says who may use it`);
   });
-  scope.addHook('onRequest', async (request) => {
+  scope.addHook('onRequest', async (request, reply) => {
     const { tenant_id } = parseAs(TenantParams, request.params, 'path');
     const { rule } = request.routeOptions.config;
-    request.caller = await callerOf(request, tenant_id, authenticate, rules);
+    const identity = await authenticate(request, tenant_id).catch((error: unknown) => {
+      if (error instanceof CofferError && error.status === 401 && challenge)
+        reply.header('www-authenticate', challenge);
+      throw error;
+    });
+    if (limits) limit(request.method, identity, limits, reply);
+    request.caller = callerOf(request, tenant_id, identity, rules);
     if (typeof rule === 'string') demand(request.caller, rules, [rule]);
   });
   scope.addHook('preHandler', async (request) => {
@@ -39,13 +56,27 @@ export function useAccessRules(scope: App, authenticate: Authenticate, rules: Ac
   });
 }
 
-async function callerOf(
+/** Counts for the tenant at home, not for the one of the path: an administrator's requests are their own. */
+function limit(
+  method: string,
+  { project_id, user }: Identity,
+  limits: RateLimits,
+  reply: FastifyReply,
+): void {
+  const verb = LIMITED_VERBS.find((each) => each === (method === 'HEAD' ? 'GET' : method));
+  const wait_ms = verb === undefined ? 0 : limits.take(project_id ?? user ?? '', verb);
+  if (verb === undefined || wait_ms === 0) return;
+  reply.header('retry-after', Math.ceil(wait_ms / 1000));
+  const rate = `Only ${limits.rates[verb]} ${verb} request(s) can be made to * every minute.`;
+  throw new CofferError('rate_limited', `This request was rate-limited. ${rate}`);
+}
+
+function callerOf(
   request: FastifyRequest,
   tenant_id: string,
-  authenticate: Authenticate,
+  identity: Identity,
   rules: AccessRules,
-): Promise<Caller> {
-  const identity = await authenticate(request, tenant_id);
+): Caller {
   const { credentials, project_id, is_confined } = identity;
   const is_admin = rules.allow('admin', credentials, tenant_id);
   if (project_id !== tenant_id && !is_admin) {

@@ -51,6 +51,29 @@ export const DEFAULT_RULES = {
   'dead-letter:discard': ADMIN,
 } as const satisfies Record<string, string>;
 
+/** Trove's rules for what Coffer doesn't do: a policy file of Trove's may have them, and nothing asks for them. */
+export const TROVE_ONLY: ReadonlySet<string> = new Set(
+  `instance:create instance:delete instance:force_delete instance:update instance:restart
+  instance:resize_volume instance:resize_flavor instance:reset_status instance:promote_to_replica_source
+  instance:eject_replica_source instance:configuration instance:guest_log_list instance:backups
+  instance:module_list instance:module_apply instance:module_remove
+  instance:extension:root:create instance:extension:root:delete instance:extension:root:index
+  cluster:extension:root:create cluster:extension:root:delete cluster:extension:root:index
+  instance:extension:user:create instance:extension:user:delete instance:extension:user:index
+  instance:extension:user:show instance:extension:user:update instance:extension:user:update_all
+  instance:extension:user_access:update instance:extension:user_access:delete
+  instance:extension:user_access:index instance:extension:database:create
+  instance:extension:database:delete instance:extension:database:index instance:extension:database:show
+  backup:create backup:delete backup:index backup:show backup:index:all_projects
+  backup_strategy:create backup_strategy:index backup_strategy:delete
+  configuration:create configuration:delete configuration:index configuration:show
+  configuration:instances configuration:update configuration:edit configuration-parameter:index
+  configuration-parameter:show configuration-parameter:index_by_version
+  configuration-parameter:show_by_version datastore:delete datastore:list_associated_flavors
+  datastore:list_associated_volume_types module:create module:delete module:index module:show
+  module:instances module:update module:reapply`.split(/\s+/),
+);
+
 export type RuleName = keyof typeof DEFAULT_RULES;
 
 /** The rules in force. */
@@ -63,9 +86,11 @@ export function defaultChecks(): Map<string, Check> {
   return new Map(Object.entries(DEFAULT_RULES).map(([name, text]) => [name, parseRule(text)]));
 }
 
-export function accessRules(rules: Rules): AccessRules {
+/** `current` answers the rules as they are now: the file that overrides them may have changed. */
+export function accessRules(current: () => Rules): AccessRules {
   return {
     allow(rule, credentials, tenant_id) {
+      const rules = current();
       const check = rules.get(rule);
       const target = { tenant: tenant_id, project_id: tenant_id };
       return check !== undefined && allows(check, rules, credentials, target);

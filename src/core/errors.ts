@@ -14,6 +14,8 @@ export const ERRORS = {
   upgrade_not_found: { status: 404, key: 'itemNotFound', retryable: false },
   dead_letter_not_found: { status: 404, key: 'itemNotFound', retryable: false },
   conflict: { status: 409, key: 'conflict', retryable: false },
+  rate_limited: { status: 413, key: 'overLimit', retryable: true },
+  quota_exceeded: { status: 413, key: 'overLimit', retryable: false },
   body_too_large: { status: 413, key: 'overLimit', retryable: false },
   unsupported_media_type: { status: 415, key: 'badMediaType', retryable: false },
   cluster_busy: { status: 422, key: 'unprocessableEntity', retryable: true },
@@ -22,6 +24,7 @@ export const ERRORS = {
   action_refused: { status: 422, key: 'unprocessableEntity', retryable: false },
   internal: { status: 500, key: 'instanceFault', retryable: false },
   store_unavailable: { status: 503, key: 'serviceUnavailable', retryable: true },
+  identity_unavailable: { status: 503, key: 'serviceUnavailable', retryable: true },
   bus_unavailable: { status: 503, key: 'serviceUnavailable', retryable: true },
 } as const satisfies Record<string, ErrorKind>;
 

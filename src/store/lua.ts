@@ -28,11 +28,12 @@
  * | `casts`, `casts:at` | hash, sorted set | casts that the bus has not confirmed yet, and since when |
  */
 export const SCRIPTS = {
-  /** KEYS cluster, clusters, name, build, due, casts, casts:at · ARGV id, doc, version_id, version, created, order, due_at, cast_id, cast, instance key, instance task, id … */
+  /** KEYS cluster, clusters, name, build, due, casts, casts:at · ARGV id, doc, version_id, version, created, order, due_at, cast_id, cast, max clusters, instance key, instance task, id … */
   createCluster: {
     keys: ['hash', 'zset', 'zset', 'string', 'zset', 'hash', 'zset'],
     lua: `
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+if redis.call('EXISTS', KEYS[1]) == 1 then return 'taken' end
+if ARGV[10] ~= '' and redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[10]) then return 'full' end
 redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'task', 'BUILDING', 'version_id', ARGV[3], 'version', ARGV[4], 'updated', ARGV[5])
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
 redis.call('ZADD', KEYS[3], ARGV[5], ARGV[1])
@@ -40,11 +41,11 @@ redis.call('SET', KEYS[4], ARGV[6])
 redis.call('ZADD', KEYS[5], ARGV[7], 'cluster:' .. ARGV[1])
 redis.call('HSET', KEYS[6], ARGV[8], ARGV[9])
 redis.call('ZADD', KEYS[7], ARGV[5], ARGV[8])
-for i = 10, #ARGV, 3 do
+for i = 11, #ARGV, 3 do
   redis.call('SET', ARGV[i], ARGV[1])
   redis.call('HSET', KEYS[1], 'task:' .. ARGV[i + 2], ARGV[i + 1])
 end
-return 1`,
+return 'created'`,
   },
 
   /** KEYS cluster, joined · ARGV agent id, endpoint, instance id … */

@@ -82,9 +82,11 @@ export class MemoryStore implements Store {
     };
   }
 
-  async createCluster(...[cluster, order, cast]: Parameters<Store['createCluster']>): Promise<boolean> {
-    const { id, created } = cluster;
-    if (this.#clusters.has(id)) return false;
+  async createCluster(...[cluster, order, cast, max_clusters = null]: Parameters<Store['createCluster']>) {
+    const { id, tenant_id, created } = cluster;
+    if (this.#clusters.has(id)) return 'taken';
+    const others = [...this.#clusters.values()].filter((one) => one.tenant_id === tenant_id);
+    if (max_clusters !== null && others.length >= max_clusters) return 'full';
     const doc = asJson(docOfCluster(cluster));
     const instances = cluster.instances.map(({ task, fault }, index) => ({
       ...(doc.instances[index] as Instance),
@@ -97,7 +99,7 @@ export class MemoryStore implements Store {
     this.#orders.set(id, asJson(order));
     this.#due.set(`cluster:${id}`, created + RETRY_CLUSTER_MS);
     this.#casts.set(cast.id, { cast: asJson(cast), at: created });
-    return true;
+    return 'created';
   }
 
   async getCluster(id: string): Promise<Cluster | null> {

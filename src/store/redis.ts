@@ -134,14 +134,14 @@ class RedisStore implements Store {
     return [this.#prefix, ...parts].join(':');
   }
 
-  async createCluster(...[cluster, order, cast]: Parameters<Store['createCluster']>): Promise<boolean> {
+  async createCluster(...[cluster, order, cast, max_clusters = null]: Parameters<Store['createCluster']>) {
     const { id, tenant_id, name, created } = cluster;
     const instances = cluster.instances.flatMap((instance) => [
       this.#key('instance', instance.id),
       JSON.stringify({ task: instance.task, fault: instance.fault }),
       instance.id,
     ]);
-    const done = await this.#run(
+    const outcome = await this.#run(
       'createCluster',
       this.#key('cluster', id),
       this.#key('clusters', tenant_id),
@@ -159,9 +159,10 @@ class RedisStore implements Store {
       created + RETRY_CLUSTER_MS,
       cast.id,
       JSON.stringify(cast),
+      max_clusters ?? '',
       ...instances,
     );
-    return done === 1;
+    return outcome as Awaited<ReturnType<Store['createCluster']>>;
   }
 
   async getCluster(id: string) {

@@ -133,8 +133,16 @@ export interface KeyedRequest {
 }
 
 export interface Store {
-  /** Task BUILDING, its `create_cluster` cast pending. False if the id is taken. */
-  createCluster(cluster: Cluster, order: BuildOrder, cast: PendingCast): Promise<boolean>;
+  /**
+   * Task BUILDING, its `create_cluster` cast pending. `taken`: there is one of that id. `full`: its
+   * tenant has `max_clusters` already.
+   */
+  createCluster(
+    cluster: Cluster,
+    order: BuildOrder,
+    cast: PendingCast,
+    max_clusters?: number | null,
+  ): Promise<'created' | 'taken' | 'full'>;
   getCluster(id: string): Promise<Cluster | null>;
   /** Ids of a tenant's clusters of that name, oldest first. */
   findClusters(tenant_id: string, name: string): Promise<readonly string[]>;

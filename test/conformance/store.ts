@@ -26,11 +26,27 @@ export function describeStore(
     describe('clusters', () => {
       it('gives back what was created, once', async () => {
         const cluster = newCluster();
-        expect(await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'))).toBe(true);
-        expect(await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'))).toBe(false);
+        expect(await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'))).toBe(
+          'created',
+        );
+        expect(await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'))).toBe('taken');
         expect(await store.getCluster(cluster.id)).toEqual(cluster);
         expect(await store.getCluster(randomUUID())).toBeNull();
         expect(await store.clusterOfInstance(cluster.instances[0]?.id ?? '')).toBe(cluster.id);
+      });
+
+      it('takes no more clusters of a tenant than it may have, however many come at once', async () => {
+        const tenant_id = randomUUID();
+        const create = (tenant: string, max: number | null) => {
+          const cluster = newCluster({ tenant_id: tenant });
+          return store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'), max);
+        };
+        const outcomes = await Promise.all(Array.from({ length: 8 }, () => create(tenant_id, 3)));
+        expect(outcomes.sort()).toEqual([...Array(3).fill('created'), ...Array(5).fill('full')]);
+        expect((await store.listClusters(tenant_id, { limit: 10, marker: null })).items).toHaveLength(3);
+        expect(await create(randomUUID(), 3)).toBe('created');
+        expect(await create(tenant_id, null)).toBe('created');
+        expect(await create(randomUUID(), 0)).toBe('full');
       });
 
       it('finds by name, oldest first, within a tenant', async () => {

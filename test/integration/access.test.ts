@@ -7,11 +7,12 @@ import Fastify from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { useAccessRules } from '../../api/access/enforce.ts';
 import { parseRule } from '../../api/access/language.ts';
+import { DEFAULT_RATES, rateLimits } from '../../api/access/rate-limits.ts';
 import { accessRules, DEFAULT_RULES, defaultChecks } from '../../api/access/rules.ts';
 import type { Authenticate } from '../../api/auth.ts';
 import type { App } from '../../api/deps.ts';
 import { CofferError } from '../../src/core/errors.ts';
-import { ask, beginUpgrade, buildCluster, type Harness, startApi } from './api-harness.ts';
+import { ask, beginUpgrade, buildCluster, EVERYBODY, type Harness, startApi } from './api-harness.ts';
 
 /** By token: whose project, with which roles. */
 const PEOPLE: Readonly<Record<string, { readonly project_id: string; readonly roles: readonly string[] }>> = {
@@ -161,7 +162,7 @@ describe('rules of an operator', () => {
       ...Object.keys(DEFAULT_RULES).map((name) => [name, parseRule('!')] as const),
       ['admin', parseRule('role:admin')] as const,
     ]);
-    const api = await startApi({ authenticate, rules: accessRules(closed) });
+    const api = await startApi({ authenticate, rules: accessRules(() => closed) });
     const actions: Readonly<Record<string, readonly object[]>> = {
       '/v1.0/{tenant_id}/clusters/{cluster_id}': [
         { upgrade: { datastore_version: '1.1' } },
@@ -197,7 +198,7 @@ describe('rules of an operator', () => {
 
   it('may open a route to a role, and close it for others', async () => {
     const rules = defaultChecks().set('cluster:index', parseRule('role:reader and rule:admin_or_owner'));
-    const api = await startApi({ authenticate, rules: accessRules(rules) });
+    const api = await startApi({ authenticate, rules: accessRules(() => rules) });
     const list = (user: string) => ask(`${api.url}/clusters`, { headers: { 'x-auth-token': user } });
     expect((await list('ann')).status).toBe(403);
     await api.close();
@@ -205,7 +206,7 @@ describe('rules of an operator', () => {
 
   it("are asked anew under an idempotency key: a refusal is not kept, and a key is its first user's", async () => {
     const rules = defaultChecks();
-    const api = await startApi({ authenticate, rules: accessRules(rules) });
+    const api = await startApi({ authenticate, rules: accessRules(() => rules) });
     api.answerCalls();
     const id = await buildCluster(api, 'refused-first', 't1', ANN);
     const reset = (user: string) =>
@@ -223,7 +224,63 @@ describe('rules of an operator', () => {
 
   it('stop the start where a route has none', () => {
     const app = Fastify() as unknown as App;
-    useAccessRules(app, authenticate, accessRules(defaultChecks()));
+    useAccessRules(app, { ...EVERYBODY, authenticate });
     expect(() => app.get('/secret', async () => 'x')).toThrow('GET /secret has no rule');
   });
+});
+
+describe('limits', () => {
+  it('let a tenant have so many clusters, and say so as Trove does', async () => {
+    const api = await startApi({ max_clusters: 2 });
+    const create = (tenant: string, name: string) =>
+      ask(`${api.origin}/v1.0/${tenant}/clusters`, {
+        method: 'POST',
+        json: { cluster: { name, datastore: { type: 'simulated' }, instances: [{}] } },
+      });
+    for (const name of ['one', 'two']) expect((await create('t1', name)).status).toBe(200);
+    const { status, body } = await create('t1', 'three');
+    expect([status, body.overLimit.error]).toEqual([413, 'quota_exceeded']);
+    expect(body.overLimit.message).toMatch(
+      /^Quota exceeded for resources: \['clusters'\]\. A tenant may have 2/,
+    );
+    expect((await create('t2', 'one')).status).toBe(200);
+    await api.close();
+  });
+
+  it('let a tenant ask so often, and say when it may ask again', async () => {
+    const clock = { now: 0 };
+    const limits = rateLimits({ ...DEFAULT_RATES, GET: 3, POST: 1 }, () => clock.now);
+    const api = await startApi({ authenticate, limits });
+    const read = (user: string, path = '/clusters') =>
+      ask(`${api.url}${path}`, { headers: { 'x-auth-token': user } });
+    for (let i = 0; i < 3; i++) expect((await read('ann')).status).toBe(200);
+    const { status, headers, body } = await read('ann');
+    expect([status, headers.get('retry-after')]).toEqual([413, '20']);
+    expect(body.overLimit).toMatchObject({
+      error: 'rate_limited',
+      message: 'This request was rate-limited. Only 3 GET request(s) can be made to * every minute.',
+    });
+    // Whoever works on a tenant's behalf spends their own.
+    expect((await read('eve')).status).toBe(200);
+    clock.now += 20_000;
+    expect((await read('ann')).status).toBe(200);
+    await api.close();
+  });
+});
+
+it('tells browsers to run, keep and frame nothing', async () => {
+  const api = await startApi();
+  for (const path of ['/', '/openapi.json', '/v1.0/t1/clusters', '/v1.0/t1/nothing', '/nowhere']) {
+    const { headers } = await ask(`${api.origin}${path}`);
+    expect([path, Object.fromEntries(headers)]).toMatchObject([
+      path,
+      {
+        'cache-control': 'no-store',
+        'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+        'referrer-policy': 'no-referrer',
+        'x-content-type-options': 'nosniff',
+      },
+    ]);
+  }
+  await api.close();
 });

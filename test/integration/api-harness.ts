@@ -6,6 +6,8 @@ import { randomUUID } from 'node:crypto';
 import { connect as connectAmqp } from 'amqplib';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
+import type { Access } from '../../api/access/enforce.ts';
+import { accessRules, defaultChecks } from '../../api/access/rules.ts';
 import { buildApp } from '../../api/app.ts';
 import { believeEverybody } from '../../api/auth.ts';
 import { startRelay } from '../../api/casts.ts';
@@ -25,8 +27,21 @@ import { testUrls, uniqueName } from '../support/services.ts';
 
 export type Harness = Awaited<ReturnType<typeof startApi>>;
 
+const defaults = defaultChecks();
+/** As with `COFFER_AUTH=none`. */
+export const EVERYBODY: Access = {
+  authenticate: believeEverybody,
+  challenge: null,
+  rules: accessRules(() => defaults),
+  limits: null,
+};
+
 /** Starts an api; `close` takes everything away again. */
-export async function startApi(options: Partial<Pick<Deps, 'provisioner' | 'authenticate' | 'rules'>> = {}) {
+export async function startApi({
+  provisioner = 'local',
+  max_clusters = null,
+  ...access
+}: Partial<Access & Pick<Deps, 'provisioner' | 'max_clusters'>> = {}) {
   const { redis_url, amqp_url } = testUrls();
   const name = uniqueName('api');
   const redisProxy = await TcpProxy.inFrontOf(redis_url);
@@ -40,7 +55,7 @@ export async function startApi(options: Partial<Pick<Deps, 'provisioner' | 'auth
   });
   const casts = await interceptCasts(amqp_url, name);
   const common = { store, bus, log, now: Date.now, newId: randomUUID };
-  const deps: Deps = { ...common, authenticate: believeEverybody, provisioner: 'local', ...options };
+  const deps: Deps = { ...common, access: { ...EVERYBODY, ...access }, provisioner, max_clusters };
   const relay = startRelay(deps);
   const app = await buildApp(deps);
   const origin = await app.listen({ host: '127.0.0.1', port: 0 });

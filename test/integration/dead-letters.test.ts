@@ -13,7 +13,7 @@ import { DeadLetterAnswer, DeadLettersAnswer } from '../../src/contract/dead-let
 import { CofferError } from '../../src/core/errors.ts';
 import { newInbox } from '../conformance/bus.ts';
 import { silentLog, testUrls, uniqueName } from '../support/services.ts';
-import { ask, type Harness, startApi } from './api-harness.ts';
+import { ask, EVERYBODY, type Harness, startApi } from './api-harness.ts';
 
 const refuse: Handler = async () => {
   throw new CofferError('cluster_busy', 'the cluster is busy');
@@ -262,12 +262,16 @@ describe('over HTTP and on the command line', () => {
     const { bus, store } = api;
     const app = await buildApp({
       ...{ bus, store, log: silentLog, now: Date.now, newId: () => 'id', provisioner: 'local' },
-      authenticate: async (_request, project_id) => ({
-        user: 'ann',
-        project_id,
-        credentials: { user_id: 'ann', project_id, roles: ['member'] },
-        is_confined: false,
-      }),
+      max_clusters: null,
+      access: {
+        ...EVERYBODY,
+        authenticate: async (_request, project_id) => ({
+          user: 'ann',
+          project_id,
+          credentials: { user_id: 'ann', project_id, roles: ['member'] },
+          is_confined: false,
+        }),
+      },
     });
     for (const [method, url] of [
       ['GET', '/v1.0/t1/dead-letters'],

@@ -26,6 +26,46 @@ describe('the configuration', () => {
     },
   );
 
+  it('knows who is who by Keystone or a file, and what these need, on any address', () => {
+    const open = { ...urls, COFFER_API_HOST: '0.0.0.0' };
+    const keystone = { ...open, COFFER_AUTH: 'keystone', COFFER_KEYSTONE_URL: 'http://k:5000/v3' };
+    expect(() => loadApiConfig(keystone)).toThrow(
+      /COFFER_KEYSTONE_USER: is not set[\s\S]*COFFER_KEYSTONE_PASSWORD/,
+    );
+    const signedIn = { ...keystone, COFFER_KEYSTONE_USER: 'coffer', COFFER_KEYSTONE_PASSWORD: 'secret' };
+    expect(loadApiConfig(signedIn)).toMatchObject({
+      COFFER_KEYSTONE_PROJECT: 'service',
+      COFFER_KEYSTONE_CACHE_SECONDS: 60,
+      COFFER_MAX_CLUSTERS: 100,
+      COFFER_RATE_LIMITS: { GET: 1200, POST: 200 },
+    });
+    expect(() => loadApiConfig({ ...open, COFFER_AUTH: 'token' })).toThrow(/COFFER_TOKENS_FILE: is not set/);
+  });
+
+  it('limits nobody where nobody is told apart, and otherwise as it is told', () => {
+    expect(loadApiConfig(urls)).toMatchObject({ COFFER_MAX_CLUSTERS: null, COFFER_RATE_LIMITS: null });
+    const limited = { ...urls, COFFER_MAX_CLUSTERS: '5', COFFER_RATE_LIMITS: 'POST=3, DELETE=1' };
+    expect(loadApiConfig(limited)).toMatchObject({
+      COFFER_MAX_CLUSTERS: 5,
+      COFFER_RATE_LIMITS: { GET: 1200, POST: 3, DELETE: 1 },
+    });
+    for (const wrong of ['POST=0', 'HEAD=5', 'POST', 'post=1', 'POST=1;GET=2']) {
+      expect(() => loadApiConfig({ ...urls, COFFER_RATE_LIMITS: wrong })).toThrow(/COFFER_RATE_LIMITS: '/);
+    }
+  });
+
+  it('tells what is wrong in its files together with all else', () => {
+    const wrong = {
+      ...urls,
+      COFFER_AUTH: 'token',
+      COFFER_TOKENS_FILE: '/nowhere',
+      COFFER_POLICY_FILE: '/neither',
+    };
+    expect(() => loadApiConfig({ ...wrong, COFFER_API_PORT: 'x' })).toThrow(
+      /has 3 problem[\s\S]*COFFER_API_PORT[\s\S]*\/nowhere can't be read[\s\S]*\/neither can't be read/,
+    );
+  });
+
   it.each(['localhost', '127.0.0.1', '127.1.2.3', '::1', '[::1]', 'localhost:80', '[::1]:80'])(
     'knows %s as loopback',
     (host) => {
