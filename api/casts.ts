@@ -14,10 +14,10 @@ const RELAY_BATCH = 100;
 
 type CastDeps = Pick<Deps, 'store' | 'bus' | 'log' | 'now'> & { readonly sleep?: Sleep };
 
-/** The cast that makes a taskmanager build or remove a cluster. */
+/** The cast that makes a taskmanager build, grow, shrink or remove a cluster. */
 export function clusterCast(
   { request_id }: Caller,
-  method: 'create_cluster' | 'delete_cluster',
+  method: 'create_cluster' | 'grow_cluster' | 'shrink_cluster' | 'delete_cluster',
   { id: cluster_id, tenant_id }: Pick<Cluster, 'id' | 'tenant_id'>,
 ): PendingCast {
   return {

@@ -33,6 +33,7 @@ import { clusterCast, publish } from './casts.ts';
 import { createCluster } from './create-cluster.ts';
 import type { App, Deps } from './deps.ts';
 import { requireOneAction } from './one-action.ts';
+import { growCluster, shrinkCluster } from './resize-cluster.ts';
 import { clusterView, instanceView, nextLink, planView, urlsOf } from './views.ts';
 
 const tags = ['clusters'];
@@ -193,10 +194,15 @@ function upgradeRoutes(app: App, deps: Deps): void {
     '/clusters/:cluster_id',
     {
       preValidation: requireOneAction(Object.keys(ClusterActionBody.shape), TROVE_ACTIONS),
-      config: { rule: actionRule({ upgrade: 'cluster:action', 'reset-status': 'cluster:reset-status' }) },
+      config: {
+        rule: actionRule({
+          ...{ upgrade: 'cluster:action', grow: 'cluster:action', shrink: 'cluster:action' },
+          'reset-status': 'cluster:reset-status',
+        }),
+      },
       schema: {
         tags,
-        summary: 'Act on a cluster: upgrade, or reset its status',
+        summary: 'Act on a cluster: upgrade, grow, shrink, or reset its status',
         params: ClusterParams,
         body: ClusterActionBody,
         response: { 200: PlanAnswer, 202: ClusterAnswer },
@@ -205,14 +211,30 @@ function upgradeRoutes(app: App, deps: Deps): void {
     async (request, reply) => {
       const { cluster_id } = request.params;
       const wanted = request.body.upgrade;
-      if (wanted === undefined) {
-        const freed = await resetStatus(deps, request.caller, cluster_id);
-        return reply.code(202).send({ cluster: clusterView(freed, urlsOf(request), deps.now()) });
-      }
-      if (wanted.dry_run) return plan(deps, request, cluster_id, wanted);
-      const cluster = await upgrade(deps, request, reply, cluster_id, wanted);
+      if (wanted?.dry_run) return plan(deps, request, cluster_id, wanted);
+      const cluster = wanted
+        ? await upgrade(deps, request, reply, cluster_id, wanted)
+        : await actOn(deps, request, cluster_id, request.body);
       return reply.code(202).send({ cluster: clusterView(cluster, urlsOf(request), deps.now()) });
     },
+  );
+}
+
+/** Carries out an action other than an upgrade, and answers the cluster as it is from now on. */
+async function actOn(
+  deps: Deps,
+  { caller, claim }: FastifyRequest,
+  reference: string,
+  { grow, shrink }: ClusterActionBody,
+): Promise<Cluster> {
+  if (!grow && !shrink) return resetStatus(deps, caller, reference);
+  const cluster = await findCluster(deps, caller, reference);
+  if (grow) return growCluster(deps, caller, cluster, grow, claim?.operation_id);
+  return shrinkCluster(
+    deps,
+    caller,
+    cluster,
+    (shrink ?? []).map(({ id }) => id),
   );
 }
 

@@ -10,8 +10,10 @@ import type { Deps } from './deps.ts';
 import { hashOfToken, newJoinToken } from './join-token.ts';
 import { scramVerifier } from './scram.ts';
 
-/** Instances that a cluster may have, by manager. A PostgreSQL primary feeds each replica itself. */
-const MAX_INSTANCES: ReadonlyMap<string, number> = new Map([['postgresql', 9]]);
+/** Instances that a cluster may have. A PostgreSQL primary feeds each replica itself. */
+export function maxInstances(manager: string): number {
+  return manager === 'postgresql' ? 9 : 100;
+}
 
 export interface Created {
   readonly cluster: Cluster;
@@ -54,8 +56,8 @@ function quotaExceeded(max: number | null): CofferError {
 
 /** What the schema can't see: it depends on the datastore. */
 function checkFit({ manager, name }: Datastore, { instances, extended_properties }: ClusterRequest): void {
-  const max = MAX_INSTANCES.get(manager);
-  if (max !== undefined && instances.length > max) {
+  const max = maxInstances(manager);
+  if (instances.length > max) {
     refuse(`cluster['instances'] has too many items (at most ${max} for datastore '${name}')`);
   }
   if (manager !== 'simulated' && Object.keys(extended_properties).length > 0) {
@@ -104,19 +106,28 @@ function newCluster(
     extended_properties: request.extended_properties,
     created: now,
     updated: now,
-    instances: request.instances.map(
-      (instance, index): Instance => ({
-        id: deps.newId(),
-        cluster_id: id,
-        name: `${request.name}-member-${index + 1}`,
-        flavor_id: instance.flavorRef,
-        volume_size: instance.volume.size,
-        task: 'BUILDING',
-        fault: null,
-        report: null,
-        heard: null,
-      }),
+    instances: request.instances.map((instance, index) =>
+      newInstance(
+        { cluster_id: id, id: deps.newId(), name: `${request.name}-member-${index + 1}` },
+        instance,
+      ),
     ),
+  };
+}
+
+/** An instance that is about to be built. */
+export function newInstance(
+  names: Pick<Instance, 'id' | 'cluster_id' | 'name'>,
+  { flavorRef, volume }: ClusterRequest['instances'][number],
+): Instance {
+  return {
+    ...names,
+    flavor_id: flavorRef,
+    volume_size: volume.size,
+    task: 'BUILDING',
+    fault: null,
+    report: null,
+    heard: null,
   };
 }
 

@@ -6,7 +6,7 @@
  *   `rules.ts` the rules, `language.ts` what they are written in, `rule-file.ts` an operator's own;
  *   `keystone.ts` and `token-file.ts` whose a token is; `rate-limits.ts`; `open.ts` puts it together
  * - `errors.ts` every error as Trove's JSON · `views.ts` records as documents
- * - `clusters.ts` clusters, their instances, and the upgrade request · `create-cluster.ts`
+ * - `clusters.ts` clusters, their instances, and the upgrade request · `create-cluster.ts` · `resize-cluster.ts`
  * - `join-token.ts` what external agents join with · `one-action.ts` bodies that name an action
  * - `upgrades.ts` and their actions · `events.ts` server-sent events · `datastores.ts` · `health.ts` · `discovery.ts`
  * - `dead-letters.ts` messages that nobody could act on

@@ -68,6 +68,8 @@ const TASKS: Readonly<Record<ClusterTask, { readonly id: number; readonly descri
   NONE: { id: 1, description: 'No tasks for the cluster.' },
   BUILDING: { id: 2, description: 'Building the initial cluster.' },
   DELETING: { id: 3, description: 'Deleting the cluster.' },
+  GROWING_CLUSTER: { id: 5, description: 'Increasing the size of the cluster.' },
+  SHRINKING_CLUSTER: { id: 6, description: 'Decreasing the size of the cluster.' },
   UPGRADING_CLUSTER: { id: 7, description: 'Upgrading the cluster to new version.' },
 };
 

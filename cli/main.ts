@@ -3,7 +3,7 @@
  * The command line. Speaks only HTTP, through the client.
  *
  * - `program.ts` the commands put together, `run(args, io)` · `session.ts` what every command works with
- * - `upgrade-commands.ts` · `action-commands.ts` · `cluster-commands.ts` · `datastore-commands.ts`
+ * - `upgrade-commands.ts` · `action-commands.ts` · `cluster-commands.ts` · `resize-commands.ts` · `datastore-commands.ts`
  * - `options.ts` · `upgrades.ts` an upgrade by id or cluster, and what to type next · `version.ts`
  * - `progress.ts` an upgrade as it goes, `live.ts` the same on a terminal
  * - `output.ts` tables, tabs or JSON · `failures.ts` exit codes and what to do next · `io.ts`

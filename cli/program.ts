@@ -5,6 +5,7 @@ import { addDatastoreCommands } from './datastore-commands.ts';
 import { addDeadLetterCommands } from './dead-letter-commands.ts';
 import { EXIT, EXIT_CODES_HELP, report } from './failures.ts';
 import type { Io } from './io.ts';
+import { addResizeCommands } from './resize-commands.ts';
 import { addUpgradeCommands } from './upgrade-commands.ts';
 import { VERSION } from './version.ts';
 
@@ -41,6 +42,7 @@ function buildProgram(io: Io, exit: (code: number) => void): Command {
   addUpgradeCommands(program, io, exit);
   addActionCommands(program, io);
   addClusterCommands(program, io);
+  addResizeCommands(program, io);
   addDatastoreCommands(program, io);
   addDeadLetterCommands(program, io);
   quiet(program, io);

@@ -7,7 +7,7 @@ import type {
   PlanAnswer,
   PlanDocument,
 } from '../src/contract/documents.ts';
-import type { CreateClusterInput } from '../src/contract/http.ts';
+import type { AddedInstanceInput, CreateClusterInput } from '../src/contract/http.ts';
 import type { PolicyRequest } from '../src/contract/policy.ts';
 import { CofferApiError } from './errors.ts';
 import type { Http } from './http.ts';
@@ -100,11 +100,31 @@ export class Clusters {
   }
 
   /**
+   * Adds instances. Resolves when the request is safe; the cluster's task is then GROWING_CLUSTER until all
+   * of them are healthy: `waitFor` waits for it. Rejects with `cluster_busy` or `gate_blocked`.
+   */
+  async grow(cluster: Reference, instances: readonly AddedInstanceInput[]): Promise<ClusterDocument> {
+    return this.#act(cluster, { grow: instances });
+  }
+
+  /**
+   * Removes instances with their data, each given as a document, an id or a name. Resolves when the request
+   * is safe; the cluster's task is then SHRINKING_CLUSTER until nothing is left of them. Rejects with
+   * `action_refused` for the primary.
+   */
+  async shrink(cluster: Reference, instances: readonly Reference[]): Promise<ClusterDocument> {
+    return this.#act(cluster, { shrink: instances.map((instance) => ({ id: idOrName(instance) })) });
+  }
+
+  /**
    * For administrators: frees a cluster of its task. An upgrade ends at once as `cancelled`, whatever is in
    * flight; a cluster that is being built counts as built. Rejects with `cluster_busy` while it is deleted.
    */
   async resetStatus(cluster: Reference): Promise<ClusterDocument> {
-    const body = { 'reset-status': {} };
+    return this.#act(cluster, { 'reset-status': {} });
+  }
+
+  async #act(cluster: Reference, body: object): Promise<ClusterDocument> {
     return (await this.#http.send<ClusterAnswer>('POST', `/clusters/${inPath(cluster)}`, { body })).cluster;
   }
 

@@ -32,7 +32,7 @@ export type {
   StepDocument,
   UpgradeDocument,
 } from '../src/contract/documents.ts';
-export type { CreateClusterInput } from '../src/contract/http.ts';
+export type { AddedInstanceInput, CreateClusterInput } from '../src/contract/http.ts';
 export type { PolicyRequest } from '../src/contract/policy.ts';
 export type { SimulatedProperties } from '../src/contract/simulated.ts';
 export type { Clusters, UpgradeOptions, UpgradingCluster, WaitOptions } from './clusters.ts';

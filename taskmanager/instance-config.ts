@@ -1,12 +1,13 @@
 import type { JoinedInstance } from '../src/contract/guest-config.ts';
-import type { Cluster, Endpoint, Instance } from '../src/core/domain.ts';
+import { type Cluster, type Endpoint, type Instance, primaryOf } from '../src/core/domain.ts';
 import type { BuildOrder } from '../src/store/store.ts';
 
 const NOWHERE: Endpoint = { host: '127.0.0.1', port: 0 };
 
 /**
- * What an instance is to be, less the secret of its cluster. The first instance is built as the primary, the
- * others copy it; simulated ones are all alike.
+ * What an instance is to be, less the secret of its cluster. In a new cluster the first instance is built
+ * as the primary, and the others copy it; an instance that comes later copies the primary of that time.
+ * Simulated ones are all alike.
  */
 export function instanceConfig(
   cluster: Cluster,
@@ -14,9 +15,11 @@ export function instanceConfig(
   order: BuildOrder,
   endpoints: ReadonlyMap<string, Endpoint>,
 ): JoinedInstance {
-  const [first] = cluster.instances;
-  const isFirst = first?.id === instance.id;
   const isReplicated = cluster.manager !== 'simulated';
+  const isNew = cluster.task === 'BUILDING';
+  const source = isNew ? cluster.instances[0] : primaryOf(cluster);
+  const isFirst = isNew && source?.id === instance.id;
+  const sourceAt = source && (endpoints.get(source.id) ?? source.report?.endpoint ?? null);
   return {
     instance_id: instance.id,
     cluster_id: cluster.id,
@@ -26,7 +29,7 @@ export function instanceConfig(
     datastore_version: cluster.datastore_version,
     role: !isReplicated ? 'member' : isFirst ? 'primary' : 'replica',
     endpoint: endpoints.get(instance.id) ?? NOWHERE,
-    primary: isReplicated && !isFirst && first ? (endpoints.get(first.id) ?? null) : null,
+    primary: isReplicated && !isFirst ? (sourceAt ?? null) : null,
     extended_properties: cluster.extended_properties,
     databases: isFirst ? order.databases : [],
     users: isFirst ? order.users : [],

@@ -3,7 +3,7 @@ import { access, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import type { InstanceConfig } from '../src/contract/guest-config.ts';
-import type { Cluster, Endpoint } from '../src/core/domain.ts';
+import type { Cluster, Endpoint, Instance } from '../src/core/domain.ts';
 import type { BuildOrder } from '../src/store/store.ts';
 import { instanceConfig } from './instance-config.ts';
 import type { Provisioner } from './provisioning.ts';
@@ -41,10 +41,10 @@ export class LocalProvisioner implements Provisioner {
     }
   }
 
-  async remove(cluster: Cluster): Promise<boolean> {
-    for (const { id } of cluster.instances) await rm(this.#pathOf(cluster, id), { force: true });
+  async remove(cluster: Cluster, instances: readonly Instance[]): Promise<boolean> {
+    for (const { id } of instances) await rm(this.#pathOf(cluster, id), { force: true });
     const left = await Promise.all(
-      cluster.instances.map(({ id }) => exists(join(this.#folderOf(cluster, id), 'state', id))),
+      instances.map(({ id }) => exists(join(this.#folderOf(cluster, id), 'state', id))),
     );
     return !left.includes(true);
   }

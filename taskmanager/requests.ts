@@ -40,6 +40,10 @@ export async function handleTaskmanagerRequest(deps: RequestDeps, request: Reque
       return resetStatus(deps, request);
     case 'create_cluster':
       return deps.provisioning.create(parseAs(ClusterArgs, request.args, 'create_cluster').cluster_id);
+    case 'grow_cluster':
+      return deps.provisioning.grow(parseAs(ClusterArgs, request.args, 'grow_cluster').cluster_id);
+    case 'shrink_cluster':
+      return deps.provisioning.shrink(parseAs(ClusterArgs, request.args, 'shrink_cluster').cluster_id);
     case 'join':
       return join(deps, request);
     case 'delete_cluster':
@@ -91,7 +95,7 @@ async function upgradeAction({ engine }: RequestDeps, request: Request): Promise
 
 /** Frees a cluster of its task. To ask for it twice does no harm. */
 async function resetStatus(
-  { store, engine, now, log }: RequestDeps,
+  { store, engine, provisioning, now, log }: RequestDeps,
   request: Request,
 ): Promise<ResetStatusAnswer> {
   const { cluster_id, by } = parseAs(ResetStatusArgs, request.args, 'reset_status');
@@ -100,7 +104,8 @@ async function resetStatus(
   const { task, upgrade_id } = cluster;
   if (task === 'DELETING') return { verdict: 'busy' };
   log.warn({ cluster_id, task, upgrade_id, by }, 'the status of a cluster is reset');
-  if (task === 'BUILDING') await store.finishBuild(cluster_id, now());
+  if (task === 'BUILDING' || task === 'GROWING_CLUSTER') await store.finishBuild(cluster_id, now());
+  if (task === 'SHRINKING_CLUSTER') await provisioning.abandonShrink(cluster);
   if (task === 'UPGRADING_CLUSTER' && upgrade_id) await engine.handle(upgrade_id, { type: 'reset', by });
   return { verdict: 'done' };
 }
@@ -110,20 +115,21 @@ async function join({ store, log }: RequestDeps, request: Request): Promise<Join
   const args = parseAs(JoinArgs, request.args, 'join');
   const cluster = await store.getCluster(args.cluster_id);
   const order = await store.getBuildOrder(args.cluster_id);
-  if (cluster?.task !== 'BUILDING' || order?.join_token_sha256 !== args.token_sha256) {
+  const isOpen = cluster?.task === 'BUILDING' || cluster?.task === 'GROWING_CLUSTER';
+  if (!isOpen || order?.join_token_sha256 !== args.token_sha256) {
     log.warn({ cluster_id: args.cluster_id, agent_id: args.agent_id }, 'an agent with a wrong join token');
-    const reason =
-      'the join token fits no cluster that is being built; once built, a cluster takes no further agent';
+    const reason = 'the join token fits no cluster that is being built or grown: none other takes an agent';
     return { verdict: 'refused', reason };
   }
   const joined = await store.joinCluster(cluster.id, args.agent_id, args.endpoint);
   const instance = cluster.instances.find((one) => one.id === joined?.instance_id);
   if (!joined || !instance) {
-    const { length } = cluster.instances;
+    const { length } = cluster.instances.filter(({ task }) => task === 'BUILDING');
     return { verdict: 'refused', reason: `all ${length} places of the cluster are taken by other agents` };
   }
+  const first = cluster.task === 'BUILDING' ? cluster.instances[0] : undefined;
   const endpoints = new Map([
-    ...(joined.first ? [[cluster.instances[0]?.id ?? '', joined.first] as const] : []),
+    ...(joined.first && first ? [[first.id, joined.first] as const] : []),
     [instance.id, args.endpoint],
   ]);
   return { verdict: 'joined', instance: instanceConfig(cluster, instance, order, endpoints) };
@@ -138,7 +144,8 @@ export async function handleConductorRequest(deps: RequestDeps, request: Request
   const outcome = await store.heartbeat(args.instance_id, report, now());
   if (!outcome) return log.debug({ instance_id: args.instance_id }, 'a heartbeat of an unknown instance');
   if (!outcome.fresh) return;
-  if (outcome.task === 'BUILDING') return finishBuildIfReady(deps, outcome.cluster_id);
+  if (outcome.task === 'BUILDING' || outcome.task === 'GROWING_CLUSTER')
+    return finishBuildIfReady(deps, outcome.cluster_id);
   if (outcome.task !== 'UPGRADING_CLUSTER' || outcome.upgrade_id === null) return;
   await engine.handle(outcome.upgrade_id, {
     type: 'reported',
@@ -154,7 +161,8 @@ function withSaneClock(report: GuestReport, now: Instant): GuestReport {
 
 async function finishBuildIfReady({ store, now, log }: RequestDeps, cluster_id: string): Promise<void> {
   const cluster = await store.getCluster(cluster_id);
-  if (!cluster?.instances.every((instance) => isHealthy(instance, now()))) return;
-  await store.finishBuild(cluster_id, now());
-  log.info({ cluster_id }, 'cluster built: every instance is healthy');
+  const fresh = cluster?.instances.filter(({ task }) => task === 'BUILDING') ?? [];
+  if (!cluster || !fresh.every((instance) => isHealthy(instance, now()))) return;
+  await store.finishBuild(cluster_id, now(), cluster.updated);
+  log.info({ cluster_id }, `cluster ready: every one of ${fresh.length} new instance(s) is healthy`);
 }

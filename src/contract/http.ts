@@ -88,18 +88,56 @@ export const PatchClusterBody = z
     return z.NEVER;
   });
 
+/** GiB; Trove's command line sends it as text. */
+const VolumeSize = z.preprocess(
+  (size) => (typeof size === 'string' && /^\d{1,6}$/.test(size) ? Number(size) : size),
+  z.int().min(1).max(65_536),
+);
+
+const InstanceRequest = z.strictObject({
+  flavorRef: z.union([text(255), z.int().min(0).transform(String)]).default('1'),
+  volume: z.strictObject({ size: VolumeSize }).default({ size: 1 }),
+  nics: z.unknown().optional().meta({ description: 'Accepted from Trove clients, and ignored.' }),
+  availability_zone: z
+    .unknown()
+    .optional()
+    .meta({ description: 'Accepted from Trove clients, and ignored.' }),
+  region_name: z.unknown().optional().meta({ description: 'Accepted from Trove clients, and ignored.' }),
+});
+
+const AddedInstance = InstanceRequest.extend({
+  name: text(255)
+    .refine((name) => !isId(name), 'must not have the form of an id')
+    .exactOptional()
+    .meta({ description: "The cluster's name and a number, when left out." }),
+});
+export type AddedInstance = z.output<typeof AddedInstance>;
+export type AddedInstanceInput = z.input<typeof AddedInstance>;
+
 /** Body of `POST …/clusters/{cluster_id}`: exactly one action. */
 export const ClusterActionBody = z.strictObject({
   upgrade: UpgradeRequest.exactOptional(),
   'reset-status': z.strictObject({}).exactOptional().meta({
     description:
-      'Frees a cluster of its task: an upgrade ends at once as cancelled, whatever is in flight; one that is being built counts as built.',
+      'Frees a cluster of its task: an upgrade ends at once as cancelled, whatever is in flight; one that is being built or grown counts as built; what is being removed counts as removed.',
   }),
+  grow: z
+    .array(AddedInstance)
+    .min(1)
+    .max(100)
+    .exactOptional()
+    .meta({ description: 'Adds instances, each a replica of the present primary where there is one.' }),
+  shrink: z
+    .array(z.strictObject({ id: Reference.meta({ description: "An instance's id, or its name." }) }))
+    .min(1)
+    .max(100)
+    .exactOptional()
+    .meta({ description: 'Removes these instances with their data; never the primary.' }),
 });
+export type ClusterActionBody = z.output<typeof ClusterActionBody>;
 /** Actions that Trove knows and Coffer does not (yet): refused in other words than a misspelt one. */
 export const TROVE_ACTIONS: readonly string[] = [
-  'grow',
-  'shrink',
+  'add_shard',
   'restart',
   'configuration_attach',
   'configuration_detach',
@@ -122,23 +160,6 @@ export const UpgradeActionBody = z.strictObject({
     description: 'Goes back to the version that the cluster came from, the same way in the reverse order.',
   }),
 } satisfies Record<Action, z.ZodType>);
-
-/** GiB; Trove's command line sends it as text. */
-const VolumeSize = z.preprocess(
-  (size) => (typeof size === 'string' && /^\d{1,6}$/.test(size) ? Number(size) : size),
-  z.int().min(1).max(65_536),
-);
-
-const InstanceRequest = z.strictObject({
-  flavorRef: z.union([text(255), z.int().min(0).transform(String)]).default('1'),
-  volume: z.strictObject({ size: VolumeSize }).default({ size: 1 }),
-  nics: z.unknown().optional().meta({ description: 'Accepted from Trove clients, and ignored.' }),
-  availability_zone: z
-    .unknown()
-    .optional()
-    .meta({ description: 'Accepted from Trove clients, and ignored.' }),
-  region_name: z.unknown().optional().meta({ description: 'Accepted from Trove clients, and ignored.' }),
-});
 
 /** Names that the database server or Coffer needs for itself. */
 const RESERVED = /^(pg_|coffer|postgres$|template[01]$)/i;

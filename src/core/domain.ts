@@ -18,7 +18,14 @@
 /** Milliseconds since the epoch, UTC. Time is always an input: nothing in the core reads a clock. */
 export type Instant = number;
 
-export const CLUSTER_TASKS = ['NONE', 'BUILDING', 'DELETING', 'UPGRADING_CLUSTER'] as const;
+export const CLUSTER_TASKS = [
+  'NONE',
+  'BUILDING',
+  'DELETING',
+  'GROWING_CLUSTER',
+  'SHRINKING_CLUSTER',
+  'UPGRADING_CLUSTER',
+] as const;
 /** What a cluster is busy with. Trove's names. */
 export type ClusterTask = (typeof CLUSTER_TASKS)[number];
 
@@ -178,6 +185,12 @@ export interface UpgradeInfo {
 /** An instance's reported version; null when its guest never said one. */
 export function versionOf(instance: Instance): string | null {
   return instance.report?.version ?? null;
+}
+
+/** The instance that reports to be the primary; undefined if none does, or more than one. */
+export function primaryOf({ instances }: Cluster): Instance | undefined {
+  const primaries = instances.filter(({ report }) => report?.role === 'primary');
+  return primaries.length === 1 ? primaries[0] : undefined;
 }
 
 /** Names those that replicate from one another: all of a cluster, unless its guests say that it has shards. */

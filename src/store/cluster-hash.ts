@@ -4,48 +4,50 @@ type StaticInstance = Pick<Instance, 'id' | 'cluster_id' | 'name' | 'flavor_id' 
 type StaticCluster = Omit<
   Cluster,
   'task' | 'upgrade_id' | 'datastore_version_id' | 'datastore_version' | 'updated' | 'instances'
-> & { readonly instances: readonly StaticInstance[] };
+>;
 
 /** The part of a cluster that never changes: field `doc` of its hash. */
 export function docOfCluster(cluster: Cluster): StaticCluster {
   const { task, upgrade_id, datastore_version_id, datastore_version, updated, instances, ...rest } = cluster;
-  return {
-    ...rest,
-    instances: instances.map(({ id, cluster_id, name, flavor_id, volume_size }) => ({
-      id,
-      cluster_id,
-      name,
-      flavor_id,
-      volume_size,
-    })),
-  };
+  return rest;
+}
+
+/** The part of an instance that never changes: field `instance:<id>` of its cluster's hash. */
+export function docOfInstance(instance: Instance): StaticInstance {
+  const { id, cluster_id, name, flavor_id, volume_size } = instance;
+  return { id, cluster_id, name, flavor_id, volume_size };
+}
+
+/** What an instance is busy with: field `task:<id>`. */
+export function taskField({ task, fault }: Pick<Instance, 'task' | 'fault'>): string {
+  return JSON.stringify({ task, fault });
 }
 
 /** A cluster from its hash; null if there is none. */
 export function clusterFromHash(hash: Readonly<Record<string, string>>): Cluster | null {
   const { doc } = hash;
   if (doc === undefined) return null;
-  const cluster = JSON.parse(doc) as StaticCluster;
+  const ids = (hash['members'] ?? '').split(' ').filter((id) => id !== '');
   return {
-    ...cluster,
+    ...(JSON.parse(doc) as StaticCluster),
     task: hash['task'] as ClusterTask,
     upgrade_id: hash['upgrade'] ?? null,
     datastore_version_id: hash['version_id'] ?? '',
     datastore_version: hash['version'] ?? '',
     updated: Number(hash['updated']),
-    instances: cluster.instances.map((instance) => instanceFromHash(instance, hash)),
+    instances: ids.map((id) => instanceFromHash(id, hash)),
   };
 }
 
-function instanceFromHash(instance: StaticInstance, hash: Readonly<Record<string, string>>): Instance {
-  const { task, fault } = JSON.parse(hash[`task:${instance.id}`] ?? '{"task":"NONE","fault":null}') as {
+function instanceFromHash(id: string, hash: Readonly<Record<string, string>>): Instance {
+  const { task, fault } = JSON.parse(hash[`task:${id}`] ?? '{"task":"NONE","fault":null}') as {
     task: InstanceTask;
     fault: string | null;
   };
-  const report = hash[`report:${instance.id}`];
-  const heard = hash[`heard:${instance.id}`];
+  const report = hash[`report:${id}`];
+  const heard = hash[`heard:${id}`];
   return {
-    ...instance,
+    ...(JSON.parse(hash[`instance:${id}`] ?? '{}') as StaticInstance),
     task,
     fault,
     report: report === undefined ? null : (JSON.parse(report) as GuestReport),

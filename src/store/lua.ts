@@ -13,12 +13,12 @@
  *
  * | key | type | holds |
  * |---|---|---|
- * | `cluster:<id>` | hash | `doc` (what never changes), `task`, `upgrade`, `version_id`, `version`, `updated`; per instance `task:<id>`, `report:<id>`, `sent:<id>`, `heard:<id>` |
+ * | `cluster:<id>` | hash | `doc` (what never changes), `task`, `upgrade`, `version_id`, `version`, `updated`, `token` (what agents join with, hashed), `members` (instance ids in creation order, blanks between them); per instance `instance:<id>` (what never changes), `task:<id>`, `report:<id>`, `sent:<id>`, `heard:<id>` |
  * | `instance:<id>` | string | its cluster's id |
  * | `clusters:<tenant>` | sorted set | cluster ids, in order of id |
  * | `cluster-name:<tenant>:<name>` | sorted set | cluster ids by creation |
- * | `build:<cluster>` | string | the build order, until built |
- * | `joined:<cluster>` | hash | external agents' ids, and `<instance>` to where each serves, until built |
+ * | `build:<cluster>` | string | the build order, until built or grown |
+ * | `joined:<cluster>` | hash | external agents' ids, and `<instance>` to where each serves, until built or grown |
  * | `upgrade:<id>` | hash | `revision`, `cluster`, `doc` |
  * | `upgrade:<id>:events` | stream | entry `<seq>-0` for event number seq |
  * | `upgrades:<cluster>` | sorted set | upgrade ids by creation |
@@ -28,22 +28,23 @@
  * | `casts`, `casts:at` | hash, sorted set | casts that the bus has not confirmed yet, and since when |
  */
 export const SCRIPTS = {
-  /** KEYS cluster, clusters, name, build, due, casts, casts:at · ARGV id, doc, version_id, version, created, order, due_at, cast_id, cast, max clusters, instance key, instance task, id … */
+  /** KEYS cluster, clusters, name, build, due, casts, casts:at · ARGV id, doc, version_id, version, created, order, due_at, cast_id, cast, max clusters, token or '', members, instance key, doc, task, id … */
   createCluster: {
     keys: ['hash', 'zset', 'zset', 'string', 'zset', 'hash', 'zset'],
     lua: `
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'taken' end
 if ARGV[10] ~= '' and redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[10]) then return 'full' end
-redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'task', 'BUILDING', 'version_id', ARGV[3], 'version', ARGV[4], 'updated', ARGV[5])
+redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'task', 'BUILDING', 'version_id', ARGV[3], 'version', ARGV[4], 'updated', ARGV[5], 'members', ARGV[12])
+if ARGV[11] ~= '' then redis.call('HSET', KEYS[1], 'token', ARGV[11]) end
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
 redis.call('ZADD', KEYS[3], ARGV[5], ARGV[1])
 redis.call('SET', KEYS[4], ARGV[6])
 redis.call('ZADD', KEYS[5], ARGV[7], 'cluster:' .. ARGV[1])
 redis.call('HSET', KEYS[6], ARGV[8], ARGV[9])
 redis.call('ZADD', KEYS[7], ARGV[5], ARGV[8])
-for i = 11, #ARGV, 3 do
+for i = 13, #ARGV, 4 do
   redis.call('SET', ARGV[i], ARGV[1])
-  redis.call('HSET', KEYS[1], 'task:' .. ARGV[i + 2], ARGV[i + 1])
+  redis.call('HSET', KEYS[1], 'instance:' .. ARGV[i + 3], ARGV[i + 1], 'task:' .. ARGV[i + 3], ARGV[i + 2])
 end
 return 'created'`,
   },
@@ -52,7 +53,8 @@ return 'created'`,
   joinCluster: {
     keys: ['hash', 'hash'],
     lua: `
-if redis.call('HGET', KEYS[1], 'task') ~= 'BUILDING' then return false end
+local task = redis.call('HGET', KEYS[1], 'task')
+if task ~= 'BUILDING' and task ~= 'GROWING_CLUSTER' then return false end
 local mine = redis.call('HGET', KEYS[2], 'agent:' .. ARGV[1])
 for i = 3, #ARGV do
   if mine then break end
@@ -66,15 +68,75 @@ redis.call('HSET', KEYS[2], mine, ARGV[2])
 return { mine, redis.call('HGET', KEYS[2], ARGV[3]) or '' }`,
   },
 
-  /** KEYS cluster, due, build, joined · ARGV id, updated, instance task, instance id … */
+  /** KEYS cluster, due, build, joined · ARGV id, since, updated, instance task, instance id … */
   finishBuild: {
     keys: ['hash', 'zset', 'string', 'hash'],
     lua: `
-if redis.call('HGET', KEYS[1], 'task') ~= 'BUILDING' then return 0 end
+local held = redis.call('HMGET', KEYS[1], 'task', 'updated')
+if held[1] ~= 'BUILDING' and held[1] ~= 'GROWING_CLUSTER' then return 0 end
+if held[2] ~= ARGV[2] then return 0 end
 redis.call('ZREM', KEYS[2], 'cluster:' .. ARGV[1])
 redis.call('DEL', KEYS[3], KEYS[4])
-redis.call('HSET', KEYS[1], 'task', 'NONE', 'updated', ARGV[2])
-for i = 4, #ARGV do redis.call('HSET', KEYS[1], 'task:' .. ARGV[i], ARGV[3]) end
+redis.call('HSET', KEYS[1], 'task', 'NONE', 'updated', ARGV[3])
+for i = 5, #ARGV do redis.call('HSET', KEYS[1], 'task:' .. ARGV[i], ARGV[4]) end
+return 1`,
+  },
+
+  /** KEYS cluster, build, due, casts, casts:at · ARGV id, seen, updated, order, due_at, cast_id, cast, instance key, doc, task, id … */
+  beginGrow: {
+    keys: ['hash', 'string', 'zset', 'hash', 'zset'],
+    lua: `
+local held = redis.call('HMGET', KEYS[1], 'task', 'updated', 'members')
+if not held[1] then return '' end
+if held[1] ~= 'NONE' then return held[1] end
+if held[2] ~= ARGV[2] then return 'changed' end
+local members = held[3]
+for i = 8, #ARGV, 4 do
+  redis.call('SET', ARGV[i], ARGV[1])
+  redis.call('HSET', KEYS[1], 'instance:' .. ARGV[i + 3], ARGV[i + 1], 'task:' .. ARGV[i + 3], ARGV[i + 2])
+  members = members .. ' ' .. ARGV[i + 3]
+end
+redis.call('HSET', KEYS[1], 'task', 'GROWING_CLUSTER', 'updated', ARGV[3], 'members', members)
+redis.call('SET', KEYS[2], ARGV[4])
+redis.call('ZADD', KEYS[3], ARGV[5], 'cluster:' .. ARGV[1])
+redis.call('HSET', KEYS[4], ARGV[6], ARGV[7])
+redis.call('ZADD', KEYS[5], ARGV[3], ARGV[6])
+return 'begun'`,
+  },
+
+  /** KEYS cluster, due, casts, casts:at · ARGV id, seen, updated, due_at, cast_id, cast, instance task, instance id … */
+  beginShrink: {
+    keys: ['hash', 'zset', 'hash', 'zset'],
+    lua: `
+local held = redis.call('HMGET', KEYS[1], 'task', 'updated')
+if not held[1] then return '' end
+if held[1] ~= 'NONE' then return held[1] end
+if held[2] ~= ARGV[2] then return 'changed' end
+redis.call('ZREM', KEYS[2], 'cluster:' .. ARGV[1])
+redis.call('HSET', KEYS[1], 'task', 'SHRINKING_CLUSTER', 'updated', ARGV[3])
+for i = 8, #ARGV do redis.call('HSET', KEYS[1], 'task:' .. ARGV[i], ARGV[7]) end
+redis.call('ZADD', KEYS[2], ARGV[4], 'cluster:' .. ARGV[1])
+redis.call('HSET', KEYS[3], ARGV[5], ARGV[6])
+redis.call('ZADD', KEYS[4], ARGV[3], ARGV[5])
+return 'begun'`,
+  },
+
+  /** KEYS cluster, due · ARGV id, since, updated, members that stay, task of those spared, their number, their ids …, key and id of those removed … */
+  finishShrink: {
+    keys: ['hash', 'zset'],
+    lua: `
+local held = redis.call('HMGET', KEYS[1], 'task', 'updated')
+if held[1] ~= 'SHRINKING_CLUSTER' or held[2] ~= ARGV[2] then return 0 end
+redis.call('ZREM', KEYS[2], 'cluster:' .. ARGV[1])
+local at = 7 + tonumber(ARGV[6])
+for i = 7, at - 1 do redis.call('HSET', KEYS[1], 'task:' .. ARGV[i], ARGV[5]) end
+for i = at, #ARGV, 2 do
+  redis.call('DEL', ARGV[i])
+  for _, field in ipairs({ 'instance:', 'task:', 'report:', 'sent:', 'heard:' }) do
+    redis.call('HDEL', KEYS[1], field .. ARGV[i + 1])
+  end
+end
+redis.call('HSET', KEYS[1], 'task', 'NONE', 'updated', ARGV[3], 'members', ARGV[4])
 return 1`,
   },
 

@@ -3,7 +3,7 @@ import { CofferError } from '../core/errors.ts';
 import { MEASURED_STEPS, type MeasuredTimes, NOTHING_MEASURED } from '../core/history.ts';
 import type { Upgrade, UpgradeEvent } from '../core/record.ts';
 import type { Sleep } from '../service.ts';
-import { docOfCluster } from './cluster-hash.ts';
+import { docOfCluster, docOfInstance } from './cluster-hash.ts';
 import {
   type BuildOrder,
   CLOCK_STEP_MS,
@@ -16,6 +16,7 @@ import {
   type PendingCast,
   REPLAY_MS,
   type RequestVerdict,
+  type ResizeVerdict,
   type Store,
   type StoredAnswer,
 } from './store.ts';
@@ -56,6 +57,8 @@ export class MemoryStore implements Store {
   readonly #clusters = new Map<string, Cluster>();
   readonly #orders = new Map<string, BuildOrder>();
   readonly #joined = new Map<string, Joinings>();
+  /** What agents join with, hashed, by cluster. */
+  readonly #tokens = new Map<string, string | null>();
   readonly #clusterOf = new Map<string, string>();
   readonly #upgrades = new Map<string, Upgrade>();
   readonly #events = new Map<string, readonly UpgradeEvent[]>();
@@ -88,15 +91,13 @@ export class MemoryStore implements Store {
     const others = [...this.#clusters.values()].filter((one) => one.tenant_id === tenant_id);
     if (max_clusters !== null && others.length >= max_clusters) return 'full';
     const doc = asJson(docOfCluster(cluster));
-    const instances = cluster.instances.map(({ task, fault }, index) => ({
-      ...(doc.instances[index] as Instance),
-      ...{ task, fault, report: null, heard: null },
-    }));
+    const instances = cluster.instances.map(newInstance);
     const { datastore_version_id, datastore_version } = cluster;
     const fresh = { task: 'BUILDING' as const, upgrade_id: null, updated: created, instances };
     this.#clusters.set(id, { ...doc, datastore_version_id, datastore_version, ...fresh });
     for (const instance of instances) this.#clusterOf.set(instance.id, id);
     this.#orders.set(id, asJson(order));
+    this.#tokens.set(id, order.join_token_sha256);
     this.#due.set(`cluster:${id}`, created + RETRY_CLUSTER_MS);
     this.#casts.set(cast.id, { cast: asJson(cast), at: created });
     return 'created';
@@ -126,25 +127,74 @@ export class MemoryStore implements Store {
 
   async joinCluster(...[cluster_id, agent_id, endpoint]: Parameters<Store['joinCluster']>) {
     const cluster = this.#clusters.get(cluster_id);
-    if (cluster?.task !== 'BUILDING') return null;
+    if (!cluster || !isBuilding(cluster)) return null;
+    const places = cluster.instances.filter(({ task }) => task === 'BUILDING');
     const joined = this.#joined.get(cluster_id) ?? { agents: new Map(), endpoints: new Map() };
     this.#joined.set(cluster_id, joined);
-    const instance_id =
-      joined.agents.get(agent_id) ?? cluster.instances.find(({ id }) => !joined.endpoints.has(id))?.id;
+    const instance_id = joined.agents.get(agent_id) ?? places.find(({ id }) => !joined.endpoints.has(id))?.id;
     if (instance_id === undefined) return null;
     joined.endpoints.set(instance_id, endpoint);
     joined.agents.set(agent_id, instance_id);
-    return { instance_id, first: joined.endpoints.get(cluster.instances[0]?.id ?? '') ?? null };
+    return { instance_id, first: joined.endpoints.get(places[0]?.id ?? '') ?? null };
   }
 
-  async finishBuild(cluster_id: string, now: Instant): Promise<void> {
+  async finishBuild(cluster_id: string, now: Instant, since?: Instant): Promise<void> {
     const cluster = this.#clusters.get(cluster_id);
-    if (cluster?.task !== 'BUILDING') return;
-    const instances = cluster.instances.map((one) => ({ ...one, task: 'NONE' as const, fault: null }));
+    if (!cluster || !isBuilding(cluster) || (since ?? cluster.updated) !== cluster.updated) return;
+    const instances = cluster.instances.map((one) =>
+      one.task === 'BUILDING' ? { ...one, task: 'NONE' as const, fault: null } : one,
+    );
     this.#clusters.set(cluster_id, { ...cluster, task: 'NONE', updated: now, instances });
     this.#due.delete(`cluster:${cluster_id}`);
     this.#orders.delete(cluster_id);
     this.#joined.delete(cluster_id);
+  }
+
+  async beginGrow(...[seen, added, cast, now]: Parameters<Store['beginGrow']>) {
+    const instances = [...seen.instances, ...added.map(newInstance)];
+    const verdict = this.#beginResize(seen, { task: 'GROWING_CLUSTER', instances }, cast, now);
+    if (verdict !== 'begun') return verdict;
+    for (const { id } of added) this.#clusterOf.set(id, seen.id);
+    const join_token_sha256 = this.#tokens.get(seen.id) ?? null;
+    this.#orders.set(seen.id, { databases: [], users: [], join_token_sha256 });
+    return verdict;
+  }
+
+  async beginShrink(...[seen, ids, cast, now]: Parameters<Store['beginShrink']>) {
+    const instances = seen.instances.map((one) =>
+      ids.includes(one.id) ? { ...one, task: 'DELETING' as const, fault: null } : one,
+    );
+    return this.#beginResize(seen, { task: 'SHRINKING_CLUSTER', instances }, cast, now);
+  }
+
+  #beginResize(
+    seen: Cluster,
+    change: Pick<Cluster, 'task' | 'instances'>,
+    cast: PendingCast,
+    now: Instant,
+  ): ResizeVerdict {
+    const cluster = this.#clusters.get(seen.id);
+    if (!cluster) return null;
+    if (cluster.task !== 'NONE') return cluster.task;
+    if (cluster.updated !== seen.updated) return 'changed';
+    // Heartbeats may have come in since it was seen.
+    const held = new Map(cluster.instances.map(({ id, report, heard }) => [id, { report, heard }]));
+    const instances = change.instances.map((one) => ({ ...one, ...held.get(one.id) }));
+    this.#clusters.set(seen.id, { ...cluster, ...change, instances, updated: now });
+    this.#due.set(`cluster:${seen.id}`, now + RETRY_CLUSTER_MS);
+    this.#casts.set(cast.id, { cast: asJson(cast), at: now });
+    return 'begun';
+  }
+
+  async finishShrink(...[seen, removed, fault, now]: Parameters<Store['finishShrink']>) {
+    const cluster = this.#clusters.get(seen.id);
+    if (cluster?.task !== 'SHRINKING_CLUSTER' || cluster.updated !== seen.updated) return;
+    const instances = cluster.instances
+      .filter(({ id }) => !removed.includes(id))
+      .map((one) => (one.task === 'DELETING' ? { ...one, task: 'NONE' as const, fault } : one));
+    for (const id of removed) this.#clusterOf.delete(id);
+    this.#clusters.set(seen.id, { ...cluster, task: 'NONE', updated: now, instances });
+    this.#due.delete(`cluster:${seen.id}`);
   }
 
   async beginDelete(...[cluster_id, cast, now]: Parameters<Store['beginDelete']>) {
@@ -169,6 +219,7 @@ export class MemoryStore implements Store {
     this.#due.delete(`cluster:${cluster_id}`);
     this.#clusters.delete(cluster_id);
     this.#orders.delete(cluster_id);
+    this.#tokens.delete(cluster_id);
     this.#joined.delete(cluster_id);
   }
 
@@ -345,6 +396,15 @@ export class MemoryStore implements Store {
 
 function requestKey({ tenant_id, key }: KeyedRequest): string {
   return `${tenant_id}:${key}`;
+}
+
+function isBuilding({ task }: Cluster): boolean {
+  return task === 'BUILDING' || task === 'GROWING_CLUSTER';
+}
+
+function newInstance(instance: Instance): Instance {
+  const { task, fault } = instance;
+  return { ...asJson(docOfInstance(instance)), task, fault, report: null, heard: null };
 }
 
 /** As it comes back from Redis. */

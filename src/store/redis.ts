@@ -1,11 +1,11 @@
 import { EventEmitter } from 'node:events';
 import { Redis, ReplyError } from 'ioredis';
-import type { Endpoint } from '../core/domain.ts';
+import type { Endpoint, Instance } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import { MEASURED_STEPS, type MeasuredTimes, STEP_KINDS } from '../core/history.ts';
 import type { Upgrade, UpgradeEvent } from '../core/record.ts';
 import { type Logger, textOf } from '../log.ts';
-import { clusterFromHash, docOfCluster } from './cluster-hash.ts';
+import { clusterFromHash, docOfCluster, docOfInstance, taskField } from './cluster-hash.ts';
 import { guarded, SCRIPTS, type ScriptName } from './lua.ts';
 import {
   type BuildOrder,
@@ -19,6 +19,7 @@ import {
   type PendingCast,
   REPLAY_MS,
   type RequestVerdict,
+  type ResizeVerdict,
   type Store,
   type StoredAnswer,
 } from './store.ts';
@@ -136,11 +137,6 @@ class RedisStore implements Store {
 
   async createCluster(...[cluster, order, cast, max_clusters = null]: Parameters<Store['createCluster']>) {
     const { id, tenant_id, name, created } = cluster;
-    const instances = cluster.instances.flatMap((instance) => [
-      this.#key('instance', instance.id),
-      JSON.stringify({ task: instance.task, fault: instance.fault }),
-      instance.id,
-    ]);
     const outcome = await this.#run(
       'createCluster',
       this.#key('cluster', id),
@@ -160,9 +156,21 @@ class RedisStore implements Store {
       cast.id,
       JSON.stringify(cast),
       max_clusters ?? '',
-      ...instances,
+      order.join_token_sha256 ?? '',
+      cluster.instances.map((instance) => instance.id).join(' '),
+      ...this.#newInstances(cluster.instances),
     );
     return outcome as Awaited<ReturnType<Store['createCluster']>>;
+  }
+
+  /** Key, documents and id of each, as scripts take them. */
+  #newInstances(instances: readonly Instance[]): string[] {
+    return instances.flatMap((instance) => [
+      this.#key('instance', instance.id),
+      JSON.stringify(docOfInstance(instance)),
+      taskField(instance),
+      instance.id,
+    ]);
   }
 
   async getCluster(id: string) {
@@ -200,16 +208,17 @@ class RedisStore implements Store {
       this.#key('joined', cluster_id),
       agent_id,
       JSON.stringify(endpoint),
-      ...cluster.instances.map((instance) => instance.id),
+      ...cluster.instances.filter(({ task }) => task === 'BUILDING').map((instance) => instance.id),
     );
     if (answer === null) return null;
     const [instance_id, first] = answer as [string, string];
     return { instance_id, first: first === '' ? null : (JSON.parse(first) as Endpoint) };
   }
 
-  async finishBuild(cluster_id: string, now: number): Promise<void> {
+  async finishBuild(cluster_id: string, now: number, since?: number): Promise<void> {
     const cluster = await this.getCluster(cluster_id);
     if (!cluster) return;
+    const built = cluster.instances.filter(({ task }) => task === 'BUILDING');
     await this.#run(
       'finishBuild',
       this.#key('cluster', cluster_id),
@@ -217,9 +226,68 @@ class RedisStore implements Store {
       this.#key('build', cluster_id),
       this.#key('joined', cluster_id),
       cluster_id,
+      since ?? cluster.updated,
       now,
-      JSON.stringify({ task: 'NONE', fault: null }),
-      ...cluster.instances.map((instance) => instance.id),
+      taskField({ task: 'NONE', fault: null }),
+      ...built.map((instance) => instance.id),
+    );
+  }
+
+  async beginGrow(...[seen, added, cast, now]: Parameters<Store['beginGrow']>) {
+    const token = await this.#ask(() => this.#redis.hget(this.#key('cluster', seen.id), 'token'));
+    const verdict = await this.#run(
+      'beginGrow',
+      this.#key('cluster', seen.id),
+      this.#key('build', seen.id),
+      this.#key('due'),
+      this.#key('casts'),
+      this.#key('casts', 'at'),
+      seen.id,
+      seen.updated,
+      now,
+      JSON.stringify({ databases: [], users: [], join_token_sha256: token } satisfies BuildOrder),
+      now + RETRY_CLUSTER_MS,
+      cast.id,
+      JSON.stringify(cast),
+      ...this.#newInstances(added),
+    );
+    return verdict === '' ? null : (verdict as ResizeVerdict);
+  }
+
+  async beginShrink(...[seen, ids, cast, now]: Parameters<Store['beginShrink']>) {
+    const verdict = await this.#run(
+      'beginShrink',
+      this.#key('cluster', seen.id),
+      this.#key('due'),
+      this.#key('casts'),
+      this.#key('casts', 'at'),
+      seen.id,
+      seen.updated,
+      now,
+      now + RETRY_CLUSTER_MS,
+      cast.id,
+      JSON.stringify(cast),
+      taskField({ task: 'DELETING', fault: null }),
+      ...ids,
+    );
+    return verdict === '' ? null : (verdict as ResizeVerdict);
+  }
+
+  async finishShrink(...[seen, removed, fault, now]: Parameters<Store['finishShrink']>) {
+    const staying = seen.instances.filter(({ id }) => !removed.includes(id));
+    const spared = staying.filter(({ task }) => task === 'DELETING');
+    await this.#run(
+      'finishShrink',
+      this.#key('cluster', seen.id),
+      this.#key('due'),
+      seen.id,
+      seen.updated,
+      now,
+      staying.map(({ id }) => id).join(' '),
+      taskField({ task: 'NONE', fault }),
+      spared.length,
+      ...spared.map(({ id }) => id),
+      ...removed.flatMap((id) => [this.#key('instance', id), id]),
     );
   }
 
@@ -328,7 +396,7 @@ class RedisStore implements Store {
     const { upgrade, events, release } = commit;
     const fields = commit.instance_tasks.flatMap(({ instance_id, task, fault }) => [
       `task:${instance_id}`,
-      JSON.stringify({ task, fault }),
+      taskField({ task, fault }),
     ]);
     if (release)
       fields.push('version_id', release.datastore_version_id, 'version', release.datastore_version);

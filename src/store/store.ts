@@ -43,7 +43,7 @@ export interface BuildOrder {
 
 export interface Joined {
   readonly instance_id: string;
-  /** Where the first instance, the primary to build, is to serve; null until its agent has joined. */
+  /** Where the first instance that is being built is to serve; null until its agent has joined. */
   readonly first: Endpoint | null;
 }
 
@@ -53,6 +53,9 @@ export type BeginVerdict =
   | { readonly verdict: 'duplicate' }
   | { readonly verdict: 'busy'; readonly task: ClusterTask; readonly upgrade_id: string | null }
   | { readonly verdict: 'missing' };
+
+/** `changed`: the cluster is not as it was seen any more: look again. Else the task that it is busy with; null if missing. */
+export type ResizeVerdict = 'begun' | 'changed' | ClusterTask | null;
 
 /** What was answered to a request, to be said again. */
 export interface StoredAnswer {
@@ -149,13 +152,34 @@ export interface Store {
   listClusters(tenant_id: string, page: PageRequest): Promise<Page<Cluster>>;
   getBuildOrder(cluster_id: string): Promise<BuildOrder | null>;
   /**
-   * Gives an external agent an instance of a cluster in task BUILDING: the next in creation order, or
+   * Gives an external agent an instance that is being built: the next in creation order, or
    * the one that it was given before, which is to serve at `endpoint` from now on. Null when all are
    * taken.
    */
   joinCluster(cluster_id: string, agent_id: string, endpoint: Endpoint): Promise<Joined | null>;
-  /** BUILDING → NONE; nothing if the task is another by now. */
-  finishBuild(cluster_id: string, now: Instant): Promise<void>;
+  /**
+   * BUILDING or GROWING_CLUSTER → NONE, and with it the tasks of the instances that were being built;
+   * nothing if the task is another by now. `since` is the `updated` of the cluster that was judged: of a
+   * task that has begun later nothing is known.
+   */
+  finishBuild(cluster_id: string, now: Instant, since?: Instant): Promise<void>;
+  /**
+   * Task NONE → GROWING_CLUSTER, with these instances at the end, a build order for them, and the cast
+   * pending. `seen` is the cluster by which that was decided; see `ResizeVerdict`.
+   */
+  beginGrow(
+    seen: Cluster,
+    added: readonly Instance[],
+    cast: PendingCast,
+    now: Instant,
+  ): Promise<ResizeVerdict>;
+  /** Task NONE → SHRINKING_CLUSTER, these instances' tasks DELETING, and the cast pending. */
+  beginShrink(seen: Cluster, ids: readonly string[], cast: PendingCast, now: Instant): Promise<ResizeVerdict>;
+  /**
+   * SHRINKING_CLUSTER → NONE: forgets the instances in `removed`; others that were to go stay, with `fault`.
+   * Nothing if the cluster is not as it was `seen` any more.
+   */
+  finishShrink(seen: Cluster, removed: readonly string[], fault: string | null, now: Instant): Promise<void>;
   /**
    * NONE or BUILDING → DELETING with the `delete_cluster` cast pending; else the task that it has, null
    * if missing. A cluster that never gets built must have a way out.

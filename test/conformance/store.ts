@@ -147,6 +147,132 @@ export function describeStore(
       });
     });
 
+    describe('clusters that grow and shrink', () => {
+      const grow = async (cluster: Cluster, added: readonly Instance[], now = NOW + 10) =>
+        store.beginGrow(cluster, added, castOf(cluster, 'grow_cluster'), now);
+      const shrink = async (cluster: Cluster, ids: readonly string[], now = NOW + 10) =>
+        store.beginShrink(cluster, ids, castOf(cluster, 'shrink_cluster'), now);
+      const idle = async (order = NO_ORDER) => {
+        const { id } = await built(store, order);
+        return (await store.getCluster(id)) as Cluster;
+      };
+      const ids = ({ instances }: Cluster) => instances.map((one) => one.id);
+
+      it('hold new instances at the end, in task BUILDING, until they are built', async () => {
+        const cluster = await idle();
+        const added = newInstance(cluster.id, 2);
+        await store.heartbeat(ids(cluster)[0] ?? '', reportOf(5, '1.0'), NOW);
+        expect(await grow(cluster, [added])).toBe('begun');
+        const growing = (await store.getCluster(cluster.id)) as Cluster;
+        expect(growing).toMatchObject({ task: 'GROWING_CLUSTER', updated: NOW + 10 });
+        expect(ids(growing)).toEqual([...ids(cluster), added.id]);
+        expect(growing.instances.map((one) => one.task)).toEqual(['NONE', 'NONE', 'BUILDING']);
+        expect(growing.instances[0]?.report, 'what guests said is kept').not.toBeNull();
+        expect(await store.clusterOfInstance(added.id)).toBe(cluster.id);
+        expect(await store.getBuildOrder(cluster.id)).toEqual(NO_ORDER);
+        const due = await store.listActive();
+        expect(due).toContainEqual({ kind: 'cluster', id: cluster.id });
+        expect((await store.pendingCasts(NOW + 10, 100_000)).map((cast) => cast.id)).toContain(
+          `${cluster.id}:grow_cluster`,
+        );
+
+        await store.finishBuild(cluster.id, NOW + 20, growing.updated);
+        const grown = (await store.getCluster(cluster.id)) as Cluster;
+        expect(grown).toMatchObject({ task: 'NONE', updated: NOW + 20 });
+        expect(grown.instances.map((one) => one.task)).toEqual(['NONE', 'NONE', 'NONE']);
+        expect(await store.getBuildOrder(cluster.id)).toBeNull();
+        expect(await store.listActive()).not.toContainEqual({ kind: 'cluster', id: cluster.id });
+      });
+
+      it('begin nothing on a cluster that is busy, has changed, or is none', async () => {
+        const { cluster } = await begun(store);
+        const upgrading = (await store.getCluster(cluster.id)) as Cluster;
+        expect(await grow(upgrading, [newInstance(cluster.id, 2)])).toBe('UPGRADING_CLUSTER');
+        expect(await shrink(upgrading, [ids(cluster)[1] ?? ''])).toBe('UPGRADING_CLUSTER');
+        expect(await store.getCluster(cluster.id)).toEqual(upgrading);
+
+        const other = await idle();
+        await grow(other, [newInstance(other.id, 2)]);
+        await store.finishBuild(other.id, NOW + 20);
+        expect(await grow(other, [newInstance(other.id, 2)]), 'it has three instances by now').toBe(
+          'changed',
+        );
+        expect(await shrink(other, ids(other)), 'all of two were none of three').toBe('changed');
+        expect(await grow(newCluster(), [])).toBeNull();
+        expect(await shrink(newCluster(), [])).toBeNull();
+      });
+
+      it('let nobody begin an upgrade, or another change, meanwhile', async () => {
+        const cluster = await idle();
+        await grow(cluster, [newInstance(cluster.id, 2)]);
+        const upgrade = newUpgrade(cluster);
+        expect(await store.begin(upgrade, accepted(upgrade), null, NOW)).toEqual({
+          ...{ verdict: 'busy', task: 'GROWING_CLUSTER', upgrade_id: null },
+        });
+        const growing = (await store.getCluster(cluster.id)) as Cluster;
+        expect(await shrink(growing, ids(cluster))).toBe('GROWING_CLUSTER');
+        expect(await store.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW)).toBe(
+          'GROWING_CLUSTER',
+        );
+      });
+
+      it('do not take the end of an earlier task for their own', async () => {
+        const cluster = await idle();
+        await grow(cluster, [newInstance(cluster.id, 2)], NOW + 10);
+        const first = (await store.getCluster(cluster.id)) as Cluster;
+        await store.finishBuild(cluster.id, NOW + 20);
+        await grow((await store.getCluster(cluster.id)) as Cluster, [newInstance(cluster.id, 3)], NOW + 30);
+        await store.finishBuild(cluster.id, NOW + 40, first.updated);
+        expect((await store.getCluster(cluster.id))?.task).toBe('GROWING_CLUSTER');
+      });
+
+      it('give new instances only to agents that join', async () => {
+        const order = { ...NO_ORDER, join_token_sha256: 'abc' };
+        const cluster = await idle(order);
+        const added = newInstance(cluster.id, 2);
+        await grow(cluster, [added]);
+        expect(await store.getBuildOrder(cluster.id), 'the token stays the one they have').toEqual(order);
+        const joined = await store.joinCluster(cluster.id, 'agent-3', ENDPOINT);
+        expect(joined?.instance_id).toBe(added.id);
+        expect(await store.joinCluster(cluster.id, 'agent-4', ENDPOINT)).toBeNull();
+      });
+
+      it('forget what was removed, and nothing else', async () => {
+        const cluster = await idle();
+        const [kept = '', gone = ''] = ids(cluster);
+        await store.heartbeat(gone, reportOf(5, '1.0'), NOW);
+        expect(await shrink(cluster, [gone])).toBe('begun');
+        const shrinking = (await store.getCluster(cluster.id)) as Cluster;
+        expect(shrinking.task).toBe('SHRINKING_CLUSTER');
+        expect(shrinking.instances.map((one) => one.task)).toEqual(['NONE', 'DELETING']);
+
+        await store.finishShrink(shrinking, [gone], null, NOW + 20);
+        const shrunk = (await store.getCluster(cluster.id)) as Cluster;
+        expect(shrunk).toMatchObject({ task: 'NONE', updated: NOW + 20 });
+        expect(ids(shrunk)).toEqual([kept]);
+        expect(await store.clusterOfInstance(gone)).toBeNull();
+        expect(await store.heartbeat(gone, reportOf(9, '1.0'), NOW)).toBeNull();
+        expect(await store.clusterOfInstance(kept)).toBe(cluster.id);
+        expect(await store.listActive()).not.toContainEqual({ kind: 'cluster', id: cluster.id });
+
+        await store.finishShrink(shrinking, [kept], null, NOW + 30);
+        expect(ids((await store.getCluster(cluster.id)) as Cluster), 'only once').toEqual([kept]);
+      });
+
+      it('spare what was to go, and say why', async () => {
+        const cluster = await idle();
+        await shrink(cluster, [ids(cluster)[1] ?? '']);
+        const shrinking = (await store.getCluster(cluster.id)) as Cluster;
+        await store.finishShrink(shrinking, [], 'it became the primary', NOW + 20);
+        const spared = await store.getCluster(cluster.id);
+        expect(spared?.task).toBe('NONE');
+        expect(spared?.instances.map(({ task, fault }) => [task, fault])).toEqual([
+          ['NONE', null],
+          ['NONE', 'it became the primary'],
+        ]);
+      });
+    });
+
     describe('heartbeats', () => {
       it("keep the newest report, by the guest's own clock", async () => {
         const cluster = await built(store);
@@ -463,9 +589,9 @@ function newInstance(cluster_id: string, n: number): Instance {
   };
 }
 
-export async function built(store: Store): Promise<Cluster> {
+export async function built(store: Store, order = NO_ORDER): Promise<Cluster> {
   const cluster = newCluster();
-  await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
+  await store.createCluster(cluster, order, castOf(cluster, 'create_cluster'));
   await store.finishBuild(cluster.id, NOW);
   return cluster;
 }

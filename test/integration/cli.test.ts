@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Interrupted } from '../../cli/io.ts';
 import { run } from '../../cli/program.ts';
 import { ACTIONS } from '../../src/core/machine/advance.ts';
+import { until } from '../support/stack.ts';
 import { beginUpgrade, buildCluster, type Harness, happen, startApi } from './api-harness.ts';
 
 /** Every command against the real api; the test itself plays the taskmanager. */
@@ -86,6 +87,32 @@ describe('clusters', () => {
     await api.store.removeCluster(cluster.id);
     expect(await deleting).toEqual({ code: 0, stdout: 'Cluster made is deleted.\n', stderr: '' });
     expect((await coffer(here('cluster-show made'))).code).toBe(3);
+  });
+
+  it('grow and shrink', async () => {
+    const id = await buildCluster(api, 'resized');
+    const grown = await coffer(here('cluster-grow resized --instances 2 --volume-size 3 --json'));
+    expect(JSON.parse(grown.stdout).cluster).toMatchObject({
+      task: { name: 'GROWING_CLUSTER' },
+      instances: [{}, {}, {}, { name: 'resized-member-4', volume: { size: 3 } }, {}],
+    });
+    expect(await coffer(here('cluster-shrink resized resized-member-4'))).toMatchObject({
+      code: 4,
+      stderr: expect.stringContaining('GROWING_CLUSTER'),
+    });
+    await api.store.finishBuild(id, Date.now());
+    const shrinking = coffer(here('cluster-shrink resized resized-member-4 resized-member-5 --wait'));
+    const seen = await until('it shrinks', async () => {
+      const cluster = await api.store.getCluster(id);
+      return cluster?.task === 'SHRINKING_CLUSTER' && cluster;
+    });
+    const gone = seen.instances.filter(({ task }) => task === 'DELETING').map((one) => one.id);
+    await api.store.finishShrink(seen, gone, null, Date.now());
+    const shrunk = await shrinking;
+    expect(shrunk).toMatchObject({ code: 0, stderr: '' });
+    expect(shrunk.stdout).toContain('task_name\tNONE\n');
+    expect(shrunk.stdout).not.toContain('resized-member-4');
+    expect((await coffer(here('cluster-shrink resized'))).code).toBe(2);
   });
 
   it('get users whose passwords are never on the command line', async () => {

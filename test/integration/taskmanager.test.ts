@@ -33,8 +33,8 @@ class Files implements Provisioner {
     for (const { id } of cluster.instances) this.held.add(id);
   }
 
-  async remove(cluster: Cluster): Promise<boolean> {
-    for (const { id } of cluster.instances) this.held.delete(id);
+  async remove(_cluster: Cluster, instances: readonly Instance[]): Promise<boolean> {
+    for (const { id } of instances) this.held.delete(id);
     return true;
   }
 }

@@ -1,0 +1,146 @@
+import type { AddedInstance } from '../src/contract/http.ts';
+import { busy } from '../src/core/admit.ts';
+import { type Cluster, type Instance, primaryOf } from '../src/core/domain.ts';
+import { CofferError } from '../src/core/errors.ts';
+import type { PendingCast, ResizeVerdict } from '../src/store/store.ts';
+import type { Caller } from './auth.ts';
+import { clusterCast, publish } from './casts.ts';
+import { maxInstances, newInstance } from './create-cluster.ts';
+import type { Deps } from './deps.ts';
+
+/** Managers whose drivers can build an instance into a cluster that serves already. */
+const RESIZABLE: readonly string[] = ['postgresql', 'simulated'];
+/** Somebody else changed the cluster between our look and our step; that happens once, not for ever. */
+const MAX_LOOKS = 5;
+
+/**
+ * Adds instances: task GROWING_CLUSTER until all of them are healthy. Under an id that is given, an earlier
+ * try of the same request may have added them: it is that of the first instance.
+ */
+export async function growCluster(
+  deps: Deps,
+  caller: Caller,
+  cluster: Cluster,
+  wanted: readonly AddedInstance[],
+  id: string = deps.newId(),
+): Promise<Cluster> {
+  requireResizable(cluster, 'grow');
+  const cast = clusterCast(caller, 'grow_cluster', cluster);
+  return resize(deps, cluster, cast, (seen, now) => {
+    if (seen.instances.some((one) => one.id === id)) return null;
+    checkRoom(seen, wanted);
+    const added = wanted.map((one, index) => {
+      const name = one.name ?? `${seen.name}-member-${nextNumber(seen) + index}`;
+      return newInstance({ id: index === 0 ? id : deps.newId(), cluster_id: seen.id, name }, one);
+    });
+    checkNames([...seen.instances, ...added]);
+    return deps.store.beginGrow(seen, added, cast, now);
+  });
+}
+
+/** Removes instances, by id or name: task SHRINKING_CLUSTER until nothing is left of them. */
+export async function shrinkCluster(
+  deps: Deps,
+  caller: Caller,
+  cluster: Cluster,
+  references: readonly string[],
+): Promise<Cluster> {
+  requireResizable(cluster, 'shrink');
+  const cast = clusterCast(caller, 'shrink_cluster', cluster);
+  return resize(deps, cluster, cast, (seen, now) => {
+    const doomed = [...new Set(references.map((reference) => instanceIn(seen, reference)))];
+    // Asked for twice: the first request's cast does the work.
+    if (seen.task === 'SHRINKING_CLUSTER' && doomed.every(({ task }) => task === 'DELETING')) return null;
+    if (seen.task === 'NONE') checkRemovable(seen, doomed);
+    return deps.store.beginShrink(
+      seen,
+      doomed.map(({ id }) => id),
+      cast,
+      now,
+    );
+  });
+}
+
+/** Takes the step, by the cluster as it is now; `begin` answers null where it was taken before. */
+async function resize(
+  deps: Deps,
+  cluster: Cluster,
+  cast: PendingCast,
+  begin: (seen: Cluster, now: number) => Promise<ResizeVerdict> | null,
+): Promise<Cluster> {
+  let seen = cluster;
+  for (let look = 0; look < MAX_LOOKS; look++) {
+    // Later changes have later times, even where the clocks of hosts differ.
+    const verdict = await begin(seen, Math.max(deps.now(), seen.updated + 1));
+    if (verdict === 'begun') await publish(deps, cast);
+    const after = await deps.store.getCluster(cluster.id);
+    if (!after) throw new CofferError('cluster_not_found', `Cluster '${cluster.id}' cannot be found.`);
+    if (verdict === 'begun' || !verdict) return after;
+    if (verdict !== 'changed') throw busy(verdict, after.upgrade_id);
+    seen = after;
+  }
+  throw new CofferError('conflict', 'The cluster keeps changing: look at it, and try again.');
+}
+
+function requireResizable({ manager }: Cluster, action: 'grow' | 'shrink'): void {
+  if (RESIZABLE.includes(manager)) return;
+  throw new CofferError('invalid_request', `Action '${action}' not supported`);
+}
+
+function checkRoom(seen: Cluster, wanted: readonly AddedInstance[]): void {
+  const { manager, datastore_name, instances, task } = seen;
+  const max = maxInstances(manager);
+  if (instances.length + wanted.length > max) {
+    throw new CofferError(
+      'invalid_request',
+      `Validation error: grow has too many items (a cluster of datastore '${datastore_name}' has at most ${max} instances, and this one has ${instances.length})`,
+    );
+  }
+  if (manager === 'simulated' || task !== 'NONE' || primaryOf(seen)?.report?.endpoint) return;
+  throw new CofferError(
+    'gate_blocked',
+    'No instance reports to be the primary: there is nothing to copy. (instances_healthy)',
+  );
+}
+
+function checkNames(instances: readonly Instance[]): void {
+  const names = instances.map(({ name }) => name);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice === undefined) return;
+  throw new CofferError('invalid_request', `Validation error: grow 'name' ${twice} is taken in this cluster`);
+}
+
+/** Numbers go on after the highest: a name of the present means one instance. */
+function nextNumber({ name, instances }: Cluster): number {
+  const prefix = `${name}-member-`;
+  const numbers = instances
+    .filter((one) => one.name.startsWith(prefix))
+    .map((one) => Number(one.name.slice(prefix.length)))
+    .filter(Number.isInteger);
+  return Math.max(0, ...numbers) + 1;
+}
+
+function instanceIn({ name, instances }: Cluster, reference: string): Instance {
+  const id = reference.toLowerCase();
+  const found = instances.find((one) => one.id === id || one.name === reference);
+  if (found) return found;
+  throw new CofferError('instance_not_found', `Instance ${reference} cannot be found in cluster ${name}.`);
+}
+
+function checkRemovable(cluster: Cluster, doomed: readonly Instance[]): void {
+  if (doomed.length === cluster.instances.length) {
+    refuse('A cluster keeps at least one instance: delete the cluster if none of it is needed.');
+  }
+  if (cluster.manager === 'simulated') return;
+  const primary = primaryOf(cluster);
+  if (!primary) refuse('No single instance reports to be the primary: it could be one of those to remove.');
+  if (doomed.includes(primary)) {
+    refuse(
+      `Instance ${primary.name} is the primary, and is not removed: name replicas. An upgrade moves the primary to another instance.`,
+    );
+  }
+}
+
+function refuse(message: string): never {
+  throw new CofferError('action_refused', message);
+}
