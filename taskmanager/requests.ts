@@ -11,7 +11,9 @@ import {
   type UpgradeActionAnswer,
   UpgradeActionArgs,
   UpgradeClusterArgs,
+  UpgradeInstanceArgs,
 } from '../src/contract/rpc.ts';
+import type { UpgradeRequest } from '../src/core/admit.ts';
 import { type GuestReport, type Instant, isHealthy } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { uuidFrom } from '../src/ids.ts';
@@ -34,6 +36,8 @@ export async function handleTaskmanagerRequest(deps: RequestDeps, request: Reque
   switch (request.method) {
     case 'upgrade_cluster':
       return upgradeCluster(deps, request);
+    case 'upgrade':
+      return upgradeInstance(deps, request);
     case 'upgrade_action':
       return upgradeAction(deps, request);
     case 'reset_status':
@@ -59,10 +63,29 @@ export async function handleTaskmanagerRequest(deps: RequestDeps, request: Reque
  */
 async function upgradeCluster(deps: RequestDeps, request: Request): Promise<void> {
   const args = parseAs(UpgradeClusterArgs, request.args, 'upgrade_cluster');
+  return upgrade(deps, request, args, { cluster_id: args.cluster_id });
+}
+
+/** The same, of one instance of its cluster. */
+async function upgradeInstance(deps: RequestDeps, request: Request): Promise<void> {
+  const args = parseAs(UpgradeInstanceArgs, request.args, 'upgrade');
+  const { instance_id } = args;
+  const cluster_id = await deps.store.clusterOfInstance(instance_id);
+  if (cluster_id === null)
+    throw new CofferError('instance_not_found', `Instance ${instance_id} cannot be found.`);
+  return upgrade(deps, request, args, { cluster_id, instance_id });
+}
+
+async function upgrade(
+  deps: RequestDeps,
+  request: Request,
+  args: Pick<UpgradeClusterArgs, 'datastore_version_id' | 'upgrade_id' | 'policy'>,
+  what: Pick<UpgradeRequest, 'cluster_id' | 'instance_id'>,
+): Promise<void> {
   const { request_id, user } = request.context;
   const upgrade_id = args.upgrade_id ?? uuidFrom(`coffer upgrade ${request.unique_id}`);
   await beginUpgrade(deps, {
-    cluster_id: args.cluster_id,
+    ...what,
     tenant_id: null,
     datastore_version: args.datastore_version_id,
     ...(args.policy && { policy: args.policy }),

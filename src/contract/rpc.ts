@@ -28,10 +28,15 @@ export const UpgradeClusterArgs = z.looseObject({
 export type UpgradeClusterArgs = z.output<typeof UpgradeClusterArgs>;
 
 /** taskmanager: `upgrade`, of one instance. */
-export const UpgradeInstanceArgs = z.looseObject({ instance_id: Id, datastore_version_id: Reference });
+export const UpgradeInstanceArgs = z.looseObject({
+  instance_id: Id,
+  datastore_version_id: Reference,
+  upgrade_id: Id.exactOptional(),
+  policy: PolicyRequest.exactOptional(),
+});
 export type UpgradeInstanceArgs = z.output<typeof UpgradeInstanceArgs>;
 
-/** taskmanager: `create_cluster` and `delete_cluster`. */
+/** taskmanager: `create_cluster`, `grow_cluster`, `shrink_cluster` and `delete_cluster`. */
 export const ClusterArgs = z.looseObject({ cluster_id: Id });
 export type ClusterArgs = z.output<typeof ClusterArgs>;
 

@@ -7,6 +7,8 @@ import type { BatchPlace, GateName, RequestedBy, Upgrade, UpgradeEvent } from '.
 /** What somebody asks for, whichever way in it came. */
 export interface UpgradeRequest {
   readonly cluster_id: string;
+  /** Only this one of its instances is to be upgraded. */
+  readonly instance_id?: string;
   /** Whose cluster it must be; null where the asking side is trusted with all tenants (RPC). */
   readonly tenant_id: string | null;
   /** A datastore version by name or id. */
@@ -35,6 +37,28 @@ export function findTarget(
     `Datastore version '${name_or_id}' cannot be found for datastore '${cluster.datastore_name}'. ` +
       `Known versions: ${own.map((version) => version.name).join(', ')}.`,
   );
+}
+
+/**
+ * The cluster as far as an upgrade of one of its instances goes: that instance alone, and the version that
+ * it runs itself where the catalogue has it. The whole cluster when no instance is named. Throws
+ * `instance_not_found`.
+ */
+export function scopeOf(
+  versions: readonly DatastoreVersion[],
+  cluster: Cluster,
+  instance_id: string | undefined,
+): Cluster {
+  if (instance_id === undefined) return cluster;
+  const instance = cluster.instances.find(({ id }) => id === instance_id);
+  if (!instance) {
+    throw new CofferError('instance_not_found', `Instance ${instance_id} cannot be found.`);
+  }
+  const own = versions.find(
+    ({ datastore_id, name }) => datastore_id === cluster.datastore_id && name === versionOf(instance),
+  );
+  const from = own && { datastore_version_id: own.id, datastore_version: own.name };
+  return { ...cluster, ...from, name: instance.name, instances: [instance] };
 }
 
 /** A gate that does not hold, and why. */
@@ -101,7 +125,7 @@ function upgradeNeeded(cluster: Cluster, target: DatastoreVersion): Finding | nu
     cluster.datastore_version_id !== target.id ||
     cluster.instances.some((instance) => versionOf(instance) !== target.name);
   if (isNeeded) return null;
-  return { gate: 'upgrade_needed', reason: `every instance of the cluster runs ${target.name} already` };
+  return { gate: 'upgrade_needed', reason: `all of ${cluster.name} runs ${target.name} already` };
 }
 
 /** Trove's words, and the way out. */
@@ -153,7 +177,7 @@ export interface Acceptance {
   readonly expected?: ExpectedTimes;
 }
 
-/** The record of an upgrade that was just accepted, and its first event. */
+/** The record of an upgrade that was just accepted, and its first event. `cluster` is what it is about: see `scopeOf`. */
 export function acceptedUpgrade(
   cluster: Cluster,
   target: Pick<DatastoreVersion, 'id' | 'name'>,
@@ -163,6 +187,7 @@ export function acceptedUpgrade(
   const upgrade: Upgrade = {
     id,
     cluster_id: cluster.id,
+    ...(request.instance_id !== undefined && { instance_id: request.instance_id }),
     tenant_id: cluster.tenant_id,
     revision: 1,
     seq: 1,

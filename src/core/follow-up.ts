@@ -6,7 +6,14 @@
 import { type Acceptance, acceptedUpgrade } from './admit.ts';
 import { type Cluster, versionOf } from './domain.ts';
 import { rollbackRefusal } from './machine/schedule.ts';
-import { type Follows, isActive, type RequestedBy, type Upgrade, type UpgradeEvent } from './record.ts';
+import {
+  type Follows,
+  isActive,
+  meantBy,
+  type RequestedBy,
+  type Upgrade,
+  type UpgradeEvent,
+} from './record.ts';
 
 export type FollowUp = Follows['as'];
 export const FOLLOW_UPS: readonly FollowUp[] = ['retry', 'rollback'];
@@ -25,8 +32,8 @@ export function followUpRefusal(upgrade: Upgrade, cluster: Cluster, as: FollowUp
   if (as === 'retry')
     return state.name === 'succeeded' ? 'it has succeeded: there is nothing to retry' : null;
   const isThere =
-    cluster.datastore_version === from_version &&
-    cluster.instances.every((instance) => versionOf(instance) === from_version);
+    (upgrade.instance_id !== undefined || cluster.datastore_version === from_version) &&
+    meantBy(upgrade, cluster).every((instance) => versionOf(instance) === from_version);
   if (isThere) return `every instance runs ${from_version} already`;
   return rollbackRefusal({ ...upgrade, cancelling: false }, (instance_id) => nameIn(cluster, instance_id));
 }
@@ -37,8 +44,11 @@ export function followUpUpgrade(
   cluster: Cluster,
   { as, requested_by, ...acceptance }: Acceptance & { as: FollowUp; requested_by: RequestedBy },
 ): { readonly upgrade: Upgrade; readonly event: UpgradeEvent } {
-  const { from_version_id, from_version, to_version_id, to_version, policy, direction } = ended;
-  const request = { cluster_id: cluster.id, tenant_id: null, datastore_version: to_version_id };
+  const { from_version_id, from_version, to_version_id, to_version, policy, direction, instance_id } = ended;
+  const request = {
+    ...{ cluster_id: cluster.id, tenant_id: null, datastore_version: to_version_id },
+    ...(instance_id !== undefined && { instance_id }),
+  };
   const target = { id: to_version_id, name: to_version };
   const { upgrade, event } = acceptedUpgrade(
     cluster,

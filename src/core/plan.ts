@@ -11,12 +11,15 @@ export interface Goal {
   readonly round: number;
   /** The first step's id: ids are never used again. */
   readonly first_id: number;
+  /** Only this instance's part of it; a primary's switchover is one. */
+  readonly instance_id?: string | undefined;
 }
 
 /** The ordered steps that bring `cluster` to a version, given what its guests report now. */
 export function planSteps(cluster: Cluster, goal: Goal, now: Instant): readonly Step[] {
-  const { to_version, direction, round, first_id } = goal;
-  const forward = orderFor(cluster.manager)(cluster, to_version, now);
+  const { to_version, direction, round, first_id, instance_id } = goal;
+  const isMeant = (move: Move) => instance_id === undefined || move.instance_id === instance_id;
+  const forward = orderFor(cluster.manager)(cluster, to_version, now).filter(isMeant);
   const moves = direction === 'back' ? reversed(forward) : forward;
   return moves.map((move, index) => ({
     id: first_id + index,

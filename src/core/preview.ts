@@ -25,6 +25,9 @@ import type { Step } from './record.ts';
 /** What the preview is of. */
 export interface Intent {
   readonly target: DatastoreVersion;
+  /** Only this instance is to be upgraded: what it is about, see `scopeOf`; the cluster itself when left out. */
+  readonly scope?: Cluster;
+  readonly instance_id?: string | undefined;
   readonly policy?: Partial<Policy>;
   /** What steps of its manager take, by what was measured; a minute each when nothing was. */
   readonly expected?: ExpectedTimes;
@@ -55,18 +58,21 @@ export interface Plan {
 
 /** The plan of an upgrade that has not been asked for yet. */
 export function previewUpgrade(cluster: Cluster, intent: Intent, now: Instant): Plan {
-  const { target, expected = expectedTimes(NOTHING_MEASURED) } = intent;
+  const { target, scope = cluster, instance_id, expected = expectedTimes(NOTHING_MEASURED) } = intent;
   const policy = { ...DEFAULT_POLICY, ...intent.policy };
-  const goal = { to_version: target.name, direction: 'forward', round: 0, first_id: 0 } as const;
+  const goal = {
+    ...({ to_version: target.name, direction: 'forward', round: 0, first_id: 0 } as const),
+    instance_id,
+  };
   const steps = planSteps(cluster, goal, now);
   const successor = successorIn(cluster, steps);
   return {
-    from: { id: cluster.datastore_version_id, name: cluster.datastore_version },
+    from: { id: scope.datastore_version_id, name: scope.datastore_version },
     to: { id: target.id, name: target.name },
     steps: steps.map((step) => plannedStep(cluster, step)),
     successor: successor && { instance_id: successor.id, instance_name: successor.name },
     gates: [
-      ...admissionFindings(cluster, target, policy.overrides),
+      ...admissionFindings(scope, target, policy.overrides),
       ...stepFindings(cluster, steps, now).filter(({ gate }) => !isOverridden(policy, gate)),
     ],
     estimate_seconds: Math.ceil(workMs(steps, cluster, policy, expected) / 1000),

@@ -2,13 +2,15 @@
  * The record of an upgrade: what Redis holds and what `advance` moves on. Each phase of a step
  * carries only the data of that phase, so that no impossible mixture can be written.
  */
-import type { AttemptId, Endpoint, InstanceTask, Instant, UpgradeInfo } from './domain.ts';
+import type { AttemptId, Cluster, Endpoint, Instance, InstanceTask, Instant, UpgradeInfo } from './domain.ts';
 import type { ExpectedTimes, StepKind } from './history.ts';
 import type { Policy } from './policy.ts';
 
 export interface Upgrade {
   readonly id: string;
   readonly cluster_id: string;
+  /** The one instance that is to be upgraded; absent where the whole cluster is. */
+  readonly instance_id?: string;
   readonly tenant_id: string;
   /** Counts commits; a commit names the revision it read (compare-and-set). */
   readonly revision: number;
@@ -254,6 +256,14 @@ export function isActive(upgrade: Upgrade): boolean {
 /** Nothing more comes of it, and what follows may start. */
 export function isOver({ phase }: Step): boolean {
   return phase.name === 'done' || phase.name === 'skipped';
+}
+
+/** The instances that it is to bring to its goal: all of the cluster, or the one that it is about. */
+export function meantBy(
+  { instance_id }: Pick<Upgrade, 'instance_id'>,
+  { instances }: Cluster,
+): readonly Instance[] {
+  return instances.filter(({ id }) => instance_id === undefined || id === instance_id);
 }
 
 /** The version that the upgrade is on its way to right now. */

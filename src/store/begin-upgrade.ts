@@ -4,6 +4,7 @@ import {
   checkAdmission,
   checkWindow,
   findTarget,
+  scopeOf,
   type UpgradeRequest,
 } from '../core/admit.ts';
 import { DATASTORE_VERSIONS } from '../core/catalogue.ts';
@@ -39,7 +40,7 @@ interface BeginDeps {
  * upgrade is safe; when it throws, nothing has changed.
  *
  * Throws `CofferError`: `cluster_not_found`, `datastore_version_not_found`, `cluster_busy`,
- * `gate_blocked`, `conflict` (another plan than the one agreed to), `invalid_request` (a window in which
+ * `gate_blocked`, `instance_not_found`, `conflict` (another plan than the one agreed to), `invalid_request` (a window in which
  * nothing could be done), `store_unavailable`.
  */
 export async function beginUpgrade(deps: BeginDeps, request: UpgradeRequest): Promise<Begun> {
@@ -50,12 +51,13 @@ export async function beginUpgrade(deps: BeginDeps, request: UpgradeRequest): Pr
   const earlier = request.upgrade_id === undefined ? null : await store.getUpgrade(id);
   if (earlier) return { upgrade: earlier, cluster, cast: castFor(earlier), duplicate: true };
 
-  checkAdmission(cluster, target, request.policy?.overrides);
+  const scope = scopeOf(DATASTORE_VERSIONS, cluster, request.instance_id);
+  checkAdmission(scope, target, request.policy?.overrides);
   const expected = expectedTimes(await store.measuredTimes(cluster.manager));
   checkWindow(request.policy ?? {}, expected);
   if (request.plan_hash !== undefined) checkPlanHash(await planOf(deps, cluster, request), request.plan_hash);
   const acceptance = { id, now: timeOfBirth(cluster, now()), expected };
-  return begin(store, cluster, acceptedUpgrade(cluster, target, request, acceptance));
+  return begin(store, cluster, acceptedUpgrade(scope, target, request, acceptance));
 }
 
 /**
@@ -108,12 +110,15 @@ async function begin(
   }
 }
 
-function castFor({ id, cluster_id, to_version_id, requested_by, tenant_id }: Upgrade): PendingCast {
+function castFor({ id, cluster_id, instance_id, ...upgrade }: Upgrade): PendingCast {
+  const { to_version_id, requested_by, tenant_id } = upgrade;
+  const args = { datastore_version_id: to_version_id, upgrade_id: id };
   return {
     id,
     topic: 'taskmanager',
-    method: 'upgrade_cluster',
-    args: { cluster_id, datastore_version_id: to_version_id, upgrade_id: id },
+    ...(instance_id === undefined
+      ? { method: 'upgrade_cluster', args: { cluster_id, ...args } }
+      : { method: 'upgrade', args: { instance_id, ...args } }),
     request_id: requested_by.request_id,
     tenant_id,
   };
@@ -135,7 +140,8 @@ async function planOf(
   const target = findTarget(DATASTORE_VERSIONS, cluster, request.datastore_version);
   const expected = expectedTimes(await store.measuredTimes(cluster.manager));
   checkWindow(request.policy ?? {}, expected);
-  return previewUpgrade(cluster, { ...request, target, expected }, now());
+  const scope = scopeOf(DATASTORE_VERSIONS, cluster, request.instance_id);
+  return previewUpgrade(cluster, { ...request, target, scope, expected }, now());
 }
 
 type Asked = Pick<UpgradeRequest, 'cluster_id' | 'tenant_id'>;

@@ -1,4 +1,12 @@
-import type { AttemptId, Cluster, GuestAction, Instance, InstanceTask, Instant } from '../domain.ts';
+import {
+  type AttemptId,
+  type Cluster,
+  type GuestAction,
+  type Instance,
+  type InstanceTask,
+  type Instant,
+  versionOf,
+} from '../domain.ts';
 import {
   type Effect,
   isInFlight,
@@ -178,17 +186,17 @@ export class Draft {
     this.say({ kind: 'release', ...this.#versionAt(state) });
   }
 
+  /** M5. What was done to one instance makes the cluster's version another only if all of them have it now. */
   #versionAt(state: EndState): { datastore_version_id: string; datastore_version: string } {
-    const { from_version_id, from_version, to_version_id, to_version } = this.#upgrade;
-    const { datastore_version_id, datastore_version } = this.seen;
-    switch (state) {
-      case 'succeeded':
-        return { datastore_version_id: to_version_id, datastore_version: to_version };
-      case 'rolled_back':
-        return { datastore_version_id: from_version_id, datastore_version: from_version };
-      default:
-        return { datastore_version_id, datastore_version };
-    }
+    const { instance_id, from_version_id, from_version, to_version_id, to_version } = this.#upgrade;
+    const { datastore_version_id, datastore_version, instances } = this.seen;
+    const isWhole = (version: string) =>
+      instance_id === undefined || instances.every((instance) => versionOf(instance) === version);
+    if (state === 'succeeded' && isWhole(to_version))
+      return { datastore_version_id: to_version_id, datastore_version: to_version };
+    if (state === 'rolled_back' && isWhole(from_version))
+      return { datastore_version_id: from_version_id, datastore_version: from_version };
+    return { datastore_version_id, datastore_version };
   }
 
   finish(): Next {

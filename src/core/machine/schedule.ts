@@ -1,6 +1,6 @@
 import { type Cluster, type Instant, isHealthy, versionOf } from '../domain.ts';
 import { planSteps } from '../plan.ts';
-import { goalOf, isInFlight, isOver, type Phase, type Step, type Upgrade } from '../record.ts';
+import { goalOf, isInFlight, isOver, meantBy, type Phase, type Step, type Upgrade } from '../record.ts';
 import { windowAt } from '../window.ts';
 import type { Draft } from './draft.ts';
 import { gateFor, givenUp, isReturn } from './gates.ts';
@@ -59,11 +59,11 @@ function planRound(draft: Draft): boolean {
 }
 
 function stepsOfRound(draft: Draft): readonly Step[] {
-  const { direction, round } = draft.upgrade;
+  const { direction, round, instance_id } = draft.upgrade;
   const first_id = Math.max(-1, ...draft.steps.map((step) => step.id)) + 1;
   return planSteps(
     knownOf(draft),
-    { to_version: goalOf(draft.upgrade), direction, round, first_id },
+    { to_version: goalOf(draft.upgrade), direction, round, first_id, instance_id },
     draft.now,
   );
 }
@@ -201,16 +201,16 @@ export function rollbackRefusal(upgrade: Upgrade, nameOf: (id: string) => string
   return final ? `it can't be rolled back: ${nameOf(final.instance_id)} was upgraded irreversibly` : null;
 }
 
-/** M5: every step is done; every instance must say so, those that needed no step included. */
+/** M5: every step is done; every instance that is meant must say so, those that needed no step included. */
 function succeedOrWait(draft: Draft, started: Instant): void {
   const { policy, direction } = draft.upgrade;
   const goal = goalOf(draft.upgrade);
-  const lacking = draft.seen.instances.filter(
-    (instance) => versionOf(instance) !== goal || !isHealthy(instance, draft.now),
-  );
+  const meant = meantBy(draft.upgrade, draft.seen);
+  if (meant.length === 0) return draft.end('failed', 'its instance is no longer part of the cluster');
+  const lacking = meant.filter((instance) => versionOf(instance) !== goal || !isHealthy(instance, draft.now));
   if (lacking.length === 0) {
     const state = direction === 'back' ? 'rolled_back' : 'succeeded';
-    return draft.end(state, `${draft.seen.instances.length} instance(s) run ${goal}`);
+    return draft.end(state, `${meant.length} instance(s) run ${goal}`);
   }
   const ended = draft.steps.map(({ phase }) => ('ended' in phase ? phase.ended : started));
   if (draft.now - Math.max(started, ...ended) < policy.step_timeout_seconds * 1000) return;

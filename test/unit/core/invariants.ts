@@ -70,8 +70,11 @@ export function checkTruth(world: World, before: Upgrade): string[] {
   if (world.eventsOf('switched_over').length > upgrade.round + 1) found.push('G6: more than one switchover');
   const isAtGoal = ['succeeded', 'rolled_back'].includes(upgrade.state.name);
   if (!isAtGoal && cluster.datastore_version !== world.versionAtStart) found.push('G5: version too early');
-  if (isAtGoal && cluster.datastore_version !== world.goal) found.push('G5: at the goal, on another version');
-  if (isAtGoal && guests.some(({ version }) => version !== world.goal))
+  const meant = guests.filter(({ id }) => upgrade.instance_id === undefined || id === upgrade.instance_id);
+  const areAllThere = guests.every(({ version }) => version === world.goal);
+  const version = areAllThere ? world.goal : world.versionAtStart;
+  if (isAtGoal && cluster.datastore_version !== version) found.push('G5: at the goal, on another version');
+  if (isAtGoal && meant.some((guest) => guest.version !== world.goal))
     found.push('M5: at the goal, and not all run its version');
   if ((cluster.task === 'NONE') === isActive(upgrade))
     found.push('G3: the task is held while active, and only then');

@@ -3,7 +3,7 @@
  * applied as the real shell and store do; messages travel to scripted guests (`guest.ts`) and back.
  * After every input the invariants of `invariants.ts` are checked.
  */
-import { acceptedUpgrade } from '../../../src/core/admit.ts';
+import { acceptedUpgrade, scopeOf } from '../../../src/core/admit.ts';
 import type {
   AttemptId,
   AttemptReport,
@@ -40,6 +40,8 @@ export interface WorldOptions {
   readonly manager?: string;
   readonly instances?: number;
   readonly policy?: Partial<Policy>;
+  /** The one instance that is to be upgraded. */
+  readonly only?: string;
   /** By name: `db-1` is the primary. */
   readonly scripts?: Readonly<Record<string, Script>>;
   readonly broken?: readonly string[];
@@ -93,10 +95,11 @@ export class World implements Surroundings {
     const requested_by = { user: 'ann', request_id: 'req-1', via: 'rest' as const };
     const request = { cluster_id: 'c', tenant_id: 't', datastore_version: TO, requested_by };
     const policy = options.policy ?? {};
+    const instance_id = options.only && this.guest(options.only).id;
     const accepted = acceptedUpgrade(
-      this.cluster,
+      scopeOf([VERSION_TO], this.cluster, instance_id),
       VERSION_TO,
-      { ...request, policy },
+      { ...request, policy, ...(instance_id && { instance_id }) },
       { id: 'u', now: this.now },
     );
     this.upgrade = accepted.upgrade;
@@ -394,7 +397,7 @@ export class World implements Surroundings {
   }
 }
 
-const VERSION_TO: DatastoreVersion = {
+export const VERSION_TO: DatastoreVersion = {
   id: 'v-to',
   datastore_id: 'd',
   name: TO,
