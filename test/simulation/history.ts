@@ -31,7 +31,8 @@ export class History {
       this.tell(`${name}: ${message ?? String(fields)}${reason}`);
     };
     const quiet = () => undefined;
-    const log = { debug: quiet, info: write, warn: write, error: write, fatal: write, child: () => log };
+    const loud = { info: write, warn: write, error: write, fatal: write };
+    const log = { ...loud, debug: quiet, trace: quiet, child: () => log };
     return log as unknown as Logger;
   }
 }

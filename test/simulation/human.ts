@@ -1,35 +1,78 @@
 import { CONDUCTOR_TOPIC } from '../../src/bus/bus.ts';
 import { heartbeatArgs } from '../../src/contract/rpc.ts';
-import { CofferError } from '../../src/core/errors.ts';
 import type { Action } from '../../src/core/machine/advance.ts';
+import type { Policy } from '../../src/core/policy.ts';
 import type { Upgrade } from '../../src/core/record.ts';
-import type { Trouble } from './scenario.ts';
+import type { HttpAnswer, HttpRequest } from './api.ts';
+import { ask, askUntilAnswered } from './client.ts';
+import { SOUND, type Target, type Trouble } from './scenario.ts';
 import { TENANT, VERSIONS, type World } from './world.ts';
 
-/** Asks for an upgrade, over HTTP or as another service does. */
-export function request(world: World, via: 'rest' | 'rpc', to: 'same' | 'other', tenant_id = TENANT): void {
-  const { manager, policy } = world.scenario;
-  const versions = VERSIONS[manager];
-  const datastore_version = to === 'same' ? versions.to : versions.other;
-  const request_id = `req-${world.random.uuid()}`;
-  world.tell(`${tenant_id} asks for ${datastore_version} via ${via}`);
-  if (via === 'rest') {
-    const requested_by = { user: 'ann', request_id, via };
-    const cluster_id = world.cluster.id;
-    const again = () => void world.scheduler.after(2_000, () => request(world, via, to, tenant_id));
-    if (!world.api) return again();
-    const asked = { cluster_id, tenant_id, datastore_version, policy, requested_by };
-    world.api.request(asked).catch((err: unknown) => {
-      world.tell(`not accepted: ${textOf(err)}`);
-      if (err instanceof CofferError && err.status === 503) again();
-    });
-    return;
-  }
-  const args = { cluster_id: world.cluster.id, datastore_version_id: datastore_version, policy };
-  const context = { request_id, tenant_id, user: 'python', is_admin: true };
+const FOREIGN_TENANT = 'tenant-2';
+
+/** The first request of all, which somebody makes until it is answered. */
+export function begin(world: World): void {
+  const { first, target } = world.scenario;
+  if (first === 'rpc') castRequest(world, target);
+  else void request(world, target, 'keyed');
+}
+
+/** Asks for an upgrade over HTTP; `keyed`: again and again, under an Idempotency-Key. */
+async function request(world: World, to: Target, how: 'keyed' | 'once'): Promise<void> {
+  const { random } = world;
+  const { user, version, policy } = intend(world, to);
+  world.tell(`${user} asks for ${version}`);
+  const body = { datastore_version: version, policy };
+  const path = `/clusters/${world.cluster.id}`;
+  const asked: HttpRequest = { method: 'PATCH', path, tenant_id: TENANT, user, body };
+  if (how === 'once') return hear(world, user, await ask(world, asked));
+  const keyed = { ...asked, key: `key-${random.uuid()}` };
+  // Some press the button twice.
+  if (random.chance(0.2)) void askUntilAnswered(world, keyed).then((answer) => hear(world, user, answer));
+  const answer = await askUntilAnswered(world, keyed);
+  hear(world, user, answer);
+  if (answer.status === 202 && random.chance(0.2)) await reuse(world, keyed);
+}
+
+function hear(world: World, user: string, answer: HttpAnswer | null): void {
+  if (answer?.status === 202) return world.checks.requests.accepted(user, answer);
+  world.tell(`${user} is not told that it is accepted: ${saidBy(answer)}`);
+}
+
+/** The key of a request that was accepted, with something else in it. */
+async function reuse(world: World, { body, ...request }: HttpRequest & { readonly key: string }) {
+  const other = { ...body, policy: { canary: 7 } };
+  const answer = await ask(world, { ...request, body: other });
+  world.checks.requests.reused(answer);
+}
+
+/** As another service asks, one written in Python say. */
+function castRequest(world: World, to: Target): void {
+  const { user, version, policy } = intend(world, to);
+  world.tell(`${user} casts that it wants ${version}`);
+  const args = { cluster_id: world.cluster.id, datastore_version_id: version, policy };
+  const context = { request_id: `req-${world.random.uuid()}`, tenant_id: TENANT, user, is_admin: true };
   const cast = () => world.broker.connect().cast('taskmanager', 'upgrade_cluster', args, { context });
   // Nobody serves yet, or the broker lost it: the other service says it once more.
   cast().catch(() => world.scheduler.after(1_000, () => void cast().catch(() => undefined)));
+}
+
+/** Whoever asks for something has a name of their own, which the record then bears. */
+function intend(world: World, to: Target) {
+  const { manager, policy } = world.scenario;
+  const user = `ann-${world.checks.requests.intents}`;
+  const version = VERSIONS[manager][to];
+  world.checks.requests.intended(user, { version, policy });
+  return { user, version, policy: written(policy) };
+}
+
+/** As people write it: what is null is left out, and times are text. */
+function written({ not_before, window, ...rest }: Policy): Readonly<Record<string, unknown>> {
+  return {
+    ...rest,
+    ...(window && { window }),
+    ...(not_before !== null && { not_before: new Date(not_before).toISOString() }),
+  };
 }
 
 /** The upgrade that holds the cluster. */
@@ -39,27 +82,92 @@ export function activeUpgrade(world: World): Upgrade | undefined {
   return cluster?.task === 'UPGRADING_CLUSTER' ? upgrades.get(cluster.upgrade_id ?? '') : undefined;
 }
 
-export function act(world: World, action: Action): void {
+/** What a person wants done to the upgrade that holds the cluster; with `retry` perhaps for another version. */
+export function act(world: World, action: Action, to?: Target): void {
   const upgrade = activeUpgrade(world);
-  if (!upgrade || !world.api) return;
-  world.tell(`ann says ${action}`);
-  const heard = world.checks.requests.asked(upgrade.id, action);
-  world.api.act(upgrade.id, action).then(
-    (verdict) => {
-      world.tell(`${action}: ${verdict}`);
-      heard(verdict);
-    },
-    (err: unknown) => world.tell(`${action} not done: ${textOf(err)}`),
+  if (!upgrade) return;
+  const version = to && VERSIONS[world.scenario.manager][to];
+  const options = version === undefined ? {} : { datastore_version: version };
+  world.tell(`ann says ${action} ${version ?? ''}`);
+  const heard = world.checks.requests.asked(upgrade.id, action, version);
+  const path = `/upgrades/${upgrade.id}`;
+  void post(world, path, { [action]: options }).then((answer) => {
+    world.tell(`${action}: ${saidBy(answer)}`);
+    if (answer?.status === 202) heard('applied');
+    else if (answer?.status === 422) heard('refused');
+  });
+}
+
+function post(world: World, path: string, body: Readonly<Record<string, unknown>>, tenant_id = TENANT) {
+  return ask(world, { method: 'POST', path, tenant_id, user: 'ann', body });
+}
+
+/** An administrator frees the cluster, whatever it is busy with. */
+function reset(world: World): void {
+  const held = activeUpgrade(world)?.id;
+  world.tell('ann resets the status of the cluster');
+  world.checks.requests.resetAsked();
+  void post(world, `/clusters/${world.cluster.id}`, { 'reset-status': {} }).then((answer) => {
+    world.tell(`reset-status: ${saidBy(answer)}`);
+    if (answer?.status === 202 && held !== undefined) world.checks.requests.wasReset(held);
+  });
+}
+
+function remove(world: World): void {
+  world.tell('ann deletes the cluster');
+  const path = `/clusters/${world.cluster.id}`;
+  void ask(world, { method: 'DELETE', path, tenant_id: TENANT, user: 'ann' }).then((answer) =>
+    world.tell(`delete: ${saidBy(answer)}`),
   );
+}
+
+/** Somebody of another tenant tries their hand at this cluster. */
+function trespass(world: World): void {
+  const { random, cluster, store } = world;
+  const of = { tenant_id: FOREIGN_TENANT, user: 'eve' };
+  const [upgrade_id = cluster.id] = [...store.data.upgrades.keys()];
+  const body = { datastore_version: VERSIONS[world.scenario.manager].to };
+  const tries: [HttpRequest, ...HttpRequest[]] = [
+    { ...of, method: 'PATCH', path: `/clusters/${cluster.id}`, body },
+    { ...of, method: 'POST', path: `/clusters/${cluster.id}`, body: { 'reset-status': {} } },
+    { ...of, method: 'DELETE', path: `/clusters/${cluster.id}` },
+    { ...of, method: 'POST', path: `/upgrades/${upgrade_id}`, body: { cancel: {} } },
+    { ...of, method: 'GET', path: `/upgrades/${upgrade_id}/events` },
+    { ...of, method: 'GET', path: `/clusters/${cluster.id}/upgrades` },
+  ];
+  const chosen = random.pick(tries);
+  world.tell(`eve of another tenant: ${chosen.method} ${chosen.path}`);
+  void ask(world, chosen);
+}
+
+function saidBy(answer: HttpAnswer | null): string {
+  if (!answer) return 'no answer';
+  return answer.status < 400 ? String(answer.status) : `${answer.status} ${answer.body}`;
+}
+
+/** Orders that cross each other. */
+function race(world: World): void {
+  const { random } = world;
+  const orders = [
+    () => act(world, 'cancel'),
+    () => reset(world),
+    () => act(world, 'retry', 'other'),
+    () => act(world, 'rollback'),
+    () => act(world, 'pause'),
+    () => act(world, 'resume'),
+    () => void request(world, 'to', 'once'),
+  ] as const;
+  for (let i = random.int(2, 3); i > 0; i--) random.pick([...orders] as [() => void, ...(() => void)[]])();
 }
 
 /** Does what a waiting upgrade asks for. */
 export function help(world: World): void {
   const upgrade = activeUpgrade(world);
-  if (upgrade?.state.name !== 'paused' || !world.api) return;
+  if (upgrade?.state.name !== 'paused') return;
   const { reason, message } = upgrade.state;
   if (message.includes('start a new upgrade')) return act(world, 'cancel');
   if (reason === 'canary') return act(world, 'approve');
+  if (reason === 'window') return;
   const hasFailed = upgrade.steps.some(({ phase }) => phase.name === 'failed') || reason === 'failure';
   act(world, hasFailed && !message.startsWith('not done within') ? 'retry' : 'resume');
 }
@@ -83,11 +191,20 @@ export function strike(world: World, trouble: Trouble): void {
     case 'liar':
       return lie(world, trouble.instance);
     case 'action':
-      return act(world, trouble.action);
+      return act(world, trouble.action, trouble.to);
     case 'request':
-      return request(world, trouble.via, trouble.to);
+      if (trouble.via === 'rpc') return castRequest(world, trouble.to);
+      return void request(world, trouble.to, trouble.via);
+    case 'reset':
+      return reset(world);
+    case 'delete':
+      return remove(world);
+    case 'race':
+      return race(world);
     case 'foreign_request':
-      return request(world, 'rest', 'same', 'tenant-2');
+      return trespass(world);
+    case 'flapping':
+      return flap(world, trouble.instance, trouble.times, trouble.ms);
     case 'crash':
     case 'sick':
     case 'unlinked':
@@ -109,6 +226,16 @@ export function strike(world: World, trouble: Trouble): void {
   }
 }
 
+/** A server that is well and not well in turn. */
+function flap(world: World, instance: number, times: number, ms: number): void {
+  const { scheduler, servers, guests } = world;
+  const server = servers.all[instance];
+  if (!server || times === 0 || guests === SOUND) return;
+  world.tell(`${server.name} flaps`);
+  server.sickUntil = scheduler.now + ms;
+  scheduler.after(2 * ms, () => flap(world, instance, times - 1, ms));
+}
+
 /** A guest says that another one's attempt went well (G10): in its own name, or in a stranger's. */
 function lie(world: World, instance: number): void {
   const upgrade = activeUpgrade(world);
@@ -126,8 +253,4 @@ function lie(world: World, instance: number): void {
   const report = { ...own, attempt: { ...attempt, status: 'succeeded' as const, result: { lsn: '0/0' } } };
   const bus = world.broker.connect();
   bus.cast(CONDUCTOR_TOPIC, 'heartbeat', heartbeatArgs(liar, report)).catch(() => undefined);
-}
-
-export function textOf(err: unknown): string {
-  return err instanceof Error ? err.message : String(err);
 }

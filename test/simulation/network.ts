@@ -51,6 +51,11 @@ export class Network {
     return this.#random.delay(this.weather.usual_ms, this.weather.slowest_ms);
   }
 
+  /** A request of HTTP on its way there, or its answer on the way back; lost, it never arrives. */
+  carry(arrive: () => void): void {
+    if (!this.#random.chance(this.weather.loss)) this.#scheduler.after(this.#delay(), arrive);
+  }
+
   /** The store as one life of a process sees it. */
   storeFor(life: Life): Store {
     return new Proxy(this.#store as Store, {

@@ -1,4 +1,5 @@
-import { activeUpgrade, help, request, strike } from './human.ts';
+import { stockApis } from './api.ts';
+import { activeUpgrade, begin, help, strike } from './human.ts';
 import { CALM, type Scenario, SOUND, scenarioOf } from './scenario.ts';
 import { T0 } from './scheduler.ts';
 import { World } from './world.ts';
@@ -23,12 +24,15 @@ export interface Outcome {
 
 /** One seed, one schedule: faults and checks, then no more faults, and every upgrade must end. */
 export async function simulate(seed: number, scenario: Scenario = scenarioOf(seed)): Promise<Outcome> {
+  await stockApis(
+    1 + scenario.troubles.filter(({ trouble }) => trouble.kind === 'kill' && trouble.who === 'api').length,
+  );
   const world = new World(scenario);
   const { scheduler, checks, history } = world;
   world.tell(`seed ${seed}: ${scenario.instances} x ${scenario.manager}, ${JSON.stringify(scenario.policy)}`);
   world.start();
   const at = (ms: number, run: () => void) => scheduler.after(ms, run);
-  at(START_MS, () => request(world, scenario.first, 'same'));
+  at(START_MS, () => begin(world));
   for (const { at_ms, trouble } of scenario.troubles) at(START_MS + at_ms, () => strike(world, trouble));
   const healed = START_MS + scenario.heal_ms;
   at(healed, () => heal(world));
@@ -44,7 +48,7 @@ export async function simulate(seed: number, scenario: Scenario = scenarioOf(see
     if (seq !== liveness.seq) Object.assign(liveness, { seq, since: scheduler.now });
     const isSilent = upgrade?.state.name === 'running' && scheduler.now - liveness.since > SILENT_MS;
     checks.must(!isSilent, 'G1', 'running, and nothing is told of it');
-    return upgrade === undefined && world.store.data.casts.size === 0;
+    return upgrade === undefined && world.store.data.casts.size === 0 && world.asking === 0;
   };
   await scheduler.run(isOver, check);
   if (!hasFailed()) {
@@ -58,6 +62,7 @@ export async function simulate(seed: number, scenario: Scenario = scenarioOf(see
     );
     if (!hasFailed()) checks.atTheEnd();
   }
+  world.end();
   return {
     ...{ seed, violations: checks.violations, history: history.lines, hash: history.hash },
     ...{ steps: scheduler.steps, virtual_ms: scheduler.now - T0 },

@@ -1,6 +1,8 @@
 import { ACTIONS } from '../../src/core/machine/advance.ts';
-import { DEFAULT_POLICY, type Policy } from '../../src/core/policy.ts';
+import { DEFAULT_POLICY, OVERRIDABLE_GATES, type Policy } from '../../src/core/policy.ts';
+import type { Window } from '../../src/core/window.ts';
 import { Random } from './random.ts';
+import { T0 } from './scheduler.ts';
 
 /** How bad the network and the store are. Probabilities are per message or request. */
 export interface Weather {
@@ -35,9 +37,14 @@ export type Trouble =
   | { readonly kind: 'unlinked'; readonly instance: number; readonly ms: number }
   | { readonly kind: 'slow_replay'; readonly instance: number }
   | { readonly kind: 'liar'; readonly instance: number }
-  | { readonly kind: 'action'; readonly action: (typeof ACTIONS)[number] }
-  | { readonly kind: 'request'; readonly via: 'rest' | 'rpc'; readonly to: 'same' | 'other' }
-  | { readonly kind: 'foreign_request' };
+  | { readonly kind: 'flapping'; readonly instance: number; readonly times: number; readonly ms: number }
+  | { readonly kind: 'action'; readonly action: Action; readonly to?: Target }
+  | { readonly kind: 'request'; readonly via: 'keyed' | 'once' | 'rpc'; readonly to: Target }
+  | { readonly kind: 'reset' | 'delete' | 'race' | 'foreign_request' };
+
+/** One of the versions of the world. */
+export type Target = 'to' | 'other' | 'older';
+type Action = (typeof ACTIONS)[number];
 
 export interface Scenario {
   readonly seed: number;
@@ -48,6 +55,7 @@ export interface Scenario {
   readonly weather: Weather;
   readonly guests: Guests;
   readonly first: 'rest' | 'rpc';
+  readonly target: Target;
   readonly troubles: readonly { readonly at_ms: number; readonly trouble: Trouble }[];
   /** When all faults stop. */
   readonly heal_ms: number;
@@ -70,15 +78,18 @@ export function scenarioOf(seed: number): Scenario {
   const badness = random.pick(['none', 'some', 'some', 'much', 'much'] as const);
   const instances = random.pick([1, 2, 3, 3, 3, 4, 5] as const);
   const heal_ms = badness === 'none' ? 10_000 : random.int(15, 60) * 1000;
+  const policy = policyOf(random);
+  const mayGoBack = policy.overrides.some(({ gate }) => gate === 'version_path');
   return {
     seed,
     manager: random.chance(0.7) ? 'postgresql' : 'simulated',
     instances,
     broken: badness !== 'none' && random.chance(0.25) ? [random.int(0, instances - 1)] : [],
-    policy: policyOf(random),
+    policy,
     weather: badness === 'none' ? CALM : weatherOf(random),
     guests: badness === 'none' ? SOUND : guestsOf(random),
     first: random.chance(0.75) ? 'rest' : 'rpc',
+    target: mayGoBack && random.chance(0.5) ? 'older' : 'to',
     troubles: badness === 'none' ? [] : troublesOf(random, instances, heal_ms, badness === 'much' ? 14 : 5),
     heal_ms,
   };
@@ -87,17 +98,31 @@ export function scenarioOf(seed: number): Scenario {
 function policyOf(random: Random): Policy {
   return {
     ...DEFAULT_POLICY,
-    max_unavailable: random.pick([1, 1, 1, 2, 3]),
+    max_unavailable: random.pick([1, 1, 1, 2, 3, '20%', '34%', '50%', '67%']),
     canary: random.pick([0, 0, 0, 1, 2]),
     soak_seconds: random.pick([0, 0, 0, 2, 8]),
     step_timeout_seconds: random.pick([4, 15, 40, 600]),
     timeout_seconds: random.pick([20, 36_000, 36_000]),
     retries: random.pick([0, 1, 2, 2]),
     on_failure: random.pick(['pause', 'pause', 'rollback', 'fail']),
-    not_before: null,
-    window: null,
-    overrides: [],
+    not_before: random.chance(0.1) ? T0 + random.int(0, 40_000) : null,
+    window: random.chance(0.1) ? windowOf(random) : null,
+    overrides: random.chance(0.2) ? overridesOf(random) : [],
   };
+}
+
+/** Opens every few minutes, by clocks that are off by quarters of an hour. */
+function windowOf(random: Random): Window {
+  return {
+    cron: `*/${random.pick([2, 3, 4, 5])} * * * *`,
+    duration_seconds: random.pick([75, 90, 150]),
+    time_zone: random.pick(['UTC', 'Asia/Kathmandu', 'Europe/Berlin', 'America/St_Johns']),
+  };
+}
+
+function overridesOf(random: Random): Policy['overrides'] {
+  const gates = OVERRIDABLE_GATES.filter(() => random.chance(0.35));
+  return gates.map((gate) => ({ gate, reason: 'known' }));
 }
 
 function weatherOf(random: Random): Weather {
@@ -134,7 +159,8 @@ function troubleOf(random: Random, instances: number): Trouble {
   const who = random.pick(['taskmanager-1', 'taskmanager-2', 'api', 'guest', 'guest'] as const);
   const process = who === 'guest' ? `guest-${instance}` : who;
   const down_ms = random.pick([50, 1_000, 5_000, 25_000]);
-  switch (random.int(0, 15)) {
+  const target = random.pick(['to', 'to', 'other', 'older'] as const);
+  switch (random.int(0, 20)) {
     case 0:
     case 1:
     case 2:
@@ -157,13 +183,21 @@ function troubleOf(random: Random, instances: number): Trouble {
     case 11:
       return { kind: 'liar', instance };
     case 12:
-      return { kind: 'request', via: random.pick(['rest', 'rpc']), to: random.pick(['same', 'other']) };
+      return { kind: 'request', via: random.pick(['keyed', 'once', 'rpc']), to: target };
     case 13:
       return random.chance(0.5) ? { kind: 'foreign_request' } : { kind: 'action', action: 'cancel' };
+    case 14:
+      return { kind: 'reset' };
+    case 15:
+      return { kind: random.pick(['race', 'race', 'delete']) };
+    case 16:
+      return { kind: 'flapping', instance, times: random.int(2, 6), ms: random.pick([700, 2_500, 6_000]) };
+    case 17:
+      return { kind: 'action', action: 'retry', to: target };
     default:
       return {
         kind: 'action',
-        action: random.pick(ACTIONS as unknown as [(typeof ACTIONS)[number], ...(typeof ACTIONS)[number][]]),
+        action: random.pick(ACTIONS as unknown as [Action, ...Action[]]),
       };
   }
 }

@@ -21,6 +21,8 @@ const MAX_STEPS = 3_000_000;
 export class Scheduler {
   #now: Instant = T0;
   #steps = 0;
+  /** Macrotasks until all code has come to rest. */
+  #settling = 1;
   readonly #random: Random;
   readonly #heap: Planned[] = [];
 
@@ -49,6 +51,11 @@ export class Scheduler {
     };
   }
 
+  /** The present step reads a body of HTTP, which comes a macrotask after the request. */
+  readsBody(): void {
+    this.#settling = 3;
+  }
+
   /** Runs step after step until `isOver`; `check` is called after each, when all code has come to rest. */
   async run(isOver: () => boolean, check: () => void): Promise<void> {
     const limit = this.#steps + MAX_STEPS;
@@ -59,10 +66,18 @@ export class Scheduler {
       this.#now = next.at;
       this.#steps += 1;
       next.run?.();
-      // A macrotask later all promises that the step has settled have run to their next wait.
-      if (next.wakes === 'code') await new Promise((resolve) => setImmediate(resolve));
+      if (next.wakes === 'code') await this.#settle();
       check();
     }
+  }
+
+  /** A macrotask later all promises that the step has settled have run to their next wait. */
+  async #settle(): Promise<void> {
+    do {
+      await new Promise((resolve) => setImmediate(resolve));
+      this.#settling -= 1;
+    } while (this.#settling > 0);
+    this.#settling = 1;
   }
 
   #push(planned: Planned): void {

@@ -7,22 +7,19 @@
  * `servers.ts` the databases · `driver.ts` their driver · `human.ts` who asks and helps ·
  * `checks/` the guarantees, worked out independently of the product · `run.ts` one seed, start to end.
  */
-import { publish, startRelay } from '../../api/casts.ts';
+import { startRelay } from '../../api/casts.ts';
 import { Agent } from '../../guestagent/agent.ts';
 import { Journal } from '../../guestagent/journal.ts';
 import { CONDUCTOR_TOPIC, guestTopic, type Request, TASKMANAGER_TOPIC } from '../../src/bus/bus.ts';
 import { MemoryBroker, type MemoryBus } from '../../src/bus/memory.ts';
-import { UpgradeActionAnswer } from '../../src/contract/rpc.ts';
-import type { UpgradeRequest } from '../../src/core/admit.ts';
 import { DATASTORE_VERSIONS, DATASTORES } from '../../src/core/catalogue.ts';
 import type { Cluster, Instance } from '../../src/core/domain.ts';
-import type { Action } from '../../src/core/machine/advance.ts';
-import { beginUpgrade } from '../../src/store/begin-upgrade.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
 import { Engine } from '../../taskmanager/engine.ts';
 import { Provisioning } from '../../taskmanager/provisioning.ts';
 import { handleConductorRequest, handleTaskmanagerRequest } from '../../taskmanager/requests.ts';
 import { recover, startSweep } from '../../taskmanager/sweep.ts';
+import { type Api, giveBack, takeApi } from './api.ts';
 import { Checks } from './checks/checks.ts';
 import { Disk } from './disk.ts';
 import { SimulatedServerDriver } from './driver.ts';
@@ -37,19 +34,13 @@ import { Server, Servers, skewOf } from './servers.ts';
 const PREFETCH = 200;
 const HEARTBEAT_MS = 2_000;
 const WRITE_MS = 500;
-const ACTION_TIMEOUT_MS = 5_000;
 
 export const VERSIONS = {
-  postgresql: { from: '17.6', to: '17.10', other: '17.8' },
-  simulated: { from: '1.0', to: '2.0', other: '1.1' },
+  postgresql: { from: '17.6', to: '17.10', other: '17.8', older: '17.5' },
+  simulated: { from: '1.1', to: '2.0', other: '2.0', older: '1.0' },
 } as const;
 
 export const TENANT = 'tenant-1';
-
-interface ApiPort {
-  request(request: UpgradeRequest): Promise<void>;
-  act(upgrade_id: string, action: Action): Promise<string>;
-}
 
 export class World {
   readonly scenario: Scenario;
@@ -69,7 +60,9 @@ export class World {
   readonly #buses = new Map<string, MemoryBus>();
   guests: Guests;
   /** The API's code, while it is up. */
-  api: ApiPort | null = null;
+  api: Api | null = null;
+  /** How many wait for the answer to a request that they make until there is one. */
+  asking = 0;
 
   constructor(scenario: Scenario) {
     this.scenario = scenario;
@@ -113,6 +106,11 @@ export class World {
       this.scheduler.after(WRITE_MS, write, 'nobody');
     };
     write();
+  }
+
+  /** Nothing goes on any more. */
+  end(): void {
+    for (const process of this.processes.values()) process.life?.end();
   }
 
   bus(name: string): MemoryBus | undefined {
@@ -179,30 +177,17 @@ export class World {
   }
 
   async #api(life: Life): Promise<void> {
-    const deps = { ...this.#common(life), newId: () => this.random.uuid() };
+    const deps = {
+      ...{ ...this.#common(life), newId: () => this.random.uuid() },
+      provisioner: 'external' as const,
+    };
     startRelay(deps);
+    const api = takeApi(deps);
+    this.api = api;
     life.onDeath(() => {
       this.api = null;
+      giveBack(api);
     });
-    this.api = {
-      request: async (request) => {
-        const { upgrade, cast, duplicate } = await beginUpgrade(deps, request);
-        if (!duplicate) await publish(deps, cast);
-        this.checks.requests.accepted(upgrade.id, request);
-      },
-      act: async (upgrade_id, action) => {
-        const args = { upgrade_id, action, by: 'ann' };
-        const context = {
-          request_id: `req-${deps.newId()}`,
-          tenant_id: TENANT,
-          user: 'ann',
-          is_admin: false,
-        };
-        const options = { timeout_ms: ACTION_TIMEOUT_MS, context };
-        const answer = await deps.bus.call(TASKMANAGER_TOPIC, 'upgrade_action', args, options);
-        return UpgradeActionAnswer.parse(answer).verdict;
-      },
-    };
   }
 
   /** Follows the events of whatever upgrade holds the cluster; a reader that is killed begins where it was. */

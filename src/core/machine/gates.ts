@@ -13,8 +13,14 @@ interface Finding {
 
 /** The first gate that holds `step` back now, or null. */
 export function gateFor(draft: Draft, step: Step): Finding | null {
-  const findings = [guestAlive(draft, step), availability(draft, step), successorReady(draft, step)];
-  return findings.find((finding) => finding && !isOverridden(draft.upgrade.policy, finding.gate)) ?? null;
+  const { policy } = draft.upgrade;
+  const unlessSkipped = (finding: Finding | null) =>
+    finding && isOverridden(policy, finding.gate) ? null : finding;
+  return (
+    unlessSkipped(guestAlive(draft, step)) ??
+    availability(draft, step) ??
+    unlessSkipped(successorReady(draft, step))
+  );
 }
 
 function guestAlive(draft: Draft, step: Step): Finding | null {
@@ -32,13 +38,18 @@ function guestAlive(draft: Draft, step: Step): Finding | null {
  *
  * A step that waits for its next attempt counts too: a guest that was not heard in time may be at work
  * on the last one all the while, and what it said before is no news of that.
+ *
+ * Overridden, those that are broken do not count: how many the upgrade itself takes down is no gate.
  */
 function availability(draft: Draft, step: Step): Finding | null {
-  const max_unavailable = maxUnavailable(draft.upgrade.policy, draft.seen.instances.length);
+  const { policy } = draft.upgrade;
+  const max_unavailable = maxUnavailable(policy, draft.seen.instances.length);
   const others = draft.steps.filter(
     (other) => other.id !== step.id && (isInFlight(other) || other.phase.name === 'backoff'),
   );
-  const broken = draft.seen.instances.filter((instance) => !isHealthy(instance, draft.now));
+  const broken = isOverridden(policy, 'instances_healthy')
+    ? []
+    : draft.seen.instances.filter((instance) => !isHealthy(instance, draft.now));
   const down = new Set([
     ...others.map((other) => other.instance_id),
     ...broken.map(({ id }) => id),

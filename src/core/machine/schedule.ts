@@ -158,17 +158,32 @@ export function expiresAt({ state, cancelling, waited_ms, policy }: Upgrade): In
 function endIfOver(draft: Draft): boolean {
   const { state, cancelling } = draft.upgrade;
   if (state.name !== 'running' && state.name !== 'paused') return true;
-  if (draft.steps.some(isInFlight) || owesReturn(draft)) return false;
-  const failed = draft.steps.find((step) => step.phase.name === 'failed');
+  const failure = failureOf(draft);
+  if (draft.steps.some(isInFlight) || owesReturn(draft)) {
+    // G1: whatever it was paused for, to resume it is no longer possible.
+    if (failure !== null && state.name === 'paused') draft.pause('failure', askForRetry(failure));
+    return false;
+  }
   if (cancelling) {
     draft.end('cancelled', `cancelled; ${tally(draft)}`);
-  } else if (failed?.phase.name === 'failed') {
-    afterFailure(draft, `${draft.nameOf(failed.instance_id)}: ${failed.phase.error}`);
+  } else if (failure !== null) {
+    afterFailure(draft, failure);
   } else if (draft.steps.every(isOver)) {
     // Paused or not: there is nothing left to hold back.
     succeedOrWait(draft, state.started);
   }
   return draft.upgrade.state.name !== 'running';
+}
+
+/** Which step has failed, and why. */
+function failureOf(draft: Draft): string | null {
+  const failed = draft.steps.find((step) => step.phase.name === 'failed');
+  if (failed?.phase.name !== 'failed') return null;
+  return `${draft.nameOf(failed.instance_id)}: ${failed.phase.error}`;
+}
+
+function askForRetry(failure: string): string {
+  return `${failure}: retry it, or cancel it`;
 }
 
 /** A step has used up its tries. On the way back a person is asked, whatever the policy says. */
@@ -177,11 +192,11 @@ function afterFailure(draft: Draft, message: string): void {
   // M6: whoever has paused it decides about the way back too.
   const isHeld = state.name === 'paused' && state.reason !== 'window' && policy.on_failure === 'rollback';
   if (direction === 'back' || policy.on_failure === 'pause' || isHeld) {
-    return draft.pause('failure', `${message}: retry it, or cancel it`);
+    return draft.pause('failure', askForRetry(message));
   }
   if (policy.on_failure === 'fail') return draft.end('failed', `${message}; ${tally(draft)}`);
   const refusal = rollbackRefusal(draft.upgrade, (id) => draft.nameOf(id));
-  if (refusal) return draft.pause('failure', `${message}, and ${refusal}: retry it, or cancel it`);
+  if (refusal) return draft.pause('failure', askForRetry(`${message}, and ${refusal}`));
   rollBack(draft, message);
   planRound(draft);
 }

@@ -3,16 +3,19 @@
  * store holds before and after each commit. Nothing here uses the product's own judgement.
  *
  * Files: `records.ts` what is written to the store · `guests.ts` what guests execute, and the truth of
- * the servers · `events.ts` what a reader of events sees · `requests.ts` what was promised to whom.
+ * the servers · `events.ts` what a reader of events sees · `requests.ts` what was promised to whom ·
+ * `policy.ts` what the policy of an upgrade says, and what people ask of it.
  */
 import type { StoreWatch } from '../network.ts';
 import type { World } from '../world.ts';
 import { EventChecks } from './events.ts';
 import { GuestChecks } from './guests.ts';
+import { PolicyChecks } from './policy.ts';
 import { RecordChecks } from './records.ts';
 import { RequestChecks } from './requests.ts';
 
-export type Guarantee = 'G1' | 'G2' | 'G3' | 'G4' | 'G5' | 'G6' | 'G7' | 'G8' | 'G9' | 'G10';
+/** `policy` is section 4 of the design. */
+export type Guarantee = 'G1' | 'G2' | 'G3' | 'G4' | 'G5' | 'G6' | 'G7' | 'G8' | 'G9' | 'G10' | 'policy';
 
 export class Checks {
   readonly violations: string[] = [];
@@ -20,6 +23,7 @@ export class Checks {
   readonly guests: GuestChecks;
   readonly events: EventChecks;
   readonly requests: RequestChecks;
+  readonly policy: PolicyChecks;
   readonly #world: World;
 
   constructor(world: World) {
@@ -28,6 +32,7 @@ export class Checks {
     this.guests = new GuestChecks(world, this);
     this.events = new EventChecks(world, this);
     this.requests = new RequestChecks(world, this);
+    this.policy = new PolicyChecks(world, this);
   }
 
   get store(): StoreWatch {

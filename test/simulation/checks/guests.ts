@@ -1,9 +1,11 @@
 import type { JournalEntry } from '../../../guestagent/journal.ts';
 import type { AttemptId, GuestAction } from '../../../src/core/domain.ts';
+import type { Policy } from '../../../src/core/policy.ts';
 import type { Watch } from '../driver.ts';
 import type { Server } from '../servers.ts';
 import type { World } from '../world.ts';
 import type { Checks } from './checks.ts';
+import { hasOverride } from './policy.ts';
 
 /** What was known of a server before an attempt took it down. */
 interface Before {
@@ -132,7 +134,7 @@ export class GuestChecks implements Watch {
     const { current } = this.#bookOf(server);
     const upgrade = this.#world.store.data.upgrades.get(current?.upgrade_id ?? '');
     if (!upgrade) return;
-    this.#checkAvailability(server, limitOf(upgrade.policy.max_unavailable, this.#world.servers.all.length));
+    this.#checkAvailability(server, upgrade.policy);
     if (action !== 'demote') return;
     const { servers, scheduler } = this.#world;
     const { now } = scheduler;
@@ -144,12 +146,14 @@ export class GuestChecks implements Watch {
   }
 
   /** G2: an instance that was in service goes down. */
-  #checkAvailability(server: Server, max_unavailable: number): void {
+  #checkAvailability(server: Server, policy: Policy): void {
+    const max_unavailable = limitOf(policy.max_unavailable, this.#world.servers.all.length);
     const before = this.#before.get(server.index);
     if (!before?.wasWell) return;
     const down = this.#world.servers.all.filter((other) => {
       if (other === server) return true;
       if (other.isDownByUpgrade) return this.#before.get(other.index)?.wasWell ?? true;
+      if (hasOverride(policy, 'instances_healthy')) return false;
       return !other.isUp && (other.downSince ?? before.at) < before.at - 25_000;
     });
     const names = down.map(({ name }) => name).join(', ');
@@ -184,6 +188,8 @@ export class GuestChecks implements Watch {
     const serving = servers.all.filter((server) => server.isUp && server.isPrimary);
     const names = serving.map(({ name }) => name).join(', ');
     this.#checks.must(serving.length <= 1, 'G6', `two primaries serve: ${names}`);
+    const lost = servers.acknowledged - (serving[0]?.received ?? servers.acknowledged);
+    this.#checks.must(lost <= 0, 'G6', `${names} serves without ${lost} acknowledged write(s)`);
   }
 }
 

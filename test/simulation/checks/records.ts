@@ -5,6 +5,7 @@ import type { StoreWatch } from '../network.ts';
 import { type Server, skewOf } from '../servers.ts';
 import type { World } from '../world.ts';
 import type { Checks } from './checks.ts';
+import { isReturn } from './policy.ts';
 
 const ACTIVE = ['scheduled', 'running', 'paused', 'rolling_back'];
 /** Whatever waits is looked at again within this time. */
@@ -19,6 +20,8 @@ export class RecordChecks implements StoreWatch {
   readonly #checks: Checks;
   #upgrade: Upgrade | undefined;
   #cluster: Cluster | undefined;
+  /** Somebody has deleted the cluster, while it was idle. */
+  isDeleted = false;
   /** What each guest said lately, and when it was heard. */
   readonly #reports = new Map<string, { readonly at: number; readonly report: GuestReport }[]>();
 
@@ -38,6 +41,7 @@ export class RecordChecks implements StoreWatch {
     if (method === 'begin' && (result as { verdict: string }).verdict === 'begun') {
       this.#begun(args[0] as Upgrade);
     }
+    if (method === 'beginDelete' && result === 'begun') this.#deleted();
     if (method === 'heartbeat' && (result as { fresh: boolean } | null)?.fresh) {
       this.#heard(String(args[0]), args[1] as GuestReport);
     }
@@ -47,6 +51,11 @@ export class RecordChecks implements StoreWatch {
   wasWellLately(server: Server): boolean {
     const said = this.#lately(this.#world.instanceOf(server).id);
     return said.length > 0 && said.every((one) => one.service_status === 'healthy');
+  }
+
+  /** Since then, by our clock. */
+  wasHeard(instance_id: string, since: number): boolean {
+    return (this.#reports.get(instance_id) ?? []).some(({ at }) => at >= since);
   }
 
   #lately(instance_id: string): readonly GuestReport[] {
@@ -75,9 +84,17 @@ export class RecordChecks implements StoreWatch {
     this.#checks.must(rivals.length === 1, 'G3', `${rivals.length} upgrades of one cluster at a time`);
     this.#checks.must(upgrade.tenant_id === this.#cluster?.tenant_id, 'G10', 'begun for another tenant');
     this.#world.tell(`begun: upgrade to ${upgrade.to_version}`);
+    this.#checks.requests.begun(upgrade);
   }
 
-  #committed({ upgrade: after, events, wake_at }: Commit): void {
+  #deleted(): void {
+    const task = this.#cluster?.task ?? 'none';
+    this.#checks.must(task === 'NONE', 'G3', `a cluster is deleted while its task is ${task}`);
+    this.#world.tell('the cluster is deleted');
+    this.isDeleted = true;
+  }
+
+  #committed({ upgrade: after, events, wake_at, now }: Commit): void {
     const before = this.#upgrade;
     const cluster = this.#world.store.data.clusters.get(after.cluster_id);
     if (!before || !cluster || !this.#cluster) return;
@@ -88,8 +105,10 @@ export class RecordChecks implements StoreWatch {
     this.#checkVersion(after, cluster, this.#cluster);
     this.#checkWake(after, wake_at);
     for (const step of after.steps) {
-      this.#checkStep(before, after, step);
+      this.#checkStep(before, after, step, now);
     }
+    this.#checks.policy.committed(before, after, now);
+    this.#checks.policy.waits(after, cluster, now);
     if (!isActive(after)) this.#checkRest(after);
   }
 
@@ -146,36 +165,28 @@ export class RecordChecks implements StoreWatch {
     if (state.name === 'paused') this.#checks.must(state.message !== '', 'G1', 'paused without a reason');
   }
 
-  #checkStep(earlier: Upgrade, after: Upgrade, step: Step): void {
+  #checkStep(earlier: Upgrade, after: Upgrade, step: Step, now: number): void {
     const before = earlier.steps.find(({ id }) => id === step.id);
     const [from, to] = [before?.phase.name ?? 'pending', step.phase.name];
     this.#checks.must(!before || step.attempt >= before.attempt, 'G4', `attempts of step ${step.id} go down`);
     if (from === to && before?.attempt === step.attempt) return;
     this.#checks.must(from !== 'done', 'G4', `step ${step.id} was done, and is ${to}`);
-    if (to === 'preparing') this.#checkStart(earlier, after, step);
+    if (to === 'preparing') this.#checkStart(earlier, after, step, now);
     this.#checkProof(after, step, before);
   }
 
   /** G8: paused or cancelling, nothing new starts, except for the old primary to come back. */
-  #checkStart(before: Upgrade, after: Upgrade, step: Step): void {
+  #checkStart(before: Upgrade, after: Upgrade, step: Step, now: number): void {
     const server = this.#serverOf(step.instance_id);
     if (server) this.#checks.guests.attempted(server);
-    const isReturn =
-      step.kind === 'instance' &&
-      after.steps.some(
-        (other) =>
-          other.kind === 'switchover' &&
-          other.instance_id === step.instance_id &&
-          other.phase.name === 'done',
-      );
-    const isPaused = !isReturn && this.#checks.requests.isPaused(after.id);
+    if (isReturn(after.steps, step)) return;
+    this.#checks.policy.starts(after, step, now);
+    const { requests } = this.#checks;
+    const [isPaused, isCancelled] = [requests.isPaused(after.id), requests.isCancelled(after.id)];
     this.#checks.must(!isPaused, 'G8', `a pause was answered, and step ${step.id} starts`);
+    this.#checks.must(!isCancelled, 'G8', `a cancel was answered, and step ${step.id} starts`);
     const mayNot = (one: Upgrade) => one.state.name === 'paused' || one.cancelling;
-    this.#checks.must(
-      isReturn || !mayNot(before) || !mayNot(after),
-      'G8',
-      `step ${step.id} starts all the same`,
-    );
+    this.#checks.must(!mayNot(before) || !mayNot(after), 'G8', `step ${step.id} starts all the same`);
   }
 
   /** G4, G5, G6: no phase is left for the next one without the deed that it waited for. */
@@ -257,6 +268,7 @@ export class RecordChecks implements StoreWatch {
   }
 
   atTheEnd(): void {
+    if (this.isDeleted) return;
     const cluster = this.#world.store.data.clusters.get(this.#world.cluster.id);
     this.#checks.must(cluster?.task === 'NONE', 'G1', `in the end the cluster's task is ${cluster?.task}`);
     for (const server of this.#world.servers.all) {

@@ -1,49 +1,127 @@
 import type { Request } from '../../../src/bus/bus.ts';
-import type { UpgradeRequest } from '../../../src/core/admit.ts';
 import type { Action } from '../../../src/core/machine/advance.ts';
+import type { Policy } from '../../../src/core/policy.ts';
+import type { Upgrade } from '../../../src/core/record.ts';
+import type { HttpAnswer, HttpRequest } from '../api.ts';
 import { TENANT, type World } from '../world.ts';
 import type { Checks } from './checks.ts';
 
 const ENDED = ['succeeded', 'failed', 'cancelled', 'rolled_back'];
 
-/** G1, G3, G10: what was accepted is there, once, and ends. */
+/** What somebody has asked for under a name of their own. */
+interface Intent {
+  readonly version: string;
+  readonly policy: Policy;
+}
+
+/** G1, G3, G10: what was accepted is there, once, as it was asked for, and ends. */
 export class RequestChecks {
   readonly #world: World;
   readonly #checks: Checks;
-  readonly #accepted = new Set<string>();
-  readonly #acknowledged = new Set<string>();
+  readonly #intents = new Map<string, Intent>();
+  readonly #accepted = new Map<string, string>();
+  /** What people have asked for of an upgrade, `retry` with its version; whether it was granted or not. */
+  readonly #asked = new Map<string, Set<string>>();
+  readonly #cancelled = new Set<string>();
+  #resets = 0;
   #paused: string | null = null;
   #unanswered = 0;
-  #asked = 0;
+  #number = 0;
 
   constructor(world: World, checks: Checks) {
     this.#world = world;
     this.#checks = checks;
   }
 
-  /** Answered with 202. */
-  accepted(upgrade_id: string, request: UpgradeRequest): void {
-    this.#world.tell(`accepted: upgrade to ${request.datastore_version}`);
-    this.#checks.must(request.tenant_id === TENANT, 'G10', 'a stranger upgrades the cluster');
+  get intents(): number {
+    return this.#intents.size;
+  }
+
+  intended(user: string, intent: Intent): void {
+    this.#intents.set(user, intent);
+  }
+
+  /** An upgrade was begun: somebody wants it, so and not otherwise. */
+  begun({ requested_by, to_version, from_version, policy }: Upgrade): void {
+    const { user } = requested_by;
+    const intent = this.#intents.get(user ?? '');
+    const must = (holds: boolean, text: string) => this.#checks.must(holds, 'policy', `${user}: ${text}`);
+    must(intent !== undefined, 'nobody asked for this upgrade');
+    if (!intent) return;
+    must(to_version === intent.version, `wants ${intent.version}, and gets ${to_version}`);
+    must(textOf(policy) === textOf(intent.policy), 'another policy than was asked for');
+    const isAllowed = intent.policy.overrides.some(({ gate }) => gate === 'version_path');
+    must(isAllowed || !isOlder(to_version, from_version), 'a downgrade that nobody insisted on');
+    if (this.#world.scenario.first === 'rpc' && user === 'ann-0') return;
+    const own = [...this.#world.store.data.upgrades.values()].filter((one) => one.requested_by.user === user);
     this.#checks.must(
-      this.#world.store.data.upgrades.has(upgrade_id),
-      'G1',
-      'accepted, and not in the store',
+      own.length <= 1 || own[0]?.requested_by.via === 'rpc',
+      'G3',
+      `${own.length} upgrades for one request of ${user}`,
     );
-    this.#accepted.add(upgrade_id);
+  }
+
+  /** Whatever the API answers to whomever. */
+  answered({ tenant_id, method, path }: HttpRequest, { status, body }: HttpAnswer): void {
+    this.#checks.must(status !== 500, 'G1', `${method} ${path} is answered 500: ${body}`);
+    const isStranger = tenant_id !== TENANT && status < 400;
+    this.#checks.must(!isStranger, 'G10', `a stranger's ${method} ${path} is answered ${status}`);
+  }
+
+  /** Answered with 202. */
+  accepted(user: string, { location }: HttpAnswer): void {
+    const id = location?.split('/').at(-1) ?? '';
+    this.#world.tell(`accepted: the upgrade that ${user} wants`);
+    const earlier = this.#accepted.get(user);
+    this.#checks.must((earlier ?? id) === id, 'G3', `one request of ${user}, and two upgrades`);
+    this.#accepted.set(user, id);
+    const held = this.#world.store.data.upgrades.get(id);
+    this.#checks.must(held !== undefined || this.#isDeleted(), 'G1', 'accepted, and not in the store');
+    if (held) this.#checks.must(held.requested_by.user === user, 'G3', `${user} is told of another upgrade`);
+  }
+
+  /** A key that stands for a request that was accepted came with another one. */
+  reused(answer: HttpAnswer | null): void {
+    const holds = answer === null || answer.status >= 400;
+    this.#checks.must(holds, 'G3', `one key for two requests is answered ${answer?.status}`);
   }
 
   /** A person asks for something; answers whom to tell of the verdict. */
-  asked(upgrade_id: string, action: Action): (verdict: string) => void {
+  asked(upgrade_id: string, action: Action, version?: string): (verdict: 'applied' | 'refused') => void {
+    const asked = this.#asked.get(upgrade_id) ?? new Set();
+    this.#asked.set(upgrade_id, asked.add(version === undefined ? action : `${action} ${version}`));
     const isAlone = this.#unanswered === 0;
     this.#unanswered += 1;
     this.#paused = null;
-    const number = ++this.#asked;
+    const number = ++this.#number;
     return (verdict) => {
       this.#unanswered -= 1;
-      const holds = action === 'pause' && verdict !== 'refused' && isAlone && this.#asked === number;
+      const holds = action === 'pause' && verdict === 'applied' && isAlone && this.#number === number;
       if (holds) this.#paused = upgrade_id;
+      if (action === 'cancel' && verdict === 'applied') this.#cancelled.add(upgrade_id);
     };
+  }
+
+  wasAsked(upgrade_id: string, action: Action, version?: string): boolean {
+    const text = version === undefined ? action : `${action} ${version}`;
+    return this.#asked.get(upgrade_id)?.has(text) ?? false;
+  }
+
+  /** It concerns whatever holds the cluster when a taskmanager hears of it. */
+  resetAsked(): void {
+    this.#resets += 1;
+    this.#paused = null;
+  }
+
+  get isResetAsked(): boolean {
+    return this.#resets > 0;
+  }
+
+  /** A reset was answered, asked for while `upgrade_id` held the cluster. */
+  wasReset(upgrade_id: string): void {
+    const { name = 'gone' } = this.#world.store.data.upgrades.get(upgrade_id)?.state ?? {};
+    const isOver = name === 'gone' || ENDED.includes(name);
+    this.#checks.must(isOver, 'G1', `the status was reset, and the upgrade is ${name}`);
   }
 
   /** A pause was answered, nothing else was under way, and nothing was asked for since. */
@@ -51,33 +129,49 @@ export class RequestChecks {
     return this.#paused === upgrade_id;
   }
 
-  /** A taskmanager has taken the cast of another service. */
-  acknowledged(request: Request): void {
-    if (request.method !== 'upgrade_cluster') return;
-    const { request_id } = request.context;
-    const found = this.#of(request_id);
-    this.#checks.must(
-      found.length === 1,
-      'G1',
-      `a cast was acknowledged, and ${found.length} upgrades are its`,
-    );
-    this.#acknowledged.add(request_id);
+  /** A cancel was answered: nothing takes that back. */
+  isCancelled(upgrade_id: string): boolean {
+    return this.#cancelled.has(upgrade_id);
   }
 
-  #of(request_id: string) {
+  /** A taskmanager has taken the cast of another service. */
+  acknowledged({ method, args, context }: Request): void {
+    if (method !== 'upgrade_cluster') return;
+    const isKnown = this.#world.store.data.upgrades.has(String(args['upgrade_id']));
+    const isThere = isKnown || this.#isDeleted() || this.#isHeld(context.request_id);
+    this.#checks.must(isThere, 'G1', 'a cast was acknowledged, and no upgrade is its');
+  }
+
+  #isHeld(request_id: string): boolean {
     const all = [...this.#world.store.data.upgrades.values()];
-    return all.filter((upgrade) => upgrade.requested_by.request_id === request_id);
+    return all.some((upgrade) => upgrade.requested_by.request_id === request_id);
+  }
+
+  #isDeleted(): boolean {
+    return this.#checks.records.isDeleted;
   }
 
   atTheEnd(): void {
     const { upgrades } = this.#world.store.data;
-    for (const id of this.#accepted) this.#checks.must(upgrades.has(id), 'G1', 'an accepted upgrade is lost');
-    for (const request_id of this.#acknowledged) {
-      const found = this.#of(request_id).length;
-      this.#checks.must(found === 1, 'G3', `one request, and ${found} upgrades`);
+    for (const id of this.#accepted.values()) {
+      this.#checks.must(upgrades.has(id) || this.#isDeleted(), 'G1', 'an accepted upgrade is lost');
     }
-    for (const { state } of upgrades.values()) {
+    for (const { id, state } of upgrades.values()) {
       this.#checks.must(ENDED.includes(state.name), 'G1', `an upgrade is left ${state.name}`);
+      const holds = !this.#cancelled.has(id) || state.name === 'cancelled';
+      this.#checks.must(holds, 'G8', `a cancel was answered, and the upgrade has ${state.name}`);
     }
+    const unread = this.#world.broker.deadLetters.find(({ reason }) => reason.includes('must be'));
+    this.#checks.must(unread === undefined, 'G1', `nobody could read a message: ${unread?.reason}`);
   }
+}
+
+/** The same text for the same policy, in whatever order its fields are. */
+function textOf(policy: Policy): string {
+  return JSON.stringify(Object.entries(policy).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function isOlder(one: string, other: string): boolean {
+  const [[a = 0, b = 0], [c = 0, d = 0]] = [one.split('.').map(Number), other.split('.').map(Number)];
+  return a < c || (a === c && b < d);
 }

@@ -64,6 +64,24 @@ describe('pause', () => {
   });
 });
 
+describe('a failure while something else is in flight', () => {
+  it('asks for a retry, whatever it was paused for (G1)', () => {
+    const slow = { upgrade: { ms: 300_000 } };
+    const it = world({
+      ...members,
+      policy: { retries: 0, max_unavailable: 2 },
+      scripts: { 'db-1': { upgrade: BAD }, 'db-2': slow },
+    });
+    it.reach('db-1', 'upgrading');
+    it.act('pause');
+    it.reach('db-1', 'failed');
+    expect(it.step('db-2').phase.name).toBe('upgrading');
+    expect(it.message).toContain('no space left on device: retry it, or cancel it');
+    expect(it.act('resume').verdict).toBe('refused');
+    expect(it.act('retry').verdict).toBe('applied');
+  });
+});
+
 describe('resume', () => {
   it('goes on', () => {
     const it = world(members);

@@ -1,5 +1,6 @@
 /** Another goal in mid-run: the way back, a corrected version; and time: not before, and within a window. */
 import { describe, expect, it } from 'vitest';
+import { isInFlight } from '../../../src/core/record.ts';
 import { FROM, T0, TO, type World } from './world.ts';
 import { worlds } from './worlds.ts';
 
@@ -180,6 +181,14 @@ describe('limits and overrides', () => {
     const alone = world({ ...members, policy: { max_unavailable: '10%' } });
     alone.settle();
     expect(alone.upgrade.state.name).toBe('succeeded');
+  });
+
+  it('whoever overrides instances_healthy does not have more taken down at once (G2)', () => {
+    const overrides = [{ gate: 'instances_healthy', reason: 'one is away for good' }] as const;
+    const it = world({ manager: 'cassandra', policy: { overrides }, broken: ['db-3'] });
+    it.reach('db-1', 'upgrading');
+    it.pass(0.5);
+    expect(it.upgrade.steps.filter(isInFlight)).toHaveLength(1);
   });
 
   it('a gate that a person overrides holds nothing back', () => {

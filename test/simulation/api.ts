@@ -1,0 +1,115 @@
+/**
+ * The production API, whole, spoken to without a socket. To build it takes longer than many a schedule,
+ * so that one in which every request was answered serves again: in the next life, or in the next seed.
+ */
+import { buildApp } from '../../api/app.ts';
+import { believeEverybody } from '../../api/auth.ts';
+import type { App, Deps } from '../../api/deps.ts';
+import type { Logger } from '../../src/log.ts';
+
+/** What a life of the process gives its API. */
+export type ApiDeps = Omit<Deps, 'authenticate'>;
+
+export interface HttpRequest {
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  /** Below `/v1.0/{tenant_id}`. */
+  readonly path: string;
+  readonly tenant_id: string;
+  /** Whom the record names as the one who asked. */
+  readonly user: string;
+  readonly key?: string;
+  readonly body?: Readonly<Record<string, unknown>>;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly location: string | null;
+  readonly body: string;
+}
+
+const idle: Api[] = [];
+
+/** Has so many ready, since none can be built within a simulation. */
+export async function stockApis(count: number): Promise<void> {
+  while (idle.length < count) idle.push(await Api.build());
+}
+
+export function takeApi(deps: ApiDeps): Api {
+  const api = idle.pop();
+  if (!api) throw new Error('no API is in stock');
+  api.serveFor(deps);
+  return api;
+}
+
+/** Its life is over: one that has a request in work is never heard of again. */
+export function giveBack(api: Api): void {
+  if (api.isAtRest) idle.push(api);
+}
+
+export class Api {
+  readonly #app: App;
+  readonly #held: { deps: ApiDeps | null };
+  #working = 0;
+
+  static async build(): Promise<Api> {
+    const held: { deps: ApiDeps | null } = { deps: null };
+    const app = await buildApp(standIn(held));
+    await app.ready();
+    return new Api(app, held);
+  }
+
+  private constructor(app: App, held: { deps: ApiDeps | null }) {
+    this.#app = app;
+    this.#held = held;
+  }
+
+  get isAtRest(): boolean {
+    return this.#working === 0;
+  }
+
+  serveFor(deps: ApiDeps): void {
+    this.#held.deps = deps;
+  }
+
+  /** Never settles if the process dies in the midst of it. */
+  async ask({ method, path, tenant_id, user, key, body }: HttpRequest): Promise<HttpAnswer> {
+    this.#working += 1;
+    const answer = await this.#app.inject({
+      method,
+      url: `/v1.0/${tenant_id}${path}`,
+      headers: {
+        'x-user': user,
+        accept: 'application/json',
+        ...(key !== undefined && { 'idempotency-key': key }),
+      },
+      ...(body && { payload: body }),
+    });
+    this.#working -= 1;
+    const { location } = answer.headers;
+    return {
+      status: answer.statusCode,
+      location: typeof location === 'string' ? location : null,
+      body: answer.body,
+    };
+  }
+}
+
+/** Whatever is asked of it is asked of what the present life has. */
+function standIn(held: { readonly deps: ApiDeps | null }): Deps {
+  const log = new Proxy({} as Logger, {
+    get: (_target, name) => (name === 'child' ? () => log : Reflect.get(held.deps?.log ?? SILENT, name)),
+  });
+  const authenticate: Deps['authenticate'] = async (request, tenant_id) => ({
+    ...(await believeEverybody(request, tenant_id)),
+    user: String(request.headers['x-user']),
+  });
+  // While routes are added some look at the bus: this one has no dead letters to show.
+  const built = { log, authenticate, bus: {} } as Deps;
+  return new Proxy(built, {
+    get: (own, name) =>
+      Reflect.get(name === 'log' || name === 'authenticate' || !held.deps ? own : held.deps, name),
+  });
+}
+
+const quiet = () => undefined;
+const SILENT = { fatal: quiet, error: quiet, warn: quiet, info: quiet, debug: quiet, trace: quiet };

@@ -1,0 +1,174 @@
+import type { Cluster } from '../../../src/core/domain.ts';
+import { advance } from '../../../src/core/machine/advance.ts';
+import type { Override, Policy } from '../../../src/core/policy.ts';
+import type { Step, Upgrade } from '../../../src/core/record.ts';
+import type { World } from '../world.ts';
+import type { Checks } from './checks.ts';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const ACTIVE = ['scheduled', 'running', 'paused'];
+const IN_FLIGHT = [
+  ...['preparing', 'upgrading', 'verifying', 'settling', 'soaking'],
+  ...['demoting', 'promoting', 'following', 'restoring'],
+];
+/** How far the clocks of two taskmanagers are apart, at most. */
+const SKEW_MS = 200;
+/** A guest counts as alive for so long; and what was read of it may be a moment old. */
+const ALIVE_MS = 15_000;
+const READ_MS = 3_000;
+
+/** The policy of an upgrade, and what people ask of it: nothing happens that is not in one of the two. */
+export class PolicyChecks {
+  readonly #world: World;
+  readonly #checks: Checks;
+
+  constructor(world: World, checks: Checks) {
+    this.#world = world;
+    this.#checks = checks;
+  }
+
+  /** `now` is when it was decided, by the clock of the one who did. */
+  committed(before: Upgrade, after: Upgrade, now: number): void {
+    this.#checkGoal(before, after);
+    if (before.state.name === 'scheduled' && after.state.name === 'running') this.#checkTime(after, now);
+    for (const { phase } of after.steps) {
+      const gate = phase.name === 'pending' ? phase.blocked?.gate : undefined;
+      const isSkipped = gate !== undefined && hasOverride(after.policy, gate) && gate !== 'instances_healthy';
+      this.#must(!isSkipped, `${gate} holds a step back, and was to be skipped`);
+    }
+    if (!ACTIVE.includes(after.state.name)) this.#checkEnd(after);
+  }
+
+  /** A step starts; not the return of an old primary, which no policy holds back. */
+  starts(after: Upgrade, step: Step, now: number): void {
+    const { policy, direction, from_version, to_version } = after;
+    const goal = direction === 'back' ? from_version : to_version;
+    this.#must(
+      step.to_version === goal,
+      `step ${step.id} goes to ${step.to_version}, the upgrade to ${goal}`,
+    );
+    this.#checkTime(after, now);
+    this.#checkWindow(after, step, now);
+    this.#checkCanary(after);
+    if (hasOverride(policy, 'guests_alive')) return;
+    const isHeard = this.#checks.records.wasHeard(step.instance_id, now - ALIVE_MS - READ_MS);
+    this.#must(isHeard, `step ${step.id} starts, and its guest was not heard`);
+  }
+
+  #must(holds: boolean, text: string): void {
+    this.#checks.must(holds, 'policy', text);
+  }
+
+  #checkTime({ policy }: Upgrade, now: number): void {
+    const isLate = policy.not_before === null || now >= policy.not_before;
+    const isTrue = now <= this.#world.scheduler.now + SKEW_MS;
+    this.#must(isLate && isTrue, 'it starts before its time');
+  }
+
+  #checkWindow({ policy, expected_step_ms }: Upgrade, step: Step, now: number): void {
+    if (!policy.window) return;
+    const closes = closesAt(policy.window, now);
+    this.#must(closes !== null, `step ${step.id} starts outside of the window`);
+    const left = (closes ?? now) - now;
+    this.#must(left >= expected_step_ms, `step ${step.id} starts ${left} ms before the window closes`);
+  }
+
+  #checkCanary({ id, policy, steps, round, direction }: Upgrade): void {
+    if (policy.canary === 0 || direction === 'back') return;
+    if (this.#checks.requests.wasAsked(id, 'approve')) return;
+    const begun = steps.filter((one) => one.round === round && one.kind === 'instance' && one.attempt > 0);
+    const others = begun.filter((one) => !isReturn(steps, one));
+    this.#must(others.length <= policy.canary, `${others.length} instances are begun, and nobody approved`);
+  }
+
+  /** Where it goes changes only because somebody, or the policy, wants it. */
+  #checkGoal(before: Upgrade, after: Upgrade): void {
+    const { requests } = this.#checks;
+    const { id, to_version, direction, policy } = after;
+    if (to_version !== before.to_version) {
+      this.#must(requests.wasAsked(id, 'retry', to_version), `it goes to ${to_version}, which nobody wants`);
+      this.#must(after.round > before.round, 'another goal, and no new plan');
+    }
+    if (direction !== before.direction) {
+      const isWanted = requests.wasAsked(id, 'rollback') || policy.on_failure === 'rollback';
+      this.#must(direction === 'back' && isWanted, 'it turns round, and nobody wants that');
+    }
+    this.#must(after.from_version === before.from_version, 'where it came from has changed');
+    const isSame = JSON.stringify(policy) === JSON.stringify(before.policy);
+    this.#must(isSame, 'its policy has changed under way');
+  }
+
+  #checkEnd({ id, state, direction, policy, steps }: Upgrade): void {
+    const { requests } = this.#checks;
+    const open = steps.find(({ phase }) => IN_FLIGHT.includes(phase.name));
+    this.#must(open === undefined, `ended, and step ${open?.id} is ${open?.phase.name}`);
+    const causes: Partial<Record<Upgrade['state']['name'], boolean>> = {
+      succeeded: direction === 'forward',
+      rolled_back: direction === 'back',
+      failed: policy.on_failure === 'fail',
+      cancelled: requests.wasAsked(id, 'cancel') || requests.isResetAsked,
+    };
+    this.#must(causes[state.name] ?? false, `it has ended as ${state.name}, and there is no cause`);
+  }
+
+  /** G1: whoever waits for a person says for what, and it can be done. */
+  waits(upgrade: Upgrade, cluster: Cluster, now: number): void {
+    const { state, policy } = upgrade;
+    if (state.name !== 'paused') return;
+    const must = (holds: boolean, text: string) =>
+      this.#checks.must(holds, 'G1', `${text}: ${state.message}`);
+    if (state.until !== null) {
+      const isSoon = state.until <= now + 10 * MINUTE;
+      const opens = policy.window ? closesAt(policy.window, state.until + 1_000) : null;
+      return must(
+        state.reason === 'window' && isSoon && opens !== null,
+        'it waits for a window that is none',
+      );
+    }
+    const named = (['resume', 'approve', 'retry', 'cancel', 'rollback'] as const).filter((action) =>
+      state.message.includes(action),
+    );
+    must(named.length > 0, 'it waits, and names nothing that a person can do');
+    for (const action of named) {
+      const { verdict } = advance(upgrade, { type: 'action', action, by: 'x' }, cluster, now);
+      must(verdict !== 'refused', `it waits, and would refuse ${action}`);
+    }
+  }
+}
+
+export function isReturn(steps: readonly Step[], step: Step): boolean {
+  return (
+    step.kind === 'instance' &&
+    steps.some(
+      (other) =>
+        other.kind === 'switchover' && other.instance_id === step.instance_id && other.phase.name === 'done',
+    )
+  );
+}
+
+export function hasOverride({ overrides }: Policy, gate: string): boolean {
+  return overrides.some((override: Override) => override.gate === gate);
+}
+
+const OFFSETS: Readonly<Record<string, number>> = {
+  UTC: 0,
+  'Asia/Kathmandu': 345,
+  'Europe/Berlin': 60,
+  'America/St_Johns': -210,
+};
+
+/** When a window of the scenario that is open at `now` closes; null if none is. Worked out by minutes alone. */
+function closesAt({ cron, duration_seconds, time_zone }: NonNullable<Policy['window']>, now: number) {
+  const every = Number(/^\*\/(\d+) /.exec(cron)?.[1]);
+  const offset = OFFSETS[time_zone] ?? Number.NaN;
+  const duration = duration_seconds * 1000;
+  let closes: number | null = null;
+  const first = Math.floor((now - duration) / MINUTE);
+  // Where they overlap it never closes: an hour is more than any step takes.
+  for (let minute = first; minute * MINUTE <= Math.min(closes ?? now, now + HOUR); minute++) {
+    const isOpening = (((minute + offset) % 60) + 60) % every === 0;
+    if (isOpening && minute * MINUTE + duration > now) closes = minute * MINUTE + duration;
+  }
+  return closes;
+}
