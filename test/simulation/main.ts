@@ -2,6 +2,9 @@
  * One worker of `npm run simulate`: the seeds from `first` to `end`, every `stride`th. Says in lines of
  * JSON how far it is, and of each seed that broke a guarantee which one and how; with `tell` of every seed.
  */
+// Thousands of errors are a part of it, and nobody reads where they came from.
+Error.stackTraceLimit = 0;
+
 import { simulate } from './run.ts';
 
 const EVERY = 25;

@@ -21,7 +21,7 @@ function isPossible(upgrade: Upgrade, action: Action): boolean {
   const isPaused = state.name === 'paused';
   switch (action) {
     case 'pause':
-      return state.name === 'running' && !cancelling;
+      return (state.name === 'running' || (isPaused && state.reason === 'window')) && !cancelling;
     case 'resume':
       return isPaused && state.reason !== 'canary' && state.reason !== 'window' && !steps.some(hasFailed);
     case 'approve':

@@ -160,8 +160,9 @@ function act(draft: Draft, { action, by, target }: Extract<Input, { type: 'actio
   const { state } = draft.upgrade;
   switch (action) {
     case 'pause':
-      if (state.name === 'paused') return undefined;
-      if (state.name !== 'running') return `it has not started yet: cancel it instead`;
+      // What waits for its window would go on by itself.
+      if (state.name === 'paused' && state.reason !== 'window') return undefined;
+      if (state.name === 'scheduled') return `it has not started yet: cancel it instead`;
       draft.pause('requested', `paused by ${by}: resume it, or cancel it`);
       return undefined;
     case 'resume':

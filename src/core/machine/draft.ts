@@ -115,11 +115,17 @@ export class Draft {
     this.#set({ ...goal, round: round + 1, waited_ms: this.now - started });
   }
 
-  /** What is paused already stays so, but a failure is the more urgent thing to say (G1). */
+  /**
+   * What is paused already stays so, but a failure is the more urgent thing to say (G1), and what waits
+   * for its window does not go on by itself once a person has paused it (G8).
+   */
   pause(reason: PauseReason, message: string, until: Instant | null = null): void {
     const { state } = this.#upgrade;
     if (state.name !== 'running' && state.name !== 'paused') return;
-    const isNews = state.name === 'running' || (reason === 'failure' && state.message !== message);
+    const isNews =
+      state.name === 'running' ||
+      (reason === 'failure' && state.message !== message) ||
+      (reason === 'requested' && state.reason === 'window');
     if (!isNews) return;
     const since = state.name === 'paused' ? state.since : this.now;
     this.#set({ state: { name: 'paused', started: state.started, since, reason, message, until } });

@@ -173,6 +173,23 @@ describe('time', () => {
   });
 });
 
+describe('a pause while it waits for its window', () => {
+  it('holds beyond the opening of the window, until it is resumed (G8)', () => {
+    // It begins on the hour, when a window of five minutes past the hour is closed.
+    const window = { cron: '5 * * * *', duration_seconds: 1_200, time_zone: 'UTC' };
+    const it = world({ ...members, policy: { window } });
+    it.until(() => it.upgrade.state.name === 'paused', 60);
+    expect(it.upgrade.state).toMatchObject({ name: 'paused', reason: 'window' });
+    expect(it.act('pause').verdict).toBe('applied');
+    it.pass(600);
+    expect(it.upgrade.state).toMatchObject({ name: 'paused', reason: 'requested', until: null });
+    expect(it.told('pre_upgrade')).toEqual([]);
+    it.act('resume');
+    it.settle();
+    expect(it.upgrade.state.name).toBe('succeeded');
+  });
+});
+
 describe('limits and overrides', () => {
   it('a percentage of the instances may be out of service, one at least', () => {
     const it = world({ ...members, instances: 5, policy: { max_unavailable: '40%' } });
