@@ -4,11 +4,15 @@ import type { Action } from '../../src/core/machine/advance.ts';
 import type { Policy } from '../../src/core/policy.ts';
 import type { Upgrade } from '../../src/core/record.ts';
 import type { HttpAnswer, HttpRequest } from './api.ts';
+import { FOLLOWER } from './checks/requests.ts';
 import { ask, askUntilAnswered } from './client.ts';
 import { SOUND, type Target, type Trouble } from './scenario.ts';
 import { TENANT, VERSIONS, type World } from './world.ts';
 
 const FOREIGN_TENANT = 'tenant-2';
+const SWITCHING = ['demoting', 'promoting', 'restoring'];
+/** Whoever was about to take over has done so by then, or never will. */
+const CERTAIN_MS = 60_000;
 
 /** The first request of all, which somebody makes until it is answered. */
 export function begin(world: World): void {
@@ -82,9 +86,13 @@ export function activeUpgrade(world: World): Upgrade | undefined {
   return cluster?.task === 'UPGRADING_CLUSTER' ? upgrades.get(cluster.upgrade_id ?? '') : undefined;
 }
 
-/** What a person wants done to the upgrade that holds the cluster; with `retry` perhaps for another version. */
+/**
+ * What a person wants done to the upgrade that holds the cluster, or to the last one; with `retry` perhaps
+ * for another version.
+ */
 export function act(world: World, action: Action, to?: Target): void {
-  const upgrade = activeUpgrade(world);
+  const { clusters, upgrades } = world.store.data;
+  const upgrade = upgrades.get(clusters.get(world.cluster.id)?.upgrade_id ?? '');
   if (!upgrade) return;
   const version = to && VERSIONS[world.scenario.manager][to];
   const options = version === undefined ? {} : { datastore_version: version };
@@ -99,7 +107,7 @@ export function act(world: World, action: Action, to?: Target): void {
 }
 
 function post(world: World, path: string, body: Readonly<Record<string, unknown>>, tenant_id = TENANT) {
-  return ask(world, { method: 'POST', path, tenant_id, user: 'ann', body });
+  return ask(world, { method: 'POST', path, tenant_id, user: FOLLOWER, body });
 }
 
 /** An administrator frees the cluster, whatever it is busy with. */
@@ -116,7 +124,7 @@ function reset(world: World): void {
 function remove(world: World): void {
   world.tell('ann deletes the cluster');
   const path = `/clusters/${world.cluster.id}`;
-  void ask(world, { method: 'DELETE', path, tenant_id: TENANT, user: 'ann' }).then((answer) =>
+  void ask(world, { method: 'DELETE', path, tenant_id: TENANT, user: FOLLOWER }).then((answer) =>
     world.tell(`delete: ${saidBy(answer)}`),
   );
 }
@@ -165,11 +173,31 @@ export function help(world: World): void {
   const upgrade = activeUpgrade(world);
   if (upgrade?.state.name !== 'paused') return;
   const { reason, message } = upgrade.state;
+  if (isLeaderless(world, upgrade)) return lead(world);
   if (message.includes('start a new upgrade')) return act(world, 'cancel');
   if (reason === 'canary') return act(world, 'approve');
   if (reason === 'window') return;
   const hasFailed = upgrade.steps.some(({ phase }) => phase.name === 'failed') || reason === 'failure';
   act(world, hasFailed && !message.startsWith('not done within') ? 'retry' : 'resume');
+}
+
+/** A status was reset in the middle of a switchover: the old primary has stopped, and nobody has taken over. */
+function isLeaderless({ servers, checks, scheduler }: World, { steps }: Upgrade): boolean {
+  if (!checks.requests.isResetAsked || !servers.isReplicated) return false;
+  if (steps.some(({ phase }) => SWITCHING.includes(phase.name))) return false;
+  const [old, ...others] = servers.all.filter(({ isPrimary }) => isPrimary);
+  if (!old || others.length > 0 || old.state.phase !== 'demoted') return false;
+  return (old.downSince ?? scheduler.now) < scheduler.now - CERTAIN_MS;
+}
+
+/** No upgrade can know whether somebody is still about to take over; a person sees that nobody is. */
+function lead(world: World): void {
+  const { servers } = world;
+  const old = servers.all.find(({ isPrimary }) => isPrimary);
+  if (!old) return;
+  world.tell(`ann has ${old.name} lead again`);
+  servers.setState(old, { phase: 'serving' });
+  servers.start(old);
 }
 
 /** Makes one thing go wrong. */

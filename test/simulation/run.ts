@@ -1,3 +1,4 @@
+import type { Upgrade } from '../../src/core/record.ts';
 import { stockApis } from './api.ts';
 import { activeUpgrade, begin, help, strike } from './human.ts';
 import { CALM, type Scenario, SOUND, scenarioOf } from './scenario.ts';
@@ -8,8 +9,9 @@ const START_MS = 3_000;
 const HELP_MS = 3_000;
 /** Within so much virtual time after the faults have stopped every upgrade must have ended. */
 const ENDS_WITHIN_MS = 900_000;
-/** Nothing told for so long, while it is running: stuck, and silently. */
-const SILENT_MS = 150_000;
+/** Nothing told for so much longer than a step takes, while it is running: stuck, and silently. */
+const SILENT_MS = 60_000;
+const LEAST_USUAL_MS = 30_000;
 const REST_MS = 12_000;
 
 export interface Outcome {
@@ -46,8 +48,11 @@ export async function simulate(seed: number, scenario: Scenario = scenarioOf(see
     const upgrade = activeUpgrade(world);
     const seq = upgrade ? `${upgrade.id}/${upgrade.seq}` : '';
     if (seq !== liveness.seq) Object.assign(liveness, { seq, since: scheduler.now });
-    const isSilent = upgrade?.state.name === 'running' && scheduler.now - liveness.since > SILENT_MS;
-    checks.must(!isSilent, 'G1', 'running, and nothing is told of it');
+    checks.must(
+      !isSilent(upgrade, scheduler.now - liveness.since),
+      'G1',
+      'running, and nothing is told of it',
+    );
     return upgrade === undefined && world.store.data.casts.size === 0 && world.asking === 0;
   };
   await scheduler.run(isOver, check);
@@ -68,6 +73,14 @@ export async function simulate(seed: number, scenario: Scenario = scenarioOf(see
     ...{ steps: scheduler.steps, virtual_ms: scheduler.now - T0 },
     states: [...world.store.data.upgrades.values()].map(({ state }) => state.name),
   };
+}
+
+/** A silence is told of once; a back-off and a soak are known to last. */
+function isSilent(upgrade: Upgrade | undefined, ms: number): boolean {
+  if (upgrade?.state.name !== 'running' || upgrade.steps.some(({ phase }) => 'until' in phase)) return false;
+  const { instance, switchover } = upgrade.expected;
+  const usual_ms = Math.max(LEAST_USUAL_MS, instance.p95_ms, switchover.p95_ms);
+  return ms > SILENT_MS + (upgrade.silent ? ENDS_WITHIN_MS / 4 : usual_ms);
 }
 
 /** The faults stop, a person mends what no upgrade can, and does what upgrades ask for. */

@@ -365,7 +365,7 @@ class PostgresqlDriver implements Driver {
   async #returnAsStandby(state: Demoted, binaries: Binaries, primary: Endpoint | null): Promise<void> {
     if (primary === null || this.#isSelf(primary)) {
       throw new Error(
-        'this instance was demoted: it can come back only as the standby of another primary, and none is named',
+        'this instance was demoted: it can come back only as the standby of another primary, and none is named: promote a standby by hand, then retry',
       );
     }
     await this.#server.stop();

@@ -1,7 +1,7 @@
 import type { Cluster } from '../../../src/core/domain.ts';
 import { advance } from '../../../src/core/machine/advance.ts';
 import type { Override, Policy } from '../../../src/core/policy.ts';
-import type { Step, Upgrade } from '../../../src/core/record.ts';
+import type { Step, Upgrade, UpgradeEvent } from '../../../src/core/record.ts';
 import type { World } from '../world.ts';
 import type { Checks } from './checks.ts';
 
@@ -17,6 +17,8 @@ const SKEW_MS = 200;
 /** A guest counts as alive for so long; and what was read of it may be a moment old. */
 const ALIVE_MS = 15_000;
 const READ_MS = 3_000;
+/** Shorter ones are nothing to tell of. */
+const LEAST_SILENCE_MS = 30_000;
 
 /** The policy of an upgrade, and what people ask of it: nothing happens that is not in one of the two. */
 export class PolicyChecks {
@@ -38,6 +40,17 @@ export class PolicyChecks {
       this.#must(!isSkipped, `${gate} holds a step back, and was to be skipped`);
     }
     if (!ACTIVE.includes(after.state.name)) this.#checkEnd(after);
+  }
+
+  /** A silence is told of when it was longer than a step takes, and not twice. */
+  toldOf(before: Upgrade, events: readonly UpgradeEvent[], known: readonly UpgradeEvent[]): void {
+    const said = events.find(({ type }) => type === 'no_progress');
+    if (!said) return;
+    const { expected } = before;
+    const usual_ms = Math.max(LEAST_SILENCE_MS, expected.instance.p95_ms, expected.switchover.p95_ms);
+    const last = known.filter(({ seq }) => seq < said.seq).at(-1);
+    const silent_ms = said.at - (last?.at ?? 0);
+    this.#must(silent_ms >= usual_ms, `a silence of ${silent_ms} ms is told of, ${usual_ms} ms are usual`);
   }
 
   /** A step starts; not the return of an old primary, which no policy holds back. */
@@ -66,12 +79,15 @@ export class PolicyChecks {
     this.#must(isLate && isTrue, 'it starts before its time');
   }
 
-  #checkWindow({ policy, expected_step_ms }: Upgrade, step: Step, now: number): void {
+  #checkWindow({ policy, expected }: Upgrade, step: Step, now: number): void {
     if (!policy.window) return;
     const closes = closesAt(policy.window, now);
     this.#must(closes !== null, `step ${step.id} starts outside of the window`);
     const left = (closes ?? now) - now;
-    this.#must(left >= expected_step_ms, `step ${step.id} starts ${left} ms before the window closes`);
+    this.#must(
+      left >= expected[step.kind].p95_ms,
+      `step ${step.id} starts ${left} ms before the window closes`,
+    );
   }
 
   #checkCanary({ id, policy, steps, round, direction }: Upgrade): void {

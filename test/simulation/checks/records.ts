@@ -118,6 +118,7 @@ export class RecordChecks implements StoreWatch {
     const isWhole = after.seq === before.seq + events.length && held.length === after.seq;
     this.#checks.must(isGapless && isWhole, 'G9', `events ${before.seq} to ${after.seq} have a gap`);
     const switched = held.filter(({ type }) => type === 'switched_over').length;
+    this.#checks.policy.toldOf(before, events, held);
     this.#checks.must(switched <= 1 + after.round, 'G6', `${switched} switchovers in one upgrade`);
   }
 

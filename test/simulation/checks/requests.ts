@@ -8,6 +8,9 @@ import type { Checks } from './checks.ts';
 
 const ENDED = ['succeeded', 'failed', 'cancelled', 'rolled_back'];
 
+/** Under whose name actions are asked for. */
+export const FOLLOWER = 'ann';
+
 /** What somebody has asked for under a name of their own. */
 interface Intent {
   readonly version: string;
@@ -42,23 +45,46 @@ export class RequestChecks {
   }
 
   /** An upgrade was begun: somebody wants it, so and not otherwise. */
-  begun({ requested_by, to_version, from_version, policy }: Upgrade): void {
-    const { user } = requested_by;
+  begun(upgrade: Upgrade): void {
+    const { user } = upgrade.requested_by;
     const intent = this.#intents.get(user ?? '');
-    const must = (holds: boolean, text: string) => this.#checks.must(holds, 'policy', `${user}: ${text}`);
-    must(intent !== undefined, 'nobody asked for this upgrade');
+    if (user === FOLLOWER) return this.#followUp(upgrade);
+    this.#must(intent !== undefined, `nobody asked for an upgrade as ${user}`);
     if (!intent) return;
-    must(to_version === intent.version, `wants ${intent.version}, and gets ${to_version}`);
-    must(textOf(policy) === textOf(intent.policy), 'another policy than was asked for');
+    const { to_version, from_version, policy, requested_by } = upgrade;
+    this.#must(to_version === intent.version, `${user} wants ${intent.version}, and gets ${to_version}`);
+    this.#must(textOf(policy) === textOf(intent.policy), `${user} gets another policy`);
     const isAllowed = intent.policy.overrides.some(({ gate }) => gate === 'version_path');
-    must(isAllowed || !isOlder(to_version, from_version), 'a downgrade that nobody insisted on');
-    if (this.#world.scenario.first === 'rpc' && user === 'ann-0') return;
+    this.#must(isAllowed || !isOlder(to_version, from_version), 'a downgrade that nobody insisted on');
     const own = [...this.#world.store.data.upgrades.values()].filter((one) => one.requested_by.user === user);
-    this.#checks.must(
-      own.length <= 1 || own[0]?.requested_by.via === 'rpc',
-      'G3',
-      `${own.length} upgrades for one request of ${user}`,
-    );
+    // A cast that was not confirmed is made once more by the other service, as another message.
+    const isOne = own.length <= 1 || requested_by.via === 'rpc';
+    this.#checks.must(isOne, 'G3', `${own.length} upgrades for one request of ${user}`);
+  }
+
+  /** One that takes up another that has ended. */
+  #followUp({ follows, cluster_id, created, to_version, from_version, policy, direction }: Upgrade): void {
+    const all = [...this.#world.store.data.upgrades.values()];
+    if (!follows) {
+      const isWanted = all.some(({ id }) => this.wasAsked(id, 'retry', to_version));
+      return this.#must(isWanted, `an upgrade to ${to_version} that nobody asked for`);
+    }
+    const ended = all.find(({ id }) => id === follows.upgrade_id);
+    if (!ended) return this.#must(false, 'it takes up an upgrade that is not there');
+    this.#must(ENDED.includes(ended.state.name), `it takes up one that is ${ended.state.name}`);
+    this.#must(this.wasAsked(ended.id, follows.as), `nobody asked for a ${follows.as}`);
+    const isLatest = all.every((one) => one.cluster_id !== cluster_id || one.created <= created);
+    this.#must(isLatest, 'it takes up one that has been overtaken');
+    const isSame = to_version === ended.to_version && from_version === ended.from_version;
+    this.#must(isSame, 'it takes up another one with other versions');
+    const turned = follows.as === 'rollback' ? 'back' : ended.direction;
+    this.#must(direction === turned, `a ${follows.as} that goes ${direction}`);
+    const agreed = textOf({ ...ended.policy, not_before: null });
+    this.#must(textOf(policy) === agreed, 'it takes up another one with another policy');
+  }
+
+  #must(holds: boolean, text: string): void {
+    this.#checks.must(holds, 'policy', text);
   }
 
   /** Whatever the API answers to whomever. */
