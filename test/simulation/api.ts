@@ -2,13 +2,16 @@
  * The production API, whole, spoken to without a socket. To build it takes longer than many a schedule,
  * so that one in which every request was answered serves again: in the next life, or in the next seed.
  */
+
+import type { Access } from '../../api/access/enforce.ts';
+import { accessRules, defaultChecks } from '../../api/access/rules.ts';
 import { buildApp } from '../../api/app.ts';
 import { believeEverybody } from '../../api/auth.ts';
 import type { App, Deps } from '../../api/deps.ts';
 import type { Logger } from '../../src/log.ts';
 
 /** What a life of the process gives its API. */
-export type ApiDeps = Omit<Deps, 'authenticate'>;
+export type ApiDeps = Omit<Deps, 'access' | 'max_clusters'>;
 
 export interface HttpRequest {
   readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
@@ -99,17 +102,25 @@ function standIn(held: { readonly deps: ApiDeps | null }): Deps {
   const log = new Proxy({} as Logger, {
     get: (_target, name) => (name === 'child' ? () => log : Reflect.get(held.deps?.log ?? SILENT, name)),
   });
-  const authenticate: Deps['authenticate'] = async (request, tenant_id) => ({
-    ...(await believeEverybody(request, tenant_id)),
-    user: String(request.headers['x-user']),
-  });
   // While routes are added some look at the bus: this one has no dead letters to show.
-  const built = { log, authenticate, bus: {} } as Deps;
+  const built = { log, access, max_clusters: null, bus: {} } as unknown as Deps;
   return new Proxy(built, {
-    get: (own, name) =>
-      Reflect.get(name === 'log' || name === 'authenticate' || !held.deps ? own : held.deps, name),
+    get: (own, name) => Reflect.get(OWN.includes(String(name)) || !held.deps ? own : held.deps, name),
   });
 }
+
+const OWN = ['log', 'access', 'max_clusters'];
+const rules = defaultChecks();
+/** Everybody is who they say they are, and may do what Trove's rules let them do. */
+const access: Access = {
+  authenticate: async (request, tenant_id) => ({
+    ...(await believeEverybody(request, tenant_id)),
+    user: String(request.headers['x-user']),
+  }),
+  rules: accessRules(() => rules),
+  challenge: null,
+  limits: null,
+};
 
 const quiet = () => undefined;
 const SILENT = { fatal: quiet, error: quiet, warn: quiet, info: quiet, debug: quiet, trace: quiet };

@@ -113,6 +113,8 @@ export function settle(model: Model): void {
     failed.clear();
     if (atWork.size === 0) planBack(model);
   }
+  // Whatever it was paused for, it can not be resumed any more.
+  if (atWork.size > 0 && model.plan && failed.size > 0 && model.state === 'paused') hold(model, 'failure');
   if (atWork.size === 0 && model.plan) {
     if (model.cancelling) return end(model, 'cancelled');
     if (failed.size > 0) {

@@ -87,7 +87,9 @@ suite('the status of an upgrade', () => {
     });
     world.now += 120_000;
     world.until(() => world.upgrade.state.name === 'paused');
-    expect(say(world)).toContain('it goes on by itself at 2027-01-15T09:00:00.000Z; a person can: cancel');
+    expect(say(world)).toContain(
+      'it goes on by itself at 2027-01-15T09:00:00.000Z; a person can: pause, cancel',
+    );
   });
 
   it('on the way back counts the steps back, and says so', () => {
