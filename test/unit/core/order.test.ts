@@ -266,6 +266,37 @@ describe('mongodb', () => {
   });
 });
 
+describe('the way back', () => {
+  function back(options: WorldOptions): string[] {
+    const world = new World(options);
+    return textOf(world, planSteps(world.cluster, { ...FORWARD, direction: 'back' }, T0));
+  }
+
+  it('begins with whoever was upgraded last', () => {
+    expect(back({ manager: 'couchdb' })).toEqual(['1 db-3', '1 db-2', '1 db-1']);
+    expect(back({ manager: 'mariadb' })).toEqual(['1 db-3', '2 db-2', '3 db-1']);
+  });
+
+  it('goes rack by rack too, the seeds last', () => {
+    const placement = { 'db-1': { rack: 'a', seed: true }, 'db-2': { rack: 'b' }, 'db-3': { rack: 'a' } };
+    expect(back({ manager: 'cassandra', placement })).toEqual(['1 db-2', '2 db-3', '3 db-1']);
+  });
+
+  it('begins with what is broken, as the way forward does', () => {
+    expect(back({ manager: 'couchdb', broken: ['db-2'] })).toEqual(['0 db-2 repair', '1 db-3', '1 db-1']);
+  });
+
+  it('of a primary and its replicas ends with the primary, after a switchover (G6)', () => {
+    const options = { lag_bytes: { 'db-2': 10, 'db-3': 20 }, synchronous: ['db-3'] };
+    expect(back(options)).toEqual(['1 db-2', '2 db-3', '3 db-1 switchover', '4 db-1']);
+    expect(back({})).toEqual(['1 db-3', '1 db-2', '3 db-1 switchover', '4 db-1']);
+  });
+
+  it('of nothing is nothing', () => {
+    expect(back({ already_upgraded: ['db-1', 'db-2', 'db-3'] })).toEqual([]);
+  });
+});
+
 it('a step is named by its place in the plan and has nothing behind it yet', () => {
   const steps = planSteps(new World().cluster, FORWARD, T0);
   expect(steps.map(({ id }) => id)).toEqual([0, 1, 2, 3]);

@@ -101,6 +101,16 @@ describe('a plan preview', () => {
     expect(preview(five, { policy: { soak_seconds: 10 } }).estimate_seconds).toBe(350);
   });
 
+  it('estimates a switchover by its own time, and without a soak', () => {
+    const times = (ms: number) => ({ median_ms: ms, p95_ms: ms });
+    const expected = { instance: times(60_000), switchover: times(5_000) };
+    // Two replicas, the switchover, the old primary.
+    expect(preview(idle(), { expected }).estimate_seconds).toBe(60 + 60 + 5 + 60);
+    expect(preview(idle(), { expected, policy: { soak_seconds: 10 } }).estimate_seconds).toBe(
+      70 + 70 + 5 + 70,
+    );
+  });
+
   it('never changes what it looks at', () => {
     const cluster = idle({ instances: 3 });
     const before = structuredClone(cluster);
