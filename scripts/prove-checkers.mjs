@@ -1,24 +1,23 @@
 // @ts-check
 // npm run prove [-- NAME …]: can the checkers of the simulation fail? Each patch in test/simulation/bugs
 // puts one bug into a copy of the sources, and some seed must catch it. Exit 0 only if every bug is caught.
+// With --check only: does every patch fit the sources still? A part of npm test.
 import './lib/node-version.mjs';
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
-import { mustRun } from './lib/command.mjs';
+import { basename, dirname, join } from 'node:path';
+import { mustRun, run } from './lib/command.mjs';
 import { setUp } from './lib/install.mjs';
 import { projectRoot } from './lib/paths.mjs';
 import { Problem, report } from './lib/problem.mjs';
 import { createProgress } from './lib/progress.mjs';
 import { handleSignals } from './lib/signals.mjs';
-import { compileSimulation, runSeeds } from './lib/simulation.mjs';
+import { compileFile, compileSimulation, runSeeds } from './lib/simulation.mjs';
 
 const SEEDS = 2_000;
 const BUGS = join(projectRoot, 'test/simulation/bugs');
-const COPIED = [
-  ...['src', 'api', 'taskmanager', 'guestagent', 'test/simulation'],
-  ...['package.json', 'tsconfig.json', 'tsconfig.simulation.json'],
-];
+/** Lines around a change may have moved, as long as one on each side is the same. */
+const FIT = ['apply', '-C1'];
 
 const aborter = new AbortController();
 const { signal } = aborter;
@@ -26,11 +25,15 @@ const progress = createProgress();
 
 async function main() {
   handleSignals({ onStop: () => aborter.abort(), onForce: () => process.exit(1) });
+  const wanted = process.argv.slice(2);
+  const names = namesOf(wanted.filter((word) => word !== '--check'));
+  await mustFit(names);
+  if (wanted.includes('--check')) return void process.stdout.write(`${names.length} bugs fit the sources\n`);
   await setUp({ progress, signal, what: 'modules' });
-  const names = namesOf(process.argv.slice(2));
+  const script = await progress.step('Compiling the simulation', () => compileSimulation({ signal }));
   let missed = 0;
   for (const name of names) {
-    const { caught, line } = await prove(name);
+    const { caught, line } = await prove(name, script);
     process.stdout.write(`${line}\n`);
     if (!caught) missed += 1;
   }
@@ -47,26 +50,81 @@ function namesOf(wanted) {
 }
 
 /** @param {string} name */
-async function prove(name) {
-  const root = mkdtempSync(join(tmpdir(), 'coffer-bug-'));
+function patchOf(name) {
+  const path = join(BUGS, `${name}.patch`);
+  const text = readFileSync(path, 'utf8');
+  return { path, text, files: [...text.matchAll(/^\+\+\+ b\/(.+)$/gm)].map(([, file = '']) => file) };
+}
+
+/**
+ * A bug that no longer fits proves nothing: all such are named at once, before anything is run.
+ * @param {readonly string[]} names
+ */
+async function mustFit(names) {
+  const drifted = [];
+  for (const name of names) {
+    const { path, text } = patchOf(name);
+    const { code, tail } = await run('git', [...FIT, '--check', path], { cwd: projectRoot, signal });
+    if (code !== 0) drifted.push(`${name}\n${tail}`);
+    else if (!/^.+\nBreaks: .+\n\n--- /.test(text)) drifted.push(`${name}: it must begin with what it does`);
+  }
+  if (drifted.length === 0) return;
+  throw new Problem(
+    `${drifted.length} bug(s) do not fit the sources any more:\n${drifted.join('\n')}`,
+    'Make them anew in test/simulation/bugs: the first line of each says what the bug is.',
+  );
+}
+
+/**
+ * @param {string} name
+ * @param {string} script the compiled simulation without a bug
+ */
+async function prove(name, script) {
+  const { text } = patchOf(name);
+  // Within the project, where its modules are found.
+  const out = mkdtempSync(join(projectRoot, '.coffer/bug-'));
   try {
-    for (const path of COPIED) cpSync(join(projectRoot, path), join(root, path), { recursive: true });
-    symlinkSync(join(projectRoot, 'node_modules'), join(root, 'node_modules'));
-    const patch = join(BUGS, `${name}.patch`);
-    await mustRun('git', ['apply', '-C1', patch], {
-      cwd: root,
+    const buggy = await compileWith(name, script, out);
+    const workers = availableParallelism();
+    const { findings } = await progress.step(`Looking for ${name}`, () =>
+      runSeeds(buggy, { from: 0, seeds: SEEDS, workers, until: 'first', signal }),
+    );
+    return { caught: findings.length > 0, line: lineOf(name, text, findings[0]) };
+  } finally {
+    rmSync(out, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Only what the patch touches is compiled anew. It is applied outside of the project: within one git
+ * looks for the files of the project itself.
+ *
+ * @param {string} name
+ * @param {string} script
+ * @param {string} out
+ */
+async function compileWith(name, script, out) {
+  const { path, files } = patchOf(name);
+  const sources = mkdtempSync(join(tmpdir(), 'coffer-bug-'));
+  try {
+    for (const file of files) {
+      mkdirSync(join(sources, dirname(file)), { recursive: true });
+      cpSync(join(projectRoot, file), join(sources, file));
+    }
+    await mustRun('git', [...FIT, path], {
+      cwd: sources,
       signal,
       failure: `the bug ${name} does not fit the sources any more`,
       remedy: `Make test/simulation/bugs/${name}.patch anew: it says what the bug is.`,
     });
-    const script = await compileSimulation({ root, signal });
-    const workers = availableParallelism();
-    const { findings } = await progress.step(`Looking for ${name}`, () =>
-      runSeeds(script, { from: 0, seeds: SEEDS, workers, until: 'first', signal }),
-    );
-    return { caught: findings.length > 0, line: lineOf(name, readFileSync(patch, 'utf8'), findings[0]) };
+    const root = join(dirname(script), '../..');
+    cpSync(root, out, { recursive: true });
+    for (const file of files) {
+      writeFileSync(join(out, file.replace(/\.ts$/, '.js')), await compileFile(join(sources, file)));
+    }
+    return join(out, 'test/simulation', basename(script));
   } finally {
-    rmSync(root, { recursive: true, force: true });
+    rmSync(sources, { recursive: true, force: true });
   }
 }
 

@@ -22,9 +22,10 @@ const SOURCES = ['src', 'api', 'taskmanager', 'guestagent', 'test/simulation'];
 
 /**
  * Brings the compiled simulation up to date; answers the script to run.
- * @param {{ root?: string, signal?: AbortSignal | undefined }} [options]
+ * @param {{ signal?: AbortSignal | undefined }} [options]
  */
-export async function compileSimulation({ root = projectRoot, signal } = {}) {
+export async function compileSimulation({ signal } = {}) {
+  const root = projectRoot;
   const script = join(root, OUT, 'test/simulation/main.js');
   mkdirSync(join(root, '.coffer'), { recursive: true });
   const release = await lockWhenFree(join(root, '.coffer/simulation.lock'), { signal, onWait() {} });
@@ -43,6 +44,24 @@ export async function compileSimulation({ root = projectRoot, signal } = {}) {
   } finally {
     release();
   }
+}
+
+/**
+ * One source as the simulation has it compiled, unchecked.
+ * @param {string} path
+ */
+export async function compileFile(path) {
+  const { default: ts } = await import('typescript');
+  const options = ts.readConfigFile(join(projectRoot, 'tsconfig.json'), ts.sys.readFile).config;
+  const { compilerOptions } = options;
+  return ts.transpileModule(readFileSync(path, 'utf8'), {
+    compilerOptions: {
+      ...compilerOptions,
+      module: ts.ModuleKind.ESNext,
+      target: ts.ScriptTarget.ES2023,
+      noEmit: false,
+    },
+  }).outputText;
 }
 
 /** @param {string} root */

@@ -40,6 +40,7 @@ async function request(world: World, to: Target, how: 'keyed' | 'once'): Promise
 
 function hear(world: World, user: string, answer: HttpAnswer | null): void {
   if (answer?.status === 202) return world.checks.requests.accepted(user, answer);
+  world.checks.requests.declined(user, answer);
   world.tell(`${user} is not told that it is accepted: ${saidBy(answer)}`);
 }
 

@@ -24,7 +24,7 @@ describe('the simulation', () => {
   });
 
   it(`breaks no guarantee in ${SEEDS} schedules`, async () => {
-    const { code, output } = await run(['--seeds', String(SEEDS)]);
+    const { code, output } = await run('simulate', ['--seeds', String(SEEDS)]);
     expect(output).toContain(`0 of ${SEEDS} schedule(s) broke a guarantee`);
     expect(code).toBe(0);
     // It is about upgrades, in all the ways in which they can end.
@@ -34,16 +34,27 @@ describe('the simulation', () => {
   }, 600_000);
 
   it('tells a single seed from start to end, and with the same hash as it has in a test', async () => {
-    const { output } = await run(['--seed', '5']);
+    const { output } = await run('simulate', ['--seed', '5']);
     const { hash, history } = await simulate(5);
     expect(output).toContain(history.join('\n'));
     expect(output).toContain(`hash: ${hash}`);
   });
 });
 
-function run(args: readonly string[]): Promise<{ readonly code: number | null; readonly output: string }> {
+describe('the bugs that its checkers are proven with', () => {
+  it('fit the sources: npm run prove puts them in one by one, and each is caught', async () => {
+    const { code, output } = await run('prove-checkers', ['--check']);
+    expect(output).toMatch(/\d\d bugs fit the sources/);
+    expect(code).toBe(0);
+  });
+});
+
+function run(
+  script: 'simulate' | 'prove-checkers',
+  args: readonly string[],
+): Promise<{ readonly code: number | null; readonly output: string }> {
   return new Promise((done, fail) => {
-    const child = spawn(process.execPath, [join(ROOT, 'scripts/simulate.mjs'), ...args], { cwd: ROOT });
+    const child = spawn(process.execPath, [join(ROOT, `scripts/${script}.mjs`), ...args], { cwd: ROOT });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (data: Buffer) => {

@@ -106,6 +106,13 @@ export class RequestChecks {
     if (held) this.#checks.must(held.requested_by.user === user, 'G3', `${user} is told of another upgrade`);
   }
 
+  /** Not what was hoped for; once a request is accepted, its key gets no other answer. */
+  declined(user: string, answer: HttpAnswer | null): void {
+    const isFinal = answer !== null && answer.status !== 503 && answer.status !== 409;
+    const holds = !isFinal || this.#isDeleted() || !this.#accepted.has(user);
+    this.#checks.must(holds, 'G3', `${user} was told 202 and then ${answer?.status} under one key`);
+  }
+
   /** A key that stands for a request that was accepted came with another one. */
   reused(answer: HttpAnswer | null): void {
     const holds = answer === null || answer.status >= 400;
