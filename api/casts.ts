@@ -51,10 +51,10 @@ export function startRelay(deps: CastDeps): Service {
 }
 
 async function send(deps: CastDeps, cast: PendingCast): Promise<void> {
-  const { id, topic, method, args, request_id, tenant_id } = cast;
+  const { id, topic, method, args, request_id, tenant_id, notification } = cast;
   try {
     await deps.bus.cast(topic, method, args, {
-      context: { request_id, tenant_id, user: null, is_admin: false },
+      context: { request_id, tenant_id, user: null, is_admin: false, ...(notification && { notification }) },
     });
     await deps.store.castConfirmed(id);
   } catch (err) {

@@ -265,7 +265,10 @@ async function upgrade(
     datastore_version,
     policy,
     ...(plan_hash !== undefined && { plan_hash }),
-    requested_by: { user: caller.user, request_id: caller.request_id, via: 'rest' },
+    requested_by: {
+      ...{ user: caller.user, request_id: caller.request_id, via: 'rest' },
+      ...{ client_ip: request.ip, server_ip: request.host },
+    },
     ...(request.claim && { upgrade_id: request.claim.operation_id }),
   });
   await publish(deps, begun.cast);

@@ -33,9 +33,11 @@ export async function createCluster(
 ): Promise<Created> {
   const datastore = findDatastore(request.datastore.type);
   checkFit(datastore, request);
+  if (isRegistration(request)) await checkRegistration(deps, caller, request, id);
   const cluster = newCluster(deps, caller, datastore, request, id);
   const cast = clusterCast(caller, 'create_cluster', cluster);
-  const join_token = deps.provisioner === 'external' ? newJoinToken(cluster.id) : null;
+  const isJoined = deps.provisioner === 'external' && !isRegistration(request);
+  const join_token = isJoined ? newJoinToken(cluster.id) : null;
   const { max_clusters } = deps;
   const order = await buildOrder(request, join_token);
   const outcome = await deps.store.createCluster(cluster, order, cast, max_clusters);
@@ -52,6 +54,34 @@ export async function createCluster(
 function quotaExceeded(max: number | null): CofferError {
   const message = `Quota exceeded for resources: ['clusters']. A tenant may have ${max}: delete one, or ask for more.`;
   return new CofferError('quota_exceeded', message);
+}
+
+/** Instances that are there already, named by their ids: their guests' heartbeats bring them in. */
+function isRegistration({ instances }: ClusterRequest): boolean {
+  return instances.some((instance) => instance.id !== undefined);
+}
+
+/** Whoever names an instance takes it for a cluster of theirs: that is an administrator's to do. */
+async function checkRegistration(
+  { provisioner, store }: Deps,
+  { is_admin }: Caller,
+  { instances }: ClusterRequest,
+  cluster_id: string,
+): Promise<void> {
+  if (!is_admin) {
+    throw new CofferError('forbidden', "Only an administrator may name instances by 'id'.");
+  }
+  if (provisioner !== 'external') {
+    refuse("cluster['instances'] 'id' is for COFFER_PROVISIONER=external: here instances are made");
+  }
+  const ids = instances.map((instance) => instance.id);
+  if (ids.includes(undefined)) refuse("cluster['instances'] either every instance has an 'id', or none");
+  if (new Set(ids).size < ids.length) refuse("cluster['instances'] has an 'id' twice");
+  for (const id of ids) {
+    const owner = await store.clusterOfInstance(id ?? '');
+    if (owner === null || owner === cluster_id) continue;
+    throw new CofferError('conflict', `Instance '${id}' belongs to a cluster already.`);
+  }
 }
 
 /** What the schema can't see: it depends on the datastore. */
@@ -106,12 +136,14 @@ function newCluster(
     extended_properties: request.extended_properties,
     created: now,
     updated: now,
-    instances: request.instances.map((instance, index) =>
-      newInstance(
-        { cluster_id: id, id: deps.newId(), name: `${request.name}-member-${index + 1}` },
+    instances: request.instances.map((instance, index) => ({
+      ...newInstance(
+        { cluster_id: id, id: instance.id ?? deps.newId(), name: `${request.name}-member-${index + 1}` },
         instance,
       ),
-    ),
+      // Its guest does not say: an administrator has said so.
+      ...(instance.id !== undefined && { told_version: version.name }),
+    })),
   };
 }
 

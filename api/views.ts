@@ -15,13 +15,14 @@ import type {
   UpgradeDocument,
 } from '../src/contract/documents.ts';
 import type { PolicyDocument } from '../src/contract/policy.ts';
-import type {
-  Cluster,
-  ClusterTask,
-  Datastore,
-  DatastoreVersion,
-  Instance,
-  Instant,
+import {
+  type Cluster,
+  type ClusterTask,
+  type Datastore,
+  type DatastoreVersion,
+  type Instance,
+  type Instant,
+  versionOf,
 } from '../src/core/domain.ts';
 import { possibleActions } from '../src/core/machine/actions.ts';
 import type { Policy } from '../src/core/policy.ts';
@@ -121,7 +122,7 @@ export function instanceView(
   now: Instant,
 ): InstanceDocument {
   const status = instanceStatus(cluster, instance, now);
-  const version = instance.report?.version ?? cluster.datastore_version;
+  const version = versionOf(instance) ?? cluster.datastore_version;
   return {
     id: instance.id,
     name: instance.name,
@@ -148,10 +149,11 @@ export function instanceView(
 }
 
 /** What we know of an instance beyond what Trove tells. */
-function observed({ report, fault }: Instance) {
+function observed(instance: Instance) {
+  const { report, fault } = instance;
   return {
     role: report?.role ?? null,
-    version: report?.version ?? null,
+    version: versionOf(instance),
     endpoint: report?.endpoint ?? null,
     lag_bytes: report?.lag_bytes ?? null,
     service_status: report?.service_status ?? 'unknown',
@@ -243,6 +245,7 @@ function versionFields(version: DatastoreVersion, urls: Urls) {
 /** `cluster` gives the instances their names; null once it has been removed. */
 export function upgradeView(upgrade: Upgrade, cluster: Cluster | null, now: Instant): UpgradeDocument {
   const { state, steps } = upgrade;
+  const { user, request_id, via } = upgrade.requested_by;
   const estimated_end = estimatedEnd(upgrade, cluster, now);
   return {
     id: upgrade.id,
@@ -260,7 +263,7 @@ export function upgradeView(upgrade: Upgrade, cluster: Cluster | null, now: Inst
     progress: progressOf(upgrade),
     steps: steps.map((step) => stepView(step, cluster)),
     seq: upgrade.seq,
-    requested_by: upgrade.requested_by,
+    requested_by: { user, request_id, via },
     follows: upgrade.follows,
     created: time(upgrade.created),
     started: 'started' in state ? time(state.started) : null,

@@ -1,10 +1,11 @@
 import { type Bus, type Context, guestTopic, RemoteError } from '../src/bus/bus.ts';
-import { PreUpgradeAnswer } from '../src/contract/rpc.ts';
+import { PreUpgradeAnswer, TrovePreUpgradeAnswer } from '../src/contract/rpc.ts';
 import type { Instant } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { advance, type Input, type Next } from '../src/core/machine/advance.ts';
 import { wakeAt } from '../src/core/machine/wake.ts';
-import type { Effect } from '../src/core/record.ts';
+import { inContext, instanceNotification } from '../src/core/notification.ts';
+import type { Effect, Upgrade } from '../src/core/record.ts';
 import type { Logger } from '../src/log.ts';
 import type { Commit, Store } from '../src/store/store.ts';
 
@@ -13,11 +14,6 @@ export interface EngineDeps {
   readonly bus: Bus;
   readonly log: Logger;
   readonly now: () => Instant;
-}
-
-interface Sender {
-  readonly context: Context;
-  readonly fence: Instant;
 }
 
 type MessageEffect = Extract<Effect, { kind: 'call' | 'cast' }>;
@@ -95,42 +91,34 @@ export class Engine {
    * said again when it is due.
    */
   async #perform({ upgrade, effects }: Next): Promise<void> {
-    const { requested_by, tenant_id, created } = upgrade;
-    const { user, request_id } = requested_by;
-    const sender = { context: { user, request_id, tenant_id, is_admin: true }, fence: created };
     await Promise.all(
       effects.map(async (effect) => {
-        if (effect.kind === 'call') void this.#ask(effect, sender);
-        else if (effect.kind === 'cast') await this.#cast(effect, sender);
+        if (effect.kind === 'call') void this.#ask(effect, upgrade);
+        else if (effect.kind === 'cast') await this.#cast(effect, upgrade);
       }),
     );
   }
 
-  async #cast(effect: MessageEffect, { context, fence }: Sender): Promise<void> {
+  async #cast(effect: MessageEffect, upgrade: Upgrade): Promise<void> {
     const { instance_id, attempt, timeout_ms } = effect;
+    const args = messageOf(effect, upgrade.created);
+    const options = { context: contextOf(effect, upgrade), expires_ms: timeout_ms };
     try {
-      const options = { context, expires_ms: timeout_ms };
-      await this.#deps.bus.cast(guestTopic(instance_id), attempt.action, messageOf(effect, fence), options);
+      await this.#deps.bus.cast(guestTopic(instance_id), attempt.action, args, options);
     } catch (err) {
       this.#deps.log.debug({ err, instance_id, ...attempt }, 'a cast did not go out; it is said again');
     }
   }
 
   /** Asks a guest; its answer is an input like any other. Never rejects. */
-  async #ask(effect: MessageEffect, { context, fence }: Sender): Promise<void> {
+  async #ask(effect: MessageEffect, upgrade: Upgrade): Promise<void> {
     const { instance_id, attempt } = effect;
     const { upgrade_id, step, attempt: number, action } = attempt;
     if (action !== 'pre_upgrade' && action !== 'post_upgrade') return;
     const about = { step, attempt: number, action };
-    const options = { timeout_ms: Math.min(effect.timeout_ms, MAX_CALL_MS), context };
     try {
-      const answer = await this.#deps.bus.call(
-        guestTopic(instance_id),
-        action,
-        messageOf(effect, fence),
-        options,
-      );
-      const info = PreUpgradeAnswer.safeParse(answer ?? null);
+      const answer = await this.#answerTo(effect, upgrade);
+      const info = ANSWERS[effect.dialect].safeParse(answer ?? null);
       const unreadable = 'the guest agent answered in a form that nobody can read';
       if (!info.success) return await this.#callFailed(upgrade_id, about, unreadable, false);
       await this.handle(upgrade_id, { type: 'answered', ...about, info: info.data });
@@ -143,6 +131,18 @@ export class Engine {
           'a call stays without an answer; it is said again',
         );
       }
+    }
+  }
+
+  async #answerTo(effect: MessageEffect, upgrade: Upgrade): Promise<unknown> {
+    const { instance_id, attempt } = effect;
+    const args = messageOf(effect, upgrade.created);
+    const options = { ...waitFor(effect), context: contextOf(effect, upgrade) };
+    try {
+      return await this.#deps.bus.call(guestTopic(instance_id), attempt.action, args, options);
+    } catch (err) {
+      if (isSpared(effect, err)) return null;
+      throw err;
     }
   }
 
@@ -160,10 +160,45 @@ export class Engine {
   }
 }
 
-/** The fence orders the upgrades of a cluster: a guest executes nothing of an older one any more. */
-function messageOf({ attempt, args }: MessageEffect, fence: Instant): Readonly<Record<string, unknown>> {
+/** In whose name a guest is told something, and what about. */
+function contextOf({ instance_id, kind }: MessageEffect, upgrade: Upgrade): Context {
+  const { requested_by, tenant_id } = upgrade;
+  const { user, request_id } = requested_by;
+  // As Trove: whoever carries a cast out is to tell of its end.
+  const payload = instanceNotification(upgrade, instance_id, kind === 'cast' ? 'guest' : 'api');
+  const notification = inContext('DBaaSInstanceUpgrade', payload);
+  return { user, request_id, tenant_id, is_admin: true, notification };
+}
+
+/** What a guest answers to `pre_upgrade`. A Trove guest's is its own business. */
+const ANSWERS = { coffer: PreUpgradeAnswer, trove: TrovePreUpgradeAnswer };
+
+/** A Trove guest would carry out every copy: it is waited for as long as it says that it is at work. */
+function waitFor({ dialect, timeout_ms }: MessageEffect): { timeout_ms: number; monitor_ms?: number } {
+  if (dialect === 'trove') return { timeout_ms, monitor_ms: MAX_CALL_MS };
+  return { timeout_ms: Math.min(timeout_ms, MAX_CALL_MS) };
+}
+
+/** Not every Trove guest knows `post_upgrade`, and Trove's own taskmanager never says it. */
+function isSpared({ dialect, attempt }: MessageEffect, err: unknown): boolean {
+  const isUnknown = err instanceof RemoteError && err.remote_class === 'NoSuchMethod';
+  return isUnknown && dialect === 'trove' && attempt.action === 'post_upgrade';
+}
+
+/**
+ * The fence orders the upgrades of a cluster: a guest executes nothing of an older one any more. A
+ * Trove guest is told what a Trove taskmanager would say: another argument would be a TypeError.
+ */
+function messageOf(effect: MessageEffect, fence: Instant): Readonly<Record<string, unknown>> {
+  const { attempt, args, dialect } = effect;
+  if (dialect === 'trove') return attempt.action === 'pre_upgrade' ? {} : { upgrade_info: troveInfo(args) };
   const { upgrade_id, step, attempt: number } = attempt;
   return { upgrade_info: { ...args, upgrade_id, step, attempt: number, fence } };
+}
+
+/** Its answer to `pre_upgrade`, and the version. */
+function troveInfo({ primary: _, ...info }: MessageEffect['args']): MessageEffect['args'] {
+  return info;
 }
 
 function commitOf(

@@ -1,4 +1,4 @@
-import { noSuchMethod, type Request } from '../src/bus/bus.ts';
+import { type Context, noSuchMethod, type Request } from '../src/bus/bus.ts';
 import { parseAs } from '../src/contract/explain.ts';
 import {
   ClusterArgs,
@@ -89,11 +89,20 @@ async function upgrade(
     tenant_id: null,
     datastore_version: args.datastore_version_id,
     ...(args.policy && { policy: args.policy }),
-    requested_by: { user, request_id, via: 'rpc' },
+    requested_by: { user, request_id, ...addressesIn(request.context), via: 'rpc' },
     upgrade_id,
   });
   await deps.engine.handle(upgrade_id, { type: 'wake' });
   await deps.store.castConfirmed(upgrade_id);
+}
+
+/** As Trove's services pass them on. */
+function addressesIn({ notification = {} }: Context): { client_ip?: string; server_ip?: string } {
+  const { client_ip, server_ip } = notification;
+  return {
+    ...(typeof client_ip === 'string' && { client_ip }),
+    ...(typeof server_ip === 'string' && { server_ip }),
+  };
 }
 
 /** What a person wants done to an upgrade. That its state doesn't allow it is an answer, not a failure. */
@@ -174,6 +183,7 @@ export async function handleConductorRequest(deps: RequestDeps, request: Request
     type: 'reported',
     instance_id: args.instance_id,
     report: report.attempt ?? null,
+    status: report.service_status,
   });
 }
 

@@ -105,6 +105,13 @@ const InstanceRequest = z.strictObject({
   region_name: z.unknown().optional().meta({ description: 'Accepted from Trove clients, and ignored.' }),
 });
 
+const NewInstance = InstanceRequest.extend({
+  id: Id.exactOptional().meta({
+    description:
+      'Of an instance that is there already, with a guest agent of Trove: registered, not built. For administrators, where the provisioner is external; then every instance has one.',
+  }),
+});
+
 const AddedInstance = InstanceRequest.extend({
   name: text(255)
     .refine((name) => !isId(name), 'must not have the form of an id')
@@ -199,7 +206,7 @@ const ClusterRequest = z
   .strictObject({
     name: text(255).refine((name) => !isId(name), 'must not have the form of an id'),
     datastore: z.strictObject({ type: Reference, version: Reference.exactOptional() }),
-    instances: z.array(InstanceRequest).min(1).max(100),
+    instances: z.array(NewInstance).min(1).max(100),
     extended_properties: ExtendedProperties.default({}),
     databases: Databases.default([]),
     users: Users.default([]),

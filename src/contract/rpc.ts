@@ -222,7 +222,13 @@ export const GUEST_ARGS = {
   follow: z.looseObject({ upgrade_info: z.looseObject({ ...attemptOf, primary: EndpointArg }) }),
 } satisfies Record<GuestAction, z.ZodType>;
 
-/** The answer to `pre_upgrade`. A Trove guest answers an object of its own, or nothing at all. */
+/** A Trove guest's answer to `pre_upgrade`: an object of its own, or nothing at all. */
+export const TrovePreUpgradeAnswer = z
+  .looseObject({})
+  .nullable()
+  .transform((info): Readonly<Record<string, unknown>> => info ?? {});
+
+/** The answer to `pre_upgrade`, as far as it means something to us. */
 export const PreUpgradeAnswer = z
   .looseObject({
     reversible: z.boolean().exactOptional(),

@@ -107,6 +107,11 @@ export interface Instance {
   readonly report: GuestReport | null;
   /** When that report came in, by our clock; null before the first. */
   readonly heard: Instant | null;
+  /**
+   * For a guest that reports no version: the one that it was registered with, or last brought to.
+   * Null while it may run either of two.
+   */
+  readonly told_version?: string | null;
 }
 
 export const SERVER_KINDS = ['config', 'shard', 'router'] as const;
@@ -182,8 +187,17 @@ export interface UpgradeInfo {
   readonly [key: string]: unknown;
 }
 
-/** An instance's reported version; null when its guest never said one. */
+/**
+ * Trove's own guest agents say how their server is, and nothing else: neither its version nor its role,
+ * nor how an attempt went, nor who they are.
+ */
+export function isTroveGuest({ report }: Instance): boolean {
+  return report !== null && report.agent === undefined && report.version === undefined;
+}
+
+/** An instance's reported version; of a Trove guest, what it was told. Null when it is not known. */
 export function versionOf(instance: Instance): string | null {
+  if (isTroveGuest(instance)) return instance.told_version ?? null;
   return instance.report?.version ?? null;
 }
 
@@ -205,10 +219,13 @@ export function lagOf({ report }: Instance): number {
 }
 
 /** A guest that was not heard for so long counts as away. Guests speak every few seconds. */
-export const ALIVE_WITHIN_MS = 15_000;
+const ALIVE_WITHIN_MS = 15_000;
+/** Trove's speak every 30 s; Trove itself takes one for dead after so long (`agent_heartbeat_expiry`). */
+const TROVE_ALIVE_WITHIN_MS = 90_000;
 
 export function isAlive(instance: Instance, now: Instant): boolean {
-  return instance.heard !== null && now - instance.heard <= ALIVE_WITHIN_MS;
+  const within = isTroveGuest(instance) ? TROVE_ALIVE_WITHIN_MS : ALIVE_WITHIN_MS;
+  return instance.heard !== null && now - instance.heard <= within;
 }
 
 /** In service: its guest is heard and finds the server healthy. */

@@ -67,6 +67,9 @@ export interface Follows {
 export interface RequestedBy {
   readonly user: string | null;
   readonly request_id: string;
+  /** From where, and at which of our addresses, as notifications tell it. */
+  readonly client_ip?: string;
+  readonly server_ip?: string;
   /** Which of the three ways in. */
   readonly via: 'rest' | 'rpc' | 'queue';
 }
@@ -160,7 +163,12 @@ export type Phase =
   /** `pre_upgrade` is called: the guest fetches and checks, and goes on serving. */
   | ({ readonly name: 'preparing' } & Outstanding)
   /** `upgrade` is cast: the instance is out of service for a moment. */
-  | ({ readonly name: 'upgrading'; readonly info: UpgradeInfo } & Outstanding)
+  | ({
+      readonly name: 'upgrading';
+      readonly info: UpgradeInfo;
+      /** Of a Trove guest: how often it was healthy since, and never anything else. */
+      readonly healthy_reports?: number;
+    } & Outstanding)
   /** `post_upgrade` is called; the guest checks itself. */
   | ({ readonly name: 'verifying'; readonly info: UpgradeInfo } & Outstanding)
   /** The guest has done all; its heartbeat must say so too: healthy, on the new version. */
@@ -232,6 +240,8 @@ export type Effect =
       readonly kind: 'call' | 'cast';
       readonly instance_id: string;
       readonly attempt: AttemptId;
+      /** What the guest understands: of Trove's, only what a Trove taskmanager says, word by word. */
+      readonly dialect: 'coffer' | 'trove';
       readonly args: Readonly<Record<string, unknown>>;
       /** For how long the message is worth anything. */
       readonly timeout_ms: number;
@@ -242,6 +252,8 @@ export type Effect =
       readonly instance_id: string;
       readonly task: InstanceTask;
       readonly fault: string | null;
+      /** Of a Trove guest, where it changes: see `Instance`. */
+      readonly told_version?: string | null;
     }
   /** How long a step has taken that succeeded at its first attempt. Committed together with the record. */
   | { readonly kind: 'measured'; readonly step: StepKind; readonly ms: number }

@@ -12,6 +12,7 @@ import type { Cluster, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import { type FollowUp, followUpRefusal, followUpUpgrade } from '../core/follow-up.ts';
 import { expectedTimes } from '../core/history.ts';
+import { clusterNotification, inContext } from '../core/notification.ts';
 import { checkPlanHash, type Plan, previewUpgrade } from '../core/preview.ts';
 import { isActive, type RequestedBy, type Upgrade, type UpgradeEvent } from '../core/record.ts';
 import { uuidFrom } from '../ids.ts';
@@ -110,8 +111,8 @@ async function begin(
   }
 }
 
-function castFor({ id, cluster_id, instance_id, ...upgrade }: Upgrade): PendingCast {
-  const { to_version_id, requested_by, tenant_id } = upgrade;
+function castFor(upgrade: Upgrade): PendingCast {
+  const { id, cluster_id, instance_id, to_version_id, requested_by, tenant_id } = upgrade;
   const args = { datastore_version_id: to_version_id, upgrade_id: id };
   return {
     id,
@@ -121,6 +122,7 @@ function castFor({ id, cluster_id, instance_id, ...upgrade }: Upgrade): PendingC
       : { method: 'upgrade', args: { instance_id, ...args } }),
     request_id: requested_by.request_id,
     tenant_id,
+    notification: inContext('DBaaSClusterUpgrade', clusterNotification(upgrade)),
   };
 }
 

@@ -1,6 +1,9 @@
 import type { Cluster, ClusterTask, GuestReport, Instance, InstanceTask } from '../core/domain.ts';
 
-type StaticInstance = Pick<Instance, 'id' | 'cluster_id' | 'name' | 'flavor_id' | 'volume_size'>;
+type StaticInstance = Pick<
+  Instance,
+  'id' | 'cluster_id' | 'name' | 'flavor_id' | 'volume_size' | 'told_version'
+>;
 type StaticCluster = Omit<
   Cluster,
   'task' | 'upgrade_id' | 'datastore_version_id' | 'datastore_version' | 'updated' | 'instances'
@@ -14,8 +17,16 @@ export function docOfCluster(cluster: Cluster): StaticCluster {
 
 /** The part of an instance that never changes: field `instance:<id>` of its cluster's hash. */
 export function docOfInstance(instance: Instance): StaticInstance {
-  const { id, cluster_id, name, flavor_id, volume_size } = instance;
-  return { id, cluster_id, name, flavor_id, volume_size };
+  const { id, cluster_id, name, flavor_id, volume_size, told_version } = instance;
+  // The version that it was registered with; what it was told since is in the field `told:<id>`.
+  return {
+    id,
+    cluster_id,
+    name,
+    flavor_id,
+    volume_size,
+    ...(told_version !== undefined && { told_version }),
+  };
 }
 
 /** What an instance is busy with: field `task:<id>`. */
@@ -46,8 +57,10 @@ function instanceFromHash(id: string, hash: Readonly<Record<string, string>>): I
   };
   const report = hash[`report:${id}`];
   const heard = hash[`heard:${id}`];
+  const told = hash[`told:${id}`];
   return {
     ...(JSON.parse(hash[`instance:${id}`] ?? '{}') as StaticInstance),
+    ...(told !== undefined && { told_version: told === '' ? null : told }),
     task,
     fault,
     report: report === undefined ? null : (JSON.parse(report) as GuestReport),

@@ -13,7 +13,7 @@
  *
  * | key | type | holds |
  * |---|---|---|
- * | `cluster:<id>` | hash | `doc` (what never changes), `task`, `upgrade`, `version_id`, `version`, `updated`, `token` (what agents join with, hashed), `members` (instance ids in creation order, blanks between them); per instance `instance:<id>` (what never changes), `task:<id>`, `report:<id>`, `sent:<id>`, `heard:<id>` |
+ * | `cluster:<id>` | hash | `doc` (what never changes), `task`, `upgrade`, `version_id`, `version`, `updated`, `token` (what agents join with, hashed), `members` (instance ids in creation order, blanks between them); per instance `instance:<id>` (what never changes), `task:<id>`, `report:<id>`, `sent:<id>`, `heard:<id>`, `told:<id>` |
  * | `instance:<id>` | string | its cluster's id |
  * | `clusters:<tenant>` | sorted set | cluster ids, in order of id |
  * | `cluster-name:<tenant>:<name>` | sorted set | cluster ids by creation |
@@ -132,7 +132,7 @@ local at = 7 + tonumber(ARGV[6])
 for i = 7, at - 1 do redis.call('HSET', KEYS[1], 'task:' .. ARGV[i], ARGV[5]) end
 for i = at, #ARGV, 2 do
   redis.call('DEL', ARGV[i])
-  for _, field in ipairs({ 'instance:', 'task:', 'report:', 'sent:', 'heard:' }) do
+  for _, field in ipairs({ 'instance:', 'task:', 'report:', 'sent:', 'heard:', 'told:' }) do
     redis.call('HDEL', KEYS[1], field .. ARGV[i + 1])
   end
 end

@@ -298,10 +298,10 @@ export class MemoryStore implements Store {
   #settleCluster({ upgrade, instance_tasks, release, now }: Commit): void {
     const cluster = this.#clusters.get(upgrade.cluster_id);
     if (cluster?.upgrade_id !== upgrade.id) return;
-    const tasks = new Map(
-      instance_tasks.map(({ instance_id, task, fault }) => [instance_id, { task, fault }]),
-    );
-    const instances = cluster.instances.map((one) => ({ ...one, ...tasks.get(one.id) }));
+    const instances = cluster.instances.map((one): Instance => {
+      const own = instance_tasks.filter(({ instance_id }) => instance_id === one.id);
+      return Object.assign({}, one, ...own.map(({ instance_id: _, ...fields }) => fields));
+    });
     const { datastore_version_id, datastore_version } = release ?? cluster;
     const freed = release && { task: 'NONE' as const, updated: now, datastore_version_id, datastore_version };
     this.#clusters.set(cluster.id, { ...cluster, instances, ...freed });

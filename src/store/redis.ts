@@ -394,9 +394,10 @@ class RedisStore implements Store {
 
   async commit(commit: Commit): Promise<'committed' | 'conflict'> {
     const { upgrade, events, release } = commit;
-    const fields = commit.instance_tasks.flatMap(({ instance_id, task, fault }) => [
+    const fields = commit.instance_tasks.flatMap(({ instance_id, task, fault, told_version }) => [
       `task:${instance_id}`,
       taskField({ task, fault }),
+      ...(told_version === undefined ? [] : [`told:${instance_id}`, told_version ?? '']),
     ]);
     if (release)
       fields.push('version_id', release.datastore_version_id, 'version', release.datastore_version);

@@ -27,6 +27,8 @@ export interface PendingCast {
   readonly args: Readonly<Record<string, unknown>>;
   readonly request_id: string;
   readonly tenant_id: string;
+  /** What a taskmanager of Trove's kind must find in its context. */
+  readonly notification?: Readonly<Record<string, string>>;
 }
 
 /** What a provisioner needs beyond the cluster itself; dropped once the cluster is built. */
@@ -81,6 +83,7 @@ export interface Commit {
     readonly instance_id: string;
     readonly task: InstanceTask;
     readonly fault: string | null;
+    readonly told_version?: string | null;
   }[];
   /** How long steps have taken that ended with this revision; kept for the manager. */
   readonly measured: readonly { readonly manager: string; readonly step: StepKind; readonly ms: number }[];

@@ -341,10 +341,17 @@ export function describeStore(
       it('write instance tasks and the release together with the record', async () => {
         const { cluster, upgrade } = await begun(store);
         const instance_id = cluster.instances[1]?.id ?? '';
-        const failing = { instance_id, task: 'UPGRADING_ERROR' as const, fault: 'disk on fire' };
+        const failing = {
+          ...{ instance_id, task: 'UPGRADING_ERROR' as const, fault: 'disk on fire' },
+          told_version: null,
+        };
         await store.commit({ ...commitOf(upgrade, []), instance_tasks: [failing] });
         const during = await store.getCluster(cluster.id);
-        expect(during?.instances[1]).toMatchObject({ task: 'UPGRADING_ERROR', fault: 'disk on fire' });
+        expect(during?.instances[1]).toMatchObject({
+          task: 'UPGRADING_ERROR',
+          fault: 'disk on fire',
+          told_version: null,
+        });
         const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
         await store.commit({ ...commitOf({ ...upgrade, revision: 2 }, []), release, wake_at: null });
         expect(await store.getCluster(cluster.id)).toMatchObject({

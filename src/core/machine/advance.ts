@@ -8,9 +8,9 @@
  * commit and cast: the next look at the record says it again, under the same attempt number.
  *
  * Files: `advance.ts` inputs, one function each · `schedule.ts` what starts, waits or ends next ·
- * `step.ts` the phases of a step · `gates.ts` conditions that hold a step back · `draft.ts` the
- * record while it is being moved · `silence.ts` when nothing has moved for too long · `wake.ts` when to
- * look again.
+ * `step.ts` the phases of a step · `trove-guest.ts` guests that say less than ours · `gates.ts`
+ * conditions that hold a step back · `draft.ts` the record while it is being moved · `silence.ts` when
+ * nothing has moved for too long · `wake.ts` when to look again.
  *
  * Invariants, cited where they are kept:
  * - M1: a report or an answer counts only for the step, attempt and action that is in flight (G4).
@@ -21,7 +21,7 @@
  * - M6: paused, cancelling or failed, nothing new starts; what is in flight ends (G8).
  * - M7: a reset ends an upgrade at once: whatever a guest still does for it changes nothing in the record.
  */
-import type { AttemptReport, Cluster, Instant, UpgradeInfo } from '../domain.ts';
+import type { AttemptReport, Cluster, Instant, ServiceStatus, UpgradeInfo } from '../domain.ts';
 import {
   type Effect,
   isActive,
@@ -34,7 +34,7 @@ import {
 import { Draft } from './draft.ts';
 import { isReturn } from './gates.ts';
 import { proceed, rollBack, rollbackRefusal } from './schedule.ts';
-import { answered, attemptFailed, outstandingOf, reported } from './step.ts';
+import { answered, attemptFailed, recover, reported, watchTroveGuest } from './step.ts';
 
 /** What can happen to an upgrade. */
 export type Input =
@@ -60,7 +60,13 @@ export type Input =
       readonly permanent: boolean;
     }
   /** A heartbeat came in; `report` tells of the guest's last attempt, if any. */
-  | { readonly type: 'reported'; readonly instance_id: string; readonly report: AttemptReport | null }
+  | {
+      readonly type: 'reported';
+      readonly instance_id: string;
+      readonly report: AttemptReport | null;
+      /** What the heartbeat said of the server: all that a Trove guest ever says. */
+      readonly status?: ServiceStatus;
+    }
   /** An administrator frees the cluster: the upgrade ends now, in flight or not. */
   | { readonly type: 'reset'; readonly by: string }
   | {
@@ -107,7 +113,7 @@ function apply(draft: Draft, input: Input): string | undefined {
     case 'wake':
       return undefined;
     case 'recover':
-      for (const step of draft.steps) for (const effect of outstandingOf(draft, step)) draft.say(effect);
+      for (const step of draft.steps) recover(draft, step);
       return undefined;
     case 'answered': {
       const step = draft.stepInFlight(input.step, input.attempt);
@@ -120,6 +126,7 @@ function apply(draft: Draft, input: Input): string | undefined {
       return undefined;
     }
     case 'reported':
+      if (input.status !== undefined) watchTroveGuest(draft, input.instance_id, input.status);
       return applyReport(draft, input.instance_id, input.report);
     case 'reset':
       return reset(draft, input.by);

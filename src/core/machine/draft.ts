@@ -78,8 +78,15 @@ export class Draft {
     this.#effects.push(effect);
   }
 
-  instanceTask(instance_id: string, task: InstanceTask, fault: string | null): void {
-    this.say({ kind: 'instance_task', instance_id, task, fault });
+  /** `told_version`: of a Trove guest, if it changes. */
+  instanceTask(
+    instance_id: string,
+    task: InstanceTask,
+    fault: string | null,
+    told_version?: string | null,
+  ): void {
+    const told = told_version === undefined ? {} : { told_version };
+    this.say({ kind: 'instance_task', instance_id, task, fault, ...told });
   }
 
   attemptOf(step: Step, action: GuestAction): AttemptId {

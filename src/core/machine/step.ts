@@ -10,12 +10,14 @@ import {
   type Instance,
   type Instant,
   isHealthy,
+  type ServiceStatus,
   type UpgradeInfo,
   versionOf,
 } from '../domain.ts';
 import { type Effect, isInFlight, type Phase, type Step } from '../record.ts';
 import type { Draft } from './draft.ts';
 import { setOf, successorOf } from './gates.ts';
+import { isWithTroveGuest, repeatAt, watch } from './trove-guest.ts';
 
 /** A message that nobody took is said again after this long. */
 const RECAST_MS = 2_000;
@@ -41,6 +43,7 @@ export function answered(draft: Draft, step: Step, action: GuestAction, info: Up
   const { phase } = step;
   if (phase.name === 'preparing' && action === 'pre_upgrade') {
     if (step.kind === 'switchover') return startSwitchover(draft, step);
+    if (isWithTroveGuest(draft, step)) return orderTroveGuest(draft, step, info);
     const surprise = unexpectedRole(draft, step, info);
     if (surprise) return attemptFailed(draft, step, surprise, true);
     const told = { ...step, reversible: info.reversible ?? null, touched: true };
@@ -48,6 +51,22 @@ export function answered(draft: Draft, step: Step, action: GuestAction, info: Up
   } else if (phase.name === 'verifying' && action === 'post_upgrade') {
     settle(draft, step);
   }
+}
+
+/** From here on it may run either version. Its answer is handed back as it is, and means nothing to us. */
+function orderTroveGuest(draft: Draft, step: Step, info: UpgradeInfo): void {
+  draft.instanceTask(step.instance_id, 'UPGRADING', null, null);
+  say(draft, { ...step, touched: true }, { name: 'upgrading', info, ...outstanding(draft) });
+}
+
+/** M1: a Trove guest's report counts for the one order that its instance is under. */
+export function watchTroveGuest(draft: Draft, instance_id: string, status: ServiceStatus): void {
+  const step = draft.steps.find((each) => each.instance_id === instance_id && isInFlight(each));
+  if (step?.phase.name !== 'upgrading' || !isWithTroveGuest(draft, step)) return;
+  const { phase } = step;
+  const next = watch(phase, status, draft.now);
+  if (next === 'ended') say(draft, step, { name: 'verifying', info: phase.info, ...outstanding(draft) });
+  else if (next !== phase) draft.change({ ...step, phase: next });
 }
 
 /**
@@ -227,7 +246,8 @@ export function settle(draft: Draft, step: Step): void {
 
 function isSettled(draft: Draft, step: Step): boolean {
   const instance = draft.instance(step.instance_id);
-  return !!instance && isHealthy(instance, draft.now) && versionOf(instance) === step.to_version;
+  if (!instance || !isHealthy(instance, draft.now)) return false;
+  return isWithTroveGuest(draft, step) || versionOf(instance) === step.to_version;
 }
 
 function settled(draft: Draft, step: Step): void {
@@ -256,7 +276,8 @@ function done(draft: Draft, step: Step): void {
   measure(draft, step);
   const ended = draft.change({ ...step, phase: { name: 'done', ended: draft.now } });
   // After a switchover the old primary is still to be upgraded: it stays busy.
-  if (step.kind === 'instance') draft.instanceTask(step.instance_id, 'NONE', null);
+  const told = isWithTroveGuest(draft, step) ? step.to_version : undefined;
+  if (step.kind === 'instance') draft.instanceTask(step.instance_id, 'NONE', null, told);
   draft.emit('step_done', `${title(draft, ended)}: done`, ended);
 }
 
@@ -347,19 +368,33 @@ function outstanding(draft: Draft) {
 
 /** Enters a phase that consists of saying something to a guest, and says it. */
 function say(draft: Draft, step: Step, phase: OutstandingPhase): void {
-  const entered = draft.enter(step, phase);
+  const { name, deadline } = phase;
+  const isTrove = isWithTroveGuest(draft, step);
+  const entered = draft.enter(
+    step,
+    isTrove ? { ...phase, recast: repeatAt(name, deadline, draft.now) } : phase,
+  );
   for (const effect of outstandingOf(draft, entered)) draft.say(effect);
 }
 
 /** Says again what has not been answered. */
 export function sayAgain(draft: Draft, step: Step, phase: OutstandingPhase): void {
+  const isTrove = isWithTroveGuest(draft, step);
   const pause = phase.accepted ? RECAST_ACCEPTED_MS : RECAST_MS;
-  draft.change({ ...step, phase: { ...phase, recast: draft.now + pause } });
+  const recast = isTrove ? repeatAt(phase.name, phase.deadline, draft.now) : draft.now + pause;
+  draft.change({ ...step, phase: { ...phase, recast } });
+  if (isTrove && phase.name === 'upgrading') return;
+  for (const effect of outstandingOf(draft, step)) draft.say(effect);
+}
+
+/** A process that starts says it again at once, except to guests that would carry it out again. */
+export function recover(draft: Draft, step: Step): void {
+  if (isWithTroveGuest(draft, step)) return;
   for (const effect of outstandingOf(draft, step)) draft.say(effect);
 }
 
 /** What a step in this phase has said to its guests and not yet heard back on. */
-export function outstandingOf(draft: Draft, step: Step): readonly Effect[] {
+function outstandingOf(draft: Draft, step: Step): readonly Effect[] {
   const { phase } = step;
   if (!isInFlight(step) || !isOutstanding(phase)) return [];
   const action = actionOf(phase);
@@ -367,7 +402,10 @@ export function outstandingOf(draft: Draft, step: Step): readonly Effect[] {
   const kind = action === 'pre_upgrade' || action === 'post_upgrade' ? ('call' as const) : ('cast' as const);
   const timeout_ms = Math.max(1, phase.deadline - draft.now);
   const args = argsOf(draft, step, phase);
-  return addresseesOf(step).map((instance_id) => ({ kind, instance_id, attempt, args, timeout_ms }));
+  const dialect = isWithTroveGuest(draft, step) ? ('trove' as const) : ('coffer' as const);
+  return addresseesOf(step).map((instance_id) => ({
+    ...{ kind, instance_id, attempt, dialect, args, timeout_ms },
+  }));
 }
 
 function actionOf(phase: OutstandingPhase): GuestAction {

@@ -72,6 +72,8 @@ export interface GuestOptions {
   readonly lag_bytes: number | null;
   readonly synchronous: boolean;
   readonly placement?: Placement;
+  /** Trove's own agent: no journal, no fence, and a report of nothing but its server's health. */
+  readonly is_trove?: boolean;
   readonly script: Script;
 }
 
@@ -95,6 +97,7 @@ export class Guest {
   readonly executed: string[] = [];
   readonly #synchronous: boolean;
   readonly #placement: Placement | undefined;
+  readonly #isTrove: boolean;
   readonly #world: Surroundings;
   #isUp: boolean;
   /** Down, or being restarted, by the upgrade's doing. */
@@ -120,6 +123,7 @@ export class Guest {
     this.lagBytes = options.lag_bytes;
     this.#synchronous = options.synchronous;
     this.#placement = options.placement;
+    this.#isTrove = options.is_trove ?? false;
     this.script = options.script;
   }
 
@@ -150,6 +154,7 @@ export class Guest {
   }
 
   report(): GuestReport {
+    if (this.#isTrove) return { service_status: this.#isUp ? 'healthy' : 'shutdown', sent: this.#world.now };
     const isCutOff = this.role === 'replica' && !this.#isStreaming(STREAM_GRACE_MS);
     return {
       service_status: !this.#isUp
@@ -180,7 +185,7 @@ export class Guest {
       this.#strike(action);
       return;
     }
-    const standing = this.#compare(order);
+    const standing = this.#isTrove ? 'new' : this.#compare(order);
     if (action === 'pre_upgrade' || action === 'post_upgrade') {
       if (standing !== 'stale') return this.#call(order);
       const error = 'of an attempt that is over';
@@ -188,7 +193,8 @@ export class Guest {
     }
     if (standing === 'same') this.#world.speak(this);
     if (standing !== 'new') return;
-    this.#journal = { report: { ...order.attempt, status: 'running' }, fence: order.fence };
+    if (!this.#isTrove)
+      this.#journal = { report: { ...order.attempt, status: 'running' }, fence: order.fence };
     this.#enqueue(() => this.#carryOut(order));
   }
 
@@ -221,6 +227,8 @@ export class Guest {
 
   #answerTo({ attempt, args }: Order, { error, permanent = false }: Outcome): Answer {
     if (error !== undefined) return { kind: 'failed', error, permanent };
+    if (attempt.action === 'pre_upgrade' && this.#isTrove)
+      return { kind: 'answered', info: { role: 'whatever', device: '/dev/vdb' } };
     if (attempt.action === 'pre_upgrade') {
       const { role, lag_bytes, service_status } = this.report();
       return {

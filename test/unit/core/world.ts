@@ -49,6 +49,8 @@ export interface WorldOptions {
   readonly lag_bytes?: Readonly<Record<string, number | null>>;
   readonly synchronous?: readonly string[];
   readonly placement?: Readonly<Record<string, Placement>>;
+  /** Trove's own agents speak for these instances. */
+  readonly trove?: readonly string[];
   /** Other roles than those that the manager's instances usually have. */
   readonly roles?: Readonly<Record<string, Role>>;
   readonly network?: Network;
@@ -281,7 +283,8 @@ export class World implements Surroundings {
     for (const delay of this.network('heartbeat')) {
       this.later(delay, () => {
         if (!this.#hear(guest, report) || this.cluster.task !== 'UPGRADING_CLUSTER') return;
-        this.feed({ type: 'reported', instance_id: guest.id, report: report.attempt ?? null });
+        const { attempt = null, service_status: status } = report;
+        this.feed({ type: 'reported', instance_id: guest.id, report: attempt, status });
       });
     }
   }
@@ -322,7 +325,8 @@ export class World implements Surroundings {
     this.events.push(...events);
     for (const effect of effects) {
       if (effect.kind === 'instance_task') {
-        this.#setInstance(effect.instance_id, { task: effect.task, fault: effect.fault });
+        const { kind: _, instance_id, ...fields } = effect;
+        this.#setInstance(instance_id, fields);
       } else if (effect.kind === 'release') {
         const { datastore_version_id, datastore_version } = effect;
         this.cluster = { ...this.cluster, datastore_version_id, datastore_version, task: 'NONE' };
@@ -423,6 +427,7 @@ function guestsOf(world: World, options: WorldOptions): readonly Guest[] {
       ...{ id: `i-${index + 1}`, name, role, version, lag_bytes },
       is_broken: broken.includes(name),
       synchronous: synchronous.includes(name),
+      is_trove: options.trove?.includes(name) ?? false,
       ...(placement && { placement }),
       script: options.scripts?.[name] ?? {},
     });
@@ -432,7 +437,7 @@ function guestsOf(world: World, options: WorldOptions): readonly Guest[] {
   return guests;
 }
 
-function clusterOf({ manager = 'postgresql' }: WorldOptions, guests: readonly Guest[]): Cluster {
+function clusterOf({ manager = 'postgresql', trove = [] }: WorldOptions, guests: readonly Guest[]): Cluster {
   return {
     ...{ id: 'c', tenant_id: 't', name: 'shop', manager },
     ...{
@@ -445,6 +450,7 @@ function clusterOf({ manager = 'postgresql' }: WorldOptions, guests: readonly Gu
     instances: guests.map(({ id, name }) => ({
       ...{ id, cluster_id: 'c', name, flavor_id: '1', volume_size: 1 },
       ...{ task: 'NONE' as const, fault: null, report: null, heard: null },
+      ...(trove.includes(name) && { told_version: FROM }),
     })),
   };
 }

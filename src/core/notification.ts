@@ -1,0 +1,45 @@
+/**
+ * What Trove's services tell one another of an upgrade: the payload of a notification. It rides in the
+ * context of their messages too, so that whoever ends the work can tell of its end.
+ */
+import type { Upgrade } from './record.ts';
+
+export type Notification = Readonly<Record<string, string>>;
+
+type About = Pick<Upgrade, 'requested_by' | 'tenant_id' | 'cluster_id' | 'to_version_id'>;
+
+/** Who tells: the api of its request, or a guest of its work. */
+export type ServerType = 'api' | 'guest';
+
+/** Of the whole upgrade: `dbaas.cluster_upgrade.*`. */
+export function clusterNotification(about: About, server_type: ServerType = 'api'): Notification {
+  const { requested_by, tenant_id, cluster_id, to_version_id } = about;
+  const { request_id, client_ip = '', server_ip = '' } = requested_by;
+  return {
+    request_id,
+    server_type,
+    client_ip,
+    server_ip,
+    tenant_id,
+    cluster_id,
+    datastore_version: to_version_id,
+  };
+}
+
+/** Of one instance's part in it: `dbaas.upgrade.*`. */
+export function instanceNotification(
+  about: About,
+  instance_id: string,
+  server_type: ServerType = 'api',
+): Notification {
+  const { to_version_id } = about;
+  return { ...clusterNotification(about, server_type), instance_id, datastore_version_id: to_version_id };
+}
+
+/** As it rides in a context: with the name of the class that a receiver rebuilds it as. */
+export function inContext(
+  of: 'DBaaSClusterUpgrade' | 'DBaaSInstanceUpgrade',
+  payload: Notification,
+): Notification {
+  return { ...payload, notification_classname: `trove.common.notification.${of}` };
+}

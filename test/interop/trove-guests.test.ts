@@ -1,0 +1,144 @@
+/**
+ * Clusters whose instances Trove's own guest agents speak for: Python programs with Trove's serializers
+ * and its conductor API, which know `pre_upgrade`, `upgrade` and perhaps `post_upgrade`. Upgrades are
+ * asked for by Trove's taskmanager API and by a plain oslo.messaging client, and run by the real stack.
+ */
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { type CofferClient, createClient } from '../../client/index.ts';
+import { describeInterop } from '../support/python.ts';
+import { newHome, RunningStack, removeHome, type StackFile, until } from '../support/stack.ts';
+import { Peer, type PeerEvent } from './peer.ts';
+
+describeInterop('guest agents of Trove', () => {
+  let home: string;
+  let stack: RunningStack;
+  let file: StackFile;
+  let client: CofferClient;
+  let peer: Peer;
+
+  beforeAll(async () => {
+    home = await newHome();
+    [stack, peer] = await Promise.all([
+      RunningStack.start(home, { COFFER_PROVISIONER: 'external' }),
+      Peer.start(),
+    ]);
+    file = await stack.file();
+    client = createClient({ endpoint: `${file.api_url}/v1.0/demo` });
+    await peer.connect(file.amqp_url, 'trove');
+    await peer.do('secure', { on: false });
+  }, 120_000);
+  afterAll(async () => {
+    await peer?.stop();
+    await stack?.stop();
+    await removeHome(home);
+  });
+
+  /** Serves guests, registers them as a cluster, and waits until it has heard of all. */
+  const register = async (name: string, guests: readonly Readonly<Record<string, unknown>>[]) => {
+    const ids: string[] = guests.map(() => randomUUID());
+    for (const [index, guest] of guests.entries()) {
+      await peer.do('serve_guest', { instance_id: ids[index], ...guest });
+    }
+    const instances = ids.map((id) => ({ id }));
+    const datastore = { type: 'simulated', version: '1.0' };
+    const cluster = await client.clusters.create({ name, datastore, instances });
+    expect(cluster.join_token).toBeUndefined();
+    await until('every guest was heard', async () => {
+      const { task } = await client.clusters.get(cluster.id);
+      return task.name === 'NONE';
+    });
+    const versions = (await client.datastores.versions('simulated')).filter(({ name: of }) => of === '2.0');
+    return { id: cluster.id, ids, to: versions[0]?.id ?? '' };
+  };
+
+  const upgraded = (id: string) =>
+    until('the upgrade has ended', async () => {
+      const { task, datastore } = await client.clusters.get(id);
+      return task.name === 'NONE' && datastore.version === '2.0';
+    });
+
+  const heard = (ids: readonly string[]) =>
+    peer.events.filter(({ event, instance_id }) => event === 'guest' && ids.includes(String(instance_id)));
+
+  it('are driven by a cast of Trove’s own taskmanager API, one after the other', async () => {
+    const { id, ids, to } = await register('trove-cast', [{}, {}, { post_upgrade: false }]);
+    const request_id = await peer.do('trove_upgrade_cluster', { cluster_id: id, version_id: to });
+    await upgraded(id);
+    const said = heard(ids);
+    const told = said.map(({ instance_id, method }: PeerEvent) => [ids.indexOf(String(instance_id)), method]);
+    expect(told).toEqual([
+      [0, 'pre_upgrade'],
+      [0, 'upgrade'],
+      [0, 'post_upgrade'],
+      [1, 'pre_upgrade'],
+      [1, 'upgrade'],
+      [1, 'post_upgrade'],
+      [2, 'pre_upgrade'],
+      [2, 'upgrade'],
+    ]);
+    const [asked, ordered] = said;
+    expect(ordered?.['upgrade_info']).toEqual({ device: '/dev/vdb', datastore_version: '2.0' });
+    expect(asked?.['user']).toBe('user-1');
+    expect(asked?.['notification']).toMatchObject({
+      request_id,
+      server_type: 'api',
+      client_ip: '127.0.0.1',
+      cluster_id: id,
+      instance_id: ids[0],
+      datastore_version_id: to,
+    });
+    expect(ordered?.['notification']).toMatchObject({ server_type: 'guest' });
+    const { instances } = await client.clusters.get(id);
+    expect(instances.map(({ version }) => version)).toEqual(['2.0', '2.0', '2.0']);
+    const { value: upgrade } = await client.upgrades.list(id).next();
+    expect(upgrade?.requested_by).toMatchObject({ user: 'user-1', request_id, via: 'rpc' });
+  });
+
+  it('are driven by a cast of any program with oslo.messaging; failing ones get another try', async () => {
+    const { id, ids, to } = await register('oslo-cast', [
+      { answer: null, is_silent: true, heartbeat_s: 3 },
+      { failures: ['disk full'] },
+    ]);
+    const args = { cluster_id: id, datastore_version_id: to };
+    await peer.do('cast', { topic: 'taskmanager', method: 'upgrade_cluster', args });
+    await upgraded(id);
+    const [first] = heard([ids[0] ?? '']).filter(({ method }) => method === 'upgrade');
+    expect(first?.['upgrade_info']).toEqual({ datastore_version: '2.0' });
+    const tries = heard([ids[1] ?? '']).filter(({ method }) => method === 'pre_upgrade');
+    expect(tries).toHaveLength(2);
+  });
+
+  it('hear nothing of a cast that can’t be: it is kept as a dead letter, and nothing has changed', async () => {
+    const { id, ids, to } = await register('invalid', [{}]);
+    const before = await client.clusters.get(id);
+    const cast = (args: Readonly<Record<string, unknown>>) =>
+      peer.do('cast', { topic: 'taskmanager', method: 'upgrade_cluster', args });
+    await cast({ cluster_id: randomUUID(), datastore_version_id: to });
+    await cast({ cluster_id: id, datastore_version_id: 'no-such-version' });
+    await cast({ cluster_id: id });
+    await peer.do('cast', { topic: 'taskmanager', method: 'restart_cluster', args: { cluster_id: id } });
+    const letters = await until('all four are dead letters', async () => {
+      const { dead_letters } = await client.deadLetters.list();
+      return dead_letters.length >= 4 && dead_letters;
+    });
+    expect(letters.map(({ reason }) => reason?.slice(0, 35)).sort()).toEqual([
+      expect.stringMatching(/^Cluster '/),
+      expect.stringMatching(/^Datastore version 'no-such-version'/),
+      expect.stringMatching(/^Endpoint does not support RPC meth/),
+      expect.stringMatching(/^Validation error: upgrade_cluster/),
+    ]);
+    expect(await client.clusters.get(id)).toMatchObject({ task: before.task, datastore: before.datastore });
+    expect(heard(ids)).toEqual([]);
+  });
+
+  it('are registered by their ids, each for one cluster', async () => {
+    const { ids } = await register('once', [{}]);
+    const create = (instances: readonly { id?: string }[]) =>
+      client.clusters.create({ name: 'twice', datastore: { type: 'simulated' }, instances: [...instances] });
+    await expect(create([{ id: ids[0] ?? '' }])).rejects.toMatchObject({ status: 409 });
+    await expect(create([{ id: randomUUID() }, {}])).rejects.toMatchObject({ status: 400 });
+    const id = randomUUID();
+    await expect(create([{ id }, { id }])).rejects.toMatchObject({ status: 400 });
+  });
+});
