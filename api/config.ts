@@ -27,6 +27,7 @@ const shape = {
   COFFER_KEYSTONE_USER_DOMAIN: word.default('Default'),
   COFFER_KEYSTONE_PROJECT_DOMAIN: word.default('Default'),
   COFFER_KEYSTONE_CACHE_SECONDS: numberOf(0, 3600).default(60),
+  COFFER_KEYSTONE_TIMEOUT_SECONDS: numberOf(1, 300).default(5),
   /** Rules of oslo.policy that override the defaults. */
   COFFER_POLICY_FILE: path.optional(),
   COFFER_RATE_LIMITS: z.string().max(255).optional(),

@@ -20,12 +20,12 @@ export interface KeystoneOptions {
   readonly project_domain: string;
   /** How long a valid token is believed without asking again; 0 asks for every request. */
   readonly cache_ms: number;
+  /** For one question, the wait in line included. */
+  readonly timeout_ms: number;
   readonly log: Logger;
   readonly now: () => number;
 }
 
-/** For one question, the wait in line included. */
-const TIMEOUT_MS = 5_000;
 /** Questions at once: a flood of made-up tokens must not become a flood for Keystone. */
 const MAX_ASKED = 32;
 /** A token that Keystone doesn't know is refused for so long without asking again. */
@@ -114,7 +114,7 @@ function once<T>(running: Map<string, Promise<T>>, key: string, work: () => Prom
 
 /** Answers what Keystone knows of a token, null if nothing. Rejects with `identity_unavailable`. */
 function questions(options: KeystoneOptions): (token: string) => Promise<Token | null> {
-  const { log, now } = options;
+  const { timeout_ms, log, now } = options;
   const base = `${options.url.replace(/\/+$/, '').replace(/\/v3$/, '')}/v3/auth/tokens`;
   const own = new Map<string, Promise<OwnToken>>();
   let current: OwnToken | undefined;
@@ -137,7 +137,7 @@ function questions(options: KeystoneOptions): (token: string) => Promise<Token |
   }
 
   return async (token) => {
-    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const signal = AbortSignal.timeout(timeout_ms);
     try {
       return await line(signal, async () => {
         let answer = await validate(token, signal);

@@ -56,6 +56,7 @@ function authenticationOf(
         user_domain: config.COFFER_KEYSTONE_USER_DOMAIN,
         project_domain: config.COFFER_KEYSTONE_PROJECT_DOMAIN,
         cache_ms: config.COFFER_KEYSTONE_CACHE_SECONDS * 1000,
+        timeout_ms: config.COFFER_KEYSTONE_TIMEOUT_SECONDS * 1000,
         log,
         now,
       });
