@@ -10,8 +10,11 @@ import type { App, Deps } from './deps.ts';
 import { discoveryRoutes } from './discovery.ts';
 import { answerClientError, answerError, answerNotFound } from './errors.ts';
 import { eventRoutes } from './events.ts';
+import { flavorRoutes } from './flavors.ts';
 import { healthRoutes } from './health.ts';
 import { useIdempotencyKeys } from './idempotency.ts';
+import { instanceRoutes } from './instances.ts';
+import { limitRoutes } from './limits.ts';
 import { registerOpenApi } from './openapi.ts';
 import { upgradeRoutes } from './upgrades.ts';
 
@@ -63,9 +66,12 @@ function tenantRoutes(scope: App, deps: Deps): void {
   useAccessRules(scope, deps.access);
   useIdempotencyKeys(scope, deps);
   clusterRoutes(scope, deps);
+  instanceRoutes(scope, deps);
   upgradeRoutes(scope, deps);
   eventRoutes(scope, deps);
   datastoreRoutes(scope);
+  flavorRoutes(scope);
+  limitRoutes(scope, deps);
   deadLetterRoutes(scope, deps);
 }
 

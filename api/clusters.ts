@@ -5,16 +5,13 @@ import {
   ClusterAnswer,
   ClustersAnswer,
   CreatedClusterAnswer,
-  InstanceAnswer,
   PlanAnswer,
 } from '../src/contract/documents.ts';
 import { isId } from '../src/contract/fields.ts';
 import {
   ClusterActionBody,
-  ClusterInstanceParams,
   ClusterParams,
   CreateClusterBody,
-  InstanceParams,
   PageQuery,
   PatchClusterBody,
   TenantParams,
@@ -34,14 +31,13 @@ import { createCluster } from './create-cluster.ts';
 import type { App, Deps } from './deps.ts';
 import { requireOneAction } from './one-action.ts';
 import { growCluster, shrinkCluster } from './resize-cluster.ts';
-import { clusterView, instanceView, nextLink, planView, urlsOf } from './views.ts';
+import { clusterView, nextLink, planView, urlsOf } from './views.ts';
 
 const tags = ['clusters'];
 
-/** `/clusters` and the instances in them. */
+/** `/clusters`. */
 export function clusterRoutes(app: App, deps: Deps): void {
   readRoutes(app, deps);
-  instanceRoutes(app, deps);
   upgradeRoutes(app, deps);
 
   app.post(
@@ -124,50 +120,6 @@ function readRoutes(app: App, deps: Deps): void {
   );
 }
 
-function instanceRoutes(app: App, deps: Deps): void {
-  app.get(
-    '/clusters/:cluster_id/instances/:instance_id',
-    {
-      config: { rule: 'cluster:show_instance' },
-      schema: {
-        tags,
-        summary: 'An instance of a cluster',
-        params: ClusterInstanceParams,
-        response: { 200: InstanceAnswer },
-      },
-    },
-    async (request) => {
-      const cluster = await findCluster(deps, request.caller, request.params.cluster_id);
-      return { instance: instanceOf(deps, request, cluster, request.params.instance_id) };
-    },
-  );
-
-  app.get(
-    '/instances/:instance_id',
-    {
-      config: { rule: 'instance:show' },
-      schema: { tags, summary: 'An instance', params: InstanceParams, response: { 200: InstanceAnswer } },
-    },
-    async (request) => {
-      const { instance_id } = request.params;
-      const cluster_id = isId(instance_id) ? await deps.store.clusterOfInstance(instance_id) : null;
-      const cluster = cluster_id === null ? null : await deps.store.getCluster(cluster_id);
-      if (!cluster || !request.caller.sees(cluster.tenant_id)) throw instanceMissing(instance_id);
-      return { instance: instanceOf(deps, request, cluster, instance_id) };
-    },
-  );
-}
-
-function instanceOf(deps: Deps, request: FastifyRequest, cluster: Cluster, id: string) {
-  const instance = cluster.instances.find((each) => each.id === id);
-  if (instance === undefined) throw instanceMissing(id);
-  return instanceView(cluster, instance, urlsOf(request), deps.now());
-}
-
-function instanceMissing(id: string): CofferError {
-  return new CofferError('instance_not_found', `Instance ${id} cannot be found.`);
-}
-
 function upgradeRoutes(app: App, deps: Deps): void {
   app.patch(
     '/clusters/:cluster_id',
@@ -184,8 +136,9 @@ function upgradeRoutes(app: App, deps: Deps): void {
       },
     },
     async (request, reply) => {
-      if (request.body.dry_run) return plan(deps, request, request.params.cluster_id, request.body);
-      await upgrade(deps, request, reply, request.params.cluster_id, request.body);
+      const cluster = await findCluster(deps, request.caller, request.params.cluster_id);
+      if (request.body.dry_run) return plan(deps, cluster, request.body);
+      await upgrade(deps, request, reply, cluster, request.body);
       return reply.code(202).send({});
     },
   );
@@ -209,13 +162,13 @@ function upgradeRoutes(app: App, deps: Deps): void {
       },
     },
     async (request, reply) => {
-      const { cluster_id } = request.params;
+      const cluster = await findCluster(deps, request.caller, request.params.cluster_id);
       const wanted = request.body.upgrade;
-      if (wanted?.dry_run) return plan(deps, request, cluster_id, wanted);
-      const cluster = wanted
-        ? await upgrade(deps, request, reply, cluster_id, wanted)
-        : await actOn(deps, request, cluster_id, request.body);
-      return reply.code(202).send({ cluster: clusterView(cluster, urlsOf(request), deps.now()) });
+      if (wanted?.dry_run) return plan(deps, cluster, wanted);
+      const after = wanted
+        ? await upgrade(deps, request, reply, cluster, wanted)
+        : await actOn(deps, request, cluster, request.body);
+      return reply.code(202).send({ cluster: clusterView(after, urlsOf(request), deps.now()) });
     },
   );
 }
@@ -224,43 +177,46 @@ function upgradeRoutes(app: App, deps: Deps): void {
 async function actOn(
   deps: Deps,
   { caller, claim }: FastifyRequest,
-  reference: string,
+  cluster: Cluster,
   { grow, shrink }: ClusterActionBody,
 ): Promise<Cluster> {
-  if (!grow && !shrink) return resetStatus(deps, caller, reference);
-  const cluster = await findCluster(deps, caller, reference);
   if (grow) return growCluster(deps, caller, cluster, grow, claim?.operation_id);
+  if (!shrink) return resetStatus(deps, caller, cluster);
   return shrinkCluster(
     deps,
     caller,
     cluster,
-    (shrink ?? []).map(({ id }) => id),
+    shrink.map(({ id }) => id),
   );
 }
 
-/** What the same request without `dry_run` would begin. */
-async function plan(
+/** What the same request without `dry_run` would begin; of one instance, if that is named. */
+export async function plan(
   deps: Deps,
-  { caller }: FastifyRequest,
-  reference: string,
+  { id: cluster_id, tenant_id }: Cluster,
   { datastore_version, policy = {} }: UpgradeRequest,
+  only: { readonly instance_id?: string } = {},
 ): Promise<PlanAnswer> {
-  const { id: cluster_id, tenant_id } = await findCluster(deps, caller, reference);
-  return { plan: planView(await planUpgrade(deps, { cluster_id, tenant_id, datastore_version, policy })) };
+  const request = { cluster_id, tenant_id, datastore_version, policy, ...only };
+  return { plan: planView(await planUpgrade(deps, request)) };
 }
 
-/** Begins the upgrade, publishes its cast, and answers the cluster as it is from now on. */
-async function upgrade(
+/**
+ * Begins the upgrade, of one instance if that is named, publishes its cast, and answers the cluster as it is
+ * from now on.
+ */
+export async function upgrade(
   deps: Deps,
   request: FastifyRequest,
   reply: FastifyReply,
-  reference: string,
+  cluster: Cluster,
   { datastore_version, policy = {}, plan_hash }: UpgradeRequest,
+  only: { readonly instance_id?: string } = {},
 ): Promise<Cluster> {
   const { caller } = request;
-  const cluster = await findCluster(deps, caller, reference);
   const begun = await beginUpgrade(deps, {
     cluster_id: cluster.id,
+    ...only,
     tenant_id: cluster.tenant_id,
     datastore_version,
     policy,
@@ -281,9 +237,9 @@ async function upgrade(
 const RESET_TIMEOUT_MS = 5_000;
 
 /** Has a taskmanager free a cluster of its task, and answers the cluster as it is afterwards. */
-async function resetStatus(deps: Deps, caller: Caller, reference: string): Promise<Cluster> {
+async function resetStatus(deps: Deps, caller: Caller, cluster: Cluster): Promise<Cluster> {
   const { user, request_id } = caller;
-  const { id: cluster_id, tenant_id } = await findCluster(deps, caller, reference);
+  const { id: cluster_id, tenant_id } = cluster;
   const args = { cluster_id, by: user ?? 'an operator' };
   const context = { request_id, tenant_id, user, is_admin: true };
   const options = { timeout_ms: RESET_TIMEOUT_MS, context };

@@ -6,9 +6,9 @@
  *   `rules.ts` the rules, `language.ts` what they are written in, `rule-file.ts` an operator's own;
  *   `keystone.ts` and `token-file.ts` whose a token is; `rate-limits.ts`; `open.ts` puts it together
  * - `errors.ts` every error as Trove's JSON · `views.ts` records as documents
- * - `clusters.ts` clusters, their instances, and the upgrade request · `create-cluster.ts` · `resize-cluster.ts`
+ * - `clusters.ts` clusters and the upgrade request · `create-cluster.ts` · `resize-cluster.ts` · `instances.ts`
  * - `join-token.ts` what external agents join with · `one-action.ts` bodies that name an action
- * - `upgrades.ts` and their actions · `events.ts` server-sent events · `datastores.ts` · `health.ts` · `discovery.ts`
+ * - `upgrades.ts` and their actions · `events.ts` server-sent events · `datastores.ts` · `flavors.ts` · `limits.ts` · `health.ts` · `discovery.ts`
  * - `dead-letters.ts` messages that nobody could act on
  * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts`
  */

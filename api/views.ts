@@ -8,6 +8,7 @@ import type {
   DatastoreVersionDocument,
   DatastoreVersionListed,
   EventDocument,
+  FlavorDocument,
   InstanceDocument,
   InstanceStatus,
   PlanDocument,
@@ -22,6 +23,7 @@ import {
   type DatastoreVersion,
   type Instance,
   type Instant,
+  primaryOf,
   versionOf,
 } from '../src/core/domain.ts';
 import { possibleActions } from '../src/core/machine/actions.ts';
@@ -58,10 +60,17 @@ function links(urls: Urls, path: string): Link[] {
   ];
 }
 
-/** `links` of a page: absent on the last one. */
-export function nextLink(urls: Urls, path: string, limit: number, marker: string | null): { links?: Link[] } {
+/** `links` of a page: absent on the last one. `filter` is what else the query says. */
+export function nextLink(
+  urls: Urls,
+  path: string,
+  limit: number,
+  marker: string | null,
+  filter: readonly string[] = [],
+): { links?: Link[] } {
   if (marker === null) return {};
-  return { links: [{ rel: 'next', href: `${urls.tenant}/${path}?limit=${limit}&marker=${marker}` }] };
+  const query = [...filter, `limit=${limit}`, `marker=${marker}`].join('&');
+  return { links: [{ rel: 'next', href: `${urls.tenant}/${path}?${query}` }] };
 }
 
 /** Trove's ids and words for the tasks. */
@@ -111,7 +120,7 @@ function clusterInstance(
     volume: { size: instance.volume_size },
     flavor: flavor(instance, urls),
     ip: addresses(instance),
-    ...observed(instance),
+    ...observed(cluster, instance),
   };
 }
 
@@ -144,12 +153,34 @@ export function instanceView(
     server_id: null,
     volume_id: null,
     encrypted_rpc_messaging: false,
-    ...observed(instance),
+    ...neighbours(cluster, instance, urls),
+    ...observed(cluster, instance),
+  };
+}
+
+/** Who replicates from whom, as far as guests report it. */
+function neighbours(cluster: Cluster, instance: Instance, urls: Urls) {
+  const { role } = instance.report ?? {};
+  const link = ({ id }: Instance) => ({ id, links: links(urls, `instances/${id}`) });
+  const primary = primaryOf(cluster);
+  if (role === 'replica' && primary) return { replica_of: link(primary) };
+  if (role !== 'primary') return {};
+  return { replicas: cluster.instances.filter(({ report }) => report?.role === 'replica').map(link) };
+}
+
+/** A label; see `FlavorDocument`. */
+export function flavorView(label: string, urls: Urls): FlavorDocument {
+  return {
+    id: /^\d{1,9}$/.test(label) ? Number(label) : null,
+    str_id: label,
+    name: label,
+    links: links(urls, `flavors/${encodeURIComponent(label)}`),
+    ...{ ram: 0, vcpus: 0, disk: 0, ephemeral: 0 },
   };
 }
 
 /** What we know of an instance beyond what Trove tells. */
-function observed(instance: Instance) {
+function observed({ updated }: Cluster, instance: Instance) {
   const { report, fault } = instance;
   return {
     role: report?.role ?? null,
@@ -157,7 +188,7 @@ function observed(instance: Instance) {
     endpoint: report?.endpoint ?? null,
     lag_bytes: report?.lag_bytes ?? null,
     service_status: report?.service_status ?? 'unknown',
-    ...(fault !== null && { fault: { message: fault } }),
+    ...(fault !== null && { fault: { message: fault, created: troveTime(updated) } }),
   };
 }
 
@@ -251,6 +282,7 @@ export function upgradeView(upgrade: Upgrade, cluster: Cluster | null, now: Inst
     id: upgrade.id,
     cluster_id: upgrade.cluster_id,
     cluster_name: cluster?.name ?? null,
+    instance_id: upgrade.instance_id ?? null,
     state: state.name === 'running' && upgrade.direction === 'back' ? 'rolling_back' : state.name,
     reason: state.name === 'paused' ? state.reason : null,
     message: 'message' in state ? state.message : null,

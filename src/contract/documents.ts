@@ -25,7 +25,7 @@ const observed = {
   endpoint: z.strictObject({ host: z.string(), port: z.int() }).nullable(),
   lag_bytes: z.number().nullable().meta({ description: 'Replication log that a replica has yet to replay.' }),
   service_status: z.enum(SERVICE_STATUSES),
-  fault: z.strictObject({ message: z.string() }).exactOptional(),
+  fault: z.strictObject({ message: z.string(), created: TroveTime }).exactOptional(),
 };
 
 const ClusterInstance = z.strictObject({
@@ -81,6 +81,8 @@ export const ClustersAnswer = z.strictObject({
 });
 export type ClustersAnswer = z.output<typeof ClustersAnswer>;
 
+const Neighbour = z.strictObject({ id: z.string(), links: Links });
+
 export const InstanceDocument = z
   .strictObject({
     id: z.string(),
@@ -103,12 +105,51 @@ export const InstanceDocument = z
     server_id: z.null(),
     volume_id: z.null(),
     encrypted_rpc_messaging: z.boolean(),
+    replica_of: Neighbour.exactOptional().meta({ description: 'Of a replica: the primary.' }),
+    replicas: z.array(Neighbour).exactOptional().meta({ description: 'Of a primary.' }),
     ...observed,
   })
   .meta({ id: 'Instance' });
 export type InstanceDocument = z.output<typeof InstanceDocument>;
 export const InstanceAnswer = z.strictObject({ instance: InstanceDocument });
 export type InstanceAnswer = z.output<typeof InstanceAnswer>;
+export const InstancesAnswer = z.strictObject({
+  instances: z.array(InstanceDocument),
+  links: Links.exactOptional(),
+});
+export type InstancesAnswer = z.output<typeof InstancesAnswer>;
+
+/** A label that is kept and shown: Coffer chooses no hosts, so that a flavor has no size. */
+export const FlavorDocument = z
+  .strictObject({
+    id: z.int().nullable().meta({ description: 'Where the label is a number.' }),
+    str_id: z.string(),
+    name: z.string(),
+    links: Links,
+    ...{ ram: z.literal(0), vcpus: z.literal(0), disk: z.literal(0), ephemeral: z.literal(0) },
+  })
+  .meta({ id: 'Flavor' });
+export type FlavorDocument = z.output<typeof FlavorDocument>;
+export const FlavorAnswer = z.strictObject({ flavor: FlavorDocument });
+export const FlavorsAnswer = z.strictObject({ flavors: z.array(FlavorDocument) });
+
+/** What a tenant may have and ask; -1 for as much as it likes. */
+const AbsoluteLimits = z.strictObject({
+  verb: z.literal('ABSOLUTE'),
+  ...{ max_instances: z.int(), max_ram: z.int(), max_backups: z.int(), max_volumes: z.int() },
+  max_clusters: z.int(),
+});
+const RateLimit = z.strictObject({
+  verb: z.string(),
+  ...{ uri: z.literal('*'), regex: z.literal('.*'), unit: z.literal('MINUTE') },
+  ...{ value: z.int(), remaining: z.int(), nextAvailable: z.string() },
+});
+export type LimitsAnswer = z.output<typeof LimitsAnswer>;
+export const LimitsAnswer = z.strictObject({
+  limits: z
+    .tuple([AbsoluteLimits], RateLimit)
+    .meta({ description: 'First what may be had, then what may be asked.' }),
+});
 
 const version = {
   id: z.string(),
@@ -203,6 +244,10 @@ export const UpgradeDocument = z
     id: z.string(),
     cluster_id: z.string(),
     cluster_name: z.string().nullable(),
+    instance_id: z
+      .string()
+      .nullable()
+      .meta({ description: 'The one instance that it is about; null where it is the whole cluster.' }),
     state: z.enum(UPGRADE_STATES),
     reason: z.enum(PAUSE_REASONS).nullable().meta({ description: 'Why it is paused.' }),
     message: z.string().nullable().meta({ description: 'What it waits for, or why it ended.' }),

@@ -24,8 +24,12 @@ export const ClusterParams = TenantParams.extend({
 });
 /** In a path, an id of the wrong form is one that nothing has: 404, as clients that try names first expect. */
 const PathId = Reference.transform((id) => id.toLowerCase());
-export const ClusterInstanceParams = ClusterParams.extend({ instance_id: PathId });
-export const InstanceParams = TenantParams.extend({ instance_id: PathId });
+const InstanceReference = Reference.meta({
+  description: "The instance's id, or its name if no other instance has it.",
+});
+export const ClusterInstanceParams = ClusterParams.extend({ instance_id: InstanceReference });
+export const InstanceParams = TenantParams.extend({ instance_id: InstanceReference });
+export const FlavorParams = TenantParams.extend({ flavor: text(255) });
 export const DatastoreParams = TenantParams.extend({
   datastore: Reference.meta({ description: 'Id or name.' }),
 });
@@ -52,6 +56,14 @@ export const PageQuery = z.object({
   marker: Id.exactOptional().meta({ description: 'The last id of the page before.' }),
 });
 export type PageQuery = z.output<typeof PageQuery>;
+
+/** As Python writes them, and as JavaScript does. */
+const Truth = z.stringbool({ truthy: ['true', '1'], falsy: ['false', '0'] });
+export const InstancesQuery = PageQuery.extend({
+  include_clustered: Truth.default(false).meta({
+    description: 'Whether to list instances of clusters; others there are none, as in Trove.',
+  }),
+});
 
 const UpgradeRequest = z.strictObject({
   datastore_version: Reference.meta({ description: 'Id of the version to go to, or its name.' }),
@@ -120,6 +132,9 @@ const AddedInstance = InstanceRequest.extend({
 });
 export type AddedInstance = z.output<typeof AddedInstance>;
 export type AddedInstanceInput = z.input<typeof AddedInstance>;
+
+/** Body of `PATCH …/instances/{instance_id}`: the version that this one instance is to have. */
+export const PatchInstanceBody = z.strictObject({ instance: UpgradeRequest });
 
 /** Body of `POST …/clusters/{cluster_id}`: exactly one action. */
 export const ClusterActionBody = z.strictObject({
