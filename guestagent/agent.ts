@@ -39,6 +39,9 @@ const PREFETCH = 100;
 /** Work that takes longer says that it was taken, so that it is not said again too soon. */
 const TELL_AFTER_MS = 250;
 const RESTART_MS = 3_000;
+/** An agent that has just started has its connection in a moment. */
+const HEARD_TRIES = 4;
+const HEARD_PAUSE_MS = 500;
 
 /**
  * One instance's agent: takes orders from the bus one at a time, has the driver carry them out, and
@@ -235,6 +238,7 @@ export class Agent implements Service {
         await driver.upgrade({ ...targetOf(info), info });
         return null;
       case 'demote':
+        await this.#assureHeard();
         return driver.demote();
       case 'promote':
         await driver.promote({ lsn: String(info['lsn']) });
@@ -247,6 +251,23 @@ export class Agent implements Service {
         return null;
       default:
         return action satisfies never;
+    }
+  }
+
+  /**
+   * Between a primary's stop and its successor's promotion nobody can write, and both are messages: without
+   * RabbitMQ it would last. So it stops only when somebody can hear of it; else it fails, serving.
+   */
+  async #assureHeard(): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#speak();
+      } catch (cause) {
+        const message =
+          'RabbitMQ takes no message now: the primary goes on serving, as nobody would hear of its stop';
+        if (tries === HEARD_TRIES || this.#stopped.signal.aborted) throw new Error(message, { cause });
+        await this.#deps.sleep(HEARD_PAUSE_MS, this.#stopped.signal);
+      }
     }
   }
 
@@ -265,23 +286,29 @@ export class Agent implements Service {
 
   /** Never rejects: a heartbeat that doesn't get out is made up for by the next. */
   async #heartbeat(): Promise<void> {
-    const { bus, config, driver, journal, now, log } = this.#deps;
+    const { config, log } = this.#deps;
     try {
-      const sent = now();
-      const health = await driver.health();
-      const isUpgrading = this.#busyWith === 'upgrade' && health.service_status !== 'healthy';
-      const report = {
-        ...health,
-        sent,
-        ...(isUpgrading && { service_status: 'upgrading' as const }),
-        ...(this.#trouble !== null && { service_status: 'failed' as const, message: this.#trouble }),
-        attempt: journal.entry?.attempt ?? null,
-        agent: AGENT,
-      };
-      await bus.cast(CONDUCTOR_TOPIC, 'heartbeat', heartbeatArgs(config.instance_id, report));
+      await this.#speak();
     } catch (err) {
       log.debug({ err, instance_id: config.instance_id }, 'a heartbeat did not get out');
     }
+  }
+
+  /** Resolves when RabbitMQ has the heartbeat. */
+  async #speak(): Promise<void> {
+    const { bus, config, driver, journal, now } = this.#deps;
+    const sent = now();
+    const health = await driver.health();
+    const isUpgrading = this.#busyWith === 'upgrade' && health.service_status !== 'healthy';
+    const report = {
+      ...health,
+      sent,
+      ...(isUpgrading && { service_status: 'upgrading' as const }),
+      ...(this.#trouble !== null && { service_status: 'failed' as const, message: this.#trouble }),
+      attempt: journal.entry?.attempt ?? null,
+      agent: AGENT,
+    };
+    await bus.cast(CONDUCTOR_TOPIC, 'heartbeat', heartbeatArgs(config.instance_id, report));
   }
 }
 

@@ -8,4 +8,6 @@ import type { Provisioner } from './provisioning.ts';
 export const externalProvisioner: Provisioner = {
   provision: async () => undefined,
   remove: async () => true,
+  unsettled: async () => [],
+  settled: async () => undefined,
 };

@@ -11,6 +11,8 @@ import type { Provisioner } from './provisioning.ts';
 /** Simulated instances share one guest agent process: thousands of them are no burden. */
 const SHARED_PROCESS = 'simulated';
 const HOST = '127.0.0.1';
+/** Files that note which clusters are being provisioned begin with this; no folder of instances does. */
+const NOTE = '.provisioning-';
 
 /**
  * Instances on this machine: writes what each guest agent is to be into `<dir>/<process>/<instance>.json`.
@@ -31,6 +33,7 @@ export class LocalProvisioner implements Provisioner {
       if (config) existing.set(id, config);
     }
     const cluster_token = await this.#tokenOf(cluster.id);
+    await writeWhole(this.#noteOf(cluster), JSON.stringify(cluster));
     const endpoints = new Map<string, Endpoint>();
     for (const { id } of cluster.instances) {
       endpoints.set(id, existing.get(id)?.endpoint ?? (await this.#newEndpoint(cluster)));
@@ -49,6 +52,21 @@ export class LocalProvisioner implements Provisioner {
     return !left.includes(true);
   }
 
+  async unsettled(): Promise<readonly Cluster[]> {
+    const names = await readdir(this.#dir).catch(() => []);
+    const notes = names.filter((name) => name.startsWith(NOTE) && !name.endsWith('.new'));
+    const texts = await Promise.all(notes.map((name) => readIfThere(join(this.#dir, name))));
+    return texts.flatMap((text) => (text === null ? [] : [JSON.parse(text) as Cluster]));
+  }
+
+  async settled(cluster: Cluster): Promise<void> {
+    await rm(this.#noteOf(cluster), { force: true });
+  }
+
+  #noteOf({ id }: Cluster): string {
+    return join(this.#dir, `${NOTE}${id}`);
+  }
+
   #folderOf(cluster: Cluster, instance_id: string): string {
     return join(this.#dir, cluster.manager === 'simulated' ? SHARED_PROCESS : instance_id);
   }
@@ -61,9 +79,7 @@ export class LocalProvisioner implements Provisioner {
   async #write(cluster: Cluster, config: InstanceConfig): Promise<void> {
     const path = this.#pathOf(cluster, config.instance_id);
     await mkdir(this.#folderOf(cluster, config.instance_id), { recursive: true, mode: 0o755 });
-    const draft = `${path}.new`;
-    await writeFile(draft, JSON.stringify(config, null, 2), { mode: 0o600 });
-    await rename(draft, path);
+    await writeWhole(path, JSON.stringify(config, null, 2));
   }
 
   async #newEndpoint(cluster: Cluster): Promise<Endpoint> {
@@ -102,9 +118,20 @@ export class LocalProvisioner implements Provisioner {
   }
 }
 
+async function writeWhole(path: string, text: string): Promise<void> {
+  const draft = `${path}.new`;
+  await writeFile(draft, text, { mode: 0o600 });
+  await rename(draft, path);
+}
+
 async function readConfig(path: string): Promise<InstanceConfig | null> {
+  const text = await readIfThere(path);
+  return text === null ? null : (JSON.parse(text) as InstanceConfig);
+}
+
+async function readIfThere(path: string): Promise<string | null> {
   try {
-    return JSON.parse(await readFile(path, 'utf8')) as InstanceConfig;
+    return await readFile(path, 'utf8');
   } catch (err) {
     if ((err as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw err;

@@ -9,6 +9,10 @@ export interface Provisioner {
   provision(cluster: Cluster, order: BuildOrder): Promise<void>;
   /** Takes these instances of the cluster away. True once nothing of them is left. */
   remove(cluster: Cluster, instances: readonly Instance[]): Promise<boolean>;
+  /** Clusters that were provisioned and not `settled` since: their taskmanager died in between. */
+  unsettled(): Promise<readonly Cluster[]>;
+  /** What was provisioned is known to be wanted still, or is gone. */
+  settled(cluster: Cluster): Promise<void>;
 }
 
 const REMOVAL_POLL_MS = 100;
@@ -59,11 +63,33 @@ export class Provisioning {
     const order = await store.getBuildOrder(cluster.id);
     if (!order) return;
     await provisioner.provision(cluster, order);
-    // Deleted meanwhile, perhaps before there was anything to remove. Built meanwhile is another matter.
-    const after = await store.getCluster(cluster.id);
-    const isGone = ({ id }: Instance) => !after?.instances.some((one) => one.id === id);
-    const gone = after?.task === 'DELETING' ? cluster.instances : cluster.instances.filter(isGone);
-    if (gone.length > 0) await provisioner.remove(cluster, gone);
+    await this.#dropUnwanted(cluster, await store.getCluster(cluster.id));
+  }
+
+  /**
+   * What was provisioned may have been deleted meanwhile, before there was anything to remove. Built meanwhile
+   * is another matter.
+   */
+  async #dropUnwanted(provisioned: Cluster, now: Cluster | null): Promise<void> {
+    const { provisioner } = this.#deps;
+    const isGone = ({ id }: Instance) => !now?.instances.some((one) => one.id === id);
+    const gone = now?.task === 'DELETING' ? provisioned.instances : provisioned.instances.filter(isGone);
+    if (gone.length > 0) await provisioner.remove(provisioned, gone);
+    await provisioner.settled(provisioned);
+  }
+
+  /**
+   * The same for a taskmanager that died before it came to that: nobody else would ever look for those
+   * instances. What no note of its own tells of is not touched, should Redis have forgotten everything.
+   */
+  async clearLeftovers(): Promise<void> {
+    const { store, provisioner, log } = this.#deps;
+    for (const provisioned of await provisioner.unsettled()) {
+      const now = await store.getCluster(provisioned.id);
+      if (now?.task === 'BUILDING' || now?.task === 'GROWING_CLUSTER') continue;
+      log.info({ cluster_id: provisioned.id }, 'looking for what a dead taskmanager has left of a cluster');
+      await this.#dropUnwanted(provisioned, now);
+    }
   }
 
   /**

@@ -7,7 +7,7 @@ import type { RequestDeps } from './requests.ts';
 const SWEEP_MS = 250;
 const BATCH = 200;
 /** A taskmanager that dies with a due item in hand loses it for so long, then another one takes it. */
-const LEND_MS = 3_000;
+const LEND_MS = 1_000;
 /** What a starting process looks at side by side. */
 const RECOVER_AT_ONCE = 50;
 
@@ -29,6 +29,9 @@ export function startSweep(deps: Deps & { readonly sleep: Sleep }): Service {
 
 /** A process that starts says again whatever its predecessor may have had on the tongue. */
 export async function recover(deps: Deps): Promise<number> {
+  await deps.provisioning
+    .clearLeftovers()
+    .catch((err) => deps.log.warn({ err }, 'leftovers could not be cleared; the next start tries again'));
   const active = await deps.store.listActive();
   for (let at = 0; at < active.length; at += RECOVER_AT_ONCE) {
     await Promise.all(active.slice(at, at + RECOVER_AT_ONCE).map((item) => look(deps, item, 'recover')));

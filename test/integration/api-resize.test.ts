@@ -45,6 +45,8 @@ async function buildPostgresql(name: string): Promise<Cluster> {
 /** A provisioner that remembers what is there. */
 function newProvisioning(there = new Set<string>()) {
   const provisioner = {
+    unsettled: async () => [],
+    settled: async () => undefined,
     provision: async ({ instances }: Cluster) => {
       for (const { id } of instances) there.add(id);
     },

@@ -3,12 +3,16 @@
  * provisioner that the test plays.
  */
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Bus, Request } from '../../src/bus/bus.ts';
 import type { Cluster, Instance } from '../../src/core/domain.ts';
 import { openRedisStore } from '../../src/store/redis.ts';
 import type { BuildOrder, PendingCast, Store } from '../../src/store/store.ts';
 import { Engine } from '../../taskmanager/engine.ts';
+import { LocalProvisioner } from '../../taskmanager/provisioner-local.ts';
 import { type Provisioner, Provisioning } from '../../taskmanager/provisioning.ts';
 import { handleConductorRequest, type RequestDeps } from '../../taskmanager/requests.ts';
 import { silentLog as log, testUrls, uniqueName } from '../support/services.ts';
@@ -37,6 +41,12 @@ class Files implements Provisioner {
     for (const { id } of instances) this.held.delete(id);
     return true;
   }
+
+  async unsettled(): Promise<readonly Cluster[]> {
+    return [];
+  }
+
+  async settled(): Promise<void> {}
 }
 
 async function newCluster(): Promise<Cluster> {
@@ -109,6 +119,64 @@ describe('a cluster that is deleted while it is being built', () => {
     const { cluster, provisioner } = await build((one) => store.finishBuild(one.id, Date.now()));
     expect((await store.getCluster(cluster.id))?.task).toBe('NONE');
     expect(provisioner.held.size).toBe(1);
+  });
+});
+
+describe('a taskmanager that dies while it provisions', () => {
+  let dir: string;
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'coffer-guests-'));
+  });
+  afterEach(() => rm(dir, { recursive: true, force: true }));
+
+  /** Dies when the files are written, before it looks whether they are still wanted. */
+  const dieProvisioning = async (meanwhile: (cluster: Cluster) => Promise<unknown>) => {
+    const cluster = await newCluster();
+    const real = new LocalProvisioner(dir);
+    const dying = {
+      provision: async () => {
+        await meanwhile(cluster);
+        await real.provision(cluster, ORDER);
+        throw new Error('killed');
+      },
+      remove: (one: Cluster, gone: readonly Instance[]) => real.remove(one, gone),
+      unsettled: () => real.unsettled(),
+      settled: (one: Cluster) => real.settled(one),
+    };
+    const provisioning = new Provisioning({ store, provisioner: dying, log, now: Date.now });
+    await expect(provisioning.create(cluster.id)).rejects.toThrow('killed');
+    return cluster;
+  };
+  const files = () => readdir(join(dir, 'simulated'));
+  const startAgain = () =>
+    new Provisioning({ store, provisioner: new LocalProvisioner(dir), log, now: Date.now }).clearLeftovers();
+
+  it('leaves nothing of a cluster that was deleted meanwhile', async () => {
+    const other = new Provisioning({ store, provisioner: new LocalProvisioner(dir), log, now: Date.now });
+    const cluster = await dieProvisioning(async (one) => {
+      await store.beginDelete(one.id, castOf(one, 'delete_cluster'), Date.now());
+      await other.remove(one.id);
+    });
+    expect(await store.getCluster(cluster.id)).toBeNull();
+    expect(await files()).toHaveLength(1);
+    await startAgain();
+    expect(await files()).toEqual([]);
+    expect(await new LocalProvisioner(dir).unsettled()).toEqual([]);
+  });
+
+  it('leaves alone what is wanted, and what no note of its own tells of', async () => {
+    const cluster = await dieProvisioning(async () => undefined);
+    await startAgain();
+    expect(await files(), 'it is being built still').toHaveLength(1);
+    await store.finishBuild(cluster.id, Date.now());
+    await startAgain();
+    expect(await files()).toHaveLength(1);
+    expect(await new LocalProvisioner(dir).unsettled()).toEqual([]);
+    // As if Redis had lost everything: databases are not removed for that.
+    await store.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), Date.now());
+    await store.removeCluster(cluster.id);
+    await startAgain();
+    expect(await files()).toHaveLength(1);
   });
 });
 

@@ -161,7 +161,12 @@ export class World {
 
   async #taskmanager(life: Life): Promise<void> {
     const common = this.#common(life);
-    const provisioner = { provision: async () => undefined, remove: async () => true };
+    const provisioner = {
+      provision: async () => undefined,
+      remove: async () => true,
+      unsettled: async () => [],
+      settled: async () => undefined,
+    };
     const provisioning = new Provisioning({ ...common, provisioner });
     const deps = { ...common, engine: new Engine(common), provisioning, newId: () => this.random.uuid() };
     const serve = (topic: string, handler: (request: Request) => Promise<unknown>) =>

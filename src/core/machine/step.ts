@@ -21,6 +21,12 @@ import { isWithTroveGuest, repeatAt, watch } from './trove-guest.ts';
 
 /** A message that nobody took is said again after this long. */
 const RECAST_MS = 2_000;
+/**
+ * A call sooner, for whoever waited for its answer may be dead: this is how soon another goes on. One that
+ * takes long, e.g. while its guest downloads, is said again more and more rarely.
+ */
+const RECALL_MS = 1_000;
+const RECALL_MAX_MS = 3_000;
 /** A guest that took the attempt is reminded rarely: only a lost report makes it necessary. */
 const RECAST_ACCEPTED_MS = 15_000;
 /** The log position that every server has. */
@@ -35,7 +41,7 @@ export function startStep(draft: Draft, step: Step): void {
   const begun = draft.change({ ...step, attempt: step.attempt + 1, started: step.started ?? draft.now });
   draft.emit('step_started', `${title(draft, begun)}: attempt ${begun.attempt}`, begun);
   draft.instanceTask(step.instance_id, 'UPGRADING', null);
-  say(draft, begun, { name: 'preparing', ...outstanding(draft) });
+  say(draft, begun, { name: 'preparing', ...outstanding(draft, RECALL_MS) });
 }
 
 /** A guest answered the call that `step` waits for. */
@@ -111,7 +117,7 @@ function succeeded(draft: Draft, step: Step, instance_id: string, report: Attemp
   switch (phase.name) {
     case 'upgrading':
       if (phase.info.role === 'primary') draft.writesAgain(phase.since);
-      return say(draft, step, { name: 'verifying', info: phase.info, ...outstanding(draft) });
+      return say(draft, step, { name: 'verifying', info: phase.info, ...outstanding(draft, RECALL_MS) });
     case 'demoting':
       return demoted(draft, step, phase.since, report.result?.['lsn']);
     case 'promoting':
@@ -357,10 +363,10 @@ export function isOutstanding(phase: Phase): phase is OutstandingPhase {
   return 'recast' in phase;
 }
 
-function outstanding(draft: Draft) {
+function outstanding(draft: Draft, recast_ms = RECAST_MS) {
   return {
     since: draft.now,
-    recast: draft.now + RECAST_MS,
+    recast: draft.now + recast_ms,
     deadline: draft.now + draft.upgrade.policy.step_timeout_seconds * 1000,
     accepted: false,
   };
@@ -380,8 +386,9 @@ function say(draft: Draft, step: Step, phase: OutstandingPhase): void {
 /** Says again what has not been answered. */
 export function sayAgain(draft: Draft, step: Step, phase: OutstandingPhase): void {
   const isTrove = isWithTroveGuest(draft, step);
-  const pause = phase.accepted ? RECAST_ACCEPTED_MS : RECAST_MS;
-  const recast = isTrove ? repeatAt(phase.name, phase.deadline, draft.now) : draft.now + pause;
+  const recast = isTrove
+    ? repeatAt(phase.name, phase.deadline, draft.now)
+    : draft.now + pauseOf(draft, phase);
   draft.change({ ...step, phase: { ...phase, recast } });
   if (isTrove && phase.name === 'upgrading') return;
   for (const effect of outstandingOf(draft, step)) draft.say(effect);
@@ -393,13 +400,23 @@ export function recover(draft: Draft, step: Step): void {
   for (const effect of outstandingOf(draft, step)) draft.say(effect);
 }
 
+function pauseOf(draft: Draft, phase: OutstandingPhase): number {
+  if (phase.accepted) return RECAST_ACCEPTED_MS;
+  if (!isCall(actionOf(phase))) return RECAST_MS;
+  return Math.min(Math.max(draft.now - phase.since, RECALL_MS), RECALL_MAX_MS);
+}
+
+function isCall(action: GuestAction): boolean {
+  return action === 'pre_upgrade' || action === 'post_upgrade';
+}
+
 /** What a step in this phase has said to its guests and not yet heard back on. */
 function outstandingOf(draft: Draft, step: Step): readonly Effect[] {
   const { phase } = step;
   if (!isInFlight(step) || !isOutstanding(phase)) return [];
   const action = actionOf(phase);
   const attempt = draft.attemptOf(step, action);
-  const kind = action === 'pre_upgrade' || action === 'post_upgrade' ? ('call' as const) : ('cast' as const);
+  const kind = isCall(action) ? ('call' as const) : ('cast' as const);
   const timeout_ms = Math.max(1, phase.deadline - draft.now);
   const args = argsOf(draft, step, phase);
   const dialect = isWithTroveGuest(draft, step) ? ('trove' as const) : ('coffer' as const);
