@@ -20,7 +20,7 @@ import { defaultHome, openHome } from './lib/paths.mjs';
 import { messageOf, Problem, report, Stopped } from './lib/problem.mjs';
 import { createProgress } from './lib/progress.mjs';
 import { handleSignals } from './lib/signals.mjs';
-import { startStack } from './lib/stack.mjs';
+import { startStack, taskmanagerNames } from './lib/stack.mjs';
 
 const USAGE = `usage: npm run chaos -- [options]
 
@@ -28,10 +28,9 @@ const USAGE = `usage: npm run chaos -- [options]
   --seed S         the same faults and clusters again; the moments differ
   --simulated N    simulated clusters at a time; default 8
   --postgresql N   PostgreSQL clusters at a time; default 1
+  --taskmanagers N with 1, whoever is killed has nobody beside it; default 2
   --only TEXT      only faults with this in their name
   --json           one JSON object on stdout instead of Markdown`;
-const TASKMANAGERS = 2;
-const CORE = ['api', 'taskmanager-1', 'taskmanager-2'];
 
 function readOptions() {
   const word = /** @type {const} */ ({ type: 'string' });
@@ -41,6 +40,7 @@ function readOptions() {
     seed: word,
     simulated: word,
     postgresql: word,
+    taskmanagers: word,
     only: word,
     json: flag,
     help: flag,
@@ -57,6 +57,7 @@ function readOptions() {
       minutes: number(values.minutes, 1),
       simulated: number(values.simulated, 8),
       postgresql: number(values.postgresql, 1),
+      taskmanagers: Math.max(1, Math.floor(number(values.taskmanagers, 2))),
       seed: values.seed ?? String(randomInt(1_000_000)),
     };
   } catch (error) {
@@ -84,7 +85,8 @@ async function main() {
   });
   // A home of its own: a stack that `npm start` keeps up is not disturbed.
   const home = process.env['COFFER_HOME'] ? defaultHome() : join(defaultHome(), 'chaos');
-  const network = await openNetwork(CORE);
+  const { taskmanagers } = options;
+  const network = await openNetwork(['api', ...taskmanagerNames(taskmanagers)]);
   try {
     const { environmentOf } = network;
     const ports = { api: 0 };
@@ -95,7 +97,7 @@ async function main() {
       progress,
       signal,
       environmentOf,
-      taskmanagers: TASKMANAGERS,
+      taskmanagers,
     });
     // Only now: the set-up has just installed and built what it needs.
     const { runChaos } = await import('./lib/chaos/run.mjs');

@@ -186,13 +186,16 @@ function guestSpecs(script, environmentOf) {
  * @returns {Spec[]}
  */
 function coreProcesses(taskmanagers, environmentOf) {
-  const names = Array.from({ length: taskmanagers }, (_, index) =>
-    taskmanagers === 1 ? 'taskmanager' : `taskmanager-${index + 1}`,
-  );
-  return [...names, 'api'].map((name) => ({
+  return [...taskmanagerNames(taskmanagers), 'api'].map((name) => ({
     ...nodeProcess(name, built(name.replace(/-\d+$/, '')), environmentOf(name)),
     graceMs: GRACE_MS,
   }));
+}
+
+/** @param {number} count */
+export function taskmanagerNames(count) {
+  if (count === 1) return ['taskmanager'];
+  return Array.from({ length: count }, (_, index) => `taskmanager-${index + 1}`);
 }
 
 /** @param {string} name */

@@ -45,10 +45,14 @@ const VICTIMS = {
   Redis: (/** @type {string} */ name) => name === 'redis',
 };
 
+/** Those that an operator restarts now and then: for a new version, or a new setting. */
+const RESTARTED = ['api', 'taskmanager', 'RabbitMQ', 'Redis'];
+
 /** @type {readonly Fault[]} */
 export const FAULTS = [
   ...Object.entries(VICTIMS).flatMap(([title, isVictim]) => [
-    processFault(`kill -9 ${title}`, isVictim, killed),
+    processFault(`kill -9 ${title}`, isVictim, ended('SIGKILL')),
+    ...(RESTARTED.includes(title) ? [processFault(`restart ${title}`, isVictim, ended('SIGTERM'))] : []),
     processFault(`stall ${title}`, isVictim, stalled),
   ]),
   ...['rabbitmq', 'redis'].flatMap((name) => {
@@ -87,20 +91,22 @@ function processFault(fault, isVictim, work) {
 }
 
 /**
- * @param {World} world
- * @param {string} target
- * @param {number} pid
+ * Its supervisor starts it again.
+ * @param {'SIGKILL' | 'SIGTERM'} how at once, or when it has ended its work
+ * @returns {(world: World, target: string, pid: number) => Promise<Pick<Injected, 'recovers_from'>>}
  */
-async function killed({ pids, signal }, target, pid) {
-  const recovers_from = Date.now();
-  send(pid, 'SIGKILL');
-  const isBack = () => {
-    const now = pids()[target];
-    return now !== undefined && now !== pid;
+function ended(how) {
+  return async ({ pids, signal }, target, pid) => {
+    const recovers_from = Date.now();
+    send(pid, how);
+    const isBack = () => {
+      const now = pids()[target];
+      return now !== undefined && now !== pid;
+    };
+    const deadline = Date.now() + RESTART_MS;
+    while (!isBack() && Date.now() < deadline && !signal.aborted) await sleep(50);
+    return { recovers_from };
   };
-  const deadline = Date.now() + RESTART_MS;
-  while (!isBack() && Date.now() < deadline && !signal.aborted) await sleep(50);
-  return { recovers_from };
 }
 
 /**

@@ -27,6 +27,13 @@ describe('a message that nobody takes', () => {
     expect(it.guest('db-1').executed).toHaveLength(1);
   });
 
+  it('is a call: said again sooner, as who waited for its answer may be dead; then ever more rarely', () => {
+    const it = one({ pre_upgrade: { ms: 14_000 } });
+    it.settle();
+    expect(gaps(it, 'pre_upgrade').map(Math.round)).toEqual([1, 1, 2, 3, 3, 3]);
+    expect(it.messagesTo('db-1', 'pre_upgrade').every(({ attempt }) => attempt.attempt === 1)).toBe(true);
+  });
+
   it('is said again rarely once the guest has accepted it', () => {
     const it = one({ upgrade: { ms: 40_000 } });
     it.settle();
