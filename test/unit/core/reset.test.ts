@@ -74,6 +74,42 @@ describe('a reset', () => {
     }
   });
 
+  it('leaves in doubt what was in flight, and nothing else', () => {
+    const world = members();
+    world.until(() => world.upgrade.steps.some((step) => step.phase.name === 'done'));
+    world.until(inPhase(world, 'upgrading'));
+    reset(world);
+    const fault = 'its status was reset while it was being upgraded';
+    expect(world.cluster.instances.map((one) => [one.name, one.task, one.fault])).toEqual([
+      ['db-1', 'NONE', null],
+      ['db-2', 'UPGRADING_ERROR', fault],
+      ['db-3', 'NONE', null],
+    ]);
+    expect(world.upgrade.steps.map(({ phase }) => phase.name)).toEqual(['done', 'failed', 'pending']);
+    expect(world.step('db-2').phase).toEqual({ name: 'failed', ended: world.now, error: fault });
+    expect(world.message).toBe('status reset by ann; 1 step(s) were in flight');
+  });
+
+  it('counts an old primary that has yet to come back among what was in flight: it is down (G6)', () => {
+    const world = new World({ lag_bytes: { 'db-3': 9 }, scripts: { 'db-3': { follow: { ms: 20_000 } } } });
+    world.reach('db-1', 'following', 'switchover');
+    world.guest('db-1').awayUntil = Infinity;
+    world.reach('db-1', 'done', 'switchover');
+    expect(world.step('db-1').phase.name).toBe('pending');
+    reset(world);
+    expect(world.instance('db-1').task).toBe('UPGRADING_ERROR');
+    expect(world.instance('db-2').task).toBe('NONE');
+  });
+
+  it('of one that was to go back makes no plan for that any more', () => {
+    const world = members();
+    world.until(inPhase(world, 'upgrading'));
+    world.act('rollback');
+    const next = reset(world);
+    expect(next.events.map(({ type }) => type)).toEqual(['cancelled']);
+    expect(world.upgrade).toMatchObject({ round: 1, planned_round: 0 });
+  });
+
   it('asked for twice changes nothing more', () => {
     const world = members();
     world.until(inPhase(world, 'upgrading'));
