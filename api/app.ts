@@ -1,5 +1,6 @@
 import Fastify, { type FastifyBaseLogger, type FastifyError, LogController } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Registry } from 'prom-client';
 import type { z } from 'zod';
 import { explain } from '../src/contract/explain.ts';
 import { useAccessRules } from './access/enforce.ts';
@@ -15,6 +16,7 @@ import { healthRoutes } from './health.ts';
 import { useIdempotencyKeys } from './idempotency.ts';
 import { instanceRoutes } from './instances.ts';
 import { limitRoutes } from './limits.ts';
+import { observeRequests } from './metrics.ts';
 import { registerOpenApi } from './openapi.ts';
 import { upgradeRoutes } from './upgrades.ts';
 
@@ -27,7 +29,7 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const STOP_GRACE_MS = 2_500;
 
 /** The whole HTTP server, not listening yet. `close()` ends it, event streams included. */
-export async function buildApp(deps: Deps): Promise<App> {
+export async function buildApp(deps: Deps, registry?: Registry): Promise<App> {
   const loggerInstance: FastifyBaseLogger = deps.log;
   const app: App = Fastify({
     loggerInstance,
@@ -44,6 +46,7 @@ export async function buildApp(deps: Deps): Promise<App> {
   useContract(app);
   useErrors(app);
   logRequests(app);
+  if (registry) observeRequests(app, registry);
   app.addHook('preClose', async () => {
     // Connections on which nothing was ever asked would be waited for, for a minute.
     setTimeout(() => app.server.closeAllConnections(), STOP_GRACE_MS).unref();

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ConfigError, commonConfig, loadConfig, numberOf, redisPrefix, urlOf } from '../src/config.ts';
+import { metricsConfig } from '../src/telemetry.ts';
 import { DEFAULT_RATES, LIMITED_VERBS, type Rates } from './access/rate-limits.ts';
 import { readRuleFile } from './access/rule-file.ts';
 import { readTokenFile } from './access/token-file.ts';
@@ -9,6 +10,7 @@ const path = z.string().min(1).max(4096);
 
 const shape = {
   ...commonConfig,
+  ...metricsConfig,
   COFFER_REDIS_PREFIX: redisPrefix,
   COFFER_API_HOST: z.string().min(1).max(255).default('127.0.0.1'),
   /** Trove's port. 0 lets the system choose. */

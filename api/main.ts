@@ -10,13 +10,14 @@
  * - `join-token.ts` what external agents join with · `one-action.ts` bodies that name an action
  * - `upgrades.ts` and their actions · `events.ts` server-sent events · `datastores.ts` · `flavors.ts` · `limits.ts` · `health.ts` · `discovery.ts`
  * - `dead-letters.ts` messages that nobody could act on
- * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts`
+ * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts` · `metrics.ts`
  */
 import { randomUUID } from 'node:crypto';
 import { openAmqpBus } from '../src/bus/amqp.ts';
 import { createLogger } from '../src/log.ts';
 import { runProcess, Services } from '../src/service.ts';
 import { openRedisStore } from '../src/store/redis.ts';
+import { createRegistry, serveMetrics } from '../src/telemetry.ts';
 import { openAccess } from './access/open.ts';
 import { buildApp } from './app.ts';
 import { startRelay } from './casts.ts';
@@ -56,7 +57,10 @@ await runProcess(async () => {
     provisioner: config.COFFER_PROVISIONER,
   };
   services.add(startRelay(deps));
-  const app = await buildApp(deps);
+  const registry = createRegistry();
+  const metrics = await serveMetrics(registry, config, log);
+  if (metrics) services.add(metrics);
+  const app = await buildApp(deps, registry);
   services.add({ name: 'http', stop: () => app.close() });
   await app.listen({ host: config.COFFER_API_HOST, port: config.COFFER_API_PORT });
   return { log, services };

@@ -15,6 +15,7 @@ import type { Logger } from '../src/log.ts';
 import { every, type Service, type Sleep } from '../src/service.ts';
 import { type Driver, type InstanceConfig, PermanentError } from './driver.ts';
 import type { Journal, JournalEntry } from './journal.ts';
+import type { ObserveOrder } from './metrics.ts';
 
 export interface AgentDeps {
   readonly config: InstanceConfig;
@@ -25,6 +26,8 @@ export interface AgentDeps {
   readonly now: () => Instant;
   readonly sleep: Sleep;
   readonly heartbeat_ms: number;
+  /** Hears how each order went, and how long it took. */
+  readonly observe?: ObserveOrder;
 }
 
 /** What a message may say, whichever action it is of. */
@@ -188,16 +191,18 @@ export class Agent implements Service {
   }
 
   async #carryOut(id: AttemptId, info: Info, fence: number): Promise<void> {
-    const { log, config, journal } = this.#deps;
+    const { log, config, journal, now, observe } = this.#deps;
     // A newer order has come in while this one waited for its turn: nobody wants it any more.
     if (journal.compare(id, fence) !== 'same') return;
     const about = { instance_id: config.instance_id, ...id };
     const ended = new AbortController();
     void this.#tellIfLong(ended.signal);
     this.#busyWith = id.action;
+    const begun = now();
     const report = await this.#tryTo(id, info);
     ended.abort();
     this.#busyWith = null;
+    observe?.(report, now() - begun);
     if (report.status === 'succeeded') log.info(about, `${id.action} done`);
     else log.warn({ ...about, reason: report.error }, `${id.action} failed`);
     // Cut off by our own end, it has not failed: the next agent takes it up.

@@ -7,6 +7,7 @@ import { every, type Service, sleep } from '../src/service.ts';
 import { Agent } from './agent.ts';
 import type { Driver, DriverFactory, InstanceConfig } from './driver.ts';
 import { fileIn, Journal } from './journal.ts';
+import type { ObserveOrder } from './metrics.ts';
 
 export interface HostDeps {
   /** The folder with one `<instance_id>.json` for each instance; `state/<instance_id>` below is ours. */
@@ -18,6 +19,7 @@ export interface HostDeps {
   readonly log: Logger;
   readonly heartbeat_ms: number;
   readonly drivers: Readonly<Record<string, DriverFactory>>;
+  readonly observe: ObserveOrder;
 }
 
 /** Watching files is lossy, so they are looked at now and then all the same. */
@@ -79,7 +81,7 @@ export class Host implements Service {
   }
 
   async #add(id: string): Promise<void> {
-    const { dir, bus, log, heartbeat_ms } = this.#deps;
+    const { dir, bus, log, heartbeat_ms, observe } = this.#deps;
     const config = await readConfig(join(dir, `${id}.json`));
     const stateDir = join(dir, 'state', id);
     const driver = config && this.#driverFor(config, stateDir);
@@ -95,7 +97,17 @@ export class Host implements Service {
     await writeFile(join(stateDir, 'config.json'), JSON.stringify(config), { mode: 0o600 });
     const journal = new Journal(fileIn(stateDir));
     await journal.load();
-    const agent = new Agent({ config, driver, journal, bus, log, heartbeat_ms, now: Date.now, sleep });
+    const agent = new Agent({
+      config,
+      driver,
+      journal,
+      bus,
+      log,
+      heartbeat_ms,
+      observe,
+      now: Date.now,
+      sleep,
+    });
     this.#agents.set(id, agent);
     await agent.start();
     log.info({ instance_id: id, cluster_id: config.cluster_id }, `agent of ${config.name} started`);

@@ -3,7 +3,7 @@
  *
  * `main.ts` wiring · `host.ts` the instances of a folder · `agent.ts` one instance: orders and
  * heartbeats · `join.ts` taking a place in a cluster · `journal.ts` what it must not forget · `driver.ts` what a datastore's driver must be
- * able to do · `drivers/` one per datastore.
+ * able to do · `drivers/` one per datastore · `metrics.ts` what is counted.
  */
 import { basename } from 'node:path';
 import { z } from 'zod';
@@ -12,10 +12,12 @@ import { commonConfig, loadConfig, numberOf } from '../src/config.ts';
 import type { Endpoint } from '../src/core/domain.ts';
 import { createLogger } from '../src/log.ts';
 import { runProcess, type Service, Services } from '../src/service.ts';
+import { createRegistry, metricsConfig, serveMetrics } from '../src/telemetry.ts';
 import { postgresqlDriver } from './drivers/postgresql/index.ts';
 import { simulatedDriver } from './drivers/simulated.ts';
 import { Host } from './host.ts';
 import { JOIN_TOKEN, joinCluster } from './join.ts';
+import { observeOrders } from './metrics.ts';
 
 const configShape = {
   COFFER_AMQP_URL: commonConfig.COFFER_AMQP_URL,
@@ -39,6 +41,7 @@ const configShape = {
     .optional(),
   COFFER_GUEST_USER: z.string().min(1).optional(),
   COFFER_HEARTBEAT_MS: numberOf(100, 10_000).default(2_000),
+  ...metricsConfig,
 };
 
 /** An agent that its cluster does not want; the supervisor that started it shows it as failed. */
@@ -93,6 +96,9 @@ await runProcess(async () => {
     queues: config.COFFER_AMQP_QUEUES,
   });
   services.add({ name: 'bus', stop: () => bus.close() });
+  const registry = createRegistry();
+  const metrics = await serveMetrics(registry, config, log);
+  if (metrics) services.add(metrics);
   const host = services.add(
     new Host({
       dir: config.COFFER_GUEST_DIR,
@@ -102,6 +108,7 @@ await runProcess(async () => {
       log,
       heartbeat_ms: config.COFFER_HEARTBEAT_MS,
       drivers: { postgresql: postgresqlDriver, simulated: simulatedDriver },
+      observe: observeOrders(registry),
     }),
   );
   await host.start();

@@ -14,6 +14,8 @@ export interface EngineDeps {
   readonly bus: Bus;
   readonly log: Logger;
   readonly now: () => Instant;
+  /** Hears of every move that was committed. */
+  readonly observe?: (next: Next, manager: string) => void;
 }
 
 type MessageEffect = Extract<Effect, { kind: 'call' | 'cast' }>;
@@ -70,6 +72,7 @@ export class Engine {
       const commit = commitOf(next, loaded.cluster.manager, wake_at, at);
       if ((await store.commit(commit)) === 'conflict') continue;
       this.#tell(next);
+      this.#deps.observe?.(next, loaded.cluster.manager);
       await this.#perform(next);
       return 'applied';
     }

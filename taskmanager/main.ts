@@ -4,7 +4,8 @@
  * `main.ts` wiring · `requests.ts` what casts and heartbeats mean · `engine.ts` the shell around the
  * pure core · `sweep.ts` time: what is due, and recovery at start · `provisioning.ts` building and
  * removing clusters · `provisioner-local.ts` instances on this machine · `provisioner-external.ts`
- * instances that an operator brings · `instance-config.ts` what an instance is to be.
+ * instances that an operator brings · `instance-config.ts` what an instance is to be · `metrics.ts` what
+ * is counted.
  */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
@@ -14,7 +15,9 @@ import { commonConfig, loadConfig, redisPrefix } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
 import { runProcess, Services, sleep } from '../src/service.ts';
 import { openRedisStore } from '../src/store/redis.ts';
+import { createRegistry, metricsConfig, serveMetrics } from '../src/telemetry.ts';
 import { Engine } from './engine.ts';
+import { observeShared, observeUpgrades } from './metrics.ts';
 import { externalProvisioner } from './provisioner-external.ts';
 import { LocalProvisioner } from './provisioner-local.ts';
 import { type Provisioner, Provisioning } from './provisioning.ts';
@@ -26,6 +29,7 @@ const PREFETCH = 200;
 
 const configShape = {
   ...commonConfig,
+  ...metricsConfig,
   COFFER_REDIS_PREFIX: redisPrefix,
   COFFER_PROVISIONER: z.enum(['local', 'external']).default('local'),
   COFFER_GUESTS_DIR: z.string().min(1).optional(),
@@ -70,7 +74,10 @@ await runProcess(async () => {
   services.add({ name: 'bus', stop: () => bus.close() });
 
   const common = { store, bus, log, now: Date.now };
-  const engine = new Engine(common);
+  const registry = createRegistry();
+  const metrics = await serveMetrics(registry, config, log, observeShared(registry, common));
+  if (metrics) services.add(metrics);
+  const engine = new Engine({ ...common, observe: observeUpgrades(registry) });
   const provisioning = new Provisioning({ ...common, provisioner });
   const deps = { ...common, engine, provisioning, newId: randomUUID };
 

@@ -6,7 +6,7 @@ import { GuestKeeper, processName } from './guests.mjs';
 import { setUp } from './install.mjs';
 import { writeJson } from './json-file.mjs';
 import { projectRoot } from './paths.mjs';
-import { choosePort, isFree } from './ports.mjs';
+import { choosePort, isFree, ownPorts } from './ports.mjs';
 import { probeHttp } from './probe.mjs';
 import { Problem } from './problem.mjs';
 import { createProgress } from './progress.mjs';
@@ -39,6 +39,7 @@ import { openSession } from './session.mjs';
  * @property {string} api_url
  * @property {string} amqp_url
  * @property {string} redis_url
+ * @property {Record<string, string>} metrics where api and taskmanagers tell of themselves in numbers, by name
  * @property {number} pid of the supervisor
  * @property {Record<string, number>} pids
  * @property {string} started_at
@@ -47,6 +48,7 @@ import { openSession } from './session.mjs';
  * @property {string} api_url
  * @property {string} amqp_url
  * @property {string} redis_url
+ * @property {Record<string, string>} metrics
  * @property {string} log_dir one file per process
  * @property {() => Record<string, number>} pids of what runs right now, by name
  * @property {() => Promise<void>} stop idempotent; resolves when no process is left
@@ -115,8 +117,13 @@ async function bringUp({ paths, supervisor }, stops, { fresh, progress, yes = fa
   stops.push(() => guests.stop());
 
   const core = coreEnvironment(paths, services, apiPort);
-  const processes =
-    options.processes?.(core) ?? coreProcesses(taskmanagers, (name) => environmentOf(name, core));
+  const names = coreNames(taskmanagers);
+  const ports = await ownPorts(paths.portsFile, names.map(metricsOf));
+  const withMetrics = (/** @type {string} */ name) => ({
+    ...environmentOf(name, core),
+    COFFER_METRICS_PORT: String(ports[metricsOf(name)]),
+  });
+  const processes = options.processes?.(core) ?? coreProcesses(names, withMetrics);
   stops.push(async () => {
     await Promise.all(processes.map(({ name }) => supervisor.stop(name)));
   });
@@ -126,6 +133,9 @@ async function bringUp({ paths, supervisor }, stops, { fresh, progress, yes = fa
     api_url: `http://127.0.0.1:${apiPort}`,
     amqp_url: services.amqp_url,
     redis_url: services.redis_url,
+    metrics: Object.fromEntries(
+      names.map((name) => [name, `http://127.0.0.1:${ports[metricsOf(name)]}/metrics`]),
+    ),
   };
   await progress.step('Starting Coffer', () => awaitProcesses(processes, urls.api_url, supervisor, signal));
   stops.push(publish(paths.stackFile, urls, supervisor));
@@ -180,13 +190,23 @@ function guestSpecs(script, environmentOf) {
   });
 }
 
+/** @param {number} taskmanagers */
+function coreNames(taskmanagers) {
+  return [...taskmanagerNames(taskmanagers), 'api'];
+}
+
+/** @param {string} name of a process; the answer names its port */
+function metricsOf(name) {
+  return `${name}-metrics`;
+}
+
 /**
- * @param {number} taskmanagers
+ * @param {readonly string[]} names
  * @param {(name: string) => NodeJS.ProcessEnv} environmentOf
  * @returns {Spec[]}
  */
-function coreProcesses(taskmanagers, environmentOf) {
-  return [...taskmanagerNames(taskmanagers), 'api'].map((name) => ({
+function coreProcesses(names, environmentOf) {
+  return names.map((name) => ({
     ...nodeProcess(name, built(name.replace(/-\d+$/, '')), environmentOf(name)),
     graceMs: GRACE_MS,
   }));
@@ -241,7 +261,7 @@ async function awaitProcesses(processes, apiUrl, supervisor, signal) {
 /**
  * Writes stack.json and keeps it true.
  * @param {string} file
- * @param {{ api_url: string, amqp_url: string, redis_url: string }} urls
+ * @param {{ api_url: string, amqp_url: string, redis_url: string, metrics: Record<string, string> }} urls
  * @param {import('./supervisor.mjs').Supervisor} supervisor
  * @returns {() => Promise<void>} removes it
  */

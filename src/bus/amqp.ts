@@ -9,12 +9,14 @@ import {
   type CallOptions,
   type CastOptions,
   type Context,
+  type Depths,
   RemoteError,
   type Served,
   type ServeOptions,
 } from './bus.ts';
 import { Link } from './connection.ts';
 import { AmqpDeadLetters, headersOfLetter } from './dead-letters.ts';
+import { depthsOf } from './depths.ts';
 import { decodeReply, encodeRequest, newUniqueId, type WireRequest } from './envelope.ts';
 import { declareExchange, declareReplyQueue } from './queues.ts';
 import { AGAIN, Server } from './server.ts';
@@ -58,6 +60,8 @@ interface Waiter {
 
 class AmqpBus implements Bus {
   readonly deadLetters: AmqpDeadLetters;
+  readonly #url: string;
+  readonly #name: string;
   readonly #exchange: string;
   readonly #queues: QueueMode;
   readonly #deadLetterQueue: string;
@@ -75,6 +79,8 @@ class AmqpBus implements Bus {
 
   constructor(options: AmqpBusOptions) {
     const { url, name, log, control_exchange, queues = 'coffer', dead_letters = DEAD_LETTERS } = options;
+    this.#url = url;
+    this.#name = name;
     this.#exchange = control_exchange;
     this.#queues = queues;
     this.#deadLetterQueue = dead_letters;
@@ -108,6 +114,15 @@ class AmqpBus implements Bus {
     await Promise.all([this.#publisher.stop(), this.#consumer.stop()]);
     for (const waiter of this.#waiters.values()) waiter.reject(unavailable('the bus was closed'));
     this.#waiters.clear();
+  }
+
+  async depths(topics: readonly string[]): Promise<Depths> {
+    const found = await depthsOf(this.#url, this.#name, [...topics, this.#deadLetterQueue]);
+    const held = topics.flatMap((topic) => {
+      const messages = found.get(topic);
+      return messages === undefined ? [] : [[topic, messages] as const];
+    });
+    return { topics: new Map(held), dead_letters: found.get(this.#deadLetterQueue) ?? 0 };
   }
 
   isConnected(): boolean {

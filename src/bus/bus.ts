@@ -3,7 +3,7 @@
  *
  * Files: `envelope.ts` the wire format · `amqp.ts` the bus on RabbitMQ · `server.ts` a topic that is
  * served there · `queues.ts` what is declared there · `connection.ts` its connection supervisor ·
- * `dead-letters.ts` what nobody could act on · `memory.ts` the in-memory twin.
+ * `dead-letters.ts` what nobody could act on · `depths.ts` how much waits · `memory.ts` the in-memory twin.
  */
 import { CofferError } from '../core/errors.ts';
 
@@ -77,6 +77,12 @@ export interface DeadLetter {
   readonly content: Uint8Array;
 }
 
+export interface Depths {
+  /** By topic; one that nobody has ever served is not in it. */
+  readonly topics: ReadonlyMap<string, number>;
+  readonly dead_letters: number;
+}
+
 /** Every function rejects with `bus_unavailable` if the broker is away; nothing is lost then. */
 export interface DeadLetters {
   /** Up to `limit` letters from the head of the queue, and how many there are in all. */
@@ -108,6 +114,11 @@ export interface Bus {
     options: CallOptions,
   ): Promise<unknown>;
   serve(options: ServeOptions): Promise<Served>;
+  /**
+   * Messages that wait for those who serve these topics, and dead letters. Absent from the in-memory twin.
+   * Rejects if the broker is away.
+   */
+  depths?(topics: readonly string[]): Promise<Depths>;
   /** True while the broker answers. */
   isConnected(): boolean;
   close(): Promise<void>;

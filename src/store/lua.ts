@@ -19,7 +19,7 @@
  * | `cluster-name:<tenant>:<name>` | sorted set | cluster ids by creation |
  * | `build:<cluster>` | string | the build order, until built or grown |
  * | `joined:<cluster>` | hash | external agents' ids, and `<instance>` to where each serves, until built or grown |
- * | `upgrade:<id>` | hash | `revision`, `cluster`, `doc` |
+ * | `upgrade:<id>` | hash | `revision`, `cluster`, `state`, `doc` |
  * | `upgrade:<id>:events` | stream | entry `<seq>-0` for event number seq |
  * | `upgrades:<cluster>` | sorted set | upgrade ids by creation |
  * | `steps:<manager>:<kind>` | list | the latest durations of its steps, in milliseconds |
@@ -191,7 +191,7 @@ end
 return { fresh, cluster_id, held[1], held[2] or '' }`,
   },
 
-  /** KEYS cluster, upgrade, events, upgrades, due, casts, casts:at · ARGV id, cluster_id, created, doc, event, wake_at, cast id, cast */
+  /** KEYS cluster, upgrade, events, upgrades, due, casts, casts:at · ARGV id, cluster_id, created, doc, event, wake_at, cast id, cast, state */
   begin: {
     keys: ['hash', 'hash', 'stream', 'zset', 'zset', 'hash', 'zset'],
     lua: `
@@ -200,7 +200,7 @@ local held = redis.call('HMGET', KEYS[1], 'task', 'upgrade')
 if not held[1] then return { 'missing' } end
 if held[1] ~= 'NONE' then return { 'busy', held[1], held[2] or '' } end
 redis.call('HSET', KEYS[1], 'task', 'UPGRADING_CLUSTER', 'upgrade', ARGV[1], 'updated', ARGV[3])
-redis.call('HSET', KEYS[2], 'revision', 1, 'cluster', ARGV[2], 'doc', ARGV[4])
+redis.call('HSET', KEYS[2], 'revision', 1, 'cluster', ARGV[2], 'state', ARGV[9], 'doc', ARGV[4])
 redis.call('XADD', KEYS[3], '1-0', 'event', ARGV[5])
 redis.call('ZADD', KEYS[4], ARGV[3], ARGV[1])
 redis.call('ZADD', KEYS[5], ARGV[6], 'upgrade:' .. ARGV[1])
@@ -222,14 +222,14 @@ return { held[1], redis.call('HGETALL', ARGV[1] .. ':cluster:' .. held[2]) }`,
 
   /**
    * KEYS upgrade, events, cluster, due · ARGV id, revision read, doc, now, wake_at or '', channel,
-   * number of events, number of cluster fields, released ('1' or ''), durations to keep of a list,
+   * number of events, number of cluster fields, released ('1' or ''), durations to keep of a list, state,
    * seq and event …, field and value …, list and duration …
    */
   commit: {
     keys: ['hash', 'stream', 'hash', 'zset'],
     lua: `
 if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[2] then return 0 end
-local events = 11
+local events = 12
 local fields = events + 2 * tonumber(ARGV[7])
 local lists = fields + 2 * tonumber(ARGV[8])
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
@@ -240,7 +240,7 @@ for i = events, fields - 1, 2 do
 end
 for i = lists, #ARGV, 2 do redis.call('LLEN', ARGV[i]) end
 redis.call('ZREM', KEYS[4], 'upgrade:' .. ARGV[1])
-redis.call('HSET', KEYS[1], 'revision', tonumber(ARGV[2]) + 1, 'doc', ARGV[3])
+redis.call('HSET', KEYS[1], 'revision', tonumber(ARGV[2]) + 1, 'state', ARGV[11], 'doc', ARGV[3])
 for i = events, fields - 1, 2 do redis.call('XADD', KEYS[2], ARGV[i] .. '-0', 'event', ARGV[i + 1]) end
 if redis.call('HGET', KEYS[3], 'upgrade') == ARGV[1] then
   for i = fields, lists - 1, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end

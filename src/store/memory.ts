@@ -18,6 +18,7 @@ import {
   type RequestVerdict,
   type ResizeVerdict,
   type Store,
+  type StoreCounts,
   type StoredAnswer,
 } from './store.ts';
 
@@ -382,6 +383,23 @@ export class MemoryStore implements Store {
 
   async castConfirmed(id: string): Promise<void> {
     this.#casts.delete(id);
+  }
+
+  async counts(now: Instant): Promise<StoreCounts> {
+    const upgrades: Record<string, number> = {};
+    for (const key of this.#due.keys()) {
+      const name = this.#upgrades.get(dueItem(key).id)?.state.name;
+      if (name) upgrades[name] = (upgrades[name] ?? 0) + 1;
+    }
+    const overdue = [...this.#due.values()].filter((at) => at <= now);
+    const casts = [...this.#casts.values()].map(({ at }) => at);
+    return {
+      upgrades,
+      overdue: overdue.length,
+      overdue_ms: now - Math.min(now, ...overdue),
+      pending_casts: casts.length,
+      pending_casts_ms: now - Math.min(now, ...casts),
+    };
   }
 
   async ping(): Promise<void> {}

@@ -21,6 +21,7 @@ import {
   type RequestVerdict,
   type ResizeVerdict,
   type Store,
+  type StoreCounts,
   type StoredAnswer,
 } from './store.ts';
 
@@ -364,6 +365,7 @@ class RedisStore implements Store {
       wake_at,
       cast?.id ?? '',
       cast ? JSON.stringify(cast) : '',
+      upgrade.state.name,
     )) as ['begun' | 'duplicate' | 'missing' | 'busy', string, string];
     if (verdict !== 'busy') return { verdict };
     return { verdict, task: task as never, upgrade_id: upgrade_id || null };
@@ -417,6 +419,7 @@ class RedisStore implements Store {
       fields.length / 2,
       release ? '1' : '',
       MEASURED_STEPS,
+      upgrade.state.name,
       ...events.flatMap((event) => [event.seq, JSON.stringify(event)]),
       ...fields,
       ...commit.measured.flatMap(({ manager, step, ms }) => [this.#key('steps', manager, step), ms]),
@@ -528,6 +531,33 @@ class RedisStore implements Store {
     await this.#run('castConfirmed', this.#key('casts', 'at'), this.#key('casts'), id);
   }
 
+  async counts(now: number): Promise<StoreCounts> {
+    const [due, casts] = await this.#ask(() =>
+      Promise.all([
+        this.#redis.zrange(this.#key('due'), '0', '-1', 'WITHSCORES'),
+        this.#redis.zrange(this.#key('casts', 'at'), '0', '-1', 'WITHSCORES'),
+      ]),
+    );
+    const [items, times] = [due.filter((_, at) => at % 2 === 0), scoresOf(due)];
+    const ids = items.map(dueItem).filter(({ kind }) => kind === 'upgrade');
+    const upgrades: Record<string, number> = {};
+    for (const name of await this.#statesOf(ids)) upgrades[name] = (upgrades[name] ?? 0) + 1;
+    return {
+      upgrades,
+      overdue: times.filter((at) => at <= now).length,
+      overdue_ms: now - Math.min(now, times[0] ?? now),
+      pending_casts: casts.length / 2,
+      pending_casts_ms: now - Math.min(now, scoresOf(casts)[0] ?? now),
+    };
+  }
+
+  async #statesOf(ids: readonly DueItem[]): Promise<readonly string[]> {
+    const pipeline = this.#redis.pipeline();
+    for (const { id } of ids) pipeline.hget(this.#key('upgrade', id), 'state');
+    const answers = await this.#ask(() => pipeline.exec());
+    return (answers ?? []).flatMap(([, name]) => (typeof name === 'string' ? [name] : []));
+  }
+
   async ping(): Promise<void> {
     await this.#ask(() => this.#redis.ping());
   }
@@ -605,6 +635,11 @@ function pairs(flat: readonly string[] | Record<string, string>): Record<string,
   const hash: Record<string, string> = {};
   for (let i = 0; i + 1 < flat.length; i += 2) hash[String(flat[i])] = String(flat[i + 1]);
   return hash;
+}
+
+/** Of an answer `WITHSCORES`. */
+function scoresOf(flat: readonly string[]): readonly number[] {
+  return flat.filter((_, at) => at % 2 === 1).map(Number);
 }
 
 function dueItem(text: string): DueItem {

@@ -235,8 +235,21 @@ export interface Store {
   pendingCasts(before: Instant, limit: number): Promise<readonly PendingCast[]>;
   castConfirmed(id: string): Promise<void>;
 
+  /** What waits, counted: for metrics. */
+  counts(now: Instant): Promise<StoreCounts>;
   ping(): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface StoreCounts {
+  /** Upgrades that have not ended, by the name of their state. */
+  readonly upgrades: Readonly<Record<string, number>>;
+  /** Upgrades and clusters that are due, and for how long the first of them has been. */
+  readonly overdue: number;
+  readonly overdue_ms: number;
+  /** Casts that the bus has not confirmed yet, and the age of the oldest. */
+  readonly pending_casts: number;
+  readonly pending_casts_ms: number;
 }
 
 export interface DueItem {

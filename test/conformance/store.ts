@@ -522,6 +522,27 @@ export function describeStore(
         expect(isMine(await store.listActive())).toBe(true);
       });
 
+      it('counts what waits: upgrades by state, what is overdue, casts that are not confirmed', async () => {
+        const { store: own, close: closeOwn } = await open();
+        const cluster = await built(own);
+        const before = await own.counts(NOW);
+        const upgrade = newUpgrade(cluster);
+        await own.begin(upgrade, accepted(upgrade), castOf(cluster, 'upgrade_cluster'), NOW - 3_000);
+        const counts = await own.counts(NOW);
+        expect(counts.upgrades['scheduled']).toBe((before.upgrades['scheduled'] ?? 0) + 1);
+        expect(counts.overdue).toBe(before.overdue + 1);
+        expect(counts.overdue_ms).toBeGreaterThanOrEqual(3_000);
+        expect(counts.pending_casts).toBe(before.pending_casts + 1);
+        expect((await own.counts(NOW + 4_000)).pending_casts_ms).toBeGreaterThanOrEqual(4_000);
+        const running = { ...commitOf(upgrade, []), wake_at: NOW + 9_000 };
+        const state = { name: 'running', started: NOW } as const;
+        await own.commit({ ...running, upgrade: { ...running.upgrade, state } });
+        const later = await own.counts(NOW);
+        expect(later.upgrades['running']).toBe((before.upgrades['running'] ?? 0) + 1);
+        expect(later.overdue).toBe(before.overdue);
+        await closeOwn();
+      });
+
       it('takes what is due longest first, and no more than asked', async () => {
         const { store: own, close: closeOwn } = await open();
         const ids: string[] = [];

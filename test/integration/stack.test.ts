@@ -102,6 +102,36 @@ describe('npm start', () => {
     90_000,
   );
 
+  it('tells of itself in numbers, which Prometheus reads', async () => {
+    await build('counted');
+    const upgrading = await client.clusters.upgrade('counted', '1.1');
+    await ended(upgrading.upgrade_id);
+    const numbers = async (name: string) => {
+      const answer = await fetch(file.metrics[name] ?? '');
+      expect(answer.headers.get('content-type')).toMatch(/^text\/plain; version=/);
+      return answer.text();
+    };
+    const taskmanager = await numbers('taskmanager');
+    const numberIn = (line: RegExp) => Number(line.exec(taskmanager)?.[1]);
+    expect(
+      numberIn(/^coffer_upgrade_events_total\{type="succeeded",manager="simulated"\} (\d+)$/m),
+    ).toBeGreaterThan(0);
+    expect(
+      numberIn(/^coffer_step_duration_seconds_count\{manager="simulated",kind="instance"\} (\d+)$/m),
+    ).toBeGreaterThan(2);
+    expect(numberIn(/^coffer_upgrades\{state="running"\} (\d+)$/m)).toBe(0);
+    expect(numberIn(/^coffer_redis_up (\d)$/m)).toBe(1);
+    expect(numberIn(/^coffer_rabbitmq_up (\d)$/m)).toBe(1);
+    expect(numberIn(/^coffer_pending_casts (\d+)$/m)).toBe(0);
+    expect(numberIn(/^coffer_dead_letters (\d+)$/m)).toBe(0);
+    expect(taskmanager).toMatch(/^coffer_queue_messages\{queue="trove-conductor"\} \d+$/m);
+    expect(await numbers('api')).toMatch(
+      /^coffer_http_request_duration_seconds_count\{method="POST",route="\/v1.0\/:tenant_id\/clusters\/:cluster_id",status="202"\} [1-9]/m,
+    );
+    const elsewhere = await fetch((file.metrics['api'] ?? '').replace('/metrics', '/'));
+    expect(elsewhere.status).toBe(404);
+  });
+
   it('waits with a reason that names the next action when an instance keeps failing (G1)', async () => {
     await build('failing', {
       fail: [{ instance: 1, action: 'upgrade', times: 9, error: 'disk on fire', permanent: true }],

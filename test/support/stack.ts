@@ -12,6 +12,7 @@ export interface StackFile {
   readonly api_url: string;
   readonly amqp_url: string;
   readonly redis_url: string;
+  readonly metrics: Readonly<Record<string, string>>;
   readonly pids: Readonly<Record<string, number>>;
 }
 

@@ -1,0 +1,36 @@
+import { type ChannelModel, connect } from 'amqplib';
+
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/**
+ * How many messages wait in each of these queues. A queue that does not exist is left out: asking for it
+ * costs its channel, so that each has one of its own. Over a connection of its own, since it is asked for
+ * rarely and must not end what others use. Rejects if RabbitMQ is away.
+ */
+export async function depthsOf(
+  url: string,
+  name: string,
+  queues: readonly string[],
+): Promise<ReadonlyMap<string, number>> {
+  const connection: ChannelModel = await connect(url, {
+    timeout: CONNECT_TIMEOUT_MS,
+    clientProperties: { connection_name: `${name}:depths` },
+  });
+  connection.on('error', () => undefined);
+  try {
+    const found = await Promise.all(queues.map((queue) => depthOf(connection, queue)));
+    return new Map(found.flatMap((depth, index) => (depth === null ? [] : [[queues[index] ?? '', depth]])));
+  } finally {
+    await connection.close().catch(() => undefined);
+  }
+}
+
+async function depthOf(connection: ChannelModel, queue: string): Promise<number | null> {
+  const channel = await connection.createChannel();
+  channel.on('error', () => undefined);
+  try {
+    return (await channel.checkQueue(queue)).messageCount;
+  } catch {
+    return null;
+  }
+}
