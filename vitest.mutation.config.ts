@@ -19,6 +19,8 @@ export default defineConfig({
   test: {
     include: ['test/unit/core/**/*.test.ts', 'test/unit/catalogue.test.ts'],
     env: { COFFER_PROPERTY_RUNS: '25', COFFER_PROPERTY_SEED: '1' },
+    // On a busy machine a slow test is not a failed one.
+    testTimeout: 60_000,
     // They share nothing that one of them could spoil.
     isolate: false,
     sequence: { sequencer: QuickFirst },

@@ -45,6 +45,18 @@ describe('pause', () => {
     });
   });
 
+  it('is not talked over by what would have paused it anyway', () => {
+    const it = world({ ...members, already_upgraded: ['db-3'], policy: { step_timeout_seconds: 60 } });
+    it.reach('db-2', 'verifying');
+    it.guest('db-3').sickUntil = Infinity;
+    it.speak(it.guest('db-3'));
+    it.act('pause');
+    const { state } = it.upgrade;
+    it.pass(200);
+    expect(it.upgrade.state).toEqual(state);
+    expect(it.eventsOf('paused')).toHaveLength(1);
+  });
+
   it('in the middle of a switchover lets it finish, and the old primary come back', () => {
     const it = world();
     it.reach('db-1', 'demoting', 'switchover');
@@ -283,6 +295,46 @@ describe('canary', () => {
 });
 
 describe('the time for all', () => {
+  /** At work for long, with 60 s for all of it; answers the seconds from now until that is up. */
+  const hanging = () => {
+    const it = world({
+      ...members,
+      instances: 1,
+      scripts: { 'db-1': { upgrade: { ms: 3_000_000 } } },
+      policy: { timeout_seconds: 60, step_timeout_seconds: 10_000 },
+    });
+    it.until(() => it.upgrade.state.name === 'running');
+    return it;
+  };
+  const secondsLeft = (it: ReturnType<typeof hanging>) => {
+    const from = it.now;
+    it.settle();
+    expect(it.message).toBe('not done within 60 s: resume it, or cancel it');
+    return (it.now - from) / 1000;
+  };
+
+  it('stands still while a person is waited for, and goes on from there', () => {
+    const it = hanging();
+    it.pass(20);
+    it.act('pause');
+    it.pass(1_000);
+    it.act('resume');
+    expect(secondsLeft(it)).toBe(40);
+  });
+
+  it('begins anew when it was up and a person resumes it, and when the goal is another one', () => {
+    const it = hanging();
+    expect(secondsLeft(it)).toBe(60);
+    it.pass(500);
+    it.act('resume');
+    expect(secondsLeft(it)).toBe(60);
+    it.act('resume');
+    it.pass(50);
+    it.act('rollback');
+    expect(secondsLeft(it)).toBe(60);
+    expect(it.eventsOf('paused')).toHaveLength(3);
+  });
+
   it('is up: the upgrade waits for a person, what is in flight ends', () => {
     const it = world({
       ...members,

@@ -48,6 +48,7 @@ describe('an upgrade that has failed', () => {
     it.takeUp('rollback', 'u2');
     ended(it);
     expect(it.upgrade.state.name).toBe('rolled_back');
+    expect(it.eventsOf('started').at(-1)?.message).toBe(`back to ${FROM}`);
     expect(versionsOf(it)).toEqual([FROM, FROM, FROM]);
     expect(it.cluster).toMatchObject({ datastore_version: FROM, task: 'NONE' });
     expect(actionsOf(it), 'back where it came from').toEqual([]);

@@ -94,6 +94,37 @@ describe('a gate', () => {
     expect(it.upgrade.state.name).toBe('succeeded');
   });
 
+  it('names all that are out of service', () => {
+    const it = world({
+      ...members,
+      instances: 5,
+      already_upgraded: ['db-4', 'db-5'],
+      policy: { max_unavailable: 2 },
+    });
+    it.reach('db-1', 'verifying');
+    for (const name of ['db-4', 'db-5']) {
+      it.guest(name).sickUntil = Infinity;
+      it.speak(it.guest(name));
+    }
+    it.until(() => it.eventsOf('gate_blocked').length > 0);
+    expect(it.eventsOf('gate_blocked')[0]?.message).toBe(
+      'db-3 waits for instances_healthy: 2 of at most 2 instance(s) out of service already: db-4, db-5',
+    );
+  });
+
+  it('overridden, who is ill holds nobody back; the upgrade itself keeps to its limit (G2)', () => {
+    const overrides = [{ gate: 'instances_healthy', reason: 'db-3 is known to be ill' }] as const;
+    const it = world({ ...members, already_upgraded: ['db-3'], policy: { overrides } });
+    it.until(() => it.upgrade.steps.length > 0);
+    it.guest('db-3').sickUntil = Infinity;
+    it.speak(it.guest('db-3'));
+    it.reach('db-2', 'done');
+    expect(it.eventsOf('gate_blocked')).toEqual([]);
+    const [first, second] = it.eventsOf('step_started');
+    expect([first?.instance_id, second?.instance_id]).toEqual(['i-1', 'i-2']);
+    expect(second?.at).toBeGreaterThanOrEqual(it.eventsOf('step_done')[0]?.at ?? Infinity);
+  });
+
   it('an instance that was not heard for 15 s is not taken for healthy (G2)', () => {
     const it = world(members);
     it.reach('db-1', 'done');

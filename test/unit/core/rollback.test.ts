@@ -143,11 +143,23 @@ describe('time', () => {
     expect(it.upgrade.state.name).toBe('succeeded');
   });
 
+  it('not_before is the very instant at which it starts', () => {
+    const not_before = T0 + 3_600_000;
+    const it = world({ ...members, policy: { not_before } });
+    it.now = not_before - 1;
+    expect(it.feed({ type: 'wake' }).verdict).toBe('stale');
+    it.now = not_before;
+    expect(it.feed({ type: 'wake' }).upgrade.state).toEqual({ name: 'running', started: not_before });
+  });
+
   it('an upgrade that waits for its time can be cancelled', () => {
     const it = world({ ...members, policy: { not_before: T0 + 3_600_000 } });
     it.pass(10);
     it.act('cancel');
-    expect(it.upgrade.state.name).toBe('cancelled');
+    expect(it.upgrade.state).toEqual({
+      ...{ name: 'cancelled', message: 'cancelled before it started' },
+      ...{ started: it.now, ended: it.now },
+    });
   });
 
   const window = { cron: '0 * * * *', duration_seconds: 1_200, time_zone: 'UTC' };
