@@ -12,12 +12,13 @@ import {
   type Instant,
   isAlive,
   isHealthy,
+  lagOf,
   type Role,
   versionOf,
 } from './domain.ts';
 import { CofferError } from './errors.ts';
 import { type ExpectedTimes, expectedTimes, NOTHING_MEASURED } from './history.ts';
-import { CAUGHT_UP_LAG_BYTES, lagOf } from './machine/gates.ts';
+import { CAUGHT_UP_LAG_BYTES } from './machine/gates.ts';
 import { planSteps, workMs } from './plan.ts';
 import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
 import type { Step } from './record.ts';

@@ -1,4 +1,4 @@
-import { type Instance, isAlive, isHealthy, replicaSetOf, versionOf } from '../domain.ts';
+import { type Instance, isAlive, isHealthy, lagOf, replicaSetOf, versionOf } from '../domain.ts';
 import { isOverridden, maxUnavailable } from '../policy.ts';
 import { type GateName, isInFlight, type Step } from '../record.ts';
 import type { Draft } from './draft.ts';
@@ -123,9 +123,4 @@ function isReadyToLead(draft: Draft, instance: Instance, to_version: string): bo
     versionOf(instance) === to_version &&
     lagOf(instance) <= CAUGHT_UP_LAG_BYTES
   );
-}
-
-/** Of what is not known: more than anything. */
-export function lagOf(instance: Instance): number {
-  return instance.report?.lag_bytes ?? Number.MAX_SAFE_INTEGER;
 }

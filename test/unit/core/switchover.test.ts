@@ -4,8 +4,10 @@
  */
 import { describe, expect, it } from 'vitest';
 import type { Instance } from '../../../src/core/domain.ts';
+import { Draft } from '../../../src/core/machine/draft.ts';
+import { successorOf } from '../../../src/core/machine/gates.ts';
 import type { Outcome, Script } from './guest.ts';
-import { T0, type World } from './world.ts';
+import { FROM, T0, TO, type World } from './world.ts';
 import { worlds } from './worlds.ts';
 
 const world = worlds();
@@ -85,6 +87,40 @@ describe('the successor', () => {
     expect(it.messages.filter(({ attempt }) => attempt.action === 'promote')).toMatchObject([
       { args: { lsn: demotedLsn } },
     ]);
+  });
+});
+
+describe('of two upgraded replicas that are level', () => {
+  /** The primary is to step down; `name` reports otherwise than it did. */
+  const chosen = (name: string, fields: Partial<NonNullable<Instance['report']>> | null) => {
+    const it = world();
+    it.reach('db-3', 'done');
+    const instances = it.cluster.instances.map((each) =>
+      each.name === name ? { ...each, report: fields && each.report && { ...each.report, ...fields } } : each,
+    );
+    const draft = new Draft(it.upgrade, { ...it.cluster, instances }, it.now);
+    return successorOf(draft, it.step('db-1', 'switchover'))?.name;
+  };
+
+  it('the first takes over', () => {
+    expect(chosen('db-2', {})).toBe('db-2');
+    expect(chosen('db-2', { lag_bytes: 1 })).toBe('db-3');
+  });
+
+  it.each([
+    ['has become a primary itself', { role: 'primary' }],
+    ['replicates from nobody', { role: 'member' }],
+    ['does not say what it is', { role: null }],
+    ['is ill', { service_status: 'failed' }],
+    ['runs the old version', { version: FROM }],
+    ['does not say how far behind it is', { lag_bytes: null }],
+    ['was never heard', null],
+  ] as const)('the other one does, when the first %s (M3)', (_, fields) => {
+    expect(chosen('db-2', fields)).toBe('db-3');
+  });
+
+  it('never the primary that is to step down, whatever it says of itself', () => {
+    expect(chosen('db-1', { role: 'replica', version: TO, lag_bytes: 0 })).toBe('db-2');
   });
 });
 
