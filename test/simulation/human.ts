@@ -51,13 +51,18 @@ async function reuse(world: World, { body, ...request }: HttpRequest & { readonl
   world.checks.requests.reused(answer);
 }
 
-/** As another service asks, one written in Python say. */
-function castRequest(world: World, to: Target): void {
+/** As another service asks, one written in Python say; perhaps for one instance only. */
+function castRequest(world: World, to: Target, instance?: number): void {
   const { user, version, policy } = intend(world, to);
-  world.tell(`${user} casts that it wants ${version}`);
-  const args = { cluster_id: world.cluster.id, datastore_version_id: version, policy };
+  const instance_id = instance === undefined ? undefined : world.cluster.instances[instance]?.id;
+  const [method, what] =
+    instance_id === undefined
+      ? (['upgrade_cluster', { cluster_id: world.cluster.id }] as const)
+      : (['upgrade', { instance_id }] as const);
+  world.tell(`${user} casts ${method} to ${version}`);
+  const args = { ...what, datastore_version_id: version, policy };
   const context = { request_id: `req-${world.random.uuid()}`, tenant_id: TENANT, user, is_admin: true };
-  const cast = () => world.broker.connect().cast('taskmanager', 'upgrade_cluster', args, { context });
+  const cast = () => world.broker.connect().cast('taskmanager', method, args, { context });
   // Nobody serves yet, or the broker lost it: the other service says it once more.
   cast().catch(() => world.scheduler.after(1_000, () => void cast().catch(() => undefined)));
 }
@@ -172,6 +177,7 @@ function race(world: World): void {
 /** Does what a waiting upgrade asks for. */
 export function help(world: World): void {
   const upgrade = activeUpgrade(world);
+  if (upgrade && isHopeless(upgrade)) return act(world, 'cancel');
   if (upgrade?.state.name !== 'paused') return;
   const { reason, message } = upgrade.state;
   if (isLeaderless(world, upgrade)) return lead(world);
@@ -180,6 +186,14 @@ export function help(world: World): void {
   if (reason === 'window') return;
   const hasFailed = upgrade.steps.some(({ phase }) => phase.name === 'failed') || reason === 'failure';
   act(world, hasFailed && !message.startsWith('not done within') ? 'retry' : 'resume');
+}
+
+/** A primary that is upgraded for itself: nobody else runs the version, and nobody ever will. */
+function isHopeless({ instance_id, cancelling, steps }: Upgrade): boolean {
+  const isBlocked = steps.some(
+    ({ phase }) => phase.name === 'pending' && phase.blocked?.gate === 'replication_caught_up',
+  );
+  return instance_id !== undefined && !cancelling && isBlocked;
 }
 
 /** A status was reset in the middle of a switchover: the old primary has stopped, and nobody has taken over. */
@@ -224,6 +238,8 @@ export function strike(world: World, trouble: Trouble): void {
     case 'request':
       if (trouble.via === 'rpc') return castRequest(world, trouble.to);
       return void request(world, trouble.to, trouble.via);
+    case 'instance_request':
+      return castRequest(world, trouble.to, trouble.instance);
     case 'reset':
       return reset(world);
     case 'delete':

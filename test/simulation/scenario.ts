@@ -40,6 +40,7 @@ export type Trouble =
   | { readonly kind: 'flapping'; readonly instance: number; readonly times: number; readonly ms: number }
   | { readonly kind: 'action'; readonly action: Action; readonly to?: Target }
   | { readonly kind: 'request'; readonly via: 'keyed' | 'once' | 'rpc'; readonly to: Target }
+  | { readonly kind: 'instance_request'; readonly instance: number; readonly to: Target }
   | { readonly kind: 'reset' | 'delete' | 'race' | 'foreign_request' };
 
 /** One of the versions of the world. */
@@ -160,7 +161,7 @@ function troubleOf(random: Random, instances: number): Trouble {
   const process = who === 'guest' ? `guest-${instance}` : who;
   const down_ms = random.pick([50, 1_000, 5_000, 25_000]);
   const target = random.pick(['to', 'to', 'other', 'older'] as const);
-  switch (random.int(0, 20)) {
+  switch (random.int(0, 21)) {
     case 0:
     case 1:
     case 2:
@@ -194,6 +195,8 @@ function troubleOf(random: Random, instances: number): Trouble {
       return { kind: 'flapping', instance, times: random.int(2, 6), ms: random.pick([700, 2_500, 6_000]) };
     case 17:
       return { kind: 'action', action: 'retry', to: target };
+    case 18:
+      return { kind: 'instance_request', instance, to: target };
     default:
       return {
         kind: 'action',

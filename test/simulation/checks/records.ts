@@ -135,22 +135,22 @@ export class RecordChecks implements StoreWatch {
   #checkVersion(after: Upgrade, cluster: Cluster, before: Cluster): void {
     const { all } = this.#world.servers;
     const { datastore_version: version } = cluster;
-    if (version !== before.datastore_version || ['succeeded', 'rolled_back'].includes(after.state.name)) {
-      const lacking = all.filter((server) => server.version !== version).map(({ name }) => name);
-      this.#checks.must(
-        lacking.length === 0,
-        'G5',
-        `the cluster is on ${version}, ${lacking.join(', ')} is not`,
-      );
-    }
+    const { instance_id, state } = after;
+    const mustRun = (which: readonly Server[], goal: string, what: string) => {
+      const names = which.filter((server) => server.version !== goal).map(({ name }) => name);
+      this.#checks.must(names.length === 0, 'G5', `${what} on ${goal}, ${names.join(', ')} is not`);
+    };
+    if (version !== before.datastore_version) mustRun(all, version, 'the cluster is');
     const goals: Partial<Record<string, string>> = {
       succeeded: after.to_version,
       rolled_back: after.from_version,
     };
-    const goal = goals[after.state.name];
-    if (goal !== undefined) {
-      this.#checks.must(version === goal, 'G5', `${after.state.name}, and the cluster is on ${version}`);
-    }
+    const goal = goals[state.name];
+    if (goal === undefined) return;
+    const own = all.filter((server) => this.#world.instanceOf(server).id === instance_id);
+    mustRun(instance_id === undefined ? all : own, goal, `${state.name}, and to be`);
+    const isTrue = instance_id !== undefined || version === goal;
+    this.#checks.must(isTrue, 'G5', `${state.name}, and the cluster is on ${version}`);
   }
 
   /** G1: whatever waits is looked at again. */

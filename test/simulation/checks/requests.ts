@@ -169,7 +169,7 @@ export class RequestChecks {
 
   /** A taskmanager has taken the cast of another service. */
   acknowledged({ method, args, context }: Request): void {
-    if (method !== 'upgrade_cluster') return;
+    if (method !== 'upgrade_cluster' && method !== 'upgrade') return;
     const isKnown = this.#world.store.data.upgrades.has(String(args['upgrade_id']));
     const isThere = isKnown || this.#isDeleted() || this.#isHeld(context.request_id);
     this.#checks.must(isThere, 'G1', 'a cast was acknowledged, and no upgrade is its');
