@@ -174,7 +174,7 @@ function troubleOf(random: Random, instances: number): Trouble {
     case 6:
       return { kind: 'queue_gone', instance };
     case 7:
-      return { kind: 'crash', instance, stays_down: random.chance(0.2) };
+      return { kind: 'crash', instance, stays_down: random.chance(0.5) };
     case 8:
       return { kind: 'sick', instance, ms: random.pick([1_000, 5_000, 20_000]) };
     case 9:

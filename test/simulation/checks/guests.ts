@@ -9,8 +9,9 @@ import { hasOverride } from './policy.ts';
 
 /** What was known of a server before an attempt took it down. */
 interface Before {
-  readonly at: number;
   readonly wasWell: boolean;
+  /** Who was down, beyond doubt, when it was decided. */
+  readonly broken: ReadonlySet<Server>;
 }
 
 interface Book {
@@ -126,8 +127,9 @@ export class GuestChecks implements Watch {
   /** An attempt begins: what is known of its server by now counts (G2). */
   attempted(server: Server): void {
     if (server.isDownByUpgrade) return;
-    const at = this.#world.scheduler.now;
-    this.#before.set(server.index, { at, wasWell: this.#checks.records.wasWellLately(server) });
+    const { records } = this.#checks;
+    const broken = this.#world.servers.all.filter((other) => records.wasBrokenLately(other));
+    this.#before.set(server.index, { wasWell: records.wasWellLately(server), broken: new Set(broken) });
   }
 
   takenDown(server: Server, action: GuestAction): void {
@@ -154,7 +156,7 @@ export class GuestChecks implements Watch {
       if (other === server) return true;
       if (other.isDownByUpgrade) return this.#before.get(other.index)?.wasWell ?? true;
       if (hasOverride(policy, 'instances_healthy')) return false;
-      return !other.isUp && (other.downSince ?? before.at) < before.at - 25_000;
+      return !other.isUp && before.broken.has(other);
     });
     const names = down.map(({ name }) => name).join(', ');
     this.#checks.must(

@@ -12,6 +12,8 @@ const ACTIVE = ['scheduled', 'running', 'paused', 'rolling_back'];
 const LOOKED_AT_MS = 90_000;
 /** Longer than anything read takes to be acted upon. */
 const LATELY_MS = 20_000;
+/** From the reading of a record to the commit that follows from it, at most. */
+const READ_MS = 13_000;
 const MIB = 1024 * 1024;
 
 /** What is written to the store, before and after. */
@@ -51,6 +53,13 @@ export class RecordChecks implements StoreWatch {
   wasWellLately(server: Server): boolean {
     const said = this.#lately(this.#world.instanceOf(server).id);
     return said.length > 0 && said.every((one) => one.service_status === 'healthy');
+  }
+
+  /** Beyond doubt: it was said to be out of service before anything was read that counts now, and ever since. */
+  wasBrokenLately(server: Server): boolean {
+    const known = this.#reports.get(this.#world.instanceOf(server).id) ?? [];
+    const before = known.findLastIndex(({ at }) => at < this.#world.scheduler.now - READ_MS);
+    return before >= 0 && known.slice(before).every(({ report }) => report.service_status !== 'healthy');
   }
 
   /** Since then, by our clock. */
