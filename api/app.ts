@@ -1,9 +1,16 @@
-import Fastify, { type FastifyBaseLogger, type FastifyError, LogController } from 'fastify';
+import type { IncomingMessage } from 'node:http';
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  LogController,
+} from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Registry } from 'prom-client';
 import type { z } from 'zod';
 import { explain } from '../src/contract/explain.ts';
 import { useAccessRules } from './access/enforce.ts';
+import type { Certificate } from './certificate.ts';
 import { clusterRoutes } from './clusters.ts';
 import { datastoreRoutes } from './datastores.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
@@ -29,19 +36,33 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const STOP_GRACE_MS = 2_500;
 
 /** The whole HTTP server, not listening yet. `close()` ends it, event streams included. */
-export async function buildApp(deps: Deps, registry?: Registry): Promise<App> {
+export async function buildApp(
+  deps: Deps,
+  {
+    registry,
+    certificate = null,
+  }: { readonly registry?: Registry; readonly certificate?: Certificate | null } = {},
+): Promise<App> {
   const loggerInstance: FastifyBaseLogger = deps.log;
-  const app: App = Fastify({
+  const options = {
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
     genReqId: () => `req-${deps.newId()}`,
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    rewriteUrl: (request) => canonicalPath(request.url ?? '/'),
+    rewriteUrl: (request: IncomingMessage) => canonicalPath(request.url ?? '/'),
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 4096 },
     frameworkErrors: answerError,
     clientErrorHandler: answerClientError,
-  }).withTypeProvider<ZodTypeProvider>();
+  };
+  // Its type knows servers of HTTP and of HTTPS apart, and nothing of ours does.
+  const fastify = certificate
+    ? (Fastify({
+        ...options,
+        https: { ...certificate, minVersion: 'TLSv1.2' },
+      }) as unknown as FastifyInstance)
+    : Fastify(options);
+  const app: App = fastify.withTypeProvider<ZodTypeProvider>();
   app.decorateRequest('caller');
   useContract(app);
   useErrors(app);
@@ -102,6 +123,7 @@ function useErrors(app: App): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-openstack-request-id', request.id);
     reply.headers(SECURITY_HEADERS);
+    if (request.protocol === 'https') reply.header('strict-transport-security', 'max-age=31536000');
   });
 }
 

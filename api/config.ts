@@ -4,6 +4,7 @@ import { metricsConfig } from '../src/telemetry.ts';
 import { DEFAULT_RATES, LIMITED_VERBS, type Rates } from './access/rate-limits.ts';
 import { readRuleFile } from './access/rule-file.ts';
 import { readTokenFile } from './access/token-file.ts';
+import { readCertificate } from './certificate.ts';
 
 const word = z.string().min(1).max(255);
 const path = z.string().min(1).max(4096);
@@ -15,6 +16,9 @@ const shape = {
   COFFER_API_HOST: z.string().min(1).max(255).default('127.0.0.1'),
   /** Trove's port. 0 lets the system choose. */
   COFFER_API_PORT: numberOf(0, 65_535).default(8779),
+  /** With both, HTTP is served under TLS. */
+  COFFER_TLS_CERT: path.optional(),
+  COFFER_TLS_KEY: path.optional(),
   /** Who brings the instances of a new cluster: the same as the taskmanagers are told. */
   COFFER_PROVISIONER: z.enum(['local', 'external']).default('local'),
   /** `none`: whoever reaches the port may do everything. */
@@ -61,6 +65,8 @@ function problemsTogether(given: Readonly<Record<string, string>>): readonly str
     COFFER_TOKENS_FILE: tokens,
     COFFER_POLICY_FILE: policy,
     COFFER_RATE_LIMITS: rates,
+    COFFER_TLS_CERT: cert,
+    COFFER_TLS_KEY: key,
   } = given;
   const missing = (NEEDED.get(auth) ?? []).filter((name) => given[name] === undefined);
   return [
@@ -70,6 +76,13 @@ function problemsTogether(given: Readonly<Record<string, string>>): readonly str
       ? problemsOf('COFFER_TOKENS_FILE', () => readTokenFile(tokens))
       : []),
     ...(policy === undefined ? [] : problemsOf('COFFER_POLICY_FILE', () => readRuleFile(policy))),
+    ...(cert !== undefined && key === undefined
+      ? ['COFFER_TLS_KEY: is not set, and COFFER_TLS_CERT is']
+      : []),
+    ...(key !== undefined && cert === undefined
+      ? ['COFFER_TLS_CERT: is not set, and COFFER_TLS_KEY is']
+      : []),
+    ...(cert && key ? problemsOf('COFFER_TLS_CERT', () => readCertificate(cert, key)) : []),
     ...(rates === undefined ? [] : problemsOf('COFFER_RATE_LIMITS', () => ratesOf(rates))),
   ];
 }

@@ -1,7 +1,7 @@
 /**
  * The api process: HTTP in, cast out.
  *
- * - `app.ts` puts the HTTP server together · `config.ts` · `deps.ts` what handlers work with
+ * - `serve.ts` HTTP or HTTPS · `certificate.ts` · `app.ts` puts the server together · `config.ts` · `deps.ts` what handlers work with
  * - `auth.ts` who asks · `access/` who may do what: `enforce.ts` the one place where it is enforced,
  *   `rules.ts` the rules, `language.ts` what they are written in, `rule-file.ts` an operator's own;
  *   `keystone.ts` and `token-file.ts` whose a token is; `rate-limits.ts`; `open.ts` puts it together
@@ -14,15 +14,16 @@
  */
 import { randomUUID } from 'node:crypto';
 import { openAmqpBus } from '../src/bus/amqp.ts';
+import { amqpTls, redisTls } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
 import { runProcess, Services } from '../src/service.ts';
 import { openRedisStore } from '../src/store/redis.ts';
 import { createRegistry, serveMetrics } from '../src/telemetry.ts';
 import { openAccess } from './access/open.ts';
-import { buildApp } from './app.ts';
 import { startRelay } from './casts.ts';
 import { loadApiConfig } from './config.ts';
 import type { Deps } from './deps.ts';
+import { serveHttp } from './serve.ts';
 
 await runProcess(async () => {
   const config = loadApiConfig(process.env);
@@ -31,6 +32,7 @@ await runProcess(async () => {
 
   const store = await openRedisStore({
     url: config.COFFER_REDIS_URL,
+    tls: redisTls(config),
     prefix: config.COFFER_REDIS_PREFIX,
     name: 'coffer-api',
     log,
@@ -38,6 +40,7 @@ await runProcess(async () => {
   services.add({ name: 'store', stop: () => store.close() });
   const bus = await openAmqpBus({
     url: config.COFFER_AMQP_URL,
+    tls: amqpTls(config),
     name: 'api',
     log,
     control_exchange: config.COFFER_CONTROL_EXCHANGE,
@@ -60,8 +63,6 @@ await runProcess(async () => {
   const registry = createRegistry();
   const metrics = await serveMetrics(registry, config, log);
   if (metrics) services.add(metrics);
-  const app = await buildApp(deps, registry);
-  services.add({ name: 'http', stop: () => app.close() });
-  await app.listen({ host: config.COFFER_API_HOST, port: config.COFFER_API_PORT });
+  services.add(await serveHttp(deps, config, registry));
   return { log, services };
 });

@@ -8,7 +8,7 @@
 import { basename } from 'node:path';
 import { z } from 'zod';
 import { openAmqpBus } from '../src/bus/amqp.ts';
-import { commonConfig, loadConfig, numberOf } from '../src/config.ts';
+import { amqpConfig, amqpTls, loadConfig, logConfig, numberOf } from '../src/config.ts';
 import type { Endpoint } from '../src/core/domain.ts';
 import { createLogger } from '../src/log.ts';
 import { runProcess, type Service, Services } from '../src/service.ts';
@@ -20,10 +20,8 @@ import { JOIN_TOKEN, joinCluster } from './join.ts';
 import { observeOrders } from './metrics.ts';
 
 const configShape = {
-  COFFER_AMQP_URL: commonConfig.COFFER_AMQP_URL,
-  COFFER_LOG_LEVEL: commonConfig.COFFER_LOG_LEVEL,
-  COFFER_CONTROL_EXCHANGE: commonConfig.COFFER_CONTROL_EXCHANGE,
-  COFFER_AMQP_QUEUES: commonConfig.COFFER_AMQP_QUEUES,
+  ...amqpConfig,
+  ...logConfig,
   COFFER_GUEST_DIR: z.string().min(1, 'must name the folder with the instances of this agent'),
   COFFER_CACHE_DIR: z.string().min(1, 'must name the folder for downloaded database packages'),
   /** Given by the creation of a cluster with external agents; with it COFFER_ADVERTISE. */
@@ -90,6 +88,7 @@ await runProcess(async () => {
 
   const bus = await openAmqpBus({
     url: config.COFFER_AMQP_URL,
+    tls: amqpTls(config),
     name,
     log,
     control_exchange: config.COFFER_CONTROL_EXCHANGE,

@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { textOf } from './log.ts';
 
 /** The environment does not fit: holds every problem, so that one start shows them all. */
 export class ConfigError extends Error {
@@ -31,14 +33,90 @@ export function numberOf(min: number, max: number) {
 export const QUEUE_MODES = ['coffer', 'quorum', 'durable', 'transient'] as const;
 export type QueueMode = (typeof QUEUE_MODES)[number];
 
-/** What every process is configured by. */
-export const commonConfig = {
+/** The text of a file that a variable names. */
+const fileText = z.string().transform((path, context) => {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (err) {
+    context.addIssue({ code: 'custom', message: `${path} can't be read: ${textOf(err)}` });
+    return z.NEVER;
+  }
+});
+
+/** How to reach RabbitMQ; with `amqps://` also whom to believe there, and who we are. */
+export const amqpConfig = {
   COFFER_AMQP_URL: urlOf('amqp', 'amqps'),
-  COFFER_REDIS_URL: urlOf('redis', 'rediss'),
-  COFFER_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
+  COFFER_AMQP_CA_FILE: fileText.optional(),
+  COFFER_AMQP_CERT_FILE: fileText.optional(),
+  COFFER_AMQP_KEY_FILE: fileText.optional(),
+  COFFER_AMQP_SERVER_NAME: z.string().min(1).max(255).optional(),
   COFFER_CONTROL_EXCHANGE: z.string().min(1).max(100).default('trove'),
   COFFER_AMQP_QUEUES: z.enum(QUEUE_MODES).default('coffer'),
 };
+
+export const logConfig = {
+  COFFER_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
+};
+
+/** What every process but the guest agents is configured by. */
+export const commonConfig = {
+  ...amqpConfig,
+  ...logConfig,
+  COFFER_REDIS_URL: urlOf('redis', 'rediss'),
+  COFFER_REDIS_CA_FILE: fileText.optional(),
+  COFFER_REDIS_CERT_FILE: fileText.optional(),
+  COFFER_REDIS_KEY_FILE: fileText.optional(),
+  COFFER_REDIS_SERVER_NAME: z.string().min(1).max(255).optional(),
+};
+
+/** Of a connection under TLS, as node:tls takes it. */
+export interface TlsOptions {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly servername?: string;
+}
+
+/** Undefined where the connection is not encrypted. */
+export function amqpTls(config: z.infer<z.ZodObject<typeof amqpConfig>>): TlsOptions | undefined {
+  if (!config.COFFER_AMQP_URL.startsWith('amqps:')) return undefined;
+  return tlsOptions({
+    ca: config.COFFER_AMQP_CA_FILE,
+    cert: config.COFFER_AMQP_CERT_FILE,
+    key: config.COFFER_AMQP_KEY_FILE,
+    servername: config.COFFER_AMQP_SERVER_NAME,
+  });
+}
+
+export function redisTls(config: z.infer<z.ZodObject<typeof commonConfig>>): TlsOptions | undefined {
+  if (!config.COFFER_REDIS_URL.startsWith('rediss:')) return undefined;
+  return tlsOptions({
+    ca: config.COFFER_REDIS_CA_FILE,
+    cert: config.COFFER_REDIS_CERT_FILE,
+    key: config.COFFER_REDIS_KEY_FILE,
+    servername: config.COFFER_REDIS_SERVER_NAME,
+  });
+}
+
+function tlsOptions(given: Record<keyof TlsOptions, string | undefined>): TlsOptions {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+/** What is wrong with the variables of a connection under TLS together. */
+function tlsProblems(given: Readonly<Record<string, string>>): readonly string[] {
+  return (['AMQP', 'REDIS'] as const).flatMap((name) => {
+    const set = ['CA_FILE', 'CERT_FILE', 'KEY_FILE', 'SERVER_NAME']
+      .map((end) => `COFFER_${name}_${end}`)
+      .filter((variable) => given[variable] !== undefined);
+    const [url, secure] = [`COFFER_${name}_URL`, `${name.toLowerCase()}s://`];
+    const [cert, key] = [`COFFER_${name}_CERT_FILE`, `COFFER_${name}_KEY_FILE`];
+    if (set.length > 0 && given[url]?.startsWith(secure) === false) {
+      return [`${set.join(', ')}: of use only if ${url} begins with ${secure}`];
+    }
+    if ((given[cert] === undefined) === (given[key] === undefined)) return [];
+    return [`${given[cert] === undefined ? cert : key}: is not set, and its other half is`];
+  });
+}
 
 /** Where records are kept within Redis: two installations may share one server. */
 export const redisPrefix = z
@@ -63,7 +141,7 @@ export function loadConfig<Shape extends z.ZodRawShape>(
     const name = issue.path.join('.');
     return `${name}: ${given[name] === undefined ? 'is not set' : issue.message}`;
   });
-  problems.push(...rules(given));
+  problems.push(...tlsProblems(given), ...rules(given));
   if (parsed.success && problems.length === 0) return parsed.data;
   const lines = problems.map((problem) => `  ${problem}`).join('\n');
   throw new ConfigError(`The configuration has ${problems.length} problem(s):\n${lines}`);

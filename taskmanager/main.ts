@@ -11,7 +11,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { openAmqpBus } from '../src/bus/amqp.ts';
 import { CONDUCTOR_TOPIC, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
-import { commonConfig, loadConfig, redisPrefix } from '../src/config.ts';
+import { amqpTls, commonConfig, loadConfig, redisPrefix, redisTls } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
 import { runProcess, Services, sleep } from '../src/service.ts';
 import { openRedisStore } from '../src/store/redis.ts';
@@ -59,6 +59,7 @@ await runProcess(async () => {
 
   const store = await openRedisStore({
     url: config.COFFER_REDIS_URL,
+    tls: redisTls(config),
     prefix: config.COFFER_REDIS_PREFIX,
     log,
     name: 'taskmanager',
@@ -66,6 +67,7 @@ await runProcess(async () => {
   services.add({ name: 'store', stop: () => store.close() });
   const bus = await openAmqpBus({
     url: config.COFFER_AMQP_URL,
+    tls: amqpTls(config),
     name: 'taskmanager',
     log,
     control_exchange: config.COFFER_CONTROL_EXCHANGE,

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { ConfirmChannel, ConsumeMessage, Message, Options } from 'amqplib';
-import type { QueueMode } from '../config.ts';
+import type { QueueMode, TlsOptions } from '../config.ts';
 import { CofferError } from '../core/errors.ts';
 import { type Logger, textOf } from '../log.ts';
 import {
@@ -31,6 +31,8 @@ export const DEAD_LETTERS = 'coffer.dead-letters';
 
 export interface AmqpBusOptions {
   readonly url: string;
+  /** Whom to believe, with `amqps://`. */
+  readonly tls?: TlsOptions | undefined;
   /** Shown in RabbitMQ's list of connections. */
   readonly name: string;
   readonly log: Logger;
@@ -61,6 +63,7 @@ interface Waiter {
 class AmqpBus implements Bus {
   readonly deadLetters: AmqpDeadLetters;
   readonly #url: string;
+  readonly #tls: TlsOptions | undefined;
   readonly #name: string;
   readonly #exchange: string;
   readonly #queues: QueueMode;
@@ -78,8 +81,9 @@ class AmqpBus implements Bus {
   readonly #line: (() => void)[] = [];
 
   constructor(options: AmqpBusOptions) {
-    const { url, name, log, control_exchange, queues = 'coffer', dead_letters = DEAD_LETTERS } = options;
+    const { url, tls, name, log, control_exchange, queues = 'coffer', dead_letters = DEAD_LETTERS } = options;
     this.#url = url;
+    this.#tls = tls;
     this.#name = name;
     this.#exchange = control_exchange;
     this.#queues = queues;
@@ -87,19 +91,21 @@ class AmqpBus implements Bus {
     this.#log = log;
     this.#publisher = new Link({
       url,
+      tls,
       name: `${name}:publish`,
       log,
       setup: (channel) => this.#setUpPublisher(channel),
     });
     this.#consumer = new Link({
       url,
+      tls,
       name: `${name}:consume`,
       log,
       setup: (channel) => this.#setUpConsumer(channel),
       onReady: (channel) => this.#consumeLatecomers(channel),
     });
     this.deadLetters = new AmqpDeadLetters({
-      ...{ url, name, queue: dead_letters },
+      ...{ url, tls, name, queue: dead_letters },
       replay: (topic, content) => this.#publish(control_exchange, topic, content, {}),
       bury: (content, headers) => this.#publish('', dead_letters, content, { headers }),
     });
@@ -117,7 +123,10 @@ class AmqpBus implements Bus {
   }
 
   async depths(topics: readonly string[]): Promise<Depths> {
-    const found = await depthsOf(this.#url, this.#name, [...topics, this.#deadLetterQueue]);
+    const found = await depthsOf({ url: this.#url, tls: this.#tls, name: this.#name }, [
+      ...topics,
+      this.#deadLetterQueue,
+    ]);
     const held = topics.flatMap((topic) => {
       const messages = found.get(topic);
       return messages === undefined ? [] : [[topic, messages] as const];

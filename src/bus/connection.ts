@@ -1,4 +1,5 @@
 import { type ChannelModel, type ConfirmChannel, connect } from 'amqplib';
+import type { TlsOptions } from '../config.ts';
 import { type Logger, textOf } from '../log.ts';
 import { sleep } from '../service.ts';
 
@@ -21,6 +22,7 @@ export type Setup = (channel: ConfirmChannel) => Promise<void>;
  */
 export class Link {
   readonly #url: string;
+  readonly #tls: TlsOptions | undefined;
   readonly #name: string;
   readonly #log: Logger;
   readonly #setup: Setup;
@@ -37,12 +39,14 @@ export class Link {
   /** `onReady` runs in the very moment in which `channel` becomes visible: nothing can slip in between. */
   constructor(options: {
     url: string;
+    tls?: TlsOptions | undefined;
     name: string;
     log: Logger;
     setup: Setup;
     onReady?: (channel: ConfirmChannel) => void;
   }) {
     this.#url = options.url;
+    this.#tls = options.tls;
     this.#name = options.name;
     this.#log = options.log;
     this.#setup = options.setup;
@@ -122,6 +126,7 @@ export class Link {
     });
     const breakNow = () => this.#broken?.();
     const connection = await connect(withHeartbeat(this.#url), {
+      ...this.#tls,
       timeout: CONNECT_TIMEOUT_MS,
       clientProperties: { connection_name: this.#name },
     });

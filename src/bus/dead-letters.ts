@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type Channel, type ChannelModel, connect, type GetMessage } from 'amqplib';
+import type { TlsOptions } from '../config.ts';
 import { CofferError } from '../core/errors.ts';
 import { textOf } from '../log.ts';
 import { sleep } from '../service.ts';
@@ -17,6 +18,7 @@ const MAX_RETURNS = 10;
 
 export interface AmqpDeadLettersOptions {
   readonly url: string;
+  readonly tls: TlsOptions | undefined;
   readonly queue: string;
   /** Shown in RabbitMQ's list of connections. */
   readonly name: string;
@@ -95,10 +97,11 @@ export class AmqpDeadLetters implements DeadLetters {
   }
 
   async #read<Result>(look: (reader: Reader) => Promise<Result>): Promise<Result> {
-    const { url, queue, name } = this.#options;
+    const { url, tls, queue, name } = this.#options;
     let connection: ChannelModel | undefined;
     try {
       connection = await connect(url, {
+        ...tls,
         timeout: CONNECT_TIMEOUT_MS,
         clientProperties: { connection_name: `${name}:dead-letters` },
       });

@@ -1,4 +1,5 @@
 import { type ChannelModel, connect } from 'amqplib';
+import type { TlsOptions } from '../config.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 
@@ -8,11 +9,11 @@ const CONNECT_TIMEOUT_MS = 5_000;
  * rarely and must not end what others use. Rejects if RabbitMQ is away.
  */
 export async function depthsOf(
-  url: string,
-  name: string,
+  { url, tls, name }: { readonly url: string; readonly tls: TlsOptions | undefined; readonly name: string },
   queues: readonly string[],
 ): Promise<ReadonlyMap<string, number>> {
   const connection: ChannelModel = await connect(url, {
+    ...tls,
     timeout: CONNECT_TIMEOUT_MS,
     clientProperties: { connection_name: `${name}:depths` },
   });

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { Redis, ReplyError } from 'ioredis';
+import type { TlsOptions } from '../config.ts';
 import type { Endpoint, Instance } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import { MEASURED_STEPS, type MeasuredTimes, STEP_KINDS } from '../core/history.ts';
@@ -43,6 +44,8 @@ type Scripted = Record<ScriptName, (...args: (string | number)[]) => Promise<unk
  */
 export async function openRedisStore(options: {
   readonly url: string;
+  /** Whom to believe, with `rediss://`. */
+  readonly tls?: TlsOptions | undefined;
   readonly prefix?: string;
   readonly log: Logger;
   readonly name?: string;
@@ -62,10 +65,11 @@ class RedisStore implements Store {
 
   readonly #measured = new Map<string, { readonly times: MeasuredTimes; readonly at: number }>();
 
-  constructor({ url, prefix = 'coffer', log, name = 'coffer' }: Parameters<typeof openRedisStore>[0]) {
+  constructor({ url, tls, prefix = 'coffer', log, name = 'coffer' }: Parameters<typeof openRedisStore>[0]) {
     this.#prefix = prefix;
     this.#log = log;
     const common = {
+      ...(tls && { tls }),
       lazyConnect: true,
       connectionName: name,
       retryStrategy: (times: number) => Math.min(50 * times, 1_000),
@@ -81,6 +85,8 @@ class RedisStore implements Store {
     this.#subscriber = new Redis(url, { ...common, maxRetriesPerRequest: null });
     for (const client of [this.#redis, this.#subscriber]) {
       client.on('error', (err: Error) => log.debug({ err: err.message }, 'Redis connection'));
+      // ioredis listens for the first error of a socket. Under TLS a second one may follow, and would end us.
+      client.on('connect', () => client.stream.on('error', () => undefined));
     }
     for (const [name, script] of Object.entries(SCRIPTS)) {
       this.#redis.defineCommand(name, { numberOfKeys: script.keys.length, lua: guarded(script) });
@@ -91,9 +97,9 @@ class RedisStore implements Store {
     // A client that is refused says why in an event, and then only that its connection is closed.
     let refusal: unknown;
     const note = (err: unknown) => {
-      if (err instanceof ReplyError) refusal = err;
+      refusal ??= err;
     };
-    this.#redis.on('error', note);
+    for (const client of [this.#redis, this.#subscriber]) client.on('error', note);
     try {
       await Promise.all([this.#redis.connect(), this.#subscriber.connect()]);
       await this.#redis.ping();
@@ -104,7 +110,7 @@ class RedisStore implements Store {
       this.#subscriber.disconnect();
       throw toStoreError(cause);
     } finally {
-      this.#redis.off('error', note);
+      for (const client of [this.#redis, this.#subscriber]) client.off('error', note);
     }
     this.#subscriber.on('message', (_channel: string, id: string) => this.#changes.emit(id));
     await this.#checkSettings();
