@@ -409,11 +409,13 @@ function endpointsOf({ instances }) {
   return instances.map(({ endpoint }) => /** @type {import('../writer.mjs').Endpoint} */ (endpoint));
 }
 
+/** A server that is stalled, or on a busy machine, does not answer in time: pg says so in words only. */
+const LATE = /timeout/i;
+
 /** @param {any} error */
 function isTemporary(error) {
-  return (
-    error?.isTemporary === true || ['ECONNREFUSED', 'ECONNRESET', '57P03', '57P01'].includes(error?.code)
-  );
+  const isAway = ['ECONNREFUSED', 'ECONNRESET', '57P03', '57P01'].includes(error?.code);
+  return isAway || error?.isTemporary === true || LATE.test(textOf(error));
 }
 
 /** @param {any} error */
