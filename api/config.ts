@@ -1,5 +1,13 @@
 import { z } from 'zod';
-import { ConfigError, commonConfig, loadConfig, numberOf, redisPrefix, urlOf } from '../src/config.ts';
+import {
+  ConfigError,
+  commonConfig,
+  loadConfig,
+  notifications,
+  numberOf,
+  redisPrefix,
+  urlOf,
+} from '../src/config.ts';
 import { metricsConfig } from '../src/telemetry.ts';
 import { DEFAULT_RATES, LIMITED_VERBS, type Rates } from './access/rate-limits.ts';
 import { readRuleFile } from './access/rule-file.ts';
@@ -13,6 +21,7 @@ const shape = {
   ...commonConfig,
   ...metricsConfig,
   COFFER_REDIS_PREFIX: redisPrefix,
+  COFFER_NOTIFICATIONS: notifications,
   COFFER_API_HOST: z.string().min(1).max(255).default('127.0.0.1'),
   /** Trove's port. 0 lets the system choose. */
   COFFER_API_PORT: numberOf(0, 65_535).default(8779),

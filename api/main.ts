@@ -34,6 +34,7 @@ await runProcess(async () => {
     url: config.COFFER_REDIS_URL,
     tls: redisTls(config),
     prefix: config.COFFER_REDIS_PREFIX,
+    notifies: config.COFFER_NOTIFICATIONS === 'on',
     name: 'coffer-api',
     log,
   });

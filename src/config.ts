@@ -118,6 +118,9 @@ function tlsProblems(given: Readonly<Record<string, string>>): readonly string[]
   });
 }
 
+/** Whether upgrades are told of in oslo.messaging's notifications. Api and taskmanagers must be told the same. */
+export const notifications = z.enum(['on', 'off']).default('off');
+
 /** Where records are kept within Redis: two installations may share one server. */
 export const redisPrefix = z
   .string()

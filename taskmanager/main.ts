@@ -5,19 +5,20 @@
  * pure core · `sweep.ts` time: what is due, and recovery at start · `provisioning.ts` building and
  * removing clusters · `provisioner-local.ts` instances on this machine · `provisioner-external.ts`
  * instances that an operator brings · `instance-config.ts` what an instance is to be · `metrics.ts` what
- * is counted.
+ * is counted · `notifier.ts` tells the cloud's other services of upgrades.
  */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { openAmqpBus } from '../src/bus/amqp.ts';
 import { CONDUCTOR_TOPIC, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
-import { amqpTls, commonConfig, loadConfig, redisPrefix, redisTls } from '../src/config.ts';
+import { amqpTls, commonConfig, loadConfig, notifications, redisPrefix, redisTls } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
 import { runProcess, Services, sleep } from '../src/service.ts';
 import { openRedisStore } from '../src/store/redis.ts';
 import { createRegistry, metricsConfig, serveMetrics } from '../src/telemetry.ts';
 import { Engine } from './engine.ts';
 import { observeShared, observeUpgrades } from './metrics.ts';
+import { startNotifier } from './notifier.ts';
 import { externalProvisioner } from './provisioner-external.ts';
 import { LocalProvisioner } from './provisioner-local.ts';
 import { type Provisioner, Provisioning } from './provisioning.ts';
@@ -31,6 +32,7 @@ const configShape = {
   ...commonConfig,
   ...metricsConfig,
   COFFER_REDIS_PREFIX: redisPrefix,
+  COFFER_NOTIFICATIONS: notifications,
   COFFER_PROVISIONER: z.enum(['local', 'external']).default('local'),
   COFFER_GUESTS_DIR: z.string().min(1).optional(),
 };
@@ -57,10 +59,12 @@ await runProcess(async () => {
   const log = createLogger({ name: 'taskmanager', level: config.COFFER_LOG_LEVEL });
   const services = new Services(log);
 
+  const notifies = config.COFFER_NOTIFICATIONS === 'on';
   const store = await openRedisStore({
     url: config.COFFER_REDIS_URL,
     tls: redisTls(config),
     prefix: config.COFFER_REDIS_PREFIX,
+    notifies,
     log,
     name: 'taskmanager',
   });
@@ -72,6 +76,7 @@ await runProcess(async () => {
     log,
     control_exchange: config.COFFER_CONTROL_EXCHANGE,
     queues: config.COFFER_AMQP_QUEUES,
+    notifies,
   });
   services.add({ name: 'bus', stop: () => bus.close() });
 
@@ -81,7 +86,7 @@ await runProcess(async () => {
   if (metrics) services.add(metrics);
   const engine = new Engine({ ...common, observe: observeUpgrades(registry) });
   const provisioning = new Provisioning({ ...common, provisioner });
-  const deps = { ...common, engine, provisioning, newId: randomUUID };
+  const deps = { ...common, engine, provisioning, notifies, newId: randomUUID };
 
   const queue = 'shared' as const;
   const served = [
@@ -100,6 +105,7 @@ await runProcess(async () => {
   ];
   for (const server of served) services.add({ name: 'requests', stop: () => server.stop() });
   services.add(startSweep({ ...deps, sleep }));
+  if (notifies) services.add(startNotifier({ ...deps, sleep }));
   log.info({ recovered: await recover(deps) }, 'taskmanager serves');
   return { log, services };
 });

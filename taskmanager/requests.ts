@@ -1,4 +1,4 @@
-import { type Context, noSuchMethod, type Request } from '../src/bus/bus.ts';
+import { type Context, isFinal, noSuchMethod, type Request } from '../src/bus/bus.ts';
 import { parseAs } from '../src/contract/explain.ts';
 import {
   ClusterArgs,
@@ -20,6 +20,7 @@ import { uuidFrom } from '../src/ids.ts';
 import { beginUpgrade } from '../src/store/begin-upgrade.ts';
 import type { Engine, EngineDeps } from './engine.ts';
 import { instanceConfig } from './instance-config.ts';
+import { tellOfRefusal } from './notifier.ts';
 import type { Provisioning } from './provisioning.ts';
 
 /** A guest's clock that is ahead by more is wrong: what it says counts as said now. */
@@ -29,15 +30,17 @@ export interface RequestDeps extends EngineDeps {
   readonly engine: Engine;
   readonly provisioning: Provisioning;
   readonly newId: () => string;
+  /** Whoever asks for what can't be is told so in a notification. */
+  readonly notifies?: boolean;
 }
 
 /** Handles what other services ask of the topic `taskmanager`. */
 export async function handleTaskmanagerRequest(deps: RequestDeps, request: Request): Promise<unknown> {
   switch (request.method) {
     case 'upgrade_cluster':
-      return upgradeCluster(deps, request);
+      return tellingOfRefusal(deps, request, 'dbaas.cluster_upgrade.error', upgradeCluster);
     case 'upgrade':
-      return upgradeInstance(deps, request);
+      return tellingOfRefusal(deps, request, 'dbaas.upgrade.error', upgradeInstance);
     case 'upgrade_action':
       return upgradeAction(deps, request);
     case 'reset_status':
@@ -54,6 +57,24 @@ export async function handleTaskmanagerRequest(deps: RequestDeps, request: Reque
       return deps.provisioning.remove(parseAs(ClusterArgs, request.args, 'delete_cluster').cluster_id);
     default:
       throw noSuchMethod(request.method);
+  }
+}
+
+/** A cast has no answer: that it can't be is a notification, sent before the message goes to the dead letters. */
+async function tellingOfRefusal(
+  deps: RequestDeps,
+  request: Request,
+  event_type: string,
+  work: (deps: RequestDeps, request: Request) => Promise<void>,
+): Promise<void> {
+  try {
+    await work(deps, request);
+  } catch (err) {
+    if (deps.notifies && err instanceof CofferError && isFinal(err)) {
+      const message_id = uuidFrom(`coffer refusal of ${request.unique_id}`);
+      await tellOfRefusal(deps, { event_type, message_id, context: request.context }, err.message);
+    }
+    throw err;
   }
 }
 

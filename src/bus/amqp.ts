@@ -10,6 +10,7 @@ import {
   type CastOptions,
   type Context,
   type Depths,
+  NOTIFICATION_TOPIC,
   RemoteError,
   type Served,
   type ServeOptions,
@@ -17,8 +18,15 @@ import {
 import { Link } from './connection.ts';
 import { AmqpDeadLetters, headersOfLetter } from './dead-letters.ts';
 import { depthsOf } from './depths.ts';
-import { decodeReply, encodeRequest, newUniqueId, type WireRequest } from './envelope.ts';
-import { declareExchange, declareReplyQueue } from './queues.ts';
+import {
+  decodeReply,
+  encodeNotification,
+  encodeRequest,
+  newUniqueId,
+  type WireNotification,
+  type WireRequest,
+} from './envelope.ts';
+import { declareExchange, declareNotifications, declareReplyQueue } from './queues.ts';
 import { AGAIN, Server } from './server.ts';
 
 /** What every server of Trove's kind understands. */
@@ -39,6 +47,8 @@ export interface AmqpBusOptions {
   readonly control_exchange: string;
   /** How queues are declared; `coffer` if not given. */
   readonly queues?: QueueMode;
+  /** Declares the queue in which notifications wait for whoever listens. */
+  readonly notifies?: boolean;
   /** The queue of the dead letters, if not the usual one. */
   readonly dead_letters?: string;
 }
@@ -67,6 +77,7 @@ class AmqpBus implements Bus {
   readonly #name: string;
   readonly #exchange: string;
   readonly #queues: QueueMode;
+  readonly #notifies: boolean;
   readonly #deadLetterQueue: string;
   readonly #log: Logger;
   /** Two connections: RabbitMQ blocks publishers under memory pressure, and acknowledgements must go on. */
@@ -87,6 +98,7 @@ class AmqpBus implements Bus {
     this.#name = name;
     this.#exchange = control_exchange;
     this.#queues = queues;
+    this.#notifies = options.notifies ?? false;
     this.#deadLetterQueue = dead_letters;
     this.#log = log;
     this.#publisher = new Link({
@@ -188,6 +200,10 @@ class AmqpBus implements Bus {
     return { answer, forget };
   }
 
+  async notify(notification: WireNotification): Promise<void> {
+    await this.#publish(this.#exchange, NOTIFICATION_TOPIC, encodeNotification(notification), {});
+  }
+
   async serve(options: ServeOptions): Promise<Served> {
     const server = new Server(
       { server: hostname(), ...options },
@@ -227,6 +243,7 @@ class AmqpBus implements Bus {
   async #setUpPublisher(channel: ConfirmChannel): Promise<void> {
     channel.on('return', (message: Message) => this.#returned.add(String(message.properties.messageId)));
     await declareExchange(channel, this.#queues, this.#exchange);
+    if (this.#notifies) await declareNotifications(channel, this.#queues, this.#exchange, NOTIFICATION_TOPIC);
     await channel.assertQueue(this.#deadLetterQueue, {
       durable: true,
       arguments: { 'x-queue-type': 'quorum' },

@@ -6,6 +6,7 @@
  * `dead-letters.ts` what nobody could act on · `depths.ts` how much waits · `memory.ts` the in-memory twin.
  */
 import { CofferError } from '../core/errors.ts';
+import type { WireNotification } from './envelope.ts';
 
 /** Travels with every message: who asked, for log lines and authorisation. */
 export interface Context {
@@ -114,6 +115,8 @@ export interface Bus {
     options: CallOptions,
   ): Promise<unknown>;
   serve(options: ServeOptions): Promise<Served>;
+  /** Resolves when the broker holds it for whoever listens to notifications. Rejects with `bus_unavailable`. */
+  notify(notification: WireNotification): Promise<void>;
   /**
    * Messages that wait for those who serve these topics, and dead letters. Absent from the in-memory twin.
    * Rejects if the broker is away.
@@ -162,6 +165,7 @@ export function isFinal(err: unknown): boolean {
 }
 
 export const TASKMANAGER_TOPIC = 'taskmanager';
+export const NOTIFICATION_TOPIC = 'notifications.info';
 export const CONDUCTOR_TOPIC = 'trove-conductor';
 
 /** The topic of one guest agent. */

@@ -63,6 +63,24 @@ export function encodeReply(msg_id: string, result: unknown, failure: Error | nu
   });
 }
 
+/** What a notifier of oslo.messaging sends: nobody answers, and whoever listens is told. */
+export interface WireNotification {
+  /** The same if it is sent again. */
+  readonly message_id: string;
+  readonly publisher_id: string;
+  readonly event_type: string;
+  readonly payload: Readonly<Record<string, string>>;
+  readonly at: number;
+  readonly context: Context;
+}
+
+export function encodeNotification({ at, context, ...said }: WireNotification): Buffer {
+  // `2026-11-22 16:48:00.428350`: microseconds, of which we know thousands.
+  const timestamp = `${new Date(at).toISOString().slice(0, -1).replace('T', ' ')}000`;
+  const body = { ...said, priority: 'INFO', timestamp, _unique_id: newUniqueId() };
+  return wrap({ ...body, ...encodeContext(context) });
+}
+
 /** Says that the server is still at work on a call. */
 export function encodeKeepAlive(msg_id: string): Buffer {
   return wrap({ result: null, failure: null, ending: false, _msg_id: msg_id, _unique_id: newUniqueId() });

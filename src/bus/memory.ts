@@ -6,11 +6,13 @@ import {
   type Context,
   isFinal,
   isPassing,
+  NOTIFICATION_TOPIC,
   RemoteError,
   type Request,
   type Served,
   type ServeOptions,
 } from './bus.ts';
+import type { WireNotification } from './envelope.ts';
 
 /** As `amqp.ts` has them. */
 const CONFIRM_TIMEOUT_MS = 5_000;
@@ -61,6 +63,7 @@ export interface DeadLetter {
 export class MemoryBroker {
   readonly deps: BrokerDeps;
   readonly deadLetters: DeadLetter[] = [];
+  readonly notifications: WireNotification[] = [];
   readonly #queues = new Map<string, Queue>();
 
   constructor(deps: BrokerDeps) {
@@ -209,6 +212,13 @@ export class MemoryBus implements Bus {
       callOff();
       this.#waiters.delete(msg_id);
     }
+  }
+
+  async notify(notification: WireNotification): Promise<void> {
+    await this.#confirmed('publish', NOTIFICATION_TOPIC, () => {
+      this.broker.notifications.push(notification);
+      return true;
+    });
   }
 
   async serve(options: ServeOptions): Promise<Served> {

@@ -2,7 +2,7 @@
  * What Trove's services tell one another of an upgrade: the payload of a notification. It rides in the
  * context of their messages too, so that whoever ends the work can tell of its end.
  */
-import type { Upgrade } from './record.ts';
+import type { Upgrade, UpgradeEvent } from './record.ts';
 
 export type Notification = Readonly<Record<string, string>>;
 
@@ -43,3 +43,35 @@ export function inContext(
 ): Notification {
   return { ...payload, notification_classname: `trove.common.notification.${of}` };
 }
+
+/** An event as notifications tell it: `event_type` and its payload. Null for one that Trove's world has no word for. */
+export function notificationOf(
+  upgrade: Upgrade,
+  event: UpgradeEvent,
+): { readonly event_type: string; readonly payload: Notification } | null {
+  const qualifier = QUALIFIERS[event.type];
+  if (qualifier === undefined) return null;
+  const trouble = qualifier === 'error' ? { message: event.message, exception: event.message } : {};
+  if (event.instance_id === undefined) {
+    if (upgrade.instance_id !== undefined) return null;
+    const payload = { ...clusterNotification(upgrade), ...trouble };
+    return { event_type: `dbaas.cluster_upgrade.${qualifier}`, payload };
+  }
+  const step = upgrade.steps.find(({ id }) => id === event.step);
+  const isFirst = event.type !== 'step_started' || event.attempt === 1;
+  if (step?.kind === 'switchover' || !isFirst) return null;
+  const payload = { ...instanceNotification(upgrade, event.instance_id), ...trouble };
+  return { event_type: `dbaas.upgrade.${qualifier}`, payload };
+}
+
+/** `end` when it has ended well, and then only. */
+const QUALIFIERS: Readonly<Partial<Record<UpgradeEvent['type'], 'start' | 'end' | 'error'>>> = {
+  accepted: 'start',
+  succeeded: 'end',
+  failed: 'error',
+  cancelled: 'error',
+  rolled_back: 'error',
+  step_started: 'start',
+  step_done: 'end',
+  step_failed: 'error',
+};

@@ -25,6 +25,8 @@
  * | `steps:<manager>:<kind>` | list | the latest durations of its steps, in milliseconds |
  * | `due` | sorted set | `upgrade:<id>` and `cluster:<id>` by the time of their next look |
  * | `idempotency:<tenant>:<key>` | hash | `fingerprint`, `operation`, `claim`, `until`, `answer` of a request, for a day |
+ * | `untold` | hash | upgrades with notifications to come, and the last event that was told of |
+ * | `duty:<name>` | string | the process that has the duty now |
  * | `casts`, `casts:at` | hash, sorted set | casts that the bus has not confirmed yet, and since when |
  */
 export const SCRIPTS = {
@@ -191,9 +193,9 @@ end
 return { fresh, cluster_id, held[1], held[2] or '' }`,
   },
 
-  /** KEYS cluster, upgrade, events, upgrades, due, casts, casts:at · ARGV id, cluster_id, created, doc, event, wake_at, cast id, cast, state */
+  /** KEYS cluster, upgrade, events, upgrades, due, casts, casts:at, untold · ARGV id, cluster_id, created, doc, event, wake_at, cast id, cast, state, notifies ('1' or '') */
   begin: {
-    keys: ['hash', 'hash', 'stream', 'zset', 'zset', 'hash', 'zset'],
+    keys: ['hash', 'hash', 'stream', 'zset', 'zset', 'hash', 'zset', 'hash'],
     lua: `
 if redis.call('EXISTS', KEYS[2]) == 1 then return { 'duplicate' } end
 local held = redis.call('HMGET', KEYS[1], 'task', 'upgrade')
@@ -208,7 +210,18 @@ if ARGV[7] ~= '' then
   redis.call('HSET', KEYS[6], ARGV[7], ARGV[8])
   redis.call('ZADD', KEYS[7], ARGV[3], ARGV[7])
 end
+if ARGV[10] == '1' then redis.call('HSET', KEYS[8], ARGV[1], 0) end
 return { 'begun' }`,
+  },
+
+  /** KEYS duty · ARGV holder, milliseconds */
+  holdDuty: {
+    keys: ['string'],
+    lua: `
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1`,
   },
 
   /** KEYS upgrade · ARGV prefix */

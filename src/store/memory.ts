@@ -70,10 +70,14 @@ export class MemoryStore implements Store {
   readonly #measured = new Map<string, MeasuredTimes>();
   /** Readers that wait for the next event of an upgrade. */
   readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #untold = new Map<string, number>();
+  readonly #duties = new Map<string, string>();
   readonly #sleep: Sleep;
+  readonly #notifies: boolean;
 
-  constructor({ sleep }: { readonly sleep: Sleep }) {
+  constructor({ sleep, notifies = false }: { readonly sleep: Sleep; readonly notifies?: boolean }) {
     this.#sleep = sleep;
+    this.#notifies = notifies;
   }
 
   get data(): MemoryData {
@@ -255,7 +259,25 @@ export class MemoryStore implements Store {
     this.#events.set(id, [asJson(event)]);
     this.#due.set(`upgrade:${id}`, wake_at);
     if (cast) this.#casts.set(cast.id, { cast: asJson(cast), at: created });
+    if (this.#notifies) this.#untold.set(id, 0);
     return { verdict: 'begun' as const };
+  }
+
+  async untold() {
+    return [...this.#untold].map(([upgrade_id, seq]) => ({ upgrade_id, seq }));
+  }
+
+  async told(upgrade_id: string, seq: number | null): Promise<void> {
+    if (seq === null) this.#untold.delete(upgrade_id);
+    else this.#untold.set(upgrade_id, seq);
+  }
+
+  async holdDuty(duty: string, holder: string, lease_ms: number): Promise<boolean> {
+    const held = this.#duties.get(duty);
+    if (held !== undefined && held !== holder) return false;
+    this.#duties.set(duty, holder);
+    void this.#sleep(lease_ms).then(() => this.#duties.delete(duty));
+    return true;
   }
 
   async getUpgrade(id: string): Promise<Upgrade | null> {

@@ -49,6 +49,8 @@ export async function openRedisStore(options: {
   readonly prefix?: string;
   readonly log: Logger;
   readonly name?: string;
+  /** Keeps of every upgrade how far notifications have told of it. */
+  readonly notifies?: boolean;
 }): Promise<RedisStore> {
   const store = new RedisStore(options);
   await store.open();
@@ -60,13 +62,16 @@ class RedisStore implements Store {
   readonly #subscriber: Redis;
   readonly #prefix: string;
   readonly #log: Logger;
+  readonly #notifies: boolean;
   /** Emits an upgrade's id when it has new events. */
   readonly #changes = new EventEmitter({ captureRejections: false }).setMaxListeners(0);
 
   readonly #measured = new Map<string, { readonly times: MeasuredTimes; readonly at: number }>();
 
-  constructor({ url, tls, prefix = 'coffer', log, name = 'coffer' }: Parameters<typeof openRedisStore>[0]) {
+  constructor(options: Parameters<typeof openRedisStore>[0]) {
+    const { url, tls, prefix = 'coffer', log, name = 'coffer', notifies = false } = options;
     this.#prefix = prefix;
+    this.#notifies = notifies;
     this.#log = log;
     const common = {
       ...(tls && { tls }),
@@ -363,6 +368,7 @@ class RedisStore implements Store {
       this.#key('due'),
       this.#key('casts'),
       this.#key('casts', 'at'),
+      this.#key('untold'),
       upgrade.id,
       upgrade.cluster_id,
       upgrade.created,
@@ -372,9 +378,25 @@ class RedisStore implements Store {
       cast?.id ?? '',
       cast ? JSON.stringify(cast) : '',
       upgrade.state.name,
+      this.#notifies ? '1' : '',
     )) as ['begun' | 'duplicate' | 'missing' | 'busy', string, string];
     if (verdict !== 'busy') return { verdict };
     return { verdict, task: task as never, upgrade_id: upgrade_id || null };
+  }
+
+  async untold() {
+    const held = await this.#ask(() => this.#redis.hgetall(this.#key('untold')));
+    return Object.entries(held).map(([upgrade_id, seq]) => ({ upgrade_id, seq: Number(seq) }));
+  }
+
+  async told(upgrade_id: string, seq: number | null): Promise<void> {
+    const key = this.#key('untold');
+    if (seq === null) await this.#ask(() => this.#redis.hdel(key, upgrade_id));
+    else await this.#ask(() => this.#redis.hset(key, upgrade_id, seq));
+  }
+
+  async holdDuty(duty: string, holder: string, lease_ms: number): Promise<boolean> {
+    return (await this.#run('holdDuty', this.#key('duty', duty), holder, lease_ms)) === 1;
   }
 
   async getUpgrade(id: string): Promise<Upgrade | null> {

@@ -232,6 +232,16 @@ export interface Store {
   /** Keeps the answer; null when there is none worth repeating, and the next try may go ahead. Nothing if another holds the claim. */
   endRequest(request: KeyedRequest, answer: StoredAnswer | null): Promise<void>;
 
+  /**
+   * Upgrades that notifications are still to come of, each with the number of the last event that was
+   * told. Kept where they begin in a store that was opened with `notifies`.
+   */
+  untold(): Promise<readonly { readonly upgrade_id: string; readonly seq: number }[]>;
+  /** Null: nothing more is to come. */
+  told(upgrade_id: string, seq: number | null): Promise<void>;
+  /** True if `holder` has the duty now and for `lease_ms` from now: one at a time has. */
+  holdDuty(duty: string, holder: string, lease_ms: number): Promise<boolean>;
+
   pendingCasts(before: Instant, limit: number): Promise<readonly PendingCast[]>;
   castConfirmed(id: string): Promise<void>;
 

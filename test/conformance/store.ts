@@ -508,6 +508,30 @@ export function describeStore(
       });
     });
 
+    describe('notifications', () => {
+      it('are owed of every upgrade that begins, until all was told', async () => {
+        const { upgrade } = await begun(store);
+        const owed = async () =>
+          (await store.untold()).find(({ upgrade_id }) => upgrade_id === upgrade.id)?.seq;
+        expect(await owed()).toBe(0);
+        await store.told(upgrade.id, 1);
+        expect(await owed()).toBe(1);
+        await store.told(upgrade.id, null);
+        expect(await owed()).toBeUndefined();
+      });
+
+      it('are one process’s duty, and another one’s when that is gone', async () => {
+        const duty = randomUUID();
+        expect(await store.holdDuty(duty, 'a', 60_000)).toBe(true);
+        expect(await store.holdDuty(duty, 'b', 60_000)).toBe(false);
+        expect(await store.holdDuty(duty, 'a', 20)).toBe(true);
+        const isFree = async () => {
+          while (!(await store.holdDuty(duty, 'b', 60_000))) await new Promise((done) => setTimeout(done, 5));
+        };
+        await isFree();
+      });
+    });
+
     describe('time', () => {
       it('lends what is due to one taker at a time', async () => {
         const { upgrade } = await begun(store);

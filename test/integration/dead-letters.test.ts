@@ -172,6 +172,7 @@ function bound(bus: Bus): Bus {
     cast: (...args) => bus.cast(...args),
     call: (...args) => bus.call(...args),
     serve: (options) => bus.serve(options),
+    notify: (notification) => bus.notify(notification),
     isConnected: () => bus.isConnected(),
     close: () => bus.close(),
   };

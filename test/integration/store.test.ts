@@ -8,6 +8,7 @@ describeStore('Redis', async () => {
     url: testUrls().redis_url,
     prefix: uniqueName('store'),
     log: silentLog,
+    notifies: true,
   });
   return { store, close: () => store.close() };
 });

@@ -20,13 +20,14 @@ describeInterop('guest agents of Trove', () => {
   beforeAll(async () => {
     home = await newHome();
     [stack, peer] = await Promise.all([
-      RunningStack.start(home, { COFFER_PROVISIONER: 'external' }),
+      RunningStack.start(home, { COFFER_PROVISIONER: 'external', COFFER_NOTIFICATIONS: 'on' }),
       Peer.start(),
     ]);
     file = await stack.file();
     client = createClient({ endpoint: `${file.api_url}/v1.0/demo` });
     await peer.connect(file.amqp_url, 'trove');
     await peer.do('secure', { on: false });
+    await peer.do('listen');
   }, 120_000);
   afterAll(async () => {
     await peer?.stop();
@@ -57,6 +58,30 @@ describeInterop('guest agents of Trove', () => {
       const { task, datastore } = await client.clusters.get(id);
       return task.name === 'NONE' && datastore.version === '2.0';
     });
+
+  /** Notifications of a cluster's upgrade, as a listener of oslo.messaging gets them. */
+  const toldOf = (id: string) =>
+    peer.events.filter(({ event, payload }) => {
+      return event === 'notification' && (payload as Record<string, unknown>)['cluster_id'] === id;
+    });
+
+  const checkTold = async (id: string, ids: readonly string[], request_id: unknown) => {
+    await until('the end was told', async () => {
+      return toldOf(id).some(({ event_type }) => event_type === 'dbaas.cluster_upgrade.end');
+    });
+    const told = toldOf(id);
+    expect(told.map(({ event_type }) => event_type)).toEqual([
+      'dbaas.cluster_upgrade.start',
+      ...ids.flatMap(() => ['dbaas.upgrade.start', 'dbaas.upgrade.end']),
+      'dbaas.cluster_upgrade.end',
+    ]);
+    const [first, second] = told;
+    const cluster = { server_type: 'api', client_ip: '127.0.0.1', server_ip: '127.0.0.1:8779' };
+    expect(first?.['payload']).toMatchObject({ ...cluster, request_id, cluster_id: id });
+    expect(second?.['payload']).toMatchObject({ ...cluster, instance_id: ids[0] });
+    expect(first?.['context']).toMatchObject({ request_id, auth_token: null, is_admin: false });
+    expect(String(first?.['publisher_id'])).toMatch(/^api\./);
+  };
 
   const heard = (ids: readonly string[]) =>
     peer.events.filter(({ event, instance_id }) => event === 'guest' && ids.includes(String(instance_id)));
@@ -91,6 +116,7 @@ describeInterop('guest agents of Trove', () => {
     expect(ordered?.['notification']).toMatchObject({ server_type: 'guest' });
     const { instances } = await client.clusters.get(id);
     expect(instances.map(({ version }) => version)).toEqual(['2.0', '2.0', '2.0']);
+    await checkTold(id, ids, request_id);
     const { value: upgrade } = await client.upgrades.list(id).next();
     expect(upgrade?.requested_by).toMatchObject({ user: 'user-1', request_id, via: 'rpc' });
   });
@@ -128,6 +154,12 @@ describeInterop('guest agents of Trove', () => {
       expect.stringMatching(/^Endpoint does not support RPC meth/),
       expect.stringMatching(/^Validation error: upgrade_cluster/),
     ]);
+    const refusals = await until('the refusals were told', async () => {
+      const told = peer.events.filter(({ event_type }) => event_type === 'dbaas.cluster_upgrade.error');
+      return told.length >= 3 && told;
+    });
+    const exceptions = refusals.map(({ payload }) => String((payload as { exception?: string }).exception));
+    expect(exceptions.filter((text) => text.startsWith('Cluster '))).toHaveLength(1);
     expect(await client.clusters.get(id)).toMatchObject({ task: before.task, datastore: before.datastore });
     expect(heard(ids)).toEqual([]);
   });

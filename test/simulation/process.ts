@@ -80,6 +80,7 @@ export class Life {
       cast: (...args) => (this.step() ? this.guard(bus.cast(...args)) : never()),
       call: (...args) => (this.step() ? this.guard(bus.call(...args)) : never()),
       serve: (options) => (this.step() ? this.guard(bus.serve(options)) : never()),
+      notify: (notification) => (this.step() ? this.guard(bus.notify(notification)) : never()),
       isConnected: () => bus.isConnected(),
       close: () => bus.close(),
     };

@@ -7,7 +7,7 @@ import { describeBus } from '../conformance/bus.ts';
 import { describeStore } from '../conformance/store.ts';
 
 describeStore('the in-memory twin', async () => {
-  const store = new MemoryStore({ sleep });
+  const store = new MemoryStore({ sleep, notifies: true });
   return { store, close: () => store.close() };
 });
 
