@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   acceptedUpgrade,
+  admissionFindings,
   busy,
   checkAdmission,
   compareVersions,
@@ -113,6 +114,45 @@ describe('admission', () => {
       { datastore_version: TO, datastore_version_id: `v-${TO}` },
     );
     expect(() => checkAdmission(cluster, version(TO))).not.toThrow();
+  });
+});
+
+describe('what a gate says', () => {
+  const reasonOf = (cluster: Cluster, target = version(TO)) =>
+    admissionFindings(cluster, target).map(({ gate, reason }) => `${gate}: ${reason}`);
+
+  it('names the upgrade that keeps the cluster busy, and no other', () => {
+    expect(reasonOf(idle({}, { task: 'UPGRADING_CLUSTER', upgrade_id: 'u-7' }))).toEqual([
+      "cluster_idle: the current cluster task is 'UPGRADING_CLUSTER': its upgrade is u-7",
+    ]);
+    expect(reasonOf(idle({}, { task: 'DELETING', upgrade_id: 'u-7' }))).toEqual([
+      "cluster_idle: the current cluster task is 'DELETING'",
+    ]);
+    expect(reasonOf(idle({}, { task: 'UPGRADING_CLUSTER', upgrade_id: null }))).toEqual([
+      "cluster_idle: the current cluster task is 'UPGRADING_CLUSTER'",
+    ]);
+  });
+
+  it('names the version that is not active, or that all have already', () => {
+    expect(reasonOf(idle(), version(TO, { active: false }))).toEqual([
+      `version_active: datastore version ${TO} is not active`,
+    ]);
+    const there = idle(
+      { already_upgraded: ['db-1', 'db-2', 'db-3'] },
+      { datastore_version: TO, datastore_version_id: `v-${TO}` },
+    );
+    expect(reasonOf(there)).toEqual([`upgrade_needed: all of shop runs ${TO} already`]);
+  });
+
+  it('is what whoever asks is told', () => {
+    const error = errorOf(() => checkAdmission(idle(), version(TO, { active: false })));
+    expect(error.message).toBe(
+      `The upgrade is blocked by version_active: datastore version ${TO} is not active.`,
+    );
+    expect(busy('UPGRADING_CLUSTER', 'u-7').message).toBe(
+      "This action cannot be performed on the cluster while the current cluster task is 'UPGRADING_CLUSTER'. " +
+        'Its upgrade is u-7: wait for it, or cancel it.',
+    );
   });
 });
 

@@ -16,6 +16,8 @@ interface Transcript extends WorldOptions {
 }
 
 const members = { manager: 'cassandra' };
+const SILENT = { silent: true };
+const BAD = { error: 'it went wrong' };
 
 const TRANSCRIPTS: Readonly<Record<string, Transcript>> = {
   'postgresql-roll': { lag_bytes: { 'db-2': 4_096 } },
@@ -77,6 +79,71 @@ const TRANSCRIPTS: Readonly<Record<string, Transcript>> = {
     people(world) {
       world.until(() => world.upgrade.state.name === 'succeeded', 7_200);
     },
+  },
+  'unheard-at-first': { last_heard_s_ago: 60 },
+  'another-is-ill': {
+    ...members,
+    already_upgraded: ['db-3'],
+    people(world) {
+      world.reach('db-1', 'verifying');
+      world.guest('db-3').sickUntil = world.now + 20_000;
+      world.speak(world.guest('db-3'));
+    },
+  },
+  'old-primary-does-not-say': {
+    policy: { step_timeout_seconds: 5, retries: 1 },
+    scripts: { 'db-1': { demote: [SILENT, SILENT, SILENT] } },
+  },
+  'successor-does-not-say': {
+    instances: 2,
+    policy: { step_timeout_seconds: 5 },
+    scripts: { 'db-2': { promote: SILENT } },
+    people(world) {
+      world.settle();
+      world.pass(12);
+      world.guest('db-2').script = {};
+      world.act('retry');
+    },
+  },
+  'old-primary-can-not-serve': {
+    instances: 2,
+    policy: { retries: 1 },
+    scripts: { 'db-1': { promote: [BAD, BAD] }, 'db-2': { promote: [BAD] } },
+    people(world) {
+      world.settle();
+      world.pass(10);
+      world.act('retry');
+    },
+  },
+  'standbys-do-not-follow': {
+    instances: 4,
+    lag_bytes: { 'db-3': 9, 'db-4': 9 },
+    policy: { step_timeout_seconds: 8 },
+    scripts: { 'db-3': { follow: [BAD] }, 'db-4': { follow: SILENT } },
+  },
+  'health-does-not-hold': {
+    ...members,
+    instances: 1,
+    policy: { soak_seconds: 20, step_timeout_seconds: 30, retries: 0 },
+    people(world) {
+      world.reach('db-1', 'soaking');
+      world.pass(10);
+      world.guest('db-1').sickUntil = world.now + 5_000;
+      world.reach('db-1', 'settling');
+      world.reach('db-1', 'soaking');
+      world.guest('db-1').sickUntil = Infinity;
+    },
+  },
+  'cancelled-in-the-switchover': {
+    people(world) {
+      world.reach('db-1', 'promoting', 'switchover');
+      world.act('cancel');
+    },
+  },
+  'rollback-by-policy': {
+    ...members,
+    policy: { on_failure: 'rollback', retries: 1 },
+    scripts: { 'db-2': { upgrade: [BAD, BAD] } },
   },
   canary: {
     ...members,

@@ -47,6 +47,14 @@ describe('a plan preview', () => {
     expect(preview(idle({ manager: 'simulated' })).successor).toBeNull();
   });
 
+  it('names nobody as the next primary who is none of its replicas, however little they are behind', () => {
+    const cluster = idle({ instances: 3, lag_bytes: { 'db-2': 900, 'db-3': 1_000 } });
+    const bystander = reporting(cluster, 'db-2', { role: 'member', lag_bytes: 0 });
+    expect(preview(bystander).successor?.instance_name).toBe('db-3');
+    const primary = reporting(cluster, 'db-1', { lag_bytes: 0 });
+    expect(preview(primary).successor?.instance_name).toBe('db-2');
+  });
+
   it('lists every gate that would block, not just the first', () => {
     const cluster = idle(
       { instances: 3, lag_bytes: { 'db-2': 1e9, 'db-3': null }, already_upgraded: ['db-3'] },
