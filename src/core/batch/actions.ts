@@ -1,0 +1,51 @@
+import { BATCH_ACTIONS, type BatchAction } from './orders.ts';
+import { type Batch, isBatchActive, type Wave } from './record.ts';
+
+/**
+ * What a person can do to a batch now: what `advanceBatch` would take, and what would change something.
+ * Of one that waits for a person, the action that makes it go on comes first.
+ */
+export function possibleBatchActions(batch: Batch): readonly BatchAction[] {
+  if (!isBatchActive(batch)) return [];
+  const possible = BATCH_ACTIONS.filter((action) => isPossible(batch, action));
+  const first = wayOn(batch);
+  return possible.toSorted((a, b) => Number(b === first) - Number(a === first));
+}
+
+function isPossible(batch: Batch, action: BatchAction): boolean {
+  const { state, cancelling, waves, wave, approved_wave } = batch;
+  if (cancelling) return false;
+  const failed = waves.some(({ counts }) => counts.failed > 0);
+  switch (action) {
+    case 'pause':
+      return state.name === 'running' || state.name === 'scheduled';
+    case 'resume':
+      return state.name === 'paused' && state.reason !== 'approval';
+    case 'approve':
+      return waves.some((one, index) => index >= wave && index > approved_wave && awaitsApproval(one));
+    case 'retry':
+      return failed && state.name !== 'rolling_back';
+    case 'skip':
+      return failed || waves.some(({ counts }) => counts.queued + counts.waiting > 0);
+    case 'rollback': {
+      const counts = waves[wave]?.counts;
+      return (
+        state.name !== 'rolling_back' && !!counts && counts.running + counts.succeeded + counts.failed > 0
+      );
+    }
+    case 'cancel':
+      return true;
+    default:
+      return action satisfies never;
+  }
+}
+
+function awaitsApproval({ approval, size, started }: Wave): boolean {
+  return approval && size > 0 && started === null;
+}
+
+function wayOn({ state }: Batch): BatchAction | null {
+  if (state.name !== 'paused') return null;
+  if (state.reason === 'approval') return 'approve';
+  return state.reason === 'failures' ? 'retry' : 'resume';
+}

@@ -1,0 +1,137 @@
+/** The first record of a batch. */
+import { admissionFindings } from '../admit.ts';
+import type { Cluster, DatastoreVersion, Instant } from '../domain.ts';
+import type { Policy } from '../policy.ts';
+import type { RequestedBy } from '../record.ts';
+import { type Batch, type BatchEvent, MEMBER_STATES, type Member, type Wave } from './record.ts';
+import {
+  DEFAULT_WAVE,
+  DEFAULT_WAVES,
+  type InRange,
+  type Selection,
+  splitIntoWaves,
+  type WaveRequest,
+} from './selection.ts';
+
+/** What somebody asks for, whichever way in it came. */
+export interface BatchRequest {
+  readonly tenant_id: string;
+  readonly name: string | null;
+  readonly selection: Selection;
+  /** A datastore version by name or id. */
+  readonly datastore_version: string;
+  readonly policy: Partial<Policy>;
+  /** In order; the default ones if not given. */
+  readonly waves?: readonly WaveRequest[];
+  readonly requested_by: RequestedBy;
+  /** Given by the asking side when a repeated request must not begin twice. */
+  readonly batch_id?: string;
+}
+
+/** What a request comes to: shown before, and pinned when it is accepted. */
+export interface Resolved {
+  readonly batch: Batch;
+  readonly members: readonly Member[];
+  readonly event: BatchEvent;
+}
+
+/** What happens when a cluster's upgrade fails: nobody watches each of thousands, and the budget decides. */
+const BATCH_POLICY: Partial<Policy> = { on_failure: 'fail' };
+
+/**
+ * The batch of these clusters. Those that run the target already, or can't be taken there, are members
+ * too, skipped from the start with the reason: each selected cluster is accounted for (B1).
+ */
+export function resolveBatch(
+  clusters: readonly Cluster[],
+  target: DatastoreVersion & { readonly datastore: string },
+  request: BatchRequest,
+  { id, now, inRange }: { readonly id: string; readonly now: Instant; readonly inRange: InRange },
+): Resolved {
+  const policy = { ...BATCH_POLICY, ...request.policy };
+  const reasons = clusters.map((cluster) => reasonToLeaveOut(cluster, target, policy));
+  const fit = clusters.filter((_, index) => reasons[index] === null);
+  const requested = request.waves ?? DEFAULT_WAVES;
+  const waveOf = new Map(
+    splitIntoWaves(fit, requested, inRange).map((wave, index) => [fit[index]?.id, wave]),
+  );
+  const policies = new Map(request.selection.clusters?.map((chosen) => [chosen.id, chosen.policy ?? null]));
+  const members = clusters.map((cluster, position): Member => {
+    const wave = waveOf.get(cluster.id) ?? null;
+    const reason = reasons[position] ?? (wave === null ? 'no wave takes it' : null);
+    return {
+      position,
+      wave,
+      cluster_id: cluster.id,
+      cluster_name: cluster.name,
+      tenant_id: cluster.tenant_id,
+      from_version: cluster.datastore_version,
+      policy: policies.get(cluster.id) ?? null,
+      tries: 0,
+      upgrade_id: null,
+      undo: null,
+      write_outage_ms: 0,
+      started: null,
+      waiting_since: null,
+      state: reason === null ? { name: 'queued' } : { name: 'skipped', ended: now, reason },
+    };
+  });
+  const waves = requested.map((wave, index) =>
+    newWave(wave, members.filter((one) => one.wave === index).length),
+  );
+  const left_out = members.filter(({ wave }) => wave === null).length;
+  const message = `batch of ${clusters.length} cluster(s) to ${target.name} accepted; ${left_out} left out`;
+  const batch: Batch = {
+    id,
+    tenant_id: request.tenant_id,
+    name: request.name,
+    revision: 1,
+    seq: 1,
+    datastore_id: target.datastore_id,
+    datastore: target.datastore,
+    to_version_id: target.id,
+    to_version: target.name,
+    policy,
+    selection: request.selection,
+    requested_by: request.requested_by,
+    created: now,
+    state: { name: 'scheduled' },
+    cancelling: false,
+    wave: 0,
+    approved_wave: -1,
+    soaked_wave: -1,
+    waves,
+    size: members.length,
+    left_out,
+  };
+  return { batch, members, event: { seq: 1, at: now, type: 'accepted', message } };
+}
+
+function reasonToLeaveOut(
+  cluster: Cluster,
+  target: DatastoreVersion,
+  { overrides }: Partial<Policy>,
+): string | null {
+  if (cluster.datastore_id !== target.datastore_id) return `its datastore is ${cluster.datastore_name}`;
+  const lasting = admissionFindings(cluster, target, overrides).find(({ gate }) => gate !== 'cluster_idle');
+  return lasting ? `${lasting.gate}: ${lasting.reason}` : null;
+}
+
+function newWave({ share: _share, selector: _selector, ...settings }: WaveRequest, size: number): Wave {
+  return {
+    ...DEFAULT_WAVE,
+    ...settings,
+    size,
+    started: null,
+    ended: null,
+    counts: {
+      ...(Object.fromEntries(MEMBER_STATES.map((name) => [name, 0])) as Wave['counts']),
+      queued: size,
+    },
+    troubled: 0,
+    parked: 0,
+    write_outage_ms: 0,
+    forgiven_failures: 0,
+    forgiven_outage_ms: 0,
+  };
+}

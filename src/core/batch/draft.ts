@@ -1,0 +1,210 @@
+import { fnv1a64 } from '../digest.ts';
+import type { Instant } from '../domain.ts';
+import type { BatchNext, BatchSeen } from './advance.ts';
+import {
+  type Batch,
+  type BatchEffect,
+  type BatchEnd,
+  type BatchEvent,
+  type BatchEventType,
+  type BatchPauseReason,
+  clustersOf,
+  type Member,
+  type MemberState,
+  type Wave,
+} from './record.ts';
+
+/** A batch while it is being moved: collects what changed, what to do, and what to tell. */
+export class BatchDraft {
+  readonly seen: BatchSeen;
+  readonly now: Instant;
+  #batch: Batch;
+  readonly #before: Batch;
+  readonly #members: Map<number, Member>;
+  readonly #effects: BatchEffect[] = [];
+  readonly #events: BatchEvent[] = [];
+
+  constructor(batch: Batch, seen: BatchSeen, now: Instant) {
+    this.#before = batch;
+    this.#batch = batch;
+    this.seen = seen;
+    this.now = now;
+    this.#members = new Map(seen.members.map((member) => [member.position, member]));
+  }
+
+  get batch(): Batch {
+    return this.#batch;
+  }
+
+  /** The members that were read, as they are by now. */
+  get members(): readonly Member[] {
+    return [...this.#members.values()];
+  }
+
+  get wave(): Wave {
+    return this.waveAt(this.#batch.wave);
+  }
+
+  waveAt(position: number): Wave {
+    const wave = this.#batch.waves[position];
+    if (!wave) throw new Error(`batch ${this.#batch.id} has no wave ${position}`);
+    return wave;
+  }
+
+  member(position: number): Member | undefined {
+    return this.#members.get(position);
+  }
+
+  /** B1: moves a member to another state, and the tally of its wave with it. */
+  enter(member: Member, state: MemberState, fields: Partial<Omit<Member, 'state'>> = {}): Member {
+    const before = this.#members.get(member.position);
+    const after: Member = { ...member, ...fields, state };
+    this.#members.set(after.position, after);
+    if (before && after.wave !== null) this.#tally(after.wave, before, after);
+    return after;
+  }
+
+  #tally(position: number, before: Member, after: Member): void {
+    const wave = this.waveAt(position);
+    const counts = { ...wave.counts };
+    counts[before.state.name] -= 1;
+    counts[after.state.name] += 1;
+    const troubled = wave.troubled + Number(isTroubled(after)) - Number(isTroubled(before));
+    this.setWave(position, {
+      counts,
+      troubled,
+      parked: wave.parked + Number(isParked(after)) - Number(isParked(before)),
+      write_outage_ms: wave.write_outage_ms + after.write_outage_ms - before.write_outage_ms,
+      // What was forgiven and is mended now must not make the budget larger than it is.
+      forgiven_failures: Math.min(wave.forgiven_failures, counts.failed + troubled),
+    });
+  }
+
+  setWave(position: number, fields: Partial<Wave>): void {
+    this.set({
+      waves: this.#batch.waves.map((wave, index) => (index === position ? { ...wave, ...fields } : wave)),
+    });
+  }
+
+  set(fields: Partial<Batch>): void {
+    this.#batch = { ...this.#batch, ...fields };
+  }
+
+  say(effect: BatchEffect): void {
+    this.#effects.push(effect);
+  }
+
+  emit(
+    type: BatchEventType,
+    message: string,
+    about: Omit<BatchEvent, 'seq' | 'at' | 'type' | 'message'> = {},
+  ) {
+    const seq = this.#batch.seq + 1;
+    this.set({ seq });
+    this.#events.push({ seq, at: this.now, type, ...about, message });
+  }
+
+  /** Tells of a member. */
+  tell(type: BatchEventType, { cluster_id, cluster_name, wave, upgrade_id }: Member, message: string): void {
+    this.emit(type, `${cluster_name}: ${message}`, {
+      ...(wave !== null && { wave }),
+      cluster_id,
+      ...(upgrade_id !== null && { upgrade_id }),
+    });
+  }
+
+  get started(): Instant {
+    const { state } = this.#batch;
+    return state.name === 'scheduled' ? this.now : state.started;
+  }
+
+  run(): void {
+    this.set({ state: { name: 'running', started: this.started, soak: null } });
+  }
+
+  pause(reason: BatchPauseReason, message: string): void {
+    if (this.#batch.state.name === 'paused') return;
+    this.set({ state: { name: 'paused', started: this.started, since: this.now, reason, message } });
+    this.emit('paused', message);
+  }
+
+  /** Goes on: whatever went past a budget so far is forgiven, so that the budget is whole again. */
+  resume(message: string): void {
+    for (const [position, wave] of this.#batch.waves.entries()) {
+      const forgiven = { forgiven_failures: failuresOf(wave), forgiven_outage_ms: wave.write_outage_ms };
+      this.setWave(position, forgiven);
+    }
+    if (this.#batch.state.name !== 'paused') return;
+    this.run();
+    this.emit('resumed', message);
+  }
+
+  end(name: BatchEnd, message: string): void {
+    this.set({ state: { name, started: this.started, ended: this.now, message } });
+    this.emit(name, message);
+  }
+
+  /** What the next look is needed for at once: members to begin that were not read as such. */
+  #hasMore(): boolean {
+    const { wave, state } = this.#batch;
+    if (state.name !== 'running' && state.name !== 'rolling_back') return false;
+    if (wave !== this.#before.wave) return true;
+    const read = new Set(this.seen.ready);
+    return this.members.some(
+      (one) => one.state.name === 'queued' && one.wave === wave && !read.has(one.position),
+    );
+  }
+
+  finish(): BatchNext {
+    if (this.#hasMore()) this.say({ kind: 'again' });
+    const isSame = this.#batch === this.#before && this.#effects.length === 0;
+    if (isSame) return { batch: this.#before, members: [], effects: [], events: [], verdict: 'stale' };
+    const read = new Map(this.seen.members.map((member) => [member.position, member]));
+    const changed = this.members.filter((member) => read.get(member.position) !== member);
+    return {
+      batch: { ...this.#batch, revision: this.#before.revision + 1 },
+      members: changed.map((after) => ({ before: read.get(after.position) ?? after, after })),
+      effects: this.#effects,
+      events: this.#events,
+      verdict: 'applied',
+    };
+  }
+}
+
+/** Its upgrade does not get on without a person: counts as failed for as long as that lasts. */
+export function isTroubled({ state }: Member): boolean {
+  return state.name === 'running' && (state.held?.reason === 'failure' || state.held?.reason === 'gate');
+}
+
+/** Its upgrade waits for its window: holds no place. */
+export function isParked({ state }: Member): boolean {
+  return state.name === 'running' && state.held?.reason === 'window';
+}
+
+export function failuresOf({ counts, troubled }: Wave): number {
+  return counts.failed + troubled;
+}
+
+/** B4: what goes beyond a wave's budgets, in words; null if nothing does. */
+export function overBudget(wave: Wave): { reason: BatchPauseReason; message: string } | null {
+  const allowed = clustersOf(wave.failure_budget, wave.size);
+  const failures = failuresOf(wave) - wave.forgiven_failures;
+  if (failures > allowed) {
+    const message = `${failures} cluster(s) failed, and its failure budget is ${wave.failure_budget}${typeof wave.failure_budget === 'number' ? '' : ` of ${wave.size}, ${allowed}`}`;
+    return { reason: 'failures', message };
+  }
+  const budget = wave.write_outage_budget_seconds;
+  const outage_s = (wave.write_outage_ms - wave.forgiven_outage_ms) / 1000;
+  if (budget === null || outage_s <= budget) return null;
+  return {
+    reason: 'write_outage',
+    message: `its clusters took no writes for ${outage_s} s together, and its budget is ${budget} s`,
+  };
+}
+
+/** B5: the same text for the same try, so that beginning it twice begins one upgrade. */
+export function upgradeIdOf(batch_id: string, cluster_id: string, tries: number): string {
+  const text = `${batch_id}/${cluster_id}/${tries}`;
+  const hex = fnv1a64(`upgrade ${text}`) + fnv1a64(`of a batch ${text}`);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}

@@ -1,0 +1,149 @@
+/** What has become of a member's upgrade, and what the member becomes with it. */
+import type { UpgradeSeen } from './advance.ts';
+import { type BatchDraft, isParked, isTroubled, upgradeIdOf } from './draft.ts';
+import type { Member, MemberState } from './record.ts';
+
+/** An upgrade that could not begin. */
+export interface Refusal {
+  readonly position: number;
+  /** Which upgrade: another one by now makes the refusal stale (B5). */
+  readonly upgrade_id: string;
+  /** `later`: the cluster is busy. `needless`: it runs the version. `gone`: there is no such cluster any more. */
+  readonly verdict: 'later' | 'needless' | 'gone' | 'failed';
+  readonly reason: string;
+}
+
+/** A begin that is under way is not said again at once. */
+const SAY_AGAIN_MS = 2_000;
+/** A busy cluster is asked again after so long; the longer it has been busy, the later. */
+const BUSY_MIN_MS = 5_000;
+const BUSY_MAX_MS = 60_000;
+
+type Running = Extract<MemberState, { name: 'running' }>;
+
+/** Compares a running member with its upgrade. */
+export function follow(draft: BatchDraft, member: Member): void {
+  const { state } = member;
+  if (state.name !== 'running' || member.upgrade_id === null) return;
+  const upgrade = draft.seen.upgrades.get(member.upgrade_id);
+  if (!upgrade) {
+    // B5: nobody has begun it: whoever was to do it has died, or is at it right now.
+    if (draft.now - state.since >= SAY_AGAIN_MS) draft.say({ kind: 'begin', member });
+    return;
+  }
+  const begun = hasBegun(draft, member);
+  switch (upgrade.state) {
+    case 'scheduled':
+    case 'running':
+    case 'paused':
+      return goesOn(draft, begun, state, upgrade);
+    case 'succeeded':
+    case 'failed':
+    case 'cancelled':
+    case 'rolled_back':
+      return ended(draft, begun, state, upgrade);
+    default:
+      return upgrade.state satisfies never;
+  }
+}
+
+/** Of one that had to wait it is told only now: until its upgrade is there, it may have to wait again. */
+function hasBegun(draft: BatchDraft, member: Member): Member {
+  if (member.waiting_since === null) return member;
+  const begun = draft.enter(member, member.state, { waiting_since: null });
+  tellOfBegin(draft, begun);
+  return begun;
+}
+
+export function tellOfBegin(draft: BatchDraft, member: Member): void {
+  const { from_version, tries, undo } = member;
+  const goal =
+    undo === null ? `from ${from_version} to ${draft.batch.to_version}` : `back to ${from_version}`;
+  draft.tell('cluster_started', member, `${goal}${tries > 1 ? `, try ${tries}` : ''}`);
+}
+
+function goesOn(draft: BatchDraft, member: Member, state: Running, upgrade: UpgradeSeen): void {
+  const held = upgrade.reason === null ? null : { reason: upgrade.reason, message: upgrade.message };
+  if (held?.reason !== state.held?.reason || held?.message !== state.held?.message) {
+    const after = draft.enter(member, { ...state, held });
+    const message = held ? held.message : 'goes on';
+    if (isTroubled(member) || isTroubled(after) || isParked(after))
+      draft.tell('cluster_held', after, message);
+  }
+  const { upgrade_id } = member;
+  if (upgrade_id === null) return;
+  // Whoever cancels a batch does not want to be asked by each of its upgrades.
+  if (draft.batch.cancelling && held && held.reason !== 'window' && !upgrade.cancelling) {
+    draft.say({ kind: 'act', upgrade_id, action: 'cancel' });
+  }
+  if (member.undo !== null && state.way === 'forward' && upgrade.direction === 'forward') {
+    draft.say({ kind: 'act', upgrade_id, action: 'rollback' });
+  }
+}
+
+function ended(draft: BatchDraft, member: Member, state: Running, upgrade: UpgradeSeen): void {
+  const measured = { write_outage_ms: member.write_outage_ms + upgrade.write_outage_ms };
+  const outcome = outcomeOf(member, state, upgrade);
+  if (outcome.name === 'again') {
+    // It was to go back, and ended before it could: another upgrade takes it back.
+    draft.enter(member, { name: 'queued' }, measured);
+    return;
+  }
+  const { name, reason } = outcome;
+  const next: MemberState =
+    name === 'succeeded' ? { name, ended: draft.now } : { name, ended: draft.now, reason };
+  const after = draft.enter(member, next, { ...measured, undo: null });
+  draft.tell(`cluster_${name}`, after, reason);
+}
+
+/** B1. */
+function outcomeOf(
+  { undo, from_version }: Member,
+  { way }: Running,
+  { state, message }: UpgradeSeen,
+): { readonly name: 'succeeded' | 'failed' | 'cancelled' | 'again'; readonly reason: string } {
+  const isBack = state === 'rolled_back' || (way === 'back' && state === 'succeeded');
+  if (undo !== null && isBack) return { name: 'cancelled', reason: `rolled back to ${from_version}` };
+  if (undo !== null && way === 'forward') return { name: 'again', reason: message };
+  if (undo !== null) return { name: 'failed', reason: `its way back: ${message}` };
+  if (state === 'succeeded') return { name: 'succeeded', reason: 'succeeded' };
+  if (state === 'cancelled') return { name: 'cancelled', reason: message };
+  return { name: 'failed', reason: message };
+}
+
+/** An upgrade could not begin. */
+export function refused(draft: BatchDraft, { position, upgrade_id, verdict, reason }: Refusal): void {
+  const member = draft.member(position);
+  if (member?.state.name !== 'running' || member.upgrade_id !== upgrade_id) return;
+  switch (verdict) {
+    case 'later':
+      return later(draft, member, reason);
+    case 'needless':
+      if (member.undo === null) return leave(draft, member, 'skipped', reason);
+      return leave(draft, member, 'cancelled', `rolled back: ${reason}`);
+    case 'gone':
+      return leave(draft, member, 'skipped', reason);
+    case 'failed':
+      return leave(draft, member, 'failed', reason);
+    default:
+      return verdict satisfies never;
+  }
+}
+
+/** B8: the try has not been one. */
+function later(draft: BatchDraft, member: Member, reason: string): void {
+  const { batch, now } = draft;
+  const tries = member.tries - 1;
+  const upgrade_id = tries === 0 ? null : upgradeIdOf(batch.id, member.cluster_id, tries);
+  const since = member.waiting_since ?? now;
+  const wait_ms = Math.min(Math.max((now - since) / 2, BUSY_MIN_MS), BUSY_MAX_MS);
+  const until = now + Math.round(wait_ms);
+  const fields = { tries, upgrade_id, waiting_since: since };
+  const after = draft.enter(member, { name: 'waiting', until, reason }, fields);
+  if (member.waiting_since === null) draft.tell('cluster_waiting', after, reason);
+}
+
+function leave(draft: BatchDraft, member: Member, name: 'skipped' | 'failed' | 'cancelled', reason: string) {
+  const after = draft.enter(member, { name, ended: draft.now, reason }, { undo: null });
+  draft.tell(`cluster_${name}`, after, reason);
+}
