@@ -5,9 +5,10 @@ import { CofferError } from '../src/core/errors.ts';
 import { advance, type Input, type Next } from '../src/core/machine/advance.ts';
 import { wakeAt } from '../src/core/machine/wake.ts';
 import { inContext, instanceNotification } from '../src/core/notification.ts';
-import type { Effect, Upgrade } from '../src/core/record.ts';
+import type { Effect, Upgrade, UpgradeEventType } from '../src/core/record.ts';
 import type { Logger } from '../src/log.ts';
 import type { Commit, Store } from '../src/store/store.ts';
+import { Turns } from './turns.ts';
 
 export interface EngineDeps {
   readonly store: Store;
@@ -16,9 +17,21 @@ export interface EngineDeps {
   readonly now: () => Instant;
   /** Hears of every move that was committed. */
   readonly observe?: (next: Next, manager: string) => void;
+  /** An upgrade of that batch has moved. Never rejects; what it loses becomes due. */
+  readonly wakeBatch?: (batch_id: string) => void;
 }
 
 type MessageEffect = Extract<Effect, { kind: 'call' | 'cast' }>;
+
+/** After these the batch that an upgrade is part of may have something to do. */
+const MOVES_BATCH: readonly UpgradeEventType[] = [
+  'paused',
+  'resumed',
+  'succeeded',
+  'failed',
+  'cancelled',
+  'rolled_back',
+];
 
 /** Two taskmanagers that take turns on one record agree after a try or two; this is for the absurd case. */
 const MAX_CONFLICTS = 50;
@@ -34,7 +47,7 @@ const MAX_CALL_MS = 60_000;
 export class Engine {
   readonly #deps: EngineDeps;
   /** Inputs of one upgrade go one after the other here, so that they don't conflict with each other. */
-  readonly #tails = new Map<string, Promise<unknown>>();
+  readonly #turns = new Turns();
 
   constructor(deps: EngineDeps) {
     this.#deps = deps;
@@ -45,14 +58,7 @@ export class Engine {
    * out; `missing` if there is no such upgrade. Rejects with `store_unavailable`: nothing is decided.
    */
   handle(upgrade_id: string, input: Input): Promise<Next['verdict'] | 'missing'> {
-    const before = this.#tails.get(upgrade_id) ?? Promise.resolve();
-    const mine = before.then(() => this.#step(upgrade_id, input));
-    const tail = mine.catch(() => undefined);
-    this.#tails.set(upgrade_id, tail);
-    void tail.then(() => {
-      if (this.#tails.get(upgrade_id) === tail) this.#tails.delete(upgrade_id);
-    });
-    return mine;
+    return this.#turns.run(upgrade_id, () => this.#step(upgrade_id, input));
   }
 
   async #step(upgrade_id: string, input: Input): Promise<Next['verdict'] | 'missing'> {
@@ -73,6 +79,7 @@ export class Engine {
       if ((await store.commit(commit)) === 'conflict') continue;
       this.#tell(next);
       this.#deps.observe?.(next, loaded.cluster.manager);
+      if (commit.moves_batch && next.upgrade.batch) this.#deps.wakeBatch?.(next.upgrade.batch.id);
       await this.#perform(next);
       return 'applied';
     }
@@ -219,6 +226,7 @@ function commitOf(
       .filter((effect) => effect.kind === 'measured')
       .map(({ step, ms }) => ({ manager, step, ms })),
     release: release ?? null,
+    moves_batch: events.some(({ type }) => MOVES_BATCH.includes(type)),
     wake_at,
     now,
   };

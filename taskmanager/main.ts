@@ -2,7 +2,8 @@
  * The taskmanager: casts and reports in, effects out.
  *
  * `main.ts` wiring · `requests.ts` what casts and heartbeats mean · `engine.ts` the shell around the
- * pure core · `sweep.ts` time: what is due, and recovery at start · `provisioning.ts` building and
+ * pure core · `batches.ts` the same for batches, `batch-requests.ts` who asks for them · `turns.ts` ·
+ * `sweep.ts` time: what is due, and recovery at start · `provisioning.ts` building and
  * removing clusters · `provisioner-local.ts` instances on this machine · `provisioner-external.ts`
  * instances that an operator brings · `instance-config.ts` what an instance is to be · `metrics.ts` what
  * is counted · `notifier.ts` tells the cloud's other services of upgrades.
@@ -11,11 +12,22 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { openAmqpBus } from '../src/bus/amqp.ts';
 import { CONDUCTOR_TOPIC, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
-import { amqpTls, commonConfig, loadConfig, notifications, redisPrefix, redisTls } from '../src/config.ts';
+import {
+  amqpTls,
+  commonConfig,
+  loadConfig,
+  notifications,
+  numberOf,
+  redisPrefix,
+  redisTls,
+} from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
+import { openLooks, serveLooks, serveRequests } from '../src/queue.ts';
 import { runProcess, Services, sleep } from '../src/service.ts';
 import { openRedisStore } from '../src/store/redis.ts';
 import { createRegistry, metricsConfig, serveMetrics } from '../src/telemetry.ts';
+import { beginRequestedBatch } from './batch-requests.ts';
+import { Batches } from './batches.ts';
 import { Engine } from './engine.ts';
 import { observeShared, observeUpgrades } from './metrics.ts';
 import { startNotifier } from './notifier.ts';
@@ -35,6 +47,8 @@ const configShape = {
   COFFER_NOTIFICATIONS: notifications,
   COFFER_PROVISIONER: z.enum(['local', 'external']).default('local'),
   COFFER_GUESTS_DIR: z.string().min(1).optional(),
+  /** Clusters that all batches together have in flight; the same for all taskmanagers. */
+  COFFER_BATCH_MAX_CONCURRENT: numberOf(1, 100_000).default(200),
 };
 
 function newProvisioner(config: {
@@ -80,13 +94,18 @@ await runProcess(async () => {
   });
   services.add({ name: 'bus', stop: () => bus.close() });
 
-  const common = { store, bus, log, now: Date.now };
+  const queues = { url: config.COFFER_REDIS_URL, prefix: config.COFFER_REDIS_PREFIX, log };
+  const looks = services.add(openLooks(queues));
+
+  const common = { store, bus, log, now: Date.now, newId: randomUUID, wake: looks.wake };
   const registry = createRegistry();
   const metrics = await serveMetrics(registry, config, log, observeShared(registry, common));
   if (metrics) services.add(metrics);
-  const engine = new Engine({ ...common, observe: observeUpgrades(registry) });
+  const engine = new Engine({ ...common, observe: observeUpgrades(registry), wakeBatch: looks.wake });
   const provisioning = new Provisioning({ ...common, provisioner });
-  const deps = { ...common, engine, provisioning, notifies, newId: randomUUID };
+  const max_concurrent_total = config.COFFER_BATCH_MAX_CONCURRENT;
+  const batches = new Batches({ ...common, engine, max_concurrent_total });
+  const deps = { ...common, engine, provisioning, notifies, batches };
 
   const queue = 'shared' as const;
   const served = [
@@ -104,6 +123,8 @@ await runProcess(async () => {
     }),
   ];
   for (const server of served) services.add({ name: 'requests', stop: () => server.stop() });
+  services.add(serveLooks(queues, (id) => batches.look(id, 'hinted')));
+  services.add(serveRequests(queues, (job) => beginRequestedBatch(deps, job)));
   services.add(startSweep({ ...deps, sleep }));
   if (notifies) services.add(startNotifier({ ...deps, sleep }));
   log.info({ recovered: await recover(deps) }, 'taskmanager serves');

@@ -18,6 +18,8 @@ import { type GuestReport, type Instant, isHealthy } from '../src/core/domain.ts
 import { CofferError } from '../src/core/errors.ts';
 import { uuidFrom } from '../src/ids.ts';
 import { beginUpgrade } from '../src/store/begin-upgrade.ts';
+import { batchAction } from './batch-requests.ts';
+import type { Batches } from './batches.ts';
 import type { Engine, EngineDeps } from './engine.ts';
 import { instanceConfig } from './instance-config.ts';
 import { tellOfRefusal } from './notifier.ts';
@@ -29,6 +31,7 @@ const MAX_AHEAD_MS = 60_000;
 export interface RequestDeps extends EngineDeps {
   readonly engine: Engine;
   readonly provisioning: Provisioning;
+  readonly batches: Batches;
   readonly newId: () => string;
   /** Whoever asks for what can't be is told so in a notification. */
   readonly notifies?: boolean;
@@ -43,6 +46,8 @@ export async function handleTaskmanagerRequest(deps: RequestDeps, request: Reque
       return tellingOfRefusal(deps, request, 'dbaas.upgrade.error', upgradeInstance);
     case 'upgrade_action':
       return upgradeAction(deps, request);
+    case 'batch_action':
+      return batchAction(deps, request);
     case 'reset_status':
       return resetStatus(deps, request);
     case 'create_cluster':

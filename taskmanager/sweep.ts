@@ -11,7 +11,7 @@ const LEND_MS = 1_000;
 /** What a starting process looks at side by side. */
 const RECOVER_AT_ONCE = 50;
 
-type Deps = Pick<RequestDeps, 'store' | 'engine' | 'provisioning' | 'now' | 'log'>;
+type Deps = Pick<RequestDeps, 'store' | 'engine' | 'provisioning' | 'batches' | 'now' | 'log'>;
 
 /**
  * Time, for everything that waits: the store knows when each upgrade wants to be looked at, any
@@ -40,13 +40,21 @@ export async function recover(deps: Deps): Promise<number> {
 }
 
 async function look(
-  { engine, provisioning, log }: Deps,
+  { engine, provisioning, batches, log }: Deps,
   item: DueItem,
   type: 'wake' | 'recover',
 ): Promise<void> {
   try {
-    if (item.kind === 'upgrade') await engine.handle(item.id, { type });
-    else await provisioning.resume(item.id);
+    switch (item.kind) {
+      case 'upgrade':
+        return void (await engine.handle(item.id, { type }));
+      case 'cluster':
+        return await provisioning.resume(item.id);
+      case 'batch':
+        return await batches.look(item.id, 'thorough');
+      default:
+        return item.kind satisfies never;
+    }
   } catch (err) {
     logFailure(log, item, err);
   }

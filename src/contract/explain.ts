@@ -23,17 +23,29 @@ export function parseAs<Schema extends z.ZodType>(
   schema: Schema,
   input: unknown,
   where: string,
+  options?: ExplainOptions,
 ): z.output<Schema> {
   const parsed = schema.safeParse(input);
   if (parsed.success) return parsed.data;
-  throw new CofferError('invalid_request', explain(parsed.error, input, where));
+  throw new CofferError('invalid_request', explain(parsed.error, input, where, options));
+}
+
+interface ExplainOptions {
+  /** `some`: as many as help a person; the rest is counted. */
+  readonly problems: 'some' | 'all';
 }
 
 /** One sentence per problem, secrets left out. */
-export function explain(error: z.ZodError, input: unknown, where: string): string {
+export function explain(
+  error: z.ZodError,
+  input: unknown,
+  where: string,
+  { problems }: ExplainOptions = { problems: 'some' },
+): string {
   const sentences = error.issues.flatMap(branchesOf).map((issue) => sentence(issue, input, where));
-  const shown = sentences.slice(0, MAX_ISSUES).join('; ');
-  const more = sentences.length - MAX_ISSUES;
+  const max = problems === 'all' ? sentences.length : MAX_ISSUES;
+  const shown = sentences.slice(0, max).join('; ');
+  const more = sentences.length - max;
   return `Validation error: ${shown}${more > 0 ? `; and ${more} more` : ''}`;
 }
 

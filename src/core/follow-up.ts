@@ -7,6 +7,7 @@ import { type Acceptance, acceptedUpgrade } from './admit.ts';
 import { type Cluster, versionOf } from './domain.ts';
 import { rollbackRefusal } from './machine/schedule.ts';
 import {
+  type BatchPlace,
   type Follows,
   isActive,
   meantBy,
@@ -42,7 +43,12 @@ export function followUpRefusal(upgrade: Upgrade, cluster: Cluster, as: FollowUp
 export function followUpUpgrade(
   ended: Upgrade,
   cluster: Cluster,
-  { as, requested_by, ...acceptance }: Acceptance & { as: FollowUp; requested_by: RequestedBy },
+  {
+    as,
+    requested_by,
+    batch,
+    ...acceptance
+  }: Acceptance & { as: FollowUp; requested_by: RequestedBy; batch?: BatchPlace },
 ): { readonly upgrade: Upgrade; readonly event: UpgradeEvent } {
   const { from_version_id, from_version, to_version_id, to_version, policy, direction, instance_id } = ended;
   const request = {
@@ -54,7 +60,7 @@ export function followUpUpgrade(
     cluster,
     target,
     // Its time to start has been, or is no longer meant.
-    { ...request, policy: { ...policy, not_before: null }, requested_by },
+    { ...request, policy: { ...policy, not_before: null }, requested_by, ...(batch && { batch }) },
     acceptance,
   );
   const message = `${as} of upgrade ${ended.id} of ${cluster.name} accepted`;

@@ -14,7 +14,13 @@ import { type FollowUp, followUpRefusal, followUpUpgrade } from '../core/follow-
 import { expectedTimes } from '../core/history.ts';
 import { clusterNotification, inContext } from '../core/notification.ts';
 import { checkPlanHash, type Plan, previewUpgrade } from '../core/preview.ts';
-import { isActive, type RequestedBy, type Upgrade, type UpgradeEvent } from '../core/record.ts';
+import {
+  type BatchPlace,
+  isActive,
+  type RequestedBy,
+  type Upgrade,
+  type UpgradeEvent,
+} from '../core/record.ts';
 import { uuidFrom } from '../ids.ts';
 import type { Loaded, PendingCast, Store } from './store.ts';
 
@@ -61,6 +67,14 @@ export async function beginUpgrade(deps: BeginDeps, request: UpgradeRequest): Pr
   return begin(store, cluster, acceptedUpgrade(scope, target, request, acceptance));
 }
 
+interface FollowUpRequest {
+  readonly as: FollowUp;
+  readonly requested_by: RequestedBy;
+  readonly batch?: BatchPlace;
+  /** As with `beginUpgrade`: it begins once, whatever has become of it. */
+  readonly upgrade_id?: string;
+}
+
 /**
  * Begins the upgrade that takes up one that has ended. To ask for the same twice begins it once, for as
  * long as it is active. Throws as `beginUpgrade` does, and `action_refused` with the reason.
@@ -68,12 +82,12 @@ export async function beginUpgrade(deps: BeginDeps, request: UpgradeRequest): Pr
 export async function beginFollowUp(
   { store, now }: Omit<BeginDeps, 'newId'>,
   { upgrade: ended, cluster }: Loaded,
-  { as, requested_by }: { readonly as: FollowUp; readonly requested_by: RequestedBy },
+  { as, requested_by, batch, upgrade_id }: FollowUpRequest,
 ): Promise<Begun> {
   if (!cluster) throw clusterMissing(ended);
-  const id = uuidFrom(`coffer ${as} of upgrade ${ended.id}`);
+  const id = upgrade_id ?? uuidFrom(`coffer ${as} of upgrade ${ended.id}`);
   const earlier = await store.getUpgrade(id);
-  if (earlier && isActive(earlier)) {
+  if (earlier && (isActive(earlier) || upgrade_id !== undefined)) {
     return { upgrade: earlier, cluster, cast: castFor(earlier), duplicate: true };
   }
   const reason = followUpRefusal(ended, cluster, as);
@@ -83,7 +97,8 @@ export async function beginFollowUp(
   }
   const expected = expectedTimes(await store.measuredTimes(cluster.manager));
   const acceptance = { id, now: timeOfBirth(cluster, now()), expected };
-  return begin(store, cluster, followUpUpgrade(ended, cluster, { ...acceptance, as, requested_by }));
+  const asked = { ...acceptance, as, requested_by, ...(batch && { batch }) };
+  return begin(store, cluster, followUpUpgrade(ended, cluster, asked));
 }
 
 /** Also a fence: later upgrades of a cluster have later times, even where the clocks of hosts differ. */
@@ -97,7 +112,13 @@ async function begin(
   { upgrade, event }: { readonly upgrade: Upgrade; readonly event: UpgradeEvent },
 ): Promise<Begun> {
   const cast = castFor(upgrade);
-  const outcome = await store.begin(upgrade, event, cast, upgrade.created + TAKE_UP_MS);
+  // A batch takes its upgrades up itself.
+  const outcome = await store.begin(
+    upgrade,
+    event,
+    upgrade.batch ? null : cast,
+    upgrade.created + TAKE_UP_MS,
+  );
   switch (outcome.verdict) {
     case 'begun':
     case 'duplicate':

@@ -15,7 +15,8 @@
  * |---|---|---|
  * | `cluster:<id>` | hash | `doc` (what never changes), `task`, `upgrade`, `version_id`, `version`, `updated`, `token` (what agents join with, hashed), `members` (instance ids in creation order, blanks between them); per instance `instance:<id>` (what never changes), `task:<id>`, `report:<id>`, `sent:<id>`, `heard:<id>`, `told:<id>` |
  * | `instance:<id>` | string | its cluster's id |
- * | `clusters:<tenant>` | sorted set | cluster ids, in order of id |
+ * | `clusters` | sorted set | ids of all clusters, in order of id |
+ * | `clusters:<tenant>` | sorted set | a tenant's cluster ids, in order of id |
  * | `cluster-name:<tenant>:<name>` | sorted set | cluster ids by creation |
  * | `build:<cluster>` | string | the build order, until built or grown |
  * | `joined:<cluster>` | hash | external agents' ids, and `<instance>` to where each serves, until built or grown |
@@ -30,15 +31,16 @@
  * | `casts`, `casts:at` | hash, sorted set | casts that the bus has not confirmed yet, and since when |
  */
 export const SCRIPTS = {
-  /** KEYS cluster, clusters, name, build, due, casts, casts:at · ARGV id, doc, version_id, version, created, order, due_at, cast_id, cast, max clusters, token or '', members, instance key, doc, task, id … */
+  /** KEYS cluster, tenant's clusters, name, build, due, casts, casts:at, clusters · ARGV id, doc, version_id, version, created, order, due_at, cast_id, cast, max clusters, token or '', members, instance key, doc, task, id … */
   createCluster: {
-    keys: ['hash', 'zset', 'zset', 'string', 'zset', 'hash', 'zset'],
+    keys: ['hash', 'zset', 'zset', 'string', 'zset', 'hash', 'zset', 'zset'],
     lua: `
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'taken' end
 if ARGV[10] ~= '' and redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[10]) then return 'full' end
 redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'task', 'BUILDING', 'version_id', ARGV[3], 'version', ARGV[4], 'updated', ARGV[5], 'members', ARGV[12])
 if ARGV[11] ~= '' then redis.call('HSET', KEYS[1], 'token', ARGV[11]) end
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
+redis.call('ZADD', KEYS[8], 0, ARGV[1])
 redis.call('ZADD', KEYS[3], ARGV[5], ARGV[1])
 redis.call('SET', KEYS[4], ARGV[6])
 redis.call('ZADD', KEYS[5], ARGV[7], 'cluster:' .. ARGV[1])
@@ -157,9 +159,9 @@ redis.call('ZADD', KEYS[4], ARGV[2], ARGV[4])
 return 'begun'`,
   },
 
-  /** KEYS cluster, clusters, name, build, due, upgrades, joined · ARGV id, prefix, instance key … */
+  /** KEYS cluster, tenant's clusters, name, build, due, upgrades, joined, clusters · ARGV id, prefix, instance key … */
   removeCluster: {
-    keys: ['hash', 'zset', 'zset', 'string', 'zset', 'zset', 'hash'],
+    keys: ['hash', 'zset', 'zset', 'string', 'zset', 'zset', 'hash', 'zset'],
     lua: `
 if redis.call('HGET', KEYS[1], 'task') ~= 'DELETING' then return 0 end
 for _, upgrade in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do
@@ -168,6 +170,7 @@ for _, upgrade in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do
 end
 for i = 3, #ARGV do redis.call('DEL', ARGV[i]) end
 redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREM', KEYS[8], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[5], 'cluster:' .. ARGV[1])
 redis.call('DEL', KEYS[1], KEYS[4], KEYS[6], KEYS[7])
@@ -236,13 +239,13 @@ return { held[1], redis.call('HGETALL', ARGV[1] .. ':cluster:' .. held[2]) }`,
   /**
    * KEYS upgrade, events, cluster, due · ARGV id, revision read, doc, now, wake_at or '', channel,
    * number of events, number of cluster fields, released ('1' or ''), durations to keep of a list, state,
-   * seq and event …, field and value …, list and duration …
+   * batch to hint at or '', its key for hints, hint, look by, seq and event …, field and value …, list and duration …
    */
   commit: {
     keys: ['hash', 'stream', 'hash', 'zset'],
     lua: `
 if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[2] then return 0 end
-local events = 12
+local events = 16
 local fields = events + 2 * tonumber(ARGV[7])
 local lists = fields + 2 * tonumber(ARGV[8])
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
@@ -252,6 +255,7 @@ for i = events, fields - 1, 2 do
   if tonumber(ARGV[i]) ~= seq then return redis.error_reply('EVENTS ' .. seq .. ' is missing') end
 end
 for i = lists, #ARGV, 2 do redis.call('LLEN', ARGV[i]) end
+if ARGV[12] ~= '' then redis.call('SCARD', ARGV[13]) end
 redis.call('ZREM', KEYS[4], 'upgrade:' .. ARGV[1])
 redis.call('HSET', KEYS[1], 'revision', tonumber(ARGV[2]) + 1, 'state', ARGV[11], 'doc', ARGV[3])
 for i = events, fields - 1, 2 do redis.call('XADD', KEYS[2], ARGV[i] .. '-0', 'event', ARGV[i + 1]) end
@@ -264,6 +268,11 @@ for i = lists, #ARGV, 2 do
   redis.call('LTRIM', ARGV[i], 0, ARGV[10] - 1)
 end
 if ARGV[5] ~= '' then redis.call('ZADD', KEYS[4], ARGV[5], 'upgrade:' .. ARGV[1]) end
+local look_at = ARGV[12] ~= '' and redis.call('ZSCORE', KEYS[4], 'batch:' .. ARGV[12])
+if look_at then
+  redis.call('SADD', ARGV[13], ARGV[14])
+  if tonumber(look_at) > tonumber(ARGV[15]) then redis.call('ZADD', KEYS[4], ARGV[15], 'batch:' .. ARGV[12]) end
+end
 if tonumber(ARGV[7]) > 0 then redis.call('PUBLISH', ARGV[6], ARGV[1]) end
 return 1`,
   },
@@ -332,9 +341,7 @@ return redis.call('HDEL', KEYS[2], ARGV[1])`,
   },
 } as const satisfies Record<string, Script>;
 
-export type ScriptName = keyof typeof SCRIPTS;
-
-interface Script {
+export interface Script {
   /** What each of KEYS is, if it is there. */
   readonly keys: readonly ('hash' | 'zset' | 'stream' | 'string')[];
   readonly lua: string;

@@ -1,14 +1,17 @@
 import type { Cluster, Endpoint, Instance, Instant } from '../core/domain.ts';
-import { CofferError } from '../core/errors.ts';
 import { MEASURED_STEPS, type MeasuredTimes, NOTHING_MEASURED } from '../core/history.ts';
 import type { Upgrade, UpgradeEvent } from '../core/record.ts';
 import type { Sleep } from '../service.ts';
 import { docOfCluster, docOfInstance } from './cluster-hash.ts';
+import { MemoryBatches } from './memory-batches.ts';
+import { asJson, byText, EventLog, pageOf } from './memory-parts.ts';
 import {
   type BuildOrder,
   CLOCK_STEP_MS,
   type Commit,
   type DueItem,
+  dueItem,
+  HINT_GRACE_MS,
   IN_FLIGHT_MS,
   type KeyedRequest,
   type Page,
@@ -62,29 +65,30 @@ export class MemoryStore implements Store {
   readonly #tokens = new Map<string, string | null>();
   readonly #clusterOf = new Map<string, string>();
   readonly #upgrades = new Map<string, Upgrade>();
-  readonly #events = new Map<string, readonly UpgradeEvent[]>();
+  readonly #log: EventLog<UpgradeEvent>;
   readonly #due = new Map<string, Instant>();
   readonly #casts = new Map<string, { readonly cast: PendingCast; readonly at: Instant }>();
   readonly #requests = new Map<string, HeldRequest>();
   /** By manager. */
   readonly #measured = new Map<string, MeasuredTimes>();
-  /** Readers that wait for the next event of an upgrade. */
-  readonly #waiting = new Map<string, Set<() => void>>();
   readonly #untold = new Map<string, number>();
   readonly #duties = new Map<string, string>();
   readonly #sleep: Sleep;
   readonly #notifies: boolean;
+  readonly batches: MemoryBatches;
 
   constructor({ sleep, notifies = false }: { readonly sleep: Sleep; readonly notifies?: boolean }) {
     this.#sleep = sleep;
     this.#notifies = notifies;
+    this.#log = new EventLog(sleep);
+    this.batches = new MemoryBatches(this.#due, new EventLog(sleep));
   }
 
   get data(): MemoryData {
     return {
       clusters: this.#clusters,
       upgrades: this.#upgrades,
-      events: this.#events,
+      events: this.#log.all,
       due: this.#due,
       casts: this.#casts,
     };
@@ -112,6 +116,10 @@ export class MemoryStore implements Store {
     return this.#clusters.get(id) ?? null;
   }
 
+  async clustersOf(ids: readonly string[]): Promise<readonly Cluster[]> {
+    return ids.flatMap((id) => this.#clusters.get(id) ?? []);
+  }
+
   async findClusters(tenant_id: string, name: string): Promise<readonly string[]> {
     return [...this.#clusters.values()]
       .filter((one) => one.tenant_id === tenant_id && one.name === name)
@@ -119,9 +127,11 @@ export class MemoryStore implements Store {
       .map(({ id }) => id);
   }
 
-  async listClusters(tenant_id: string, { limit, marker }: PageRequest): Promise<Page<Cluster>> {
+  async listClusters(tenant_id: string | null, { limit, marker }: PageRequest): Promise<Page<Cluster>> {
     const own = [...this.#clusters.values()]
-      .filter((one) => one.tenant_id === tenant_id && (marker === null || one.id > marker))
+      .filter(
+        (one) => (tenant_id === null || one.tenant_id === tenant_id) && (marker === null || one.id > marker),
+      )
       .sort((a, b) => byText(a.id, b.id));
     return pageOf(own, limit);
   }
@@ -218,7 +228,7 @@ export class MemoryStore implements Store {
     for (const upgrade of this.#upgrades.values()) {
       if (upgrade.cluster_id !== cluster_id) continue;
       this.#upgrades.delete(upgrade.id);
-      this.#events.delete(upgrade.id);
+      this.#log.delete(upgrade.id);
     }
     for (const { id } of cluster.instances) this.#clusterOf.delete(id);
     this.#due.delete(`cluster:${cluster_id}`);
@@ -256,7 +266,7 @@ export class MemoryStore implements Store {
       updated: created,
     });
     this.#upgrades.set(id, asJson(upgrade));
-    this.#events.set(id, [asJson(event)]);
+    this.#log.append(id, [event]);
     this.#due.set(`upgrade:${id}`, wake_at);
     if (cast) this.#casts.set(cast.id, { cast: asJson(cast), at: created });
     if (this.#notifies) this.#untold.set(id, 0);
@@ -280,6 +290,10 @@ export class MemoryStore implements Store {
     return true;
   }
 
+  async upgradesOf(ids: readonly string[]): Promise<readonly Upgrade[]> {
+    return ids.flatMap((id) => this.#upgrades.get(id) ?? []);
+  }
+
   async getUpgrade(id: string): Promise<Upgrade | null> {
     return this.#upgrades.get(id) ?? null;
   }
@@ -299,22 +313,17 @@ export class MemoryStore implements Store {
   async commit(commit: Commit): Promise<'committed' | 'conflict'> {
     const { id, revision } = commit.upgrade;
     if (this.#upgrades.get(id)?.revision !== revision - 1) return 'conflict';
-    this.#append(id, commit.events);
     this.#upgrades.set(id, asJson(commit.upgrade));
     this.#settleCluster(commit);
     this.#measure(commit);
     if (commit.wake_at === null) this.#due.delete(`upgrade:${id}`);
     else this.#due.set(`upgrade:${id}`, commit.wake_at);
-    if (commit.events.length > 0) for (const wake of this.#waiting.get(id) ?? []) wake();
+    this.#log.append(id, commit.events);
+    const { batch } = commit.upgrade;
+    if (batch && commit.moves_batch) {
+      this.batches.hint(batch.id, batch.position, revision, commit.now + HINT_GRACE_MS);
+    }
     return 'committed';
-  }
-
-  #append(id: string, events: readonly UpgradeEvent[]): void {
-    const held = this.#events.get(id) ?? [];
-    const last = held.at(-1)?.seq ?? 0;
-    if (!events.every(({ seq }, index) => seq === last + index + 1))
-      throw new CofferError('internal', `events ${last + 1} and on are missing`);
-    this.#events.set(id, [...held, ...asJson(events)]);
   }
 
   /** Only the upgrade that the cluster names may write to it. */
@@ -341,20 +350,8 @@ export class MemoryStore implements Store {
     return this.#measured.get(manager) ?? NOTHING_MEASURED;
   }
 
-  async events(...[upgrade_id, after_seq, { limit, wait_ms }]: Parameters<Store['events']>) {
-    const read = () => (this.#events.get(upgrade_id) ?? []).filter(({ seq }) => seq > after_seq);
-    if (read().length === 0 && wait_ms > 0) await this.#untilEvent(upgrade_id, wait_ms);
-    return read().slice(0, limit);
-  }
-
-  async #untilEvent(upgrade_id: string, wait_ms: number): Promise<void> {
-    const waiting = this.#waiting.get(upgrade_id) ?? new Set();
-    this.#waiting.set(upgrade_id, waiting);
-    const found = new AbortController();
-    const wake = () => found.abort();
-    waiting.add(wake);
-    await this.#sleep(wait_ms, found.signal);
-    waiting.delete(wake);
+  events(...[upgrade_id, after_seq, options]: Parameters<Store['events']>) {
+    return this.#log.read(upgrade_id, after_seq, options);
   }
 
   async takeDue(now: Instant, limit: number, lend_ms: number): Promise<readonly DueItem[]> {
@@ -445,24 +442,4 @@ function isBuilding({ task }: Cluster): boolean {
 function newInstance(instance: Instance): Instance {
   const { task, fault } = instance;
   return { ...asJson(docOfInstance(instance)), task, fault, report: null, heard: null };
-}
-
-/** As it comes back from Redis. */
-function asJson<T>(value: T): T {
-  return JSON.parse(JSON.stringify(value)) as T;
-}
-
-/** Redis orders by bytes; ids are ASCII. */
-function byText(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-function pageOf<T extends { readonly id: string }>(from: readonly T[], limit: number): Page<T> {
-  const items = from.slice(0, limit);
-  return { items, next_marker: from.length > limit ? (items.at(-1)?.id ?? null) : null };
-}
-
-function dueItem(text: string): DueItem {
-  const [kind, id] = text.split(':', 2);
-  return { kind: kind === 'cluster' ? 'cluster' : 'upgrade', id: id ?? '' };
 }

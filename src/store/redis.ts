@@ -6,13 +6,18 @@ import { CofferError } from '../core/errors.ts';
 import { MEASURED_STEPS, type MeasuredTimes, STEP_KINDS } from '../core/history.ts';
 import type { Upgrade, UpgradeEvent } from '../core/record.ts';
 import { type Logger, textOf } from '../log.ts';
+import { hintOf } from './batches.ts';
 import { clusterFromHash, docOfCluster, docOfInstance, taskField } from './cluster-hash.ts';
-import { guarded, SCRIPTS, type ScriptName } from './lua.ts';
+import { guarded, SCRIPTS } from './lua.ts';
+import { BATCH_SCRIPTS } from './lua-batches.ts';
+import { RedisBatches } from './redis-batches.ts';
 import {
   type BuildOrder,
   CLOCK_STEP_MS,
   type Commit,
   type DueItem,
+  dueItem,
+  HINT_GRACE_MS,
   IN_FLIGHT_MS,
   type KeyedRequest,
   type Page,
@@ -35,6 +40,8 @@ const MEASURED_TIMES_AGE_MS = 5_000;
 /** Keys are read this many at a time where a page could be long. */
 const SCAN_COUNT = 500;
 
+/** The atomic steps, by name. */
+export type ScriptName = keyof typeof SCRIPTS | keyof typeof BATCH_SCRIPTS;
 type Scripted = Record<ScriptName, (...args: (string | number)[]) => Promise<unknown>>;
 
 /**
@@ -58,6 +65,7 @@ export async function openRedisStore(options: {
 }
 
 class RedisStore implements Store {
+  readonly batches: RedisBatches;
   readonly #redis: Redis;
   readonly #subscriber: Redis;
   readonly #prefix: string;
@@ -93,9 +101,17 @@ class RedisStore implements Store {
       // ioredis listens for the first error of a socket. Under TLS a second one may follow, and would end us.
       client.on('connect', () => client.stream.on('error', () => undefined));
     }
-    for (const [name, script] of Object.entries(SCRIPTS)) {
+    for (const [name, script] of Object.entries({ ...SCRIPTS, ...BATCH_SCRIPTS })) {
       this.#redis.defineCommand(name, { numberOfKeys: script.keys.length, lua: guarded(script) });
     }
+    this.batches = new RedisBatches({
+      redis: this.#redis,
+      channel: this.#channel,
+      key: (...parts) => this.#key(...parts),
+      run: (script, ...args) => this.#run(script, ...args),
+      ask: (command) => this.#ask(command),
+      events: (key, id, after_seq, options) => this.#events(key, id, after_seq, options),
+    });
   }
 
   async open(): Promise<void> {
@@ -158,6 +174,7 @@ class RedisStore implements Store {
       this.#key('due'),
       this.#key('casts'),
       this.#key('casts', 'at'),
+      this.#key('clusters'),
       id,
       JSON.stringify(docOfCluster(cluster)),
       cluster.datastore_version_id,
@@ -193,16 +210,17 @@ class RedisStore implements Store {
     return this.#ask(() => this.#redis.zrange(this.#key('cluster-name', tenant_id, name), '0', '-1'));
   }
 
-  async listClusters(tenant_id: string, { limit, marker }: PageRequest) {
+  async clustersOf(ids: readonly string[]) {
+    return (await this.#hashes('cluster', ids)).map(clusterFromHash).filter((one) => one !== null);
+  }
+
+  async listClusters(tenant_id: string | null, { limit, marker }: PageRequest) {
+    const key = tenant_id === null ? this.#key('clusters') : this.#key('clusters', tenant_id);
     const after = marker === null ? '-' : `(${marker}`;
-    const ids = await this.#ask(() =>
-      // Not ZRANGE … BYLEX: that needs Redis 6.2.
-      this.#redis.zrangebylex(this.#key('clusters', tenant_id), after, '+', 'LIMIT', 0, limit + 1),
-    );
+    // Not ZRANGE … BYLEX: that needs Redis 6.2.
+    const ids = await this.#ask(() => this.#redis.zrangebylex(key, after, '+', 'LIMIT', 0, limit + 1));
     const wanted = ids.slice(0, limit);
-    const clusters = (await this.#hashes('cluster', wanted))
-      .map(clusterFromHash)
-      .filter((one) => one !== null);
+    const clusters = await this.clustersOf(wanted);
     return { items: clusters, next_marker: ids.length > limit ? (wanted.at(-1) ?? null) : null };
   }
 
@@ -331,6 +349,7 @@ class RedisStore implements Store {
       this.#key('due'),
       this.#key('upgrades', cluster_id),
       this.#key('joined', cluster_id),
+      this.#key('clusters'),
       cluster_id,
       this.#prefix,
       ...cluster.instances.map((instance) => this.#key('instance', instance.id)),
@@ -404,14 +423,18 @@ class RedisStore implements Store {
     return doc === null ? null : (JSON.parse(doc) as Upgrade);
   }
 
+  async upgradesOf(ids: readonly string[]): Promise<readonly Upgrade[]> {
+    const hashes = await this.#hashes('upgrade', ids);
+    return hashes.flatMap(({ doc }) => (doc === undefined ? [] : [JSON.parse(doc) as Upgrade]));
+  }
+
   async listUpgrades(cluster_id: string, { limit, marker }: PageRequest): Promise<Page<Upgrade>> {
     const key = this.#key('upgrades', cluster_id);
     const rank = marker === null ? null : await this.#ask(() => this.#redis.zrevrank(key, marker));
     const from = rank === null ? 0 : rank + 1;
     const ids = await this.#ask(() => this.#redis.zrevrange(key, from, from + limit));
     const wanted = ids.slice(0, limit);
-    const hashes = await this.#hashes('upgrade', wanted);
-    const items = hashes.flatMap(({ doc }) => (doc === undefined ? [] : [JSON.parse(doc) as Upgrade]));
+    const items = await this.upgradesOf(wanted);
     return { items, next_marker: ids.length > limit ? (wanted.at(-1) ?? null) : null };
   }
 
@@ -448,11 +471,20 @@ class RedisStore implements Store {
       release ? '1' : '',
       MEASURED_STEPS,
       upgrade.state.name,
+      ...this.#hintOf(commit),
       ...events.flatMap((event) => [event.seq, JSON.stringify(event)]),
       ...fields,
       ...commit.measured.flatMap(({ manager, step, ms }) => [this.#key('steps', manager, step), ms]),
     );
     return done === 1 ? 'committed' : 'conflict';
+  }
+
+  /** What an upgrade that has moved leaves for its batch. */
+  #hintOf({ upgrade, moves_batch, now }: Commit): readonly (string | number)[] {
+    const { batch, revision } = upgrade;
+    if (!batch || !moves_batch) return ['', '', '', ''];
+    const key = this.#key('batch', batch.id, 'hints');
+    return [batch.id, key, hintOf(batch.position, revision), now + HINT_GRACE_MS];
   }
 
   /** Asked for with every request to upgrade, and hardly ever new: read anew only now and then. */
@@ -467,40 +499,48 @@ class RedisStore implements Store {
     return times;
   }
 
-  async events(...[upgrade_id, after_seq, { limit, wait_ms }]: Parameters<Store['events']>) {
-    const found = await this.#readEvents(upgrade_id, after_seq, limit);
+  events(...[id, after_seq, options]: Parameters<Store['events']>): Promise<readonly UpgradeEvent[]> {
+    return this.#events(this.#key('upgrade', id, 'events'), id, after_seq, options);
+  }
+
+  async #events<Event>(
+    key: string,
+    id: string,
+    after_seq: number,
+    { limit, wait_ms }: { limit: number; wait_ms: number },
+  ): Promise<readonly Event[]> {
+    const found = await this.#readEvents<Event>(key, after_seq, limit);
     if (found.length > 0 || wait_ms <= 0) return found;
     // Listen first, look again, then wait: an event between the two looks is not missed.
-    const change = this.#nextChange(upgrade_id, wait_ms);
+    const change = this.#nextChange(id, wait_ms);
     try {
-      const meanwhile = await this.#readEvents(upgrade_id, after_seq, limit);
+      const meanwhile = await this.#readEvents<Event>(key, after_seq, limit);
       if (meanwhile.length > 0) return meanwhile;
       await change.noticed;
     } finally {
       change.forget();
     }
-    return this.#readEvents(upgrade_id, after_seq, limit);
+    return this.#readEvents<Event>(key, after_seq, limit);
   }
 
   /** With a timer that is held: Node.js may collect `AbortSignal.timeout()` as garbage before its time. */
-  #nextChange(upgrade_id: string, wait_ms: number) {
+  #nextChange(id: string, wait_ms: number) {
     let notice = () => {};
     const noticed = new Promise<void>((resolve) => {
       notice = resolve;
     });
     const timer = setTimeout(notice, wait_ms);
-    this.#changes.once(upgrade_id, notice);
+    this.#changes.once(id, notice);
     const forget = () => {
       clearTimeout(timer);
-      this.#changes.off(upgrade_id, notice);
+      this.#changes.off(id, notice);
     };
     return { noticed, forget };
   }
 
-  async #readEvents(upgrade_id: string, after_seq: number, limit: number): Promise<readonly UpgradeEvent[]> {
-    const key = this.#key('upgrade', upgrade_id, 'events');
+  async #readEvents<Event>(key: string, after_seq: number, limit: number): Promise<readonly Event[]> {
     const entries = await this.#ask(() => this.#redis.xrange(key, `${after_seq + 1}-0`, '+', 'COUNT', limit));
-    return entries.map(([, fields]) => JSON.parse(fields[1] ?? 'null') as UpgradeEvent);
+    return entries.map(([, fields]) => JSON.parse(fields[1] ?? 'null') as Event);
   }
 
   async takeDue(now: number, limit: number, lend_ms: number): Promise<readonly DueItem[]> {
@@ -668,9 +708,4 @@ function pairs(flat: readonly string[] | Record<string, string>): Record<string,
 /** Of an answer `WITHSCORES`. */
 function scoresOf(flat: readonly string[]): readonly number[] {
   return flat.filter((_, at) => at % 2 === 1).map(Number);
-}
-
-function dueItem(text: string): DueItem {
-  const [kind, id] = text.split(':', 2);
-  return { kind: kind === 'cluster' ? 'cluster' : 'upgrade', id: id ?? '' };
 }

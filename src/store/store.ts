@@ -4,7 +4,8 @@
  * can't be reached in time: the outcome is then unknown, and the caller reads again.
  *
  * Files: `redis.ts` the store on Redis · `lua.ts` its scripts · `memory.ts` the in-memory twin ·
- * `begin-upgrade.ts` the one function in which all three ways in meet.
+ * `batches.ts` the same for batches, with `redis-batches.ts`, `lua-batches.ts`, `memory-batches.ts` · `memory-parts.ts` ·
+ * `begin-upgrade.ts` and `begin-batch.ts` the functions in which all three ways in meet.
  */
 import type {
   Cluster,
@@ -17,6 +18,7 @@ import type {
 } from '../core/domain.ts';
 import type { MeasuredTimes, StepKind } from '../core/history.ts';
 import type { Upgrade, UpgradeEvent } from '../core/record.ts';
+import type { BatchStore } from './batches.ts';
 
 /** A cast that is safe in the store until the bus has confirmed it. */
 export interface PendingCast {
@@ -89,6 +91,8 @@ export interface Commit {
   readonly measured: readonly { readonly manager: string; readonly step: StepKind; readonly ms: number }[];
   /** Set when the upgrade ends: the cluster's task returns to NONE, and this is its version. */
   readonly release: { readonly datastore_version_id: string; readonly datastore_version: string } | null;
+  /** It paused, went on or ended: its batch, if it has one, is to look. */
+  readonly moves_batch: boolean;
   /** When the upgrade wants to be looked at again; null when it has ended. */
   readonly wake_at: Instant | null;
   readonly now: Instant;
@@ -139,6 +143,7 @@ export interface KeyedRequest {
 }
 
 export interface Store {
+  readonly batches: BatchStore;
   /**
    * Task BUILDING, its `create_cluster` cast pending. `taken`: there is one of that id. `full`: its
    * tenant has `max_clusters` already.
@@ -150,9 +155,12 @@ export interface Store {
     max_clusters?: number | null,
   ): Promise<'created' | 'taken' | 'full'>;
   getCluster(id: string): Promise<Cluster | null>;
+  /** Those of them that exist. */
+  clustersOf(ids: readonly string[]): Promise<readonly Cluster[]>;
   /** Ids of a tenant's clusters of that name, oldest first. */
   findClusters(tenant_id: string, name: string): Promise<readonly string[]>;
-  listClusters(tenant_id: string, page: PageRequest): Promise<Page<Cluster>>;
+  /** In order of id; null: of all tenants. */
+  listClusters(tenant_id: string | null, page: PageRequest): Promise<Page<Cluster>>;
   getBuildOrder(cluster_id: string): Promise<BuildOrder | null>;
   /**
    * Gives an external agent an instance that is being built: the next in creation order, or
@@ -205,6 +213,8 @@ export interface Store {
     wake_at: Instant,
   ): Promise<BeginVerdict>;
   getUpgrade(id: string): Promise<Upgrade | null>;
+  /** Those of them that exist. */
+  upgradesOf(ids: readonly string[]): Promise<readonly Upgrade[]>;
   /** A cluster's upgrades, newest first. */
   listUpgrades(cluster_id: string, page: PageRequest): Promise<Page<Upgrade>>;
   /** The upgrade and its cluster, as one consistent view. */
@@ -262,9 +272,20 @@ export interface StoreCounts {
   readonly pending_casts_ms: number;
 }
 
+/** A batch that got a hint is looked at by then, even if nobody was woken. */
+export const HINT_GRACE_MS = 1_000;
+
+const DUE_KINDS = ['upgrade', 'cluster', 'batch'] as const;
+
 export interface DueItem {
-  readonly kind: 'upgrade' | 'cluster';
+  readonly kind: (typeof DUE_KINDS)[number];
   readonly id: string;
+}
+
+/** From the form in which it is due: `<kind>:<id>`. */
+export function dueItem(text: string): DueItem {
+  const [name, id = ''] = text.split(':', 2);
+  return { kind: DUE_KINDS.find((kind) => kind === name) ?? 'upgrade', id };
 }
 
 export type { Instance };

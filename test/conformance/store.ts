@@ -702,6 +702,7 @@ export function commitOf(upgrade: Upgrade, events: readonly UpgradeEvent[]): Com
     instance_tasks: [],
     measured: [],
     release: null,
+    moves_batch: false,
     wake_at: NOW + 1_000,
     now: NOW,
   };

@@ -18,6 +18,7 @@ import { decodeRequest, encodeReply, type WireRequest } from '../../src/bus/enve
 import type { Step, UpgradeEvent, UpgradeState } from '../../src/core/record.ts';
 import { openRedisStore } from '../../src/store/redis.ts';
 import type { Store } from '../../src/store/store.ts';
+import { Batches } from '../../taskmanager/batches.ts';
 import { Engine } from '../../taskmanager/engine.ts';
 import { externalProvisioner } from '../../taskmanager/provisioner-external.ts';
 import { Provisioning } from '../../taskmanager/provisioning.ts';
@@ -75,9 +76,10 @@ export async function startApi({
     answerCalls() {
       const engine = new Engine(common);
       const provisioning = new Provisioning({ ...common, provisioner: externalProvisioner });
+      const batches = new Batches({ ...common, engine, max_concurrent_total: 100, wake: () => undefined });
       casts.answerWith(({ method, args, context, unique_id }) =>
         handleTaskmanagerRequest(
-          { ...common, engine, provisioning },
+          { ...common, engine, provisioning, batches },
           { method, args, context, unique_id, redelivered: false },
         ),
       );
@@ -227,6 +229,7 @@ export async function happen(
     release: hasEnded
       ? { datastore_version_id: upgrade.to_version_id, datastore_version: upgrade.to_version }
       : null,
+    moves_batch: false,
     wake_at: hasEnded ? null : Date.now() + 60_000,
     now: Date.now(),
   });

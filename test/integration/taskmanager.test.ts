@@ -11,6 +11,7 @@ import type { Bus, Request } from '../../src/bus/bus.ts';
 import type { Cluster, Instance } from '../../src/core/domain.ts';
 import { openRedisStore } from '../../src/store/redis.ts';
 import type { BuildOrder, PendingCast, Store } from '../../src/store/store.ts';
+import { Batches } from '../../taskmanager/batches.ts';
 import { Engine } from '../../taskmanager/engine.ts';
 import { LocalProvisioner } from '../../taskmanager/provisioner-local.ts';
 import { type Provisioner, Provisioning } from '../../taskmanager/provisioning.ts';
@@ -183,9 +184,12 @@ describe('a taskmanager that dies while it provisions', () => {
 describe('a guest whose clock is wrong', () => {
   const heartbeat = async (instance_id: string, sent: number, now: number) => {
     const unused = { store, log, bus: {} as Bus, now: () => now };
+    const engine = new Engine(unused);
+    const places = { newId: randomUUID, max_concurrent_total: 1, wake: () => undefined };
     const deps: RequestDeps = {
       ...unused,
-      engine: new Engine(unused),
+      engine,
+      batches: new Batches({ ...unused, ...places, engine }),
       provisioning: new Provisioning({ ...unused, provisioner: new Files() }),
       newId: randomUUID,
     };

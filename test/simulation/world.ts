@@ -15,6 +15,7 @@ import { MemoryBroker, type MemoryBus } from '../../src/bus/memory.ts';
 import { DATASTORE_VERSIONS, DATASTORES } from '../../src/core/catalogue.ts';
 import type { Cluster, Instance } from '../../src/core/domain.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
+import { Batches } from '../../taskmanager/batches.ts';
 import { Engine } from '../../taskmanager/engine.ts';
 import { Provisioning } from '../../taskmanager/provisioning.ts';
 import { handleConductorRequest, handleTaskmanagerRequest } from '../../taskmanager/requests.ts';
@@ -168,7 +169,16 @@ export class World {
       settled: async () => undefined,
     };
     const provisioning = new Provisioning({ ...common, provisioner });
-    const deps = { ...common, engine: new Engine(common), provisioning, newId: () => this.random.uuid() };
+    const engine = new Engine(common);
+    const newId = () => this.random.uuid();
+    const batches = new Batches({
+      ...common,
+      engine,
+      newId,
+      max_concurrent_total: 100,
+      wake: () => undefined,
+    });
+    const deps = { ...common, engine, provisioning, batches, newId };
     const serve = (topic: string, handler: (request: Request) => Promise<unknown>) =>
       deps.bus.serve({ topic, queue: 'shared', prefetch: PREFETCH, handler });
     await serve(TASKMANAGER_TOPIC, async (request) => {

@@ -6,6 +6,7 @@ import type { Member, MemberState } from './record.ts';
 /** An upgrade that could not begin. */
 export interface Refusal {
   readonly position: number;
+  readonly cluster_id: string;
   /** Which upgrade: another one by now makes the refusal stale (B5). */
   readonly upgrade_id: string;
   /** `later`: the cluster is busy. `needless`: it runs the version. `gone`: there is no such cluster any more. */

@@ -102,7 +102,7 @@ export interface Wave {
   readonly started: Instant | null;
   readonly ended: Instant | null;
   /** B1: the tally of its members. */
-  readonly counts: Readonly<Record<MemberStateName, number>>;
+  readonly counts: WaveCounts;
   /** Of those running: how many have an upgrade that has failed and waits for a person. */
   readonly troubled: number;
   /** Of those running: how many have an upgrade that waits for its window, and hold no place. */
@@ -112,6 +112,8 @@ export interface Wave {
   readonly forgiven_failures: number;
   readonly forgiven_outage_ms: number;
 }
+
+export type WaveCounts = Readonly<Record<MemberStateName, number>>;
 
 export const MEMBER_STATES = [
   'queued',

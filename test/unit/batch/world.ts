@@ -244,12 +244,20 @@ export class BatchWorld {
   #perform(effect: BatchNext['effects'][number]): Refusal[] {
     if (effect.kind === 'act') this.#act(effect.upgrade_id, effect.action);
     if (effect.kind !== 'begin' || this.options.loses?.()) return [];
-    const { position, upgrade_id, cluster_name: name, undo } = effect.member;
+    const { position, cluster_id, upgrade_id, cluster_name: name, undo } = effect.member;
     if (upgrade_id === null) throw new Error('begun without an id');
     this.begun.set(upgrade_id, (this.begun.get(upgrade_id) ?? 0) + 1);
     if (this.upgrades.has(upgrade_id)) return [];
     if (this.now < T0 + (this.options.busy_s?.[name] ?? 0) * 1000) {
-      return [{ position, upgrade_id, verdict: 'later', reason: 'the current cluster task is BUILDING' }];
+      return [
+        {
+          position,
+          cluster_id,
+          upgrade_id,
+          verdict: 'later',
+          reason: 'the current cluster task is BUILDING',
+        },
+      ];
     }
     const scripts = this.options.scripts?.[name] ?? [{}];
     const script = scripts[Math.min(effect.member.tries, scripts.length) - 1] ?? {};

@@ -1,0 +1,221 @@
+/**
+ * BullMQ behind a few functions; none of its types leave this file. Two queues: `<prefix>-batches`, to which
+ * other services add jobs that ask for a batch, and `<prefix>-batch-looks`, by which processes tell one
+ * another that a batch has something to do.
+ *
+ * Neither holds the truth. A job that asks for a batch begins it under an id that follows from the job's, so
+ * that a job that is run twice begins one. A look that gets lost becomes due in the store.
+ */
+import { type Job, Queue, UnrecoverableError, Worker } from 'bullmq';
+import { Redis } from 'ioredis';
+import { CofferError } from './core/errors.ts';
+import { type Logger, textOf } from './log.ts';
+import { type Service, sleep } from './service.ts';
+
+/** A worker that was killed has its jobs taken over after about so long. */
+const LOCK_MS = 5_000;
+/** Jobs of the kind have nothing to do with why workers die: let them be tried often. */
+const MAX_STALLED = 10;
+/** Requests for batches that are worked on at once by a process. */
+const REQUESTS_AT_ONCE = 2;
+const LOOKS_AT_ONCE = 20;
+/** An orderly stop waits so long for what is being worked on. */
+const CLOSE_MS = 5_000;
+/** Jobs that were done are kept for a day, those that failed for a month, and not too many of either. */
+const KEEP_DONE = { age: 86_400, count: 1_000 };
+const KEEP_FAILED = { age: 30 * 86_400, count: 10_000 };
+/** While the store is away a request is tried again this often, for about a minute: then it fails, and is kept. */
+const RETRY_MS = 2_000;
+const MAX_TRIES = 30;
+
+const COMMON = {
+  connectionName: 'coffer-queue',
+  retryStrategy: (times: number) => Math.min(50 * times, 1_000),
+};
+
+export interface QueueOptions {
+  readonly url: string;
+  /** Names of queues begin with it. */
+  readonly prefix: string;
+  readonly log: Logger;
+}
+
+/** The documented name of the queue that takes requests: `coffer-batches` where nothing else is set. */
+export function requestQueueName(prefix: string): string {
+  return `${prefix}-batches`;
+}
+
+function lookQueueName(prefix: string): string {
+  return `${prefix}-batch-looks`;
+}
+
+/** A job as its handler sees it. */
+export interface BatchJobRequest {
+  /** The same however often the job is run, and of no other job: ids that BullMQ counts up may begin anew. */
+  readonly name: string;
+  readonly data: unknown;
+}
+
+export interface LookQueue extends Service {
+  /**
+   * Has one taskmanager look at the batch soon: once for all that say so while nobody looks, and once more
+   * after a look that is under way. Never rejects.
+   */
+  wake(batch_id: string): void;
+}
+
+/** Tells taskmanagers that batches have something to do. */
+export function openLooks({ url, prefix, log }: QueueOptions): LookQueue {
+  const connection = new Redis(url, {
+    ...COMMON,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 1,
+    autoResendUnfulfilledCommands: false,
+  });
+  const queue = new Queue(lookQueueName(prefix), { connection });
+  listen(queue, connection, log, 'batch looks');
+  /** One message is under way; the second says that another one is to follow. */
+  const underWay = new Map<string, 'once' | 'again'>();
+  const add = async (batch_id: string): Promise<void> => {
+    try {
+      await queue.add(
+        'look',
+        { batch_id },
+        {
+          deduplication: { id: batch_id, keepLastIfActive: true },
+          removeOnComplete: true,
+          removeOnFail: true,
+        },
+      );
+    } catch (err) {
+      log.debug({ err: textOf(err), batch_id }, 'a look was not queued; the batch becomes due');
+    }
+    const isAgain = underWay.get(batch_id) === 'again';
+    underWay.delete(batch_id);
+    if (isAgain) wake(batch_id);
+  };
+  const wake = (batch_id: string): void => {
+    if (underWay.has(batch_id)) {
+      underWay.set(batch_id, 'again');
+      return;
+    }
+    underWay.set(batch_id, 'once');
+    void add(batch_id);
+  };
+  return {
+    name: 'batch looks',
+    wake,
+    stop: async () => {
+      await within(CLOSE_MS, queue.close());
+      connection.disconnect();
+    },
+  };
+}
+
+/** Looks at batches when told to. `look` may reject: the batch becomes due in the store. */
+export function serveLooks(
+  { url, prefix, log }: QueueOptions,
+  look: (batch_id: string) => Promise<void>,
+): Service {
+  return serve(
+    { url, log, name: lookQueueName(prefix), concurrency: LOOKS_AT_ONCE },
+    async ({ data }: Job<{ batch_id: string }>) => {
+      try {
+        await look(data.batch_id);
+      } catch (err) {
+        log.warn({ err, batch_id: data.batch_id }, 'a batch could not be looked at; it becomes due');
+      }
+    },
+  );
+}
+
+/**
+ * Begins what jobs ask for. `begin` answers the batch's id, which becomes the job's result; a
+ * `CofferError` that trying again can't mend fails the job for good, and keeps it with the reason.
+ */
+export function serveRequests(
+  { url, prefix, log }: QueueOptions,
+  begin: (request: BatchJobRequest) => Promise<{ readonly batch_id: string }>,
+): Service {
+  const name = requestQueueName(prefix);
+  return serve({ url, log, name, concurrency: REQUESTS_AT_ONCE }, async (job: Job) => {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await begin({ name: nameOf(job), data: job.data });
+      } catch (err) {
+        if (!(err instanceof CofferError)) throw err;
+        if (err.code !== 'store_unavailable' || tries === MAX_TRIES) {
+          log.warn({ job_id: job.id, code: err.code }, `a job that asks for a batch failed: ${err.message}`);
+          throw new UnrecoverableError(`${err.code}: ${err.message}`);
+        }
+        await sleep(RETRY_MS);
+      }
+    }
+  });
+}
+
+function nameOf({ id = '', timestamp }: Job): string {
+  return /^\d+$/.test(id) ? `${id} of ${timestamp}` : id;
+}
+
+interface Serving {
+  readonly url: string;
+  readonly name: string;
+  readonly concurrency: number;
+  readonly log: Logger;
+}
+
+function serve<Data, Result>(
+  { url, name, concurrency, log }: Serving,
+  work: (job: Job<Data, Result>) => Promise<Result>,
+): Service {
+  const connection = new Redis(url, { ...COMMON, maxRetriesPerRequest: null });
+  const worker = new Worker<Data, Result>(name, work, {
+    connection,
+    concurrency,
+    lockDuration: LOCK_MS,
+    stalledInterval: LOCK_MS,
+    maxStalledCount: MAX_STALLED,
+    removeOnComplete: KEEP_DONE,
+    removeOnFail: KEEP_FAILED,
+  });
+  listen(worker, connection, log, name);
+  worker.on('stalled', (job_id) =>
+    log.warn({ queue: name, job_id }, 'a job was left by its worker; taken over'),
+  );
+  worker.on('lockRenewalFailed', (ids) => log.warn({ queue: name, ids }, 'the lock of a job got lost'));
+  return {
+    name,
+    stop: async () => {
+      if (!(await within(CLOSE_MS, worker.close()))) await within(CLOSE_MS, worker.close(true));
+      connection.disconnect();
+    },
+  };
+}
+
+/** Without a listener an error would end the process: the connection is made anew by itself. */
+function listen(
+  emitter: { on(event: 'error', listener: (err: Error) => void): unknown },
+  connection: Redis,
+  log: Logger,
+  queue: string,
+): void {
+  for (const each of [emitter, connection]) {
+    each.on('error', (err: Error) => log.debug({ err: textOf(err), queue }, 'queue connection'));
+  }
+}
+
+/** True if it came to its end in time. BullMQ waits for ever when Redis is away. */
+async function within(ms: number, closing: Promise<unknown>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
+  });
+  const done = closing.then(
+    () => true,
+    () => true,
+  );
+  const inTime = await Promise.race([done, late]);
+  clearTimeout(timer);
+  return inTime;
+}

@@ -1,0 +1,158 @@
+import { coerce, satisfies } from 'semver';
+import { type BatchRequest, type Resolved, resolveBatch } from '../core/batch/admit.ts';
+import type { Batch, Member } from '../core/batch/record.ts';
+import { isSelected, type Selector } from '../core/batch/selection.ts';
+import { BATCH_TAKE_UP_MS } from '../core/batch/wake.ts';
+import { DATASTORE_VERSIONS, DATASTORES } from '../core/catalogue.ts';
+import type { Cluster, DatastoreVersion, Instant } from '../core/domain.ts';
+import { CofferError } from '../core/errors.ts';
+import type { Store } from './store.ts';
+
+/** A selector that finds more is refused: several batches do it as well. */
+const MAX_CLUSTERS = 20_000;
+/** Clusters read at once while a selector looks for its own. */
+const PAGE = 500;
+const NAMES_SHOWN = 5;
+
+export interface BegunBatch {
+  readonly batch: Batch;
+  readonly members: readonly Member[];
+  /** True if this batch id was begun before: nothing has changed. */
+  readonly duplicate: boolean;
+}
+
+interface BatchDeps {
+  readonly store: Store;
+  readonly now: () => Instant;
+  readonly newId: () => string;
+}
+
+/**
+ * Begins a batch: the one function in which REST, command line and queue meet. After it resolves the batch
+ * is safe, and a taskmanager takes it up; when it throws, nothing has changed.
+ *
+ * Throws `CofferError`: `cluster_not_found`, `datastore_not_found`, `datastore_version_not_found`,
+ * `invalid_request`, `batch_empty` (nothing of what is selected can be upgraded), `store_unavailable`.
+ */
+export async function beginBatch(deps: BatchDeps, request: BatchRequest): Promise<BegunBatch> {
+  const { store } = deps;
+  const earlier = request.batch_id === undefined ? null : await store.batches.get(request.batch_id);
+  if (earlier) return { batch: earlier, members: await allMembers(store, earlier), duplicate: true };
+  const { batch, members, event } = await planBatch(deps, request);
+  if (batch.left_out === batch.size) throw nothingToDo(members);
+  const verdict = await store.batches.create(batch, members, event, batch.created + BATCH_TAKE_UP_MS);
+  return { batch, members, duplicate: verdict === 'duplicate' };
+}
+
+/** What the request would begin. Changes nothing. Throws as `beginBatch` does. */
+export async function planBatch({ store, now, newId }: BatchDeps, request: BatchRequest): Promise<Resolved> {
+  const { selection } = request;
+  const clusters = selection.clusters
+    ? await namedClusters(store, request)
+    : await selectedClusters(store, request, selection.selector ?? {});
+  const target = targetOf(clusters, request);
+  const id = request.batch_id ?? newId();
+  return resolveBatch(clusters, target, request, { id, now: now(), inRange });
+}
+
+/** Every member of a batch, in order. */
+export async function allMembers(store: Store, { id }: Pick<Batch, 'id'>): Promise<readonly Member[]> {
+  const found: Member[] = [];
+  let marker: string | null = null;
+  do {
+    const page = await store.batches.members(id, { limit: PAGE, marker, state: null });
+    found.push(...page.items);
+    marker = page.next_marker;
+  } while (marker !== null);
+  return found;
+}
+
+/** `17.6` counts as 17.6.0. A version that is none lies in no range. */
+export function inRange(version: string, range: string): boolean {
+  const known = coerce(version);
+  return known !== null && satisfies(known, range, { includePrerelease: true });
+}
+
+async function namedClusters(
+  store: Store,
+  { selection, tenant_id }: BatchRequest,
+): Promise<readonly Cluster[]> {
+  const ids = (selection.clusters ?? []).map(({ id }) => id);
+  const found = new Map((await store.clustersOf(ids)).map((cluster) => [cluster.id, cluster]));
+  const isTheirs = (cluster: Cluster | undefined) =>
+    cluster !== undefined && (selection.all_tenants || cluster.tenant_id === tenant_id);
+  const missing = ids.filter((id) => !isTheirs(found.get(id)));
+  if (missing.length > 0) {
+    throw new CofferError(
+      'cluster_not_found',
+      `${missing.length} cluster(s) cannot be found: ${someOf(missing)}.`,
+    );
+  }
+  return ids.flatMap((id) => found.get(id) ?? []);
+}
+
+async function selectedClusters(
+  store: Store,
+  { selection, tenant_id }: BatchRequest,
+  selector: Selector,
+): Promise<readonly Cluster[]> {
+  const found: Cluster[] = [];
+  let marker: string | null = null;
+  do {
+    const tenant = selection.all_tenants ? null : tenant_id;
+    const page = await store.listClusters(tenant, { limit: PAGE, marker });
+    found.push(...page.items.filter((cluster) => isSelected(cluster, selector, inRange)));
+    marker = page.next_marker;
+  } while (marker !== null);
+  if (found.length === 0) {
+    throw new CofferError('batch_empty', 'The selector finds no cluster: try it with dry_run until it does.');
+  }
+  if (found.length > MAX_CLUSTERS) {
+    const message = `The selector finds ${found.length} clusters, and a batch has ${MAX_CLUSTERS} at most: narrow it.`;
+    throw new CofferError('invalid_request', message);
+  }
+  return found.sort((a, b) => byText(a.name, b.name) || byText(a.id, b.id));
+}
+
+/** The version that is pinned: of the datastore that the selector names, or that the clusters have. */
+function targetOf(
+  clusters: readonly Cluster[],
+  { selection, datastore_version }: BatchRequest,
+): DatastoreVersion & { readonly datastore: string } {
+  const byId = DATASTORE_VERSIONS.find(({ id }) => id === datastore_version);
+  const wanted = selection.selector?.datastore;
+  const ids = wanted === undefined ? [...new Set(clusters.map((one) => one.datastore_id))] : [wanted];
+  const [first] = byId ? [byId.datastore_id] : ids;
+  if (!byId && ids.length > 1) {
+    const names = [...new Set(clusters.map((one) => one.datastore_name))].join(', ');
+    const message = `The clusters have ${ids.length} datastores (${names}): select those of one, or give the version's id.`;
+    throw new CofferError('invalid_request', message);
+  }
+  const datastore = DATASTORES.find(({ id, name }) => id === first || name === first);
+  if (!datastore) throw new CofferError('datastore_not_found', `Datastore '${first}' cannot be found.`);
+  const own = DATASTORE_VERSIONS.filter(({ datastore_id }) => datastore_id === datastore.id);
+  const found = byId ?? own.find(({ name }) => name === datastore_version);
+  if (!found) {
+    throw new CofferError(
+      'datastore_version_not_found',
+      `Datastore version '${datastore_version}' cannot be found for datastore '${datastore.name}'. ` +
+        `Known versions: ${own.map(({ name }) => name).join(', ')}.`,
+    );
+  }
+  return { ...found, datastore: datastore.name };
+}
+
+function nothingToDo(members: readonly Member[]): CofferError {
+  const reasons = new Set(members.map(({ state }) => (state.name === 'skipped' ? state.reason : '')));
+  const message = `None of the ${members.length} cluster(s) can be upgraded: ${someOf([...reasons])}.`;
+  return new CofferError('batch_empty', message);
+}
+
+function someOf(texts: readonly string[]): string {
+  const shown = texts.slice(0, NAMES_SHOWN).join('; ');
+  return texts.length > NAMES_SHOWN ? `${shown}; and ${texts.length - NAMES_SHOWN} more` : shown;
+}
+
+function byText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,55 @@
+import type { Request } from '../src/bus/bus.ts';
+import { BatchActionArgs, BatchJob } from '../src/contract/batches.ts';
+import { parseAs } from '../src/contract/explain.ts';
+import type { UpgradeActionAnswer } from '../src/contract/rpc.ts';
+import { CofferError } from '../src/core/errors.ts';
+import { uuidFrom } from '../src/ids.ts';
+import type { BatchJobRequest } from '../src/queue.ts';
+import { beginBatch } from '../src/store/begin-batch.ts';
+import type { BatchDeps, Batches } from './batches.ts';
+
+type Deps = Pick<BatchDeps, 'store' | 'log' | 'now' | 'newId' | 'wake'>;
+
+/** A job of another service asks for a batch. The same job begins it once, however often it is run. */
+export async function beginRequestedBatch(deps: Deps, job: BatchJobRequest): Promise<{ batch_id: string }> {
+  const { tenant_id, user, request_id, name, clusters, selector, ...asked } = parseAs(
+    BatchJob,
+    job.data,
+    'job',
+    { problems: 'all' },
+  );
+  const { batch, members, duplicate } = await beginBatch(deps, {
+    tenant_id,
+    name: name ?? null,
+    selection: {
+      ...(clusters && { clusters }),
+      ...(selector && { selector }),
+      all_tenants: asked.all_tenants,
+    },
+    datastore_version: asked.datastore_version,
+    policy: asked.policy,
+    ...(asked.waves && { waves: asked.waves }),
+    requested_by: { user: user ?? null, request_id: request_id ?? `req-${deps.newId()}`, via: 'queue' },
+    batch_id: uuidFrom(`coffer batch of job ${job.name}`),
+  });
+  const about = { batch_id: batch.id, clusters: members.length, duplicate, job: job.name };
+  deps.log.info(about, 'a job has asked for a batch');
+  deps.wake(batch.id);
+  return { batch_id: batch.id };
+}
+
+/** What a person wants done to a batch. That its state doesn't allow it is an answer, not a failure. */
+export async function batchAction(
+  { batches }: { readonly batches: Batches },
+  request: Request,
+): Promise<UpgradeActionAnswer> {
+  const { batch_id, by, action, clusters, wave } = parseAs(BatchActionArgs, request.args, 'batch_action');
+  const order = { action, ...(clusters && { clusters }), ...(wave !== undefined && { wave }) };
+  try {
+    const verdict = await batches.order(batch_id, order, by);
+    return verdict === null || verdict === 'refused' ? { verdict: 'missing' } : { verdict };
+  } catch (err) {
+    if (!(err instanceof CofferError) || err.code !== 'action_refused') throw err;
+    return { verdict: 'refused', reason: err.message };
+  }
+}
