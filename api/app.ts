@@ -10,6 +10,7 @@ import type { Registry } from 'prom-client';
 import type { z } from 'zod';
 import { explain } from '../src/contract/explain.ts';
 import { useAccessRules } from './access/enforce.ts';
+import { batchRoutes } from './batches.ts';
 import type { Certificate } from './certificate.ts';
 import { clusterRoutes } from './clusters.ts';
 import { datastoreRoutes } from './datastores.ts';
@@ -93,6 +94,7 @@ function tenantRoutes(scope: App, deps: Deps): void {
   instanceRoutes(scope, deps);
   upgradeRoutes(scope, deps);
   eventRoutes(scope, deps);
+  batchRoutes(scope, deps);
   datastoreRoutes(scope);
   flavorRoutes(scope);
   limitRoutes(scope, deps);

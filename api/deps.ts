@@ -20,6 +20,8 @@ export interface Deps {
   readonly access: Access;
   /** How many clusters a tenant may have; null for as many as they like. */
   readonly max_clusters: number | null;
+  /** Has a taskmanager look at a batch soon. Never rejects: what it loses becomes due. */
+  readonly wakeBatch: (batch_id: string) => void;
   /** `external`: whoever creates a cluster starts its agents, which join with a token. */
   readonly provisioner: 'local' | 'external';
 }

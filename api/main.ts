@@ -8,7 +8,8 @@
  * - `errors.ts` every error as Trove's JSON · `views.ts` records as documents
  * - `clusters.ts` clusters and the upgrade request · `create-cluster.ts` · `resize-cluster.ts` · `instances.ts`
  * - `join-token.ts` what external agents join with · `one-action.ts` bodies that name an action
- * - `upgrades.ts` and their actions · `events.ts` server-sent events · `datastores.ts` · `flavors.ts` · `limits.ts` · `health.ts` · `discovery.ts`
+ * - `upgrades.ts` and their actions · `batches.ts` and `batch-views.ts` many at once · `orders.ts` what people want done
+ * - `events.ts` and `event-stream.ts` server-sent events · `datastores.ts` · `flavors.ts` · `limits.ts` · `health.ts` · `discovery.ts`
  * - `dead-letters.ts` messages that nobody could act on
  * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts` · `metrics.ts`
  */
@@ -16,6 +17,7 @@ import { randomUUID } from 'node:crypto';
 import { openAmqpBus } from '../src/bus/amqp.ts';
 import { amqpTls, redisTls } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
+import { openLooks } from '../src/queue.ts';
 import { runProcess, Services } from '../src/service.ts';
 import { openRedisStore } from '../src/store/redis.ts';
 import { createRegistry, serveMetrics } from '../src/telemetry.ts';
@@ -50,12 +52,20 @@ await runProcess(async () => {
   services.add({ name: 'bus', stop: () => bus.close() });
 
   const access = openAccess(config, { log, now: Date.now, add: (service) => services.add(service) });
+  const queues = {
+    url: config.COFFER_REDIS_URL,
+    tls: redisTls(config),
+    prefix: config.COFFER_REDIS_PREFIX,
+    log,
+  };
+  const looks = services.add(openLooks(queues));
   const deps: Deps = {
     store,
     bus,
     log,
     now: Date.now,
     newId: randomUUID,
+    wakeBatch: looks.wake,
     access,
     max_clusters: config.COFFER_MAX_CLUSTERS,
     provisioner: config.COFFER_PROVISIONER,

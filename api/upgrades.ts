@@ -1,9 +1,7 @@
 import type { z } from 'zod';
-import { TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
 import { UpgradeAnswer, UpgradesAnswer } from '../src/contract/documents.ts';
 import { isId } from '../src/contract/fields.ts';
 import { ClusterParams, PageQuery, UpgradeActionBody, UpgradeParams } from '../src/contract/http.ts';
-import { UpgradeActionAnswer } from '../src/contract/rpc.ts';
 import { findTarget } from '../src/core/admit.ts';
 import { DATASTORE_VERSIONS } from '../src/core/catalogue.ts';
 import { CofferError } from '../src/core/errors.ts';
@@ -19,6 +17,7 @@ import { publish } from './casts.ts';
 import { findCluster } from './clusters.ts';
 import type { App, Deps } from './deps.ts';
 import { requireOneAction } from './one-action.ts';
+import { order } from './orders.ts';
 import { nextLink, upgradeView, urlsOf } from './views.ts';
 
 const tags = ['upgrades'];
@@ -30,9 +29,6 @@ const RULES = {
   cancel: 'upgrade:cancel',
   rollback: 'upgrade:rollback',
 } as const satisfies Record<Action, RuleName>;
-
-/** A person waits for it. */
-const ACTION_TIMEOUT_MS = 5_000;
 
 /** `/upgrades`: what became of an upgrade request. */
 export function upgradeRoutes(app: App, deps: Deps): void {
@@ -141,20 +137,12 @@ interface Order {
 }
 
 /** Has a taskmanager do what a person wants. Rejects with `action_refused` or `bus_unavailable`. */
-async function act(deps: Deps, caller: Caller, order: Order): Promise<void> {
-  const { tenant_id, user, request_id } = caller;
-  const { upgrade_id, action } = order;
-  const args = { ...order, by: user ?? 'an operator' };
-  const context = { request_id, tenant_id, user, is_admin: false };
-  const answer = await deps.bus
-    .call(TASKMANAGER_TOPIC, 'upgrade_action', args, { timeout_ms: ACTION_TIMEOUT_MS, context })
-    .catch((cause: unknown) => {
-      throw isSilence(cause) ? outcomeUnknown(action, cause) : cause;
-    });
-  const outcome = UpgradeActionAnswer.parse(answer);
-  if (outcome.verdict !== 'refused') return;
+async function act(deps: Deps, caller: Caller, { upgrade_id, action, target }: Order): Promise<void> {
+  const args = { upgrade_id, ...(target && { target }) };
+  const refusal = await order(deps, caller, { method: 'upgrade_action', action, args });
+  if (refusal === null) return;
   const { state } = (await findUpgrade(deps, caller, upgrade_id)).upgrade;
-  const message = `Upgrade ${upgrade_id} is ${state.name}, and '${action}' is refused: ${outcome.reason}.`;
+  const message = `Upgrade ${upgrade_id} is ${state.name}, and '${action}' is refused: ${refusal}.`;
   throw new CofferError('action_refused', message);
 }
 
@@ -164,15 +152,6 @@ function versionFor({ cluster }: Loaded, name_or_id: string): { id: string; name
   const { id, name, active } = findTarget(DATASTORE_VERSIONS, cluster, name_or_id);
   if (active) return { id, name };
   throw new CofferError('gate_blocked', `The upgrade is blocked by version_active: ${name} is not active.`);
-}
-
-function isSilence(error: unknown): boolean {
-  return error instanceof CofferError && error.code === 'bus_unavailable';
-}
-
-function outcomeUnknown(action: Action, cause: unknown): CofferError {
-  const message = `No taskmanager has answered: '${action}' may or may not have been carried out. Ask for it again: twice does no harm.`;
-  return new CofferError('bus_unavailable', message, { cause });
 }
 
 /** An upgrade that the caller sees, with its cluster as it is now. */

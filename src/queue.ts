@@ -8,6 +8,7 @@
  */
 import { type Job, Queue, UnrecoverableError, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
+import type { TlsOptions } from './config.ts';
 import { CofferError } from './core/errors.ts';
 import { type Logger, textOf } from './log.ts';
 import { type Service, sleep } from './service.ts';
@@ -35,6 +36,8 @@ const COMMON = {
 
 export interface QueueOptions {
   readonly url: string;
+  /** With `rediss://`. */
+  readonly tls?: TlsOptions | undefined;
   /** Names of queues begin with it. */
   readonly prefix: string;
   readonly log: Logger;
@@ -65,9 +68,10 @@ export interface LookQueue extends Service {
 }
 
 /** Tells taskmanagers that batches have something to do. */
-export function openLooks({ url, prefix, log }: QueueOptions): LookQueue {
+export function openLooks({ url, tls, prefix, log }: QueueOptions): LookQueue {
   const connection = new Redis(url, {
     ...COMMON,
+    ...(tls && { tls }),
     enableOfflineQueue: false,
     maxRetriesPerRequest: 1,
     autoResendUnfulfilledCommands: false,
@@ -114,16 +118,16 @@ export function openLooks({ url, prefix, log }: QueueOptions): LookQueue {
 
 /** Looks at batches when told to. `look` may reject: the batch becomes due in the store. */
 export function serveLooks(
-  { url, prefix, log }: QueueOptions,
+  { prefix, ...options }: QueueOptions,
   look: (batch_id: string) => Promise<void>,
 ): Service {
   return serve(
-    { url, log, name: lookQueueName(prefix), concurrency: LOOKS_AT_ONCE },
+    { ...options, name: lookQueueName(prefix), concurrency: LOOKS_AT_ONCE },
     async ({ data }: Job<{ batch_id: string }>) => {
       try {
         await look(data.batch_id);
       } catch (err) {
-        log.warn({ err, batch_id: data.batch_id }, 'a batch could not be looked at; it becomes due');
+        options.log.warn({ err, batch_id: data.batch_id }, 'a batch could not be looked at; it becomes due');
       }
     },
   );
@@ -134,11 +138,12 @@ export function serveLooks(
  * `CofferError` that trying again can't mend fails the job for good, and keeps it with the reason.
  */
 export function serveRequests(
-  { url, prefix, log }: QueueOptions,
+  { prefix, ...options }: QueueOptions,
   begin: (request: BatchJobRequest) => Promise<{ readonly batch_id: string }>,
 ): Service {
+  const { log } = options;
   const name = requestQueueName(prefix);
-  return serve({ url, log, name, concurrency: REQUESTS_AT_ONCE }, async (job: Job) => {
+  return serve({ ...options, name, concurrency: REQUESTS_AT_ONCE }, async (job: Job) => {
     for (let tries = 1; ; tries++) {
       try {
         return await begin({ name: nameOf(job), data: job.data });
@@ -158,18 +163,16 @@ function nameOf({ id = '', timestamp }: Job): string {
   return /^\d+$/.test(id) ? `${id} of ${timestamp}` : id;
 }
 
-interface Serving {
-  readonly url: string;
+interface Serving extends Omit<QueueOptions, 'prefix'> {
   readonly name: string;
   readonly concurrency: number;
-  readonly log: Logger;
 }
 
 function serve<Data, Result>(
-  { url, name, concurrency, log }: Serving,
+  { url, tls, name, concurrency, log }: Serving,
   work: (job: Job<Data, Result>) => Promise<Result>,
 ): Service {
-  const connection = new Redis(url, { ...COMMON, maxRetriesPerRequest: null });
+  const connection = new Redis(url, { ...COMMON, ...(tls && { tls }), maxRetriesPerRequest: null });
   const worker = new Worker<Data, Result>(name, work, {
     connection,
     concurrency,

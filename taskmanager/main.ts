@@ -94,7 +94,12 @@ await runProcess(async () => {
   });
   services.add({ name: 'bus', stop: () => bus.close() });
 
-  const queues = { url: config.COFFER_REDIS_URL, prefix: config.COFFER_REDIS_PREFIX, log };
+  const queues = {
+    url: config.COFFER_REDIS_URL,
+    tls: redisTls(config),
+    prefix: config.COFFER_REDIS_PREFIX,
+    log,
+  };
   const looks = services.add(openLooks(queues));
 
   const common = { store, bus, log, now: Date.now, newId: randomUUID, wake: looks.wake };

@@ -164,6 +164,8 @@ export const BatchMembersQuery = PageQuery.extend({
   state: z.enum(MEMBER_STATES).exactOptional(),
 });
 
+export const BatchReportQuery = z.object({ format: z.enum(['json', 'csv']).default('json') });
+
 const nothing = z.strictObject({});
 const these = z.strictObject({
   clusters: z

@@ -96,6 +96,7 @@ export class MemoryBatches implements BatchStore {
     const others = [...this.#loads.values()].filter(({ batch_id }) => batch_id !== id);
     const running = others.reduce((sum, other) => sum + other.running, load?.running ?? 0);
     if (max_concurrent_total !== null && running > max_concurrent_total) return 'conflict';
+    this.#log.append(id, events);
     this.#batches.set(id, asJson(batch));
     const changed = new Map(members.map(({ after }) => [after.position, asJson(after)]));
     this.#members.set(
@@ -111,7 +112,6 @@ export class MemoryBatches implements BatchStore {
     } else {
       this.#due.set(`batch:${id}`, this.#hints.has(id) ? now : wake_at);
     }
-    this.#log.append(id, events);
     return 'committed';
   }
 

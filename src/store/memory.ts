@@ -313,12 +313,12 @@ export class MemoryStore implements Store {
   async commit(commit: Commit): Promise<'committed' | 'conflict'> {
     const { id, revision } = commit.upgrade;
     if (this.#upgrades.get(id)?.revision !== revision - 1) return 'conflict';
+    this.#log.append(id, commit.events);
     this.#upgrades.set(id, asJson(commit.upgrade));
     this.#settleCluster(commit);
     this.#measure(commit);
     if (commit.wake_at === null) this.#due.delete(`upgrade:${id}`);
     else this.#due.set(`upgrade:${id}`, commit.wake_at);
-    this.#log.append(id, commit.events);
     const { batch } = commit.upgrade;
     if (batch && commit.moves_batch) {
       this.batches.hint(batch.id, batch.position, revision, commit.now + HINT_GRACE_MS);

@@ -6,6 +6,7 @@ import { expectedTimes, MEASURED_STEPS, NOTHING_MEASURED } from '../../src/core/
 import { DEFAULT_POLICY } from '../../src/core/policy.ts';
 import type { Upgrade, UpgradeEvent } from '../../src/core/record.ts';
 import type { BuildOrder, Commit, KeyedRequest, PendingCast, Store } from '../../src/store/store.ts';
+import { describeBatches } from './batches.ts';
 
 const NOW = 1_800_000_000_000;
 const ENDPOINT = { host: '127.0.0.1', port: 5432 };
@@ -22,6 +23,8 @@ export function describeStore(
       ({ store, close } = await open());
     });
     afterAll(() => close());
+
+    describeBatches(name, () => store);
 
     describe('clusters', () => {
       it('gives back what was created, once', async () => {

@@ -55,7 +55,7 @@ export async function startApi({
     ...{ control_exchange: name, dead_letters: `${name}.dead-letters` },
   });
   const casts = await interceptCasts(amqp_url, name);
-  const common = { store, bus, log, now: Date.now, newId: randomUUID };
+  const common = { store, bus, log, now: Date.now, newId: randomUUID, wakeBatch: () => undefined };
   const deps: Deps = { ...common, access: { ...EVERYBODY, ...access }, provisioner, max_clusters };
   const relay = startRelay(deps);
   const app = await buildApp(deps);

@@ -264,6 +264,7 @@ describe('over HTTP and on the command line', () => {
     const app = await buildApp({
       ...{ bus, store, log: silentLog, now: Date.now, newId: () => 'id', provisioner: 'local' },
       max_clusters: null,
+      wakeBatch: () => undefined,
       access: {
         ...EVERYBODY,
         authenticate: async (_request, project_id) => ({

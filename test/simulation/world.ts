@@ -195,6 +195,8 @@ export class World {
     const deps = {
       ...{ ...this.#common(life), newId: () => this.random.uuid() },
       provisioner: 'external' as const,
+      // Nobody is woken here: every batch that has something to do becomes due.
+      wakeBatch: () => undefined,
     };
     startRelay(deps);
     const api = takeApi(deps);

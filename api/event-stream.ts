@@ -1,0 +1,123 @@
+/** Event streams as server-sent events, or as a list for who asks for JSON. */
+import { Readable } from 'node:stream';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { parseAs } from '../src/contract/explain.ts';
+import { EventsQuery } from '../src/contract/http.ts';
+import type { App, Deps } from './deps.ts';
+
+/** One read of the store waits so long for news: a reader that left is noticed within it. */
+const READ_WAIT_MS = 1000;
+const READ_LIMIT = 500;
+/** Proxies cut a connection on which nothing is said for long. */
+const KEEP_ALIVE_MS = 15_000;
+/** What a browser waits before it connects again. */
+const RECONNECT_MS = 1000;
+
+/** For the description of a route that answers with `Streams`. */
+export const STREAM_DESCRIPTION =
+  'With `Accept: application/json`: up to 500 events after `last_event_id`, as a list. Else server-sent events, which end after the last one; a reader that comes back sends `Last-Event-ID` and misses none. 204 when there is nothing more to come.';
+
+interface Numbered {
+  readonly seq: number;
+  readonly type: string;
+}
+
+/** Where the events of one record come from. */
+export interface EventSource<Event extends Numbered> {
+  readonly id: string;
+  /** Where the reader left off, by the URL. */
+  readonly after: number;
+  /** Number of its last event, if there will be no more; null while there may be. */
+  readonly last: number | null;
+  /** Nothing comes after an event of one of these types. */
+  readonly terminal: readonly string[];
+  readonly read: (after: number, options: { limit: number; wait_ms: number }) => Promise<readonly Event[]>;
+  readonly view: (event: Event) => object;
+}
+
+/** Answers requests for events, until the server closes. */
+export class Streams {
+  readonly #deps: Deps;
+  readonly #closing = new AbortController();
+
+  constructor(app: App, deps: Deps) {
+    this.#deps = deps;
+    app.addHook('preClose', async () => this.#closing.abort());
+  }
+
+  /** A list for who asks for one; else the stream. */
+  async answer<Event extends Numbered>(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    source: EventSource<Event>,
+  ): Promise<FastifyReply> {
+    const after = lastEventId(request, source.after);
+    if (wantsList(request)) {
+      const events = await source.read(after, { limit: READ_LIMIT, wait_ms: 0 });
+      return reply.send({ events: events.map(source.view) });
+    }
+    // 204 is what tells a browser's EventSource not to come back.
+    if (source.last !== null && after >= source.last) return reply.code(204).send(null);
+    const stopped = AbortSignal.any([this.#closing.signal, leaving(reply)]);
+    return sendStream(reply, this.#chunks(source, after, stopped));
+  }
+
+  /** The text of an event stream, up to the last event or until the client leaves. */
+  async *#chunks<Event extends Numbered>(
+    { id, read, view, terminal }: EventSource<Event>,
+    after: number,
+    stopped: AbortSignal,
+  ): AsyncGenerator<string> {
+    yield `retry: ${RECONNECT_MS}\n\n`;
+    let last = after;
+    let said = this.#deps.now();
+    try {
+      while (!stopped.aborted) {
+        const events = await read(last, { limit: READ_LIMIT, wait_ms: READ_WAIT_MS });
+        for (const event of events) {
+          yield `id: ${event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify(view(event))}\n\n`;
+          last = event.seq;
+          if (terminal.includes(event.type)) return;
+        }
+        if (events.length > 0) said = this.#deps.now();
+        if (this.#deps.now() - said < KEEP_ALIVE_MS) continue;
+        yield ': keep-alive\n\n';
+        said = this.#deps.now();
+      }
+    } catch (err) {
+      // The stream ends here; the reader comes back with the last number it saw and misses nothing.
+      this.#deps.log.warn({ err, id }, 'an event stream was cut short');
+    }
+  }
+}
+
+function wantsList(request: FastifyRequest): boolean {
+  const accept = request.headers.accept ?? '';
+  return accept.includes('application/json') && !accept.includes('text/event-stream');
+}
+
+/** Where the reader left off. The header wins: it is newer than the URL with which the reader began. */
+function lastEventId({ headers }: FastifyRequest, fromQuery: number): number {
+  const header = headers['last-event-id'];
+  if (header === undefined || header === '') return fromQuery;
+  return parseAs(EventsQuery, { last_event_id: header }, 'Last-Event-ID').last_event_id ?? 0;
+}
+
+/** Aborts when the client hangs up. */
+function leaving(reply: FastifyReply): AbortSignal {
+  const left = new AbortController();
+  reply.raw.once('close', () => left.abort());
+  return left.signal;
+}
+
+function sendStream(reply: FastifyReply, chunks: AsyncGenerator<string>): FastifyReply {
+  return (
+    reply
+      .header('content-type', 'text/event-stream; charset=utf-8')
+      .header('cache-control', 'no-cache, no-transform')
+      .header('x-accel-buffering', 'no')
+      // Kept alive, the connection would hold up the server's stop until its idle time is over.
+      .header('connection', 'close')
+      .send(Readable.from(chunks))
+  );
+}
