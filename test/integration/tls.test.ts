@@ -157,7 +157,8 @@ describe('HTTP under TLS', () => {
     const store = new MemoryStore({ sleep });
     const newId = () => crypto.randomUUID();
     const bus = new MemoryBroker({ now: Date.now, newId, after: () => () => undefined }).connect();
-    const common = { store, bus, log: silentLog, now: Date.now, newId };
+    const wakeBatch = () => undefined;
+    const common = { store, bus, log: silentLog, now: Date.now, newId, wakeBatch };
     const deps = { ...common, access: EVERYBODY, max_clusters: null, provisioner: 'local' as const };
     const http = await serveHttp(deps, config, createRegistry());
     try {
