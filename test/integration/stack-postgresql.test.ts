@@ -2,45 +2,19 @@
  * A real PostgreSQL cluster, a client that writes all the time, and a process killed at the worst
  * moments of the upgrade (G6, G7). What is not here: the calm case (demo), the driver alone (postgresql).
  */
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CofferClient, createClient, type UpgradeDocument } from '../../client/index.ts';
 import { newHome, RunningStack, removeHome, until } from '../support/stack.ts';
-
-interface Endpoint {
-  readonly host: string;
-  readonly port: number;
-}
-interface Account {
-  readonly user: string;
-  readonly password: string;
-  readonly database: string;
-}
-/** The demo's own client: plain JavaScript, as it runs before anything is compiled. */
-interface WriterModule {
-  startWriter(
-    endpoints: readonly Endpoint[],
-    account: Account,
-  ): Promise<{ acknowledgedSoFar(): number; stop(): Promise<{ acknowledged: number[]; outage_ms: number }> }>;
-  findLost(
-    endpoints: readonly Endpoint[],
-    account: Account,
-    acknowledged: readonly number[],
-  ): Promise<number[]>;
-  askVersions(endpoints: readonly Endpoint[], account: Account): Promise<string[]>;
-}
-const writerPath = pathToFileURL(join(import.meta.dirname, '../../scripts/lib/writer.mjs')).href;
-const account: Account = { user: 'app', password: 'a secret', database: 'app' };
+import { account, accountRequest, type Endpoint, loadWriter } from '../support/writer.ts';
 
 describe('an upgrade of PostgreSQL', () => {
   let home: string;
   let stack: RunningStack;
   let client: CofferClient;
-  let writing: WriterModule;
+  let writing: Awaited<ReturnType<typeof loadWriter>>;
 
   beforeAll(async () => {
-    writing = (await import(writerPath)) as WriterModule;
+    writing = await loadWriter();
     home = await newHome();
     stack = await RunningStack.start(home);
     client = createClient({ endpoint: `${(await stack.file()).api_url}/v1.0/demo` });
@@ -55,8 +29,7 @@ describe('an upgrade of PostgreSQL', () => {
       name,
       datastore: { type: 'postgresql', version: '17.6' },
       instances: [{}, {}, {}],
-      databases: [{ name: account.database }],
-      users: [{ name: account.user, password: account.password, databases: [{ name: account.database }] }],
+      ...accountRequest,
     });
     return client.clusters.waitFor(name, { intervalMs: 100, signal: AbortSignal.timeout(120_000) });
   };

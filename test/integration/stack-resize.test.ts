@@ -2,35 +2,12 @@
  * A real PostgreSQL cluster grows and shrinks while a client writes, and the taskmanager is killed in
  * the middle of both (G7). What is not here: what the api refuses (api-resize).
  */
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ClusterDocument, type CofferClient, createClient } from '../../client/index.ts';
 import { newHome, RunningStack, removeHome, until } from '../support/stack.ts';
+import { account, accountRequest, type Endpoint, loadWriter } from '../support/writer.ts';
 
-interface Endpoint {
-  readonly host: string;
-  readonly port: number;
-}
-interface Account {
-  readonly user: string;
-  readonly password: string;
-  readonly database: string;
-}
-/** The demo's own client: plain JavaScript, as it runs before anything is compiled. */
-interface WriterModule {
-  startWriter(
-    endpoints: readonly Endpoint[],
-    account: Account,
-  ): Promise<{ acknowledgedSoFar(): number; stop(): Promise<{ acknowledged: number[] }> }>;
-  findLost(
-    endpoints: readonly Endpoint[],
-    account: Account,
-    acknowledged: readonly number[],
-  ): Promise<number[]>;
-}
-const writerPath = pathToFileURL(join(import.meta.dirname, '../../scripts/lib/writer.mjs')).href;
 /** What one server has of the client's rows; standbys answer too. */
 async function countWrites(endpoint: Endpoint): Promise<number> {
   const client = new Client({ ...endpoint, ...account });
@@ -40,16 +17,14 @@ async function countWrites(endpoint: Endpoint): Promise<number> {
   return rows[0].writes;
 }
 
-const account: Account = { user: 'app', password: 'a secret', database: 'app' };
-
 describe('a PostgreSQL cluster', () => {
   let home: string;
   let stack: RunningStack;
   let client: CofferClient;
-  let writing: WriterModule;
+  let writing: Awaited<ReturnType<typeof loadWriter>>;
 
   beforeAll(async () => {
-    writing = (await import(writerPath)) as WriterModule;
+    writing = await loadWriter();
     home = await newHome();
     stack = await RunningStack.start(home);
     client = createClient({ endpoint: `${(await stack.file()).api_url}/v1.0/demo` });
@@ -74,8 +49,7 @@ describe('a PostgreSQL cluster', () => {
       name: 'shop',
       datastore: { type: 'postgresql', version: '17.6' },
       instances: [{}, {}],
-      databases: [{ name: account.database }],
-      users: [{ name: account.user, password: account.password, databases: [{ name: account.database }] }],
+      ...accountRequest,
     });
     const built = await idle('shop');
     const writer = await writing.startWriter(endpointsOf(built), account);
