@@ -9,6 +9,7 @@ import { BATCH_ACTIONS, type BatchOrder } from '../../../src/core/batch/orders.t
 import { isBatchActive } from '../../../src/core/batch/record.ts';
 import type { WaveRequest } from '../../../src/core/batch/selection.ts';
 import { PAUSE_REASONS } from '../../../src/core/record.ts';
+import { tried } from '../core/properties.ts';
 import { BatchWorld, type Script } from './world.ts';
 
 const MAX_CLUSTERS = 12;
@@ -86,7 +87,7 @@ it('every invariant holds after every input, and left alone it ends with each cl
         expect(isBatchActive(world.batch)).toBe(false);
       },
     ),
-    { numRuns: 300 },
+    tried(300),
   );
 });
 

@@ -167,8 +167,9 @@ describe('golden transcripts', () => {
     expect(text).toBe(readFileSync(path, 'utf8'));
   });
 
-  it('are all there is in their folder', () => {
+  it('are all there is of upgrades in their folder', () => {
     const names = Object.keys(TRANSCRIPTS).map((name) => `${name}.golden`);
-    expect(readdirSync(FOLDER).toSorted()).toEqual(names.toSorted());
+    const found = readdirSync(FOLDER).filter((name) => !name.startsWith('batch-'));
+    expect(found.toSorted()).toEqual(names.toSorted());
   });
 });
