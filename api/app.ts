@@ -95,7 +95,7 @@ function tenantRoutes(scope: App, deps: Deps): void {
   upgradeRoutes(scope, deps);
   eventRoutes(scope, deps);
   batchRoutes(scope, deps);
-  datastoreRoutes(scope);
+  datastoreRoutes(scope, deps);
   flavorRoutes(scope);
   limitRoutes(scope, deps);
   deadLetterRoutes(scope, deps);

@@ -1,11 +1,11 @@
 import type { ClusterRequest } from '../src/contract/http.ts';
 import type { ExtendedProperties } from '../src/contract/simulated.ts';
-import type { Cluster, Datastore, Instance } from '../src/core/domain.ts';
+import { findDatastore, findVersion, versionsOf } from '../src/core/catalogue.ts';
+import type { Cluster, Datastore, DatastoreVersion, Instance } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import type { BuildOrder } from '../src/store/store.ts';
 import type { Caller } from './auth.ts';
 import { clusterCast, publish } from './casts.ts';
-import { findDatastore, findVersion } from './datastores.ts';
 import type { Deps } from './deps.ts';
 import { hashOfToken, newJoinToken } from './join-token.ts';
 import { scramVerifier } from './scram.ts';
@@ -31,10 +31,10 @@ export async function createCluster(
   request: ClusterRequest,
   id: string = deps.newId(),
 ): Promise<Created> {
-  const datastore = findDatastore(request.datastore.type);
-  checkFit(datastore, request);
+  const { datastore, version } = await chosen(deps, request);
+  checkFit(version, request);
   if (isRegistration(request)) await checkRegistration(deps, caller, request, id);
-  const cluster = newCluster(deps, caller, datastore, request, id);
+  const cluster = newCluster(deps, caller, datastore, version, request, id);
   const cast = clusterCast(caller, 'create_cluster', cluster);
   const isJoined = deps.provisioner === 'external' && !isRegistration(request);
   const join_token = isJoined ? newJoinToken(cluster.id) : null;
@@ -46,6 +46,10 @@ export async function createCluster(
     const earlier = await deps.store.getCluster(cluster.id);
     if (earlier?.tenant_id === caller.tenant_id) return { cluster: earlier, join_token: null };
     throw new Error(`a new cluster was given the id ${cluster.id}, which is taken`);
+  }
+  if (outcome === 'no_version') {
+    const message = `Datastore version '${version.name}' was deleted a moment ago.`;
+    throw new CofferError('datastore_version_not_found', message);
   }
   await publish(deps, cast);
   return { cluster, join_token };
@@ -84,8 +88,29 @@ async function checkRegistration(
   }
 }
 
-/** What the schema can't see: it depends on the datastore. */
-function checkFit({ manager, name }: Datastore, { instances, extended_properties }: ClusterRequest): void {
+/** The version that the request names, or its datastore's default. Throws if it can't be had. */
+async function chosen({ store }: Deps, { datastore: { type, version: name } }: ClusterRequest) {
+  const catalogue = await store.getCatalogue();
+  const datastore = findDatastore(catalogue, type);
+  const reference = name ?? datastore.default_version_id;
+  if (reference === null) {
+    refuse(
+      `cluster['datastore'] 'version' is a required property: '${datastore.name}' has no default version`,
+    );
+  }
+  const version = findVersion(versionsOf(catalogue, datastore.id), reference);
+  if (version.active) return { datastore, version };
+  throw new CofferError(
+    'gate_blocked',
+    `Datastore version '${version.name}' is not active. (version_active)`,
+  );
+}
+
+/** What the schema can't see: it depends on the manager. */
+function checkFit(
+  { manager }: DatastoreVersion,
+  { datastore: { type: name }, instances, extended_properties }: ClusterRequest,
+): void {
   const max = maxInstances(manager);
   if (instances.length > max) {
     refuse(`cluster['instances'] has too many items (at most ${max} for datastore '${name}')`);
@@ -111,16 +136,10 @@ function newCluster(
   deps: Deps,
   caller: Caller,
   datastore: Datastore,
+  version: DatastoreVersion,
   request: ClusterRequest,
   id: string,
 ): Cluster {
-  const version = findVersion(datastore, request.datastore.version ?? datastore.default_version_id);
-  if (!version.active) {
-    throw new CofferError(
-      'gate_blocked',
-      `Datastore version '${version.name}' is not active. (version_active)`,
-    );
-  }
   const now = deps.now();
   return {
     id,

@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify';
 import {
   DatastoreAnswer,
   DatastoresAnswer,
@@ -7,30 +8,37 @@ import {
 import {
   DatastoreParams,
   DatastoreVersionParams,
+  SomePageQuery,
   TenantParams,
   VersionParams,
 } from '../src/contract/http.ts';
-import { DATASTORE_VERSIONS, DATASTORES } from '../src/core/catalogue.ts';
+import { type Catalogue, findDatastore, findVersion, versionsOf } from '../src/core/catalogue.ts';
 import type { Datastore, DatastoreVersion } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
-import type { App } from './deps.ts';
-import { datastoreView, listedVersionView, urlsOf, versionView } from './views.ts';
+import type { App, Deps } from './deps.ts';
+import { datastoreView, type Link, listedVersionView, nextLink, urlsOf, versionView } from './views.ts';
 
 const tags = ['datastores'];
 
 /** `/datastores`: the catalogue. */
-export function datastoreRoutes(app: App): void {
+export function datastoreRoutes(app: App, deps: Deps): void {
   app.get(
     '/datastores',
     {
       config: { rule: 'datastore:index' },
-      schema: { tags, summary: 'All datastores', params: TenantParams, response: { 200: DatastoresAnswer } },
+      schema: {
+        tags,
+        summary: 'All datastores, or a page of them',
+        params: TenantParams,
+        querystring: SomePageQuery,
+        response: { 200: DatastoresAnswer },
+      },
     },
-    async (request) => ({
-      datastores: DATASTORES.map((datastore) =>
-        datastoreView(datastore, versionsOf(datastore), urlsOf(request)),
-      ),
-    }),
+    async (request) => {
+      const catalogue = await deps.store.getCatalogue();
+      const { items, ...links } = pageOf(request, request.query, 'datastores', catalogue.datastores);
+      return { datastores: items.map((datastore) => viewOf(request, catalogue, datastore)), ...links };
+    },
   );
 
   app.get(
@@ -40,29 +48,35 @@ export function datastoreRoutes(app: App): void {
       schema: { tags, summary: 'A datastore', params: DatastoreParams, response: { 200: DatastoreAnswer } },
     },
     async (request) => {
-      const datastore = findDatastore(request.params.datastore);
-      return { datastore: datastoreView(datastore, versionsOf(datastore), urlsOf(request)) };
+      const catalogue = await deps.store.getCatalogue();
+      const datastore = findDatastore(catalogue, request.params.datastore);
+      return { datastore: viewOf(request, catalogue, datastore) };
     },
   );
 
-  versionRoutes(app);
+  versionRoutes(app, deps);
 }
 
-function versionRoutes(app: App): void {
+function versionRoutes(app: App, deps: Deps): void {
   app.get(
     '/datastores/:datastore/versions',
     {
       config: { rule: 'datastore:version_index' },
       schema: {
         tags,
-        summary: 'Versions of a datastore',
+        summary: 'Versions of a datastore: all, or a page of them',
         params: DatastoreParams,
+        querystring: SomePageQuery,
         response: { 200: VersionsAnswer },
       },
     },
     async (request) => {
-      const versions = versionsOf(findDatastore(request.params.datastore));
-      return { versions: versions.map((version) => listedVersionView(version, urlsOf(request))) };
+      const catalogue = await deps.store.getCatalogue();
+      const datastore = findDatastore(catalogue, request.params.datastore);
+      const versions = visible(request, versionsOf(catalogue, datastore.id));
+      const path = `datastores/${datastore.id}/versions`;
+      const { items, ...links } = pageOf(request, request.query, path, versions);
+      return { versions: items.map((version) => listedVersionView(version, urlsOf(request))), ...links };
     },
   );
 
@@ -78,7 +92,9 @@ function versionRoutes(app: App): void {
       },
     },
     async (request) => {
-      const version = findVersion(findDatastore(request.params.datastore), request.params.version);
+      const catalogue = await deps.store.getCatalogue();
+      const datastore = findDatastore(catalogue, request.params.datastore);
+      const version = findVersion(versionsOf(catalogue, datastore.id), request.params.version);
       return { version: versionView(version, urlsOf(request)) };
     },
   );
@@ -96,33 +112,43 @@ function versionRoutes(app: App): void {
     },
     async (request) => {
       const { version_id } = request.params;
-      const version = DATASTORE_VERSIONS.find((each) => each.id === version_id);
-      if (version === undefined) throw versionMissing(version_id);
+      const { versions } = await deps.store.getCatalogue();
+      const version = findVersion(
+        versions.filter(({ id }) => id === version_id),
+        version_id,
+      );
       return { version: versionView(version, urlsOf(request)) };
     },
   );
 }
 
-/** By id or name. Throws `datastore_not_found`. */
-export function findDatastore(reference: string): Datastore {
-  const datastore = DATASTORES.find(({ id, name }) => id === reference || name === reference);
-  if (datastore === undefined) {
-    throw new CofferError('datastore_not_found', `Datastore '${reference}' cannot be found.`);
+function viewOf(request: FastifyRequest, catalogue: Catalogue, datastore: Datastore) {
+  const versions = visible(request, versionsOf(catalogue, datastore.id));
+  return datastoreView(datastore, versions, urlsOf(request));
+}
+
+/** What nobody can have any more only administrators see, as in Trove. */
+function visible({ caller }: FastifyRequest, versions: readonly DatastoreVersion[]) {
+  return caller.is_admin ? versions : versions.filter(({ active }) => active);
+}
+
+/** The page that was asked for, with the link to the next one; everything if none was. */
+export function pageOf<T extends { readonly id: string }>(
+  request: FastifyRequest,
+  { limit, marker }: SomePageQuery,
+  path: string,
+  all: readonly T[],
+): { readonly items: readonly T[]; readonly links?: Link[] } {
+  const at = marker === undefined ? -1 : all.findIndex(({ id }) => id === marker);
+  if (marker !== undefined && at < 0) {
+    throw new CofferError(
+      'invalid_request',
+      `Validation error: query['marker'] ${marker} is not in this listing`,
+    );
   }
-  return datastore;
-}
-
-/** By id or name, within its datastore. Throws `datastore_version_not_found`. */
-export function findVersion(datastore: Datastore, reference: string): DatastoreVersion {
-  const version = versionsOf(datastore).find(({ id, name }) => id === reference || name === reference);
-  if (version === undefined) throw versionMissing(reference);
-  return version;
-}
-
-function versionsOf(datastore: Datastore): readonly DatastoreVersion[] {
-  return DATASTORE_VERSIONS.filter((version) => version.datastore_id === datastore.id);
-}
-
-function versionMissing(reference: string): CofferError {
-  return new CofferError('datastore_version_not_found', `Datastore version '${reference}' cannot be found.`);
+  const rest = all.slice(at + 1);
+  if (limit === undefined) return { items: rest };
+  const items = rest.slice(0, limit);
+  const next_marker = rest.length > limit ? (items.at(-1)?.id ?? null) : null;
+  return { items, ...nextLink(urlsOf(request), path, limit, next_marker) };
 }

@@ -19,6 +19,7 @@ import { amqpTls, redisTls } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
 import { openLooks } from '../src/queue.ts';
 import { runProcess, Services } from '../src/service.ts';
+import { seedCatalogue } from '../src/store/change-catalogue.ts';
 import { openRedisStore } from '../src/store/redis.ts';
 import { createRegistry, serveMetrics } from '../src/telemetry.ts';
 import { openAccess } from './access/open.ts';
@@ -41,6 +42,7 @@ await runProcess(async () => {
     log,
   });
   services.add({ name: 'store', stop: () => store.close() });
+  await seedCatalogue(store);
   const bus = await openAmqpBus({
     url: config.COFFER_AMQP_URL,
     tls: amqpTls(config),

@@ -3,7 +3,6 @@ import { UpgradeAnswer, UpgradesAnswer } from '../src/contract/documents.ts';
 import { isId } from '../src/contract/fields.ts';
 import { ClusterParams, PageQuery, UpgradeActionBody, UpgradeParams } from '../src/contract/http.ts';
 import { findTarget } from '../src/core/admit.ts';
-import { DATASTORE_VERSIONS } from '../src/core/catalogue.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { FOLLOW_UPS, type FollowUp } from '../src/core/follow-up.ts';
 import { ACTIONS, type Action } from '../src/core/machine/advance.ts';
@@ -146,12 +145,14 @@ async function act(deps: Deps, caller: Caller, { upgrade_id, action, target }: O
   throw new CofferError('action_refused', message);
 }
 
-/** The corrected version that a retry names; it must be one that an upgrade could name. */
-function versionFor({ cluster }: Loaded, name_or_id: string): { id: string; name: string } | undefined {
+/** The corrected version that a retry names; whether the upgrade may go to it is the taskmanager's to say. */
+function versionFor(
+  { cluster, versions }: Loaded,
+  name_or_id: string,
+): { id: string; name: string } | undefined {
   if (!cluster) return undefined;
-  const { id, name, active } = findTarget(DATASTORE_VERSIONS, cluster, name_or_id);
-  if (active) return { id, name };
-  throw new CofferError('gate_blocked', `The upgrade is blocked by version_active: ${name} is not active.`);
+  const { id, name } = findTarget(versions, cluster, name_or_id);
+  return { id, name };
 }
 
 /** An upgrade that the caller sees, with its cluster as it is now. */

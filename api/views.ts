@@ -48,7 +48,7 @@ export function originOf(request: FastifyRequest): string {
   return `${request.protocol}://${request.host || 'localhost'}`;
 }
 
-interface Link {
+export interface Link {
   href: string;
   rel: 'self' | 'bookmark' | 'next';
 }
@@ -241,6 +241,9 @@ export function datastoreView(
   versions: readonly DatastoreVersion[],
   urls: Urls,
 ): DatastoreDocument {
+  const { default_version_id } = datastore;
+  // Trove's command line looks its name up among the versions.
+  const default_version = versions.find(({ id }) => id === default_version_id)?.id;
   return {
     id: datastore.id,
     name: datastore.name,
@@ -249,7 +252,7 @@ export function datastoreView(
       ...versionFields(version, urls),
       active: version.active ? 1 : 0,
     })),
-    default_version: datastore.default_version_id,
+    ...(default_version !== undefined && { default_version }),
   };
 }
 
@@ -268,8 +271,10 @@ function versionFields(version: DatastoreVersion, urls: Urls) {
     version: version.name,
     links: links(urls, `datastores/versions/${version.id}`),
     packages: version.packages.join(','),
-    image: '',
-    image_tags: [],
+    image: version.image,
+    image_tags: [...version.image_tags],
+    upgrade_from: version.upgrade_from,
+    not_mixed_with: version.not_mixed_with,
   };
 }
 

@@ -67,7 +67,8 @@ export class Engine {
       const loaded = await store.load(upgrade_id);
       if (!loaded?.cluster) return 'missing';
       const at = now();
-      const next = advance(loaded.upgrade, input, loaded.cluster, at);
+      const { upgrade, cluster, versions } = loaded;
+      const next = advance(upgrade, input, { cluster, versions }, at);
       const wake_at = wakeAt(next.upgrade, at);
       if (next.verdict === 'refused') throw new CofferError('action_refused', next.reason ?? 'refused');
       if (next.verdict === 'stale') {

@@ -24,6 +24,7 @@ import {
 import { createLogger } from '../src/log.ts';
 import { openLooks, serveLooks, serveRequests } from '../src/queue.ts';
 import { runProcess, Services, sleep } from '../src/service.ts';
+import { seedCatalogue } from '../src/store/change-catalogue.ts';
 import { openRedisStore } from '../src/store/redis.ts';
 import { createRegistry, metricsConfig, serveMetrics } from '../src/telemetry.ts';
 import { beginRequestedBatch } from './batch-requests.ts';
@@ -83,6 +84,7 @@ await runProcess(async () => {
     name: 'taskmanager',
   });
   services.add({ name: 'store', stop: () => store.close() });
+  await seedCatalogue(store);
   const bus = await openAmqpBus({
     url: config.COFFER_AMQP_URL,
     tls: amqpTls(config),

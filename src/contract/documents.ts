@@ -151,6 +151,17 @@ export const LimitsAnswer = z.strictObject({
     .meta({ description: 'First what may be had, then what may be asked.' }),
 });
 
+/** What may become which version, and serve beside which. */
+const paths = {
+  upgrade_from: z.string().nullable().meta({
+    description:
+      'The versions that it can be reached from, as a semver range; null: what its manager allows.',
+  }),
+  not_mixed_with: z.string().nullable().meta({
+    description: 'The versions that must not run beside it in one cluster, as a semver range; null: none.',
+  }),
+};
+
 const version = {
   id: z.string(),
   name: z.string(),
@@ -159,6 +170,7 @@ const version = {
   packages: z.string(),
   image: z.string(),
   image_tags: z.array(z.string()),
+  ...paths,
 };
 
 /** Within a datastore; `active` is a number here and a boolean in a single version, as in Trove. */
@@ -168,18 +180,27 @@ export const DatastoreDocument = z
     name: z.string(),
     links: Links,
     versions: z.array(z.strictObject({ ...version, active: z.literal([0, 1]) })),
-    default_version: z.string(),
+    default_version: z
+      .string()
+      .exactOptional()
+      .meta({ description: 'What clusters get that name no version; absent when they have to.' }),
   })
   .meta({ id: 'Datastore' });
 export type DatastoreDocument = z.output<typeof DatastoreDocument>;
 export const DatastoreAnswer = z.strictObject({ datastore: DatastoreDocument });
 export type DatastoreAnswer = z.output<typeof DatastoreAnswer>;
-export const DatastoresAnswer = z.strictObject({ datastores: z.array(DatastoreDocument) });
+export const DatastoresAnswer = z.strictObject({
+  datastores: z.array(DatastoreDocument),
+  links: Links.exactOptional(),
+});
 export type DatastoresAnswer = z.output<typeof DatastoresAnswer>;
 
 const ListedVersion = z.strictObject({ ...version, datastore: z.string(), active: z.literal([0, 1]) });
 export type DatastoreVersionListed = z.output<typeof ListedVersion>;
-export const VersionsAnswer = z.strictObject({ versions: z.array(ListedVersion) });
+export const VersionsAnswer = z.strictObject({
+  versions: z.array(ListedVersion),
+  links: Links.exactOptional(),
+});
 export type VersionsAnswer = z.output<typeof VersionsAnswer>;
 export const DatastoreVersionDocument = z
   .strictObject({ ...version, datastore: z.string(), active: z.boolean() })

@@ -49,13 +49,15 @@ function numeral(min: number, max: number) {
 }
 
 /** More than the largest page is answered with the largest page, as Trove does it. */
-export const PageQuery = z.object({
-  limit: numeral(1, 999_999_999)
-    .transform((limit) => Math.min(limit, MAX_LIMIT))
-    .default(DEFAULT_LIMIT),
-  marker: Id.exactOptional().meta({ description: 'The last id of the page before.' }),
-});
+const Limit = numeral(1, 999_999_999).transform((limit) => Math.min(limit, MAX_LIMIT));
+const Marker = Id.exactOptional().meta({ description: 'The last id of the page before.' });
+
+export const PageQuery = z.object({ limit: Limit.default(DEFAULT_LIMIT), marker: Marker });
 export type PageQuery = z.output<typeof PageQuery>;
+
+/** Of a listing that Trove answers whole: a page is for those who ask for one. */
+export const SomePageQuery = z.object({ limit: Limit.exactOptional(), marker: Marker });
+export type SomePageQuery = z.output<typeof SomePageQuery>;
 
 /** As Python writes them, and as JavaScript does. */
 const Truth = z.stringbool({ truthy: ['true', '1'], falsy: ['false', '0'] });

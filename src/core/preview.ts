@@ -29,6 +29,8 @@ export interface Intent {
   /** Only this instance is to be upgraded: what it is about, see `scopeOf`; the cluster itself when left out. */
   readonly scope?: Cluster;
   readonly instance_id?: string | undefined;
+  /** All versions of the cluster's datastore. */
+  readonly versions: readonly DatastoreVersion[];
   readonly policy?: Partial<Policy>;
   /** What steps of its manager take, by what was measured; a minute each when nothing was. */
   readonly expected?: ExpectedTimes;
@@ -59,7 +61,13 @@ export interface Plan {
 
 /** The plan of an upgrade that has not been asked for yet. */
 export function previewUpgrade(cluster: Cluster, intent: Intent, now: Instant): Plan {
-  const { target, scope = cluster, instance_id, expected = expectedTimes(NOTHING_MEASURED) } = intent;
+  const {
+    target,
+    versions,
+    scope = cluster,
+    instance_id,
+    expected = expectedTimes(NOTHING_MEASURED),
+  } = intent;
   const policy = { ...DEFAULT_POLICY, ...intent.policy };
   const goal = {
     ...({ to_version: target.name, direction: 'forward', round: 0, first_id: 0 } as const),
@@ -73,7 +81,7 @@ export function previewUpgrade(cluster: Cluster, intent: Intent, now: Instant): 
     steps: steps.map((step) => plannedStep(cluster, step)),
     successor: successor && { instance_id: successor.id, instance_name: successor.name },
     gates: [
-      ...admissionFindings(scope, target, policy.overrides),
+      ...admissionFindings(scope, target, { versions, whole: cluster, overrides: policy.overrides }),
       ...stepFindings(cluster, steps, now).filter(({ gate }) => !isOverridden(policy, gate)),
     ],
     estimate_seconds: Math.ceil(workMs(steps, cluster, policy, expected) / 1000),

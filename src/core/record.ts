@@ -283,6 +283,10 @@ export function goalOf({ direction, from_version, to_version }: Upgrade): string
   return direction === 'back' ? from_version : to_version;
 }
 
+export function goalIdOf({ direction, from_version_id, to_version_id }: Upgrade): string {
+  return direction === 'back' ? from_version_id : to_version_id;
+}
+
 /** True for a step whose guest has been told something that is not yet settled. */
 export function isInFlight(step: Step): boolean {
   switch (step.phase.name) {

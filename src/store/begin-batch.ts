@@ -3,7 +3,7 @@ import { type BatchRequest, type Resolved, resolveBatch } from '../core/batch/ad
 import type { Batch, Member } from '../core/batch/record.ts';
 import { isSelected, type Selector } from '../core/batch/selection.ts';
 import { BATCH_TAKE_UP_MS } from '../core/batch/wake.ts';
-import { DATASTORE_VERSIONS, DATASTORES } from '../core/catalogue.ts';
+import { type Catalogue, findDatastore, versionsOf } from '../core/catalogue.ts';
 import type { Cluster, DatastoreVersion, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import type { Store } from './store.ts';
@@ -50,9 +50,11 @@ export async function planBatch({ store, now, newId }: BatchDeps, request: Batch
   const clusters = selection.clusters
     ? await namedClusters(store, request)
     : await selectedClusters(store, request, selection.selector ?? {});
-  const target = targetOf(clusters, request);
+  const catalogue = await store.getCatalogue();
+  const target = targetOf(clusters, request, catalogue);
   const id = request.batch_id ?? newId();
-  return resolveBatch(clusters, target, request, { id, now: now(), inRange });
+  const versions = versionsOf(catalogue, target.datastore_id);
+  return resolveBatch(clusters, target, request, { id, now: now(), inRange, versions });
 }
 
 /** Every member of a batch, in order. */
@@ -118,8 +120,9 @@ async function selectedClusters(
 function targetOf(
   clusters: readonly Cluster[],
   { selection, datastore_version }: BatchRequest,
+  catalogue: Catalogue,
 ): DatastoreVersion & { readonly datastore: string } {
-  const byId = DATASTORE_VERSIONS.find(({ id }) => id === datastore_version);
+  const byId = catalogue.versions.find(({ id }) => id === datastore_version);
   const wanted = selection.selector?.datastore;
   const ids = wanted === undefined ? [...new Set(clusters.map((one) => one.datastore_id))] : [wanted];
   const [first] = byId ? [byId.datastore_id] : ids;
@@ -128,9 +131,8 @@ function targetOf(
     const message = `The clusters have ${ids.length} datastores (${names}): select those of one, or give the version's id.`;
     throw new CofferError('invalid_request', message);
   }
-  const datastore = DATASTORES.find(({ id, name }) => id === first || name === first);
-  if (!datastore) throw new CofferError('datastore_not_found', `Datastore '${first}' cannot be found.`);
-  const own = DATASTORE_VERSIONS.filter(({ datastore_id }) => datastore_id === datastore.id);
+  const datastore = findDatastore(catalogue, first ?? '');
+  const own = versionsOf(catalogue, datastore.id);
   const found = byId ?? own.find(({ name }) => name === datastore_version);
   if (!found) {
     throw new CofferError(

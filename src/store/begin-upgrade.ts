@@ -7,8 +7,8 @@ import {
   scopeOf,
   type UpgradeRequest,
 } from '../core/admit.ts';
-import { DATASTORE_VERSIONS } from '../core/catalogue.ts';
-import type { Cluster, Instant } from '../core/domain.ts';
+import { versionsOf } from '../core/catalogue.ts';
+import type { Cluster, DatastoreVersion, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import { type FollowUp, followUpRefusal, followUpUpgrade } from '../core/follow-up.ts';
 import { expectedTimes } from '../core/history.ts';
@@ -16,6 +16,7 @@ import { clusterNotification, inContext } from '../core/notification.ts';
 import { checkPlanHash, type Plan, previewUpgrade } from '../core/preview.ts';
 import {
   type BatchPlace,
+  goalOf,
   isActive,
   type RequestedBy,
   type Upgrade,
@@ -54,12 +55,13 @@ export async function beginUpgrade(deps: BeginDeps, request: UpgradeRequest): Pr
   const { store, now, newId } = deps;
   const id = request.upgrade_id ?? newId();
   const cluster = await clusterOf(store, request);
-  const target = findTarget(DATASTORE_VERSIONS, cluster, request.datastore_version);
   const earlier = request.upgrade_id === undefined ? null : await store.getUpgrade(id);
   if (earlier) return { upgrade: earlier, cluster, cast: castFor(earlier), duplicate: true };
 
-  const scope = scopeOf(DATASTORE_VERSIONS, cluster, request.instance_id);
-  checkAdmission(scope, target, request.policy?.overrides);
+  const versions = await versionsFor(store, cluster);
+  const target = findTarget(versions, cluster, request.datastore_version);
+  const scope = scopeOf(versions, cluster, request.instance_id);
+  checkAdmission(scope, target, { versions, whole: cluster, overrides: request.policy?.overrides ?? [] });
   const expected = expectedTimes(await store.measuredTimes(cluster.manager));
   checkWindow(request.policy ?? {}, expected);
   if (request.plan_hash !== undefined) checkPlanHash(await planOf(deps, cluster, request), request.plan_hash);
@@ -127,6 +129,8 @@ async function begin(
       throw busy(outcome.task, outcome.upgrade_id);
     case 'missing':
       throw clusterMissing(upgrade);
+    case 'no_version':
+      throw versionMissing(goalOf(upgrade));
     default:
       return outcome satisfies never;
   }
@@ -160,11 +164,16 @@ async function planOf(
   cluster: Cluster,
   request: Omit<UpgradeRequest, 'requested_by'>,
 ): Promise<Plan> {
-  const target = findTarget(DATASTORE_VERSIONS, cluster, request.datastore_version);
+  const versions = await versionsFor(store, cluster);
+  const target = findTarget(versions, cluster, request.datastore_version);
   const expected = expectedTimes(await store.measuredTimes(cluster.manager));
   checkWindow(request.policy ?? {}, expected);
-  const scope = scopeOf(DATASTORE_VERSIONS, cluster, request.instance_id);
-  return previewUpgrade(cluster, { ...request, target, scope, expected }, now());
+  const scope = scopeOf(versions, cluster, request.instance_id);
+  return previewUpgrade(cluster, { ...request, target, versions, scope, expected }, now());
+}
+
+async function versionsFor(store: Store, { datastore_id }: Cluster): Promise<readonly DatastoreVersion[]> {
+  return versionsOf(await store.getCatalogue(), datastore_id);
 }
 
 type Asked = Pick<UpgradeRequest, 'cluster_id' | 'tenant_id'>;
@@ -174,6 +183,11 @@ async function clusterOf(store: Store, { cluster_id, tenant_id }: Asked): Promis
   if (!cluster || (tenant_id !== null && cluster.tenant_id !== tenant_id))
     throw clusterMissing({ cluster_id });
   return cluster;
+}
+
+function versionMissing(name: string): CofferError {
+  const message = `Datastore version '${name}' was deleted a moment ago.`;
+  return new CofferError('datastore_version_not_found', message);
 }
 
 function clusterMissing({ cluster_id }: Pick<Asked, 'cluster_id'>): CofferError {

@@ -13,14 +13,17 @@
  *
  * | key | type | holds |
  * |---|---|---|
- * | `cluster:<id>` | hash | `doc` (what never changes), `task`, `upgrade`, `version_id`, `version`, `updated`, `token` (what agents join with, hashed), `members` (instance ids in creation order, blanks between them); per instance `instance:<id>` (what never changes), `task:<id>`, `report:<id>`, `sent:<id>`, `heard:<id>`, `told:<id>` |
+ * | `catalogue` | hash | `revision`, `doc`; per datastore, under its id, the versions |
+ * | `catalogue:versions` | set | ids of all versions |
+ * | `uses:<version>` | set | `cluster:<id>` and `upgrade:<id>` of the clusters that have it and the active upgrades from it or to it |
+ * | `cluster:<id>` | hash | `doc` (what never changes), `datastore`, `task`, `upgrade`, `version_id`, `version`, `updated`, `token` (what agents join with, hashed), `members` (instance ids in creation order, blanks between them); per instance `instance:<id>` (what never changes), `task:<id>`, `report:<id>`, `sent:<id>`, `heard:<id>`, `told:<id>` |
  * | `instance:<id>` | string | its cluster's id |
  * | `clusters` | sorted set | ids of all clusters, in order of id |
  * | `clusters:<tenant>` | sorted set | a tenant's cluster ids, in order of id |
  * | `cluster-name:<tenant>:<name>` | sorted set | cluster ids by creation |
  * | `build:<cluster>` | string | the build order, until built or grown |
  * | `joined:<cluster>` | hash | external agents' ids, and `<instance>` to where each serves, until built or grown |
- * | `upgrade:<id>` | hash | `revision`, `cluster`, `state`, `doc` |
+ * | `upgrade:<id>` | hash | `revision`, `cluster`, `state`, `uses` (ids of versions), `doc` |
  * | `upgrade:<id>:events` | stream | entry `<seq>-0` for event number seq |
  * | `upgrades:<cluster>` | sorted set | upgrade ids by creation |
  * | `steps:<manager>:<kind>` | list | the latest durations of its steps, in milliseconds |
@@ -31,14 +34,37 @@
  * | `casts`, `casts:at` | hash, sorted set | casts that the bus has not confirmed yet, and since when |
  */
 export const SCRIPTS = {
-  /** KEYS cluster, tenant's clusters, name, build, due, casts, casts:at, clusters · ARGV id, doc, version_id, version, created, order, due_at, cast_id, cast, max clusters, token or '', members, instance key, doc, task, id … */
+  /** KEYS catalogue, catalogue:versions · ARGV prefix, revision read, revision, doc, number unused, number of versions, unused id …, version id …, datastore id and its versions … */
+  putCatalogue: {
+    keys: ['hash', 'set'],
+    lua: `
+if (redis.call('HGET', KEYS[1], 'revision') or '0') ~= ARGV[2] then return { 'conflict' } end
+local at = 7
+for _ = 1, tonumber(ARGV[5]) do
+  local users = redis.call('SMEMBERS', ARGV[1] .. ':uses:' .. ARGV[at])
+  if #users > 0 then return { 'in_use', ARGV[at], users } end
+  at = at + 1
+end
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('HSET', KEYS[1], 'revision', ARGV[3], 'doc', ARGV[4])
+for _ = 1, tonumber(ARGV[6]) do
+  redis.call('SADD', KEYS[2], ARGV[at])
+  at = at + 1
+end
+for i = at, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return { 'put' }`,
+  },
+
+  /** KEYS cluster, tenant's clusters, name, build, due, casts, casts:at, clusters, catalogue:versions, uses · ARGV id, doc, version_id, version, created, order, due_at, cast_id, cast, max clusters, token or '', members, datastore_id, instance key, doc, task, id … */
   createCluster: {
-    keys: ['hash', 'zset', 'zset', 'string', 'zset', 'hash', 'zset', 'zset'],
+    keys: ['hash', 'zset', 'zset', 'string', 'zset', 'hash', 'zset', 'zset', 'set', 'set'],
     lua: `
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'taken' end
 if ARGV[10] ~= '' and redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[10]) then return 'full' end
-redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'task', 'BUILDING', 'version_id', ARGV[3], 'version', ARGV[4], 'updated', ARGV[5], 'members', ARGV[12])
+if redis.call('SISMEMBER', KEYS[9], ARGV[3]) == 0 then return 'no_version' end
+redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'task', 'BUILDING', 'version_id', ARGV[3], 'version', ARGV[4], 'updated', ARGV[5], 'members', ARGV[12], 'datastore', ARGV[13])
 if ARGV[11] ~= '' then redis.call('HSET', KEYS[1], 'token', ARGV[11]) end
+redis.call('SADD', KEYS[10], 'cluster:' .. ARGV[1])
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
 redis.call('ZADD', KEYS[8], 0, ARGV[1])
 redis.call('ZADD', KEYS[3], ARGV[5], ARGV[1])
@@ -46,7 +72,7 @@ redis.call('SET', KEYS[4], ARGV[6])
 redis.call('ZADD', KEYS[5], ARGV[7], 'cluster:' .. ARGV[1])
 redis.call('HSET', KEYS[6], ARGV[8], ARGV[9])
 redis.call('ZADD', KEYS[7], ARGV[5], ARGV[8])
-for i = 13, #ARGV, 4 do
+for i = 14, #ARGV, 4 do
   redis.call('SET', ARGV[i], ARGV[1])
   redis.call('HSET', KEYS[1], 'instance:' .. ARGV[i + 3], ARGV[i + 1], 'task:' .. ARGV[i + 3], ARGV[i + 2])
 end
@@ -164,6 +190,7 @@ return 'begun'`,
     keys: ['hash', 'zset', 'zset', 'string', 'zset', 'zset', 'hash', 'zset'],
     lua: `
 if redis.call('HGET', KEYS[1], 'task') ~= 'DELETING' then return 0 end
+redis.call('SREM', ARGV[2] .. ':uses:' .. redis.call('HGET', KEYS[1], 'version_id'), 'cluster:' .. ARGV[1])
 for _, upgrade in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do
   local key = ARGV[2] .. ':upgrade:' .. upgrade
   redis.call('DEL', key, key .. ':events')
@@ -196,16 +223,19 @@ end
 return { fresh, cluster_id, held[1], held[2] or '' }`,
   },
 
-  /** KEYS cluster, upgrade, events, upgrades, due, casts, casts:at, untold · ARGV id, cluster_id, created, doc, event, wake_at, cast id, cast, state, notifies ('1' or '') */
+  /** KEYS cluster, upgrade, events, upgrades, due, casts, casts:at, untold, catalogue:versions, uses of from, uses of to · ARGV id, cluster_id, created, doc, event, wake_at, cast id, cast, version_id of the goal, versions in use, state, notifies ('1' or '') */
   begin: {
-    keys: ['hash', 'hash', 'stream', 'zset', 'zset', 'hash', 'zset', 'hash'],
+    keys: ['hash', 'hash', 'stream', 'zset', 'zset', 'hash', 'zset', 'hash', 'set', 'set', 'set'],
     lua: `
 if redis.call('EXISTS', KEYS[2]) == 1 then return { 'duplicate' } end
 local held = redis.call('HMGET', KEYS[1], 'task', 'upgrade')
 if not held[1] then return { 'missing' } end
 if held[1] ~= 'NONE' then return { 'busy', held[1], held[2] or '' } end
+if redis.call('SISMEMBER', KEYS[9], ARGV[9]) == 0 then return { 'no_version' } end
 redis.call('HSET', KEYS[1], 'task', 'UPGRADING_CLUSTER', 'upgrade', ARGV[1], 'updated', ARGV[3])
-redis.call('HSET', KEYS[2], 'revision', 1, 'cluster', ARGV[2], 'state', ARGV[9], 'doc', ARGV[4])
+redis.call('HSET', KEYS[2], 'revision', 1, 'cluster', ARGV[2], 'uses', ARGV[10], 'state', ARGV[11], 'doc', ARGV[4])
+redis.call('SADD', KEYS[10], 'upgrade:' .. ARGV[1])
+redis.call('SADD', KEYS[11], 'upgrade:' .. ARGV[1])
 redis.call('XADD', KEYS[3], '1-0', 'event', ARGV[5])
 redis.call('ZADD', KEYS[4], ARGV[3], ARGV[1])
 redis.call('ZADD', KEYS[5], ARGV[6], 'upgrade:' .. ARGV[1])
@@ -213,7 +243,7 @@ if ARGV[7] ~= '' then
   redis.call('HSET', KEYS[6], ARGV[7], ARGV[8])
   redis.call('ZADD', KEYS[7], ARGV[3], ARGV[7])
 end
-if ARGV[10] == '1' then redis.call('HSET', KEYS[8], ARGV[1], 0) end
+if ARGV[12] == '1' then redis.call('HSET', KEYS[8], ARGV[1], 0) end
 return { 'begun' }`,
   },
 
@@ -233,19 +263,22 @@ return 1`,
     lua: `
 local held = redis.call('HMGET', KEYS[1], 'doc', 'cluster')
 if not held[1] then return false end
-return { held[1], redis.call('HGETALL', ARGV[1] .. ':cluster:' .. held[2]) }`,
+local cluster = ARGV[1] .. ':cluster:' .. held[2]
+local datastore = redis.call('HGET', cluster, 'datastore') or ''
+return { held[1], redis.call('HGETALL', cluster), redis.call('HGET', ARGV[1] .. ':catalogue', datastore) or '[]' }`,
   },
 
   /**
    * KEYS upgrade, events, cluster, due · ARGV id, revision read, doc, now, wake_at or '', channel,
-   * number of events, number of cluster fields, released ('1' or ''), durations to keep of a list, state,
+   * number of events, number of cluster fields, released ('1' or ''), durations to keep of a list,
+   * prefix, versions in use from now on, cluster_id, version_id after the release or '', state,
    * batch to hint at or '', its key for hints, hint, look by, seq and event …, field and value …, list and duration …
    */
   commit: {
     keys: ['hash', 'stream', 'hash', 'zset'],
     lua: `
 if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[2] then return 0 end
-local events = 16
+local events = 20
 local fields = events + 2 * tonumber(ARGV[7])
 local lists = fields + 2 * tonumber(ARGV[8])
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
@@ -255,23 +288,36 @@ for i = events, fields - 1, 2 do
   if tonumber(ARGV[i]) ~= seq then return redis.error_reply('EVENTS ' .. seq .. ' is missing') end
 end
 for i = lists, #ARGV, 2 do redis.call('LLEN', ARGV[i]) end
-if ARGV[12] ~= '' then redis.call('SCARD', ARGV[13]) end
+if ARGV[16] ~= '' then redis.call('SCARD', ARGV[17]) end
+local held = redis.call('HMGET', KEYS[3], 'upgrade', 'version_id')
+local moves = { { 'upgrade:' .. ARGV[1], redis.call('HGET', KEYS[1], 'uses'), ARGV[12] } }
+if held[1] == ARGV[1] and ARGV[14] ~= '' then moves[2] = { 'cluster:' .. ARGV[13], held[2], ARGV[14] } end
+local uses = ARGV[11] .. ':uses:'
+for _, move in ipairs(moves) do
+  for id in string.gmatch(move[2] .. ' ' .. move[3], '%S+') do redis.call('SCARD', uses .. id) end
+end
 redis.call('ZREM', KEYS[4], 'upgrade:' .. ARGV[1])
-redis.call('HSET', KEYS[1], 'revision', tonumber(ARGV[2]) + 1, 'state', ARGV[11], 'doc', ARGV[3])
+redis.call('HSET', KEYS[1], 'revision', tonumber(ARGV[2]) + 1, 'state', ARGV[15], 'uses', ARGV[12], 'doc', ARGV[3])
 for i = events, fields - 1, 2 do redis.call('XADD', KEYS[2], ARGV[i] .. '-0', 'event', ARGV[i + 1]) end
-if redis.call('HGET', KEYS[3], 'upgrade') == ARGV[1] then
+if held[1] == ARGV[1] then
   for i = fields, lists - 1, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
   if ARGV[9] == '1' then redis.call('HSET', KEYS[3], 'task', 'NONE', 'updated', ARGV[4]) end
+end
+for _, move in ipairs(moves) do
+  if move[2] ~= move[3] then
+    for id in string.gmatch(move[2], '%S+') do redis.call('SREM', uses .. id, move[1]) end
+    for id in string.gmatch(move[3], '%S+') do redis.call('SADD', uses .. id, move[1]) end
+  end
 end
 for i = lists, #ARGV, 2 do
   redis.call('LPUSH', ARGV[i], ARGV[i + 1])
   redis.call('LTRIM', ARGV[i], 0, ARGV[10] - 1)
 end
 if ARGV[5] ~= '' then redis.call('ZADD', KEYS[4], ARGV[5], 'upgrade:' .. ARGV[1]) end
-local look_at = ARGV[12] ~= '' and redis.call('ZSCORE', KEYS[4], 'batch:' .. ARGV[12])
+local look_at = ARGV[16] ~= '' and redis.call('ZSCORE', KEYS[4], 'batch:' .. ARGV[16])
 if look_at then
-  redis.call('SADD', ARGV[13], ARGV[14])
-  if tonumber(look_at) > tonumber(ARGV[15]) then redis.call('ZADD', KEYS[4], ARGV[15], 'batch:' .. ARGV[12]) end
+  redis.call('SADD', ARGV[17], ARGV[18])
+  if tonumber(look_at) > tonumber(ARGV[19]) then redis.call('ZADD', KEYS[4], ARGV[19], 'batch:' .. ARGV[16]) end
 end
 if tonumber(ARGV[7]) > 0 then redis.call('PUBLISH', ARGV[6], ARGV[1]) end
 return 1`,
@@ -343,7 +389,7 @@ return redis.call('HDEL', KEYS[2], ARGV[1])`,
 
 export interface Script {
   /** What each of KEYS is, if it is there. */
-  readonly keys: readonly ('hash' | 'zset' | 'stream' | 'string')[];
+  readonly keys: readonly ('hash' | 'zset' | 'stream' | 'string' | 'set')[];
   readonly lua: string;
 }
 

@@ -1,6 +1,7 @@
+import { type Catalogue, EMPTY_CATALOGUE, versionsOf } from '../core/catalogue.ts';
 import type { Cluster, Endpoint, Instance, Instant } from '../core/domain.ts';
 import { MEASURED_STEPS, type MeasuredTimes, NOTHING_MEASURED } from '../core/history.ts';
-import type { Upgrade, UpgradeEvent } from '../core/record.ts';
+import { goalIdOf, isActive, type Upgrade, type UpgradeEvent } from '../core/record.ts';
 import type { Sleep } from '../service.ts';
 import { docOfCluster, docOfInstance } from './cluster-hash.ts';
 import { MemoryBatches } from './memory-batches.ts';
@@ -17,6 +18,7 @@ import {
   type Page,
   type PageRequest,
   type PendingCast,
+  type PutVerdict,
   REPLAY_MS,
   type RequestVerdict,
   type ResizeVerdict,
@@ -58,6 +60,7 @@ interface HeldRequest {
  * its method is called. Held values are never changed in place, so that they can be handed out as they are.
  */
 export class MemoryStore implements Store {
+  #catalogue: Catalogue = EMPTY_CATALOGUE;
   readonly #clusters = new Map<string, Cluster>();
   readonly #orders = new Map<string, BuildOrder>();
   readonly #joined = new Map<string, Joinings>();
@@ -94,11 +97,41 @@ export class MemoryStore implements Store {
     };
   }
 
+  async getCatalogue(): Promise<Catalogue> {
+    return this.#catalogue;
+  }
+
+  async putCatalogue(...[catalogue, unused]: Parameters<Store['putCatalogue']>): Promise<PutVerdict> {
+    if (catalogue.revision !== this.#catalogue.revision + 1) return { verdict: 'conflict' };
+    for (const version_id of unused) {
+      const users = this.#usersOf(version_id);
+      if (users.length > 0) return { verdict: 'in_use', version_id, users };
+    }
+    this.#catalogue = asJson(catalogue);
+    return { verdict: 'put' };
+  }
+
+  #usersOf(version_id: string): readonly string[] {
+    const clusters = [...this.#clusters.values()].filter((one) => one.datastore_version_id === version_id);
+    const upgrades = [...this.#upgrades.values()].filter(
+      (one) => isActive(one) && [one.from_version_id, one.to_version_id].includes(version_id),
+    );
+    return [
+      ...clusters.map(({ id }) => `cluster:${id}`),
+      ...upgrades.map(({ id }) => `upgrade:${id}`),
+    ].sort();
+  }
+
+  #hasVersion(version_id: string): boolean {
+    return this.#catalogue.versions.some(({ id }) => id === version_id);
+  }
+
   async createCluster(...[cluster, order, cast, max_clusters = null]: Parameters<Store['createCluster']>) {
     const { id, tenant_id, created } = cluster;
     if (this.#clusters.has(id)) return 'taken';
     const others = [...this.#clusters.values()].filter((one) => one.tenant_id === tenant_id);
     if (max_clusters !== null && others.length >= max_clusters) return 'full';
+    if (!this.#hasVersion(cluster.datastore_version_id)) return 'no_version';
     const doc = asJson(docOfCluster(cluster));
     const instances = cluster.instances.map(newInstance);
     const { datastore_version_id, datastore_version } = cluster;
@@ -259,6 +292,7 @@ export class MemoryStore implements Store {
     if (!cluster) return { verdict: 'missing' as const };
     const { task, upgrade_id } = cluster;
     if (task !== 'NONE') return { verdict: 'busy' as const, task, upgrade_id };
+    if (!this.#hasVersion(goalIdOf(upgrade))) return { verdict: 'no_version' as const };
     this.#clusters.set(cluster_id, {
       ...cluster,
       task: 'UPGRADING_CLUSTER',
@@ -307,7 +341,9 @@ export class MemoryStore implements Store {
 
   async load(upgrade_id: string) {
     const upgrade = this.#upgrades.get(upgrade_id);
-    return upgrade ? { upgrade, cluster: this.#clusters.get(upgrade.cluster_id) ?? null } : null;
+    if (!upgrade) return null;
+    const cluster = this.#clusters.get(upgrade.cluster_id) ?? null;
+    return { upgrade, cluster, versions: versionsOf(this.#catalogue, cluster?.datastore_id ?? '') };
   }
 
   async commit(commit: Commit): Promise<'committed' | 'conflict'> {

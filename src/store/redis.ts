@@ -1,10 +1,11 @@
 import { EventEmitter } from 'node:events';
 import { Redis, ReplyError } from 'ioredis';
 import type { TlsOptions } from '../config.ts';
-import type { Endpoint, Instance } from '../core/domain.ts';
+import { type Catalogue, EMPTY_CATALOGUE, versionsOf } from '../core/catalogue.ts';
+import type { DatastoreVersion, Endpoint, Instance } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import { MEASURED_STEPS, type MeasuredTimes, STEP_KINDS } from '../core/history.ts';
-import type { Upgrade, UpgradeEvent } from '../core/record.ts';
+import { goalIdOf, isActive, type Upgrade, type UpgradeEvent } from '../core/record.ts';
 import { type Logger, textOf } from '../log.ts';
 import { hintOf } from './batches.ts';
 import { clusterFromHash, docOfCluster, docOfInstance, taskField } from './cluster-hash.ts';
@@ -12,6 +13,7 @@ import { guarded, SCRIPTS } from './lua.ts';
 import { BATCH_SCRIPTS } from './lua-batches.ts';
 import { RedisBatches } from './redis-batches.ts';
 import {
+  type BeginVerdict,
   type BuildOrder,
   CLOCK_STEP_MS,
   type Commit,
@@ -23,6 +25,7 @@ import {
   type Page,
   type PageRequest,
   type PendingCast,
+  type PutVerdict,
   REPLAY_MS,
   type RequestVerdict,
   type ResizeVerdict,
@@ -163,6 +166,30 @@ class RedisStore implements Store {
     return [this.#prefix, ...parts].join(':');
   }
 
+  async getCatalogue(): Promise<Catalogue> {
+    const doc = await this.#ask(() => this.#redis.hget(this.#key('catalogue'), 'doc'));
+    return doc === null ? EMPTY_CATALOGUE : (JSON.parse(doc) as Catalogue);
+  }
+
+  async putCatalogue(...[catalogue, unused]: Parameters<Store['putCatalogue']>): Promise<PutVerdict> {
+    const { revision, datastores, versions } = catalogue;
+    const [verdict, version_id = '', users = []] = (await this.#run(
+      'putCatalogue',
+      this.#key('catalogue'),
+      this.#key('catalogue', 'versions'),
+      this.#prefix,
+      revision - 1,
+      revision,
+      JSON.stringify(catalogue),
+      unused.length,
+      versions.length,
+      ...unused,
+      ...versions.map(({ id }) => id),
+      ...datastores.flatMap(({ id }) => [id, JSON.stringify(versionsOf(catalogue, id))]),
+    )) as [PutVerdict['verdict'], string?, string[]?];
+    return verdict === 'in_use' ? { verdict, version_id, users: users.toSorted() } : { verdict };
+  }
+
   async createCluster(...[cluster, order, cast, max_clusters = null]: Parameters<Store['createCluster']>) {
     const { id, tenant_id, name, created } = cluster;
     const outcome = await this.#run(
@@ -175,6 +202,8 @@ class RedisStore implements Store {
       this.#key('casts'),
       this.#key('casts', 'at'),
       this.#key('clusters'),
+      this.#key('catalogue', 'versions'),
+      this.#key('uses', cluster.datastore_version_id),
       id,
       JSON.stringify(docOfCluster(cluster)),
       cluster.datastore_version_id,
@@ -187,6 +216,7 @@ class RedisStore implements Store {
       max_clusters ?? '',
       order.join_token_sha256 ?? '',
       cluster.instances.map((instance) => instance.id).join(' '),
+      cluster.datastore_id,
       ...this.#newInstances(cluster.instances),
     );
     return outcome as Awaited<ReturnType<Store['createCluster']>>;
@@ -388,6 +418,9 @@ class RedisStore implements Store {
       this.#key('casts'),
       this.#key('casts', 'at'),
       this.#key('untold'),
+      this.#key('catalogue', 'versions'),
+      this.#key('uses', upgrade.from_version_id),
+      this.#key('uses', upgrade.to_version_id),
       upgrade.id,
       upgrade.cluster_id,
       upgrade.created,
@@ -396,9 +429,11 @@ class RedisStore implements Store {
       wake_at,
       cast?.id ?? '',
       cast ? JSON.stringify(cast) : '',
+      goalIdOf(upgrade),
+      usesOf(upgrade).join(' '),
       upgrade.state.name,
       this.#notifies ? '1' : '',
-    )) as ['begun' | 'duplicate' | 'missing' | 'busy', string, string];
+    )) as [BeginVerdict['verdict'], string, string];
     if (verdict !== 'busy') return { verdict };
     return { verdict, task: task as never, upgrade_id: upgrade_id || null };
   }
@@ -441,8 +476,12 @@ class RedisStore implements Store {
   async load(upgrade_id: string) {
     const answer = await this.#run('load', this.#key('upgrade', upgrade_id), this.#prefix);
     if (answer === null) return null;
-    const [doc, cluster] = answer as [string, readonly string[]];
-    return { upgrade: JSON.parse(doc) as Upgrade, cluster: clusterFromHash(pairs(cluster)) };
+    const [doc, cluster, versions] = answer as [string, readonly string[], string];
+    return {
+      upgrade: JSON.parse(doc) as Upgrade,
+      cluster: clusterFromHash(pairs(cluster)),
+      versions: JSON.parse(versions) as readonly DatastoreVersion[],
+    };
   }
 
   async commit(commit: Commit): Promise<'committed' | 'conflict'> {
@@ -470,6 +509,10 @@ class RedisStore implements Store {
       fields.length / 2,
       release ? '1' : '',
       MEASURED_STEPS,
+      this.#prefix,
+      usesOf(upgrade).join(' '),
+      upgrade.cluster_id,
+      release?.datastore_version_id ?? '',
       upgrade.state.name,
       ...this.#hintOf(commit),
       ...events.flatMap((event) => [event.seq, JSON.stringify(event)]),
@@ -708,4 +751,9 @@ function pairs(flat: readonly string[] | Record<string, string>): Record<string,
 /** Of an answer `WITHSCORES`. */
 function scoresOf(flat: readonly string[]): readonly number[] {
   return flat.filter((_, at) => at % 2 === 1).map(Number);
+}
+
+/** The versions that an upgrade keeps in the catalogue: where it goes to, and where it came from. */
+function usesOf(upgrade: Upgrade): readonly string[] {
+  return isActive(upgrade) ? [upgrade.from_version_id, upgrade.to_version_id] : [];
 }

@@ -5,11 +5,14 @@
  *
  * Files: `redis.ts` the store on Redis · `lua.ts` its scripts · `memory.ts` the in-memory twin ·
  * `batches.ts` the same for batches, with `redis-batches.ts`, `lua-batches.ts`, `memory-batches.ts` · `memory-parts.ts` ·
- * `begin-upgrade.ts` and `begin-batch.ts` the functions in which all three ways in meet.
+ * `begin-upgrade.ts` and `begin-batch.ts` the functions in which all three ways in meet · `change-catalogue.ts`
+ * how the catalogue changes.
  */
+import type { Catalogue } from '../core/catalogue.ts';
 import type {
   Cluster,
   ClusterTask,
+  DatastoreVersion,
   Endpoint,
   GuestReport,
   Instance,
@@ -56,7 +59,16 @@ export type BeginVerdict =
   /** The same upgrade id was begun before: a repeated request or a redelivered cast. */
   | { readonly verdict: 'duplicate' }
   | { readonly verdict: 'busy'; readonly task: ClusterTask; readonly upgrade_id: string | null }
-  | { readonly verdict: 'missing' };
+  | { readonly verdict: 'missing' }
+  /** The version to go to was deleted meanwhile. */
+  | { readonly verdict: 'no_version' };
+
+export type PutVerdict =
+  | { readonly verdict: 'put' }
+  /** Another revision was put since: read again and decide again. */
+  | { readonly verdict: 'conflict' }
+  /** Of what nobody may be using, `cluster:<id>` or `upgrade:<id>` use one. */
+  | { readonly verdict: 'in_use'; readonly version_id: string; readonly users: readonly string[] };
 
 /** `changed`: the cluster is not as it was seen any more: look again. Else the task that it is busy with; null if missing. */
 export type ResizeVerdict = 'begun' | 'changed' | ClusterTask | null;
@@ -122,6 +134,8 @@ export interface Loaded {
   readonly upgrade: Upgrade;
   /** Null if the cluster has been removed meanwhile. */
   readonly cluster: Cluster | null;
+  /** All versions of the cluster's datastore, as the catalogue has them now. */
+  readonly versions: readonly DatastoreVersion[];
 }
 
 /** No report is under way for so long: one that is older by more comes from a clock that was set back. */
@@ -144,16 +158,22 @@ export interface KeyedRequest {
 
 export interface Store {
   readonly batches: BatchStore;
+
+  /** The whole catalogue, as one consistent view. */
+  getCatalogue(): Promise<Catalogue>;
+  /** Puts a catalogue in the place of the revision before its own, if nobody uses the versions `unused`. */
+  putCatalogue(catalogue: Catalogue, unused: readonly string[]): Promise<PutVerdict>;
+
   /**
    * Task BUILDING, its `create_cluster` cast pending. `taken`: there is one of that id. `full`: its
-   * tenant has `max_clusters` already.
+   * tenant has `max_clusters` already. `no_version`: its version was deleted meanwhile.
    */
   createCluster(
     cluster: Cluster,
     order: BuildOrder,
     cast: PendingCast,
     max_clusters?: number | null,
-  ): Promise<'created' | 'taken' | 'full'>;
+  ): Promise<'created' | 'taken' | 'full' | 'no_version'>;
   getCluster(id: string): Promise<Cluster | null>;
   /** Those of them that exist. */
   clustersOf(ids: readonly string[]): Promise<readonly Cluster[]>;
@@ -217,7 +237,7 @@ export interface Store {
   upgradesOf(ids: readonly string[]): Promise<readonly Upgrade[]>;
   /** A cluster's upgrades, newest first. */
   listUpgrades(cluster_id: string, page: PageRequest): Promise<Page<Upgrade>>;
-  /** The upgrade and its cluster, as one consistent view. */
+  /** The upgrade, its cluster and the versions of its datastore, as one consistent view. */
   load(upgrade_id: string): Promise<Loaded | null>;
   /** `conflict`: another revision was committed since; read again and decide again. */
   commit(commit: Commit): Promise<'committed' | 'conflict'>;

@@ -189,7 +189,7 @@ function newBatch(clusters: number, fields: Partial<Batch> = {}) {
   };
   const all = Array.from({ length: clusters }, (_, index) => clusterOf(index));
   const tenant_id = fields.tenant_id ?? randomUUID();
-  const about = { id: randomUUID(), now: fields.created ?? NOW, inRange: () => true };
+  const about = { id: randomUUID(), now: fields.created ?? NOW, inRange: () => true, versions: [TARGET] };
   return resolveBatch(all, TARGET, { ...request, tenant_id, waves: [{}, {}] }, about);
 }
 

@@ -1,6 +1,7 @@
 /** What every store must keep to: run on Redis (and on whatever else claims to be a store). */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Catalogue, EMPTY_CATALOGUE } from '../../src/core/catalogue.ts';
 import type { Cluster, GuestReport, Instance } from '../../src/core/domain.ts';
 import { expectedTimes, MEASURED_STEPS, NOTHING_MEASURED } from '../../src/core/history.ts';
 import { DEFAULT_POLICY } from '../../src/core/policy.ts';
@@ -21,6 +22,7 @@ export function describeStore(
     let close: () => Promise<void>;
     beforeAll(async () => {
       ({ store, close } = await open());
+      await seeded(store);
     });
     afterAll(() => close());
 
@@ -276,6 +278,83 @@ export function describeStore(
       });
     });
 
+    describe('the catalogue', () => {
+      const add = (version_id: string) => async (own: Store) => {
+        const held = await own.getCatalogue();
+        return own.putCatalogue(withVersion(held, version_id), []);
+      };
+      const without = (held: Catalogue, version_id: string): Catalogue => ({
+        ...{ ...held, revision: held.revision + 1 },
+        versions: held.versions.filter(({ id }) => id !== version_id),
+      });
+
+      it('is empty at first, and then what was put', async () => {
+        const { store: own, close: closeOwn } = await open();
+        expect(await own.getCatalogue()).toEqual(EMPTY_CATALOGUE);
+        const catalogue = newCatalogue(['v1', 'v2']);
+        expect(await own.putCatalogue(catalogue, [])).toEqual({ verdict: 'put' });
+        expect(await own.getCatalogue()).toEqual(catalogue);
+        await closeOwn();
+      });
+
+      it('is put by one of several who have read the same', async () => {
+        const held = await store.getCatalogue();
+        const outcomes = await Promise.all(
+          ['a', 'b', 'c'].map((id) => store.putCatalogue(withVersion(held, id), [])),
+        );
+        expect(outcomes.map(({ verdict }) => verdict).sort()).toEqual(['conflict', 'conflict', 'put']);
+        expect((await store.getCatalogue()).revision).toBe(held.revision + 1);
+        expect(await store.putCatalogue(held, []), 'an old one').toEqual({ verdict: 'conflict' });
+      });
+
+      it('keeps what a cluster has, and lets go of it with the cluster', async () => {
+        const version_id = randomUUID();
+        await add(version_id)(store);
+        const cluster = newCluster({ datastore_version_id: version_id });
+        await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
+        const held = await store.getCatalogue();
+        const users = [`cluster:${cluster.id}`];
+        const removal = [without(held, version_id), [version_id]] as const;
+        expect(await store.putCatalogue(...removal)).toEqual({ verdict: 'in_use', version_id, users });
+        expect(await store.getCatalogue()).toEqual(held);
+        await store.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW);
+        await store.removeCluster(cluster.id);
+        expect(await store.putCatalogue(...removal)).toEqual({ verdict: 'put' });
+      });
+
+      it('keeps what an active upgrade goes to, then what the cluster has got, and lets go of the old one', async () => {
+        const [from, to, other] = [randomUUID(), randomUUID(), randomUUID()];
+        for (const id of [from, to, other]) await add(id)(store);
+        const cluster = await built(store, NO_ORDER, { datastore_version_id: from });
+        const upgrade = { ...newUpgrade(cluster), from_version_id: from, to_version_id: to };
+        await store.begin(upgrade, accepted(upgrade), null, NOW);
+        const usersOf = async (id: string) => {
+          const held = await store.getCatalogue();
+          const outcome = await store.putCatalogue({ ...held, revision: held.revision + 1 }, [id]);
+          return outcome.verdict === 'in_use' ? outcome.users : [];
+        };
+        expect(await usersOf(to)).toEqual([`upgrade:${upgrade.id}`]);
+        const retargeted = { ...upgrade, to_version_id: other };
+        await store.commit(commitOf(retargeted, []));
+        expect([await usersOf(to), await usersOf(other)]).toEqual([[], [`upgrade:${upgrade.id}`]]);
+        const ended: Upgrade['state'] = { name: 'succeeded', started: NOW, ended: NOW };
+        const release = { datastore_version_id: other, datastore_version: 'other' };
+        const last = commitOf({ ...retargeted, revision: 2, state: ended }, []);
+        await store.commit({ ...last, release, wake_at: null });
+        expect([await usersOf(from), await usersOf(other)]).toEqual([[], [`cluster:${cluster.id}`]]);
+      });
+
+      it('gives nobody a version that was deleted meanwhile', async () => {
+        const cluster = newCluster({ datastore_version_id: randomUUID() });
+        const cast = castOf(cluster, 'create_cluster');
+        expect(await store.createCluster(cluster, NO_ORDER, cast)).toBe('no_version');
+        expect(await store.getCluster(cluster.id)).toBeNull();
+        const upgrade = { ...newUpgrade(await built(store)), to_version_id: randomUUID() };
+        expect(await store.begin(upgrade, accepted(upgrade), null, NOW)).toEqual({ verdict: 'no_version' });
+        expect(await store.getUpgrade(upgrade.id)).toBeNull();
+      });
+    });
+
     describe('heartbeats', () => {
       it("keep the newest report, by the guest's own clock", async () => {
         const cluster = await built(store);
@@ -334,6 +413,7 @@ export function describeStore(
         const loaded = await store.load(upgrade.id);
         expect(loaded?.upgrade).toEqual(upgrade);
         expect(loaded?.cluster?.task).toBe('UPGRADING_CLUSTER');
+        expect(loaded?.versions).toEqual((await store.getCatalogue()).versions);
         const commit = commitOf(upgrade, [event(2, 'started')]);
         const outcomes = await Promise.all([store.commit(commit), store.commit(commit)]);
         expect(outcomes.sort()).toEqual(['committed', 'conflict']);
@@ -551,6 +631,8 @@ export function describeStore(
 
       it('counts what waits: upgrades by state, what is overdue, casts that are not confirmed', async () => {
         const { store: own, close: closeOwn } = await open();
+        await seeded(own);
+        await seeded(own);
         const cluster = await built(own);
         const before = await own.counts(NOW);
         const upgrade = newUpgrade(cluster);
@@ -572,6 +654,7 @@ export function describeStore(
 
       it('takes what is due longest first, and no more than asked', async () => {
         const { store: own, close: closeOwn } = await open();
+        await seeded(own);
         const ids: string[] = [];
         for (const wake_at of [NOW - 5_000, NOW - 9_000, NOW - 7_000]) {
           const upgrade = newUpgrade(await built(own));
@@ -609,6 +692,26 @@ export function describeStore(
   });
 }
 
+/** With the versions that the clusters and upgrades of these tests have. */
+export async function seeded<T extends Store>(store: T): Promise<T> {
+  await store.putCatalogue(newCatalogue(['v1', 'v2']), []);
+  return store;
+}
+
+function newCatalogue(version_ids: readonly string[]): Catalogue {
+  const datastores = [{ id: 'd1', name: 'simulated', default_version_id: null }];
+  const first = { ...EMPTY_CATALOGUE, datastores };
+  return { ...version_ids.reduce(withVersion, first), revision: 1 };
+}
+
+function withVersion(catalogue: Catalogue, id: string): Catalogue {
+  const version = {
+    ...{ id, datastore_id: 'd1', name: id, manager: 'simulated', active: true, packages: [] },
+    ...{ image: '', image_tags: ['a'], upgrade_from: '>=1.0', not_mixed_with: null },
+  };
+  return { ...catalogue, revision: catalogue.revision + 1, versions: [...catalogue.versions, version] };
+}
+
 export function newCluster(fields: Partial<Cluster> = {}): Cluster {
   const id = randomUUID();
   return {
@@ -644,8 +747,8 @@ function newInstance(cluster_id: string, n: number): Instance {
   };
 }
 
-export async function built(store: Store, order = NO_ORDER): Promise<Cluster> {
-  const cluster = newCluster();
+export async function built(store: Store, order = NO_ORDER, fields: Partial<Cluster> = {}): Promise<Cluster> {
+  const cluster = newCluster(fields);
   await store.createCluster(cluster, order, castOf(cluster, 'create_cluster'));
   await store.finishBuild(cluster.id, NOW);
   return cluster;

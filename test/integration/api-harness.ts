@@ -16,6 +16,7 @@ import { openAmqpBus } from '../../src/bus/amqp.ts';
 import { TASKMANAGER_TOPIC } from '../../src/bus/bus.ts';
 import { decodeRequest, encodeReply, type WireRequest } from '../../src/bus/envelope.ts';
 import type { Step, UpgradeEvent, UpgradeState } from '../../src/core/record.ts';
+import { seedCatalogue } from '../../src/store/change-catalogue.ts';
 import { openRedisStore } from '../../src/store/redis.ts';
 import type { Store } from '../../src/store/store.ts';
 import { Batches } from '../../taskmanager/batches.ts';
@@ -54,6 +55,7 @@ export async function startApi({
     ...{ url: amqpProxy.urlFor(amqp_url), name, log },
     ...{ control_exchange: name, dead_letters: `${name}.dead-letters` },
   });
+  await seedCatalogue(store);
   const casts = await interceptCasts(amqp_url, name);
   const common = { store, bus, log, now: Date.now, newId: randomUUID, wakeBatch: () => undefined };
   const deps: Deps = { ...common, access: { ...EVERYBODY, ...access }, provisioner, max_clusters };
@@ -148,6 +150,8 @@ async function read(redis: Redis, key: string): Promise<unknown> {
       return redis.hgetall(key);
     case 'zset':
       return redis.zrange(key, '0', '-1', 'WITHSCORES');
+    case 'set':
+      return (await redis.smembers(key)).sort();
     case 'stream':
       return redis.xrange(key, '-', '+');
     default:

@@ -10,7 +10,7 @@ import {
   platform,
   probeBinaries,
 } from '../../guestagent/drivers/postgresql/binaries.ts';
-import { packageFor } from '../../src/core/catalogue.ts';
+import { packageFor } from '../../src/core/built-in.ts';
 import {
   at,
   clientOf,

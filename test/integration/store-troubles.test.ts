@@ -14,6 +14,7 @@ import {
   newCluster,
   newUpgrade,
   reportOf,
+  seeded,
 } from '../conformance/store.ts';
 import { type PrivateRedis, redisProgram, startRedis } from '../support/redis.ts';
 import { silentLog } from '../support/services.ts';
@@ -28,7 +29,7 @@ describe.skipIf(redisProgram === undefined)(
     let store: RedisStore;
     beforeEach(async () => {
       redis = await startRedis();
-      store = await openRedisStore({ url: redis.url, prefix: 'p', log: silentLog });
+      store = await seeded(await openRedisStore({ url: redis.url, prefix: 'p', log: silentLog }));
     });
     afterEach(async () => {
       await store.close();

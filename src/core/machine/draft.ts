@@ -1,6 +1,7 @@
 import {
   type AttemptId,
   type Cluster,
+  type DatastoreVersion,
   type GuestAction,
   type Instance,
   type InstanceTask,
@@ -18,21 +19,24 @@ import {
   type UpgradeEventType,
   type UpgradeState,
 } from '../record.ts';
-import type { Next } from './advance.ts';
+import type { Next, Seen } from './advance.ts';
 
 /** An upgrade while it is being moved: collects what changed, what to say, and what to tell. */
 export class Draft {
   readonly seen: Cluster;
+  /** Of the cluster's datastore, as the catalogue has them now. */
+  readonly versions: readonly DatastoreVersion[];
   readonly now: Instant;
   #upgrade: Upgrade;
   readonly #before: Upgrade;
   readonly #effects: Effect[] = [];
   readonly #events: UpgradeEvent[] = [];
 
-  constructor(upgrade: Upgrade, seen: Cluster, now: Instant) {
+  constructor(upgrade: Upgrade, { cluster, versions }: Seen, now: Instant) {
     this.#before = upgrade;
     this.#upgrade = upgrade;
-    this.seen = seen;
+    this.seen = cluster;
+    this.versions = versions;
     this.now = now;
   }
 

@@ -1,15 +1,12 @@
+import { type Finding, versionActive } from '../admit.ts';
 import { type Instance, isAlive, isHealthy, lagOf, replicaSetOf, versionOf } from '../domain.ts';
 import { isOverridden, maxUnavailable } from '../policy.ts';
-import { type GateName, isInFlight, type Step } from '../record.ts';
+import { isInFlight, type Step } from '../record.ts';
+import { mixRefusal, pathRefusal } from '../version-path.ts';
 import type { Draft } from './draft.ts';
 
 /** How much log a successor may have yet to replay: the rest is sent while the primary stops. */
 export const CAUGHT_UP_LAG_BYTES = 1024 * 1024;
-
-interface Finding {
-  readonly gate: GateName;
-  readonly reason: string;
-}
 
 /** The first gate that holds `step` back now, or null. */
 export function gateFor(draft: Draft, step: Step): Finding | null {
@@ -17,10 +14,36 @@ export function gateFor(draft: Draft, step: Step): Finding | null {
   const unlessSkipped = (finding: Finding | null) =>
     finding && isOverridden(policy, finding.gate) ? null : finding;
   return (
+    unlessSkipped(versionOpen(draft, step)) ??
     unlessSkipped(guestAlive(draft, step)) ??
     availability(draft, step) ??
     unlessSkipped(successorReady(draft, step))
   );
+}
+
+/**
+ * What the catalogue says now, whatever it said when the upgrade was accepted. It keeps nobody from
+ * going back, and no old primary from coming back that stepped down for its successor.
+ */
+function versionOpen(draft: Draft, step: Step): Finding | null {
+  if (draft.upgrade.direction === 'back' || isReturn(draft.steps, step)) return null;
+  const target = draft.versions.find(({ name }) => name === step.to_version);
+  if (!target) {
+    return {
+      gate: 'version_active',
+      reason: `datastore version ${step.to_version} is no longer in the catalogue`,
+    };
+  }
+  const { datastore_version, instances } = draft.seen;
+  const own = draft.instance(step.instance_id);
+  const from = (own && versionOf(own)) ?? datastore_version;
+  const neighbours = instances.filter(({ id }) => id !== step.instance_id).map(versionOf);
+  const reasons = [
+    pathRefusal(from, target),
+    ...neighbours.map((version) => version && mixRefusal(target.name, version, draft.versions)),
+  ];
+  const reason = reasons.find((one) => one !== null);
+  return versionActive(target) ?? (reason ? { gate: 'version_path', reason } : null);
 }
 
 function guestAlive(draft: Draft, step: Step): Finding | null {

@@ -1,3 +1,4 @@
+import { BUILT_IN_VERSIONS } from '../../../src/core/built-in.ts';
 import type { Cluster } from '../../../src/core/domain.ts';
 import { advance } from '../../../src/core/machine/advance.ts';
 import type { Override, Policy } from '../../../src/core/policy.ts';
@@ -145,9 +146,10 @@ export class PolicyChecks {
     const named = (['resume', 'approve', 'retry', 'cancel', 'rollback'] as const).filter((action) =>
       state.message.includes(action),
     );
+    const versions = BUILT_IN_VERSIONS.filter((one) => one.datastore_id === cluster.datastore_id);
     must(named.length > 0, 'it waits, and names nothing that a person can do');
     for (const action of named) {
-      const { verdict } = advance(upgrade, { type: 'action', action, by: 'x' }, cluster, now);
+      const { verdict } = advance(upgrade, { type: 'action', action, by: 'x' }, { cluster, versions }, now);
       must(verdict !== 'refused', `it waits, and would refuse ${action}`);
     }
   }

@@ -39,6 +39,10 @@ export const TARGET: DatastoreVersion & { datastore: string } = {
   manager: 'simulated',
   active: true,
   packages: [],
+  image: '',
+  image_tags: [],
+  upgrade_from: null,
+  not_mixed_with: null,
 };
 const CHUNK = 7;
 
@@ -106,7 +110,12 @@ export class BatchWorld {
       ...(options.waves && { waves: options.waves }),
       requested_by: { user: 'ann', request_id: 'req-1', via: 'rest' },
     };
-    const resolved = resolveBatch(clusters, TARGET, request, { id: 'b', now: this.now, inRange: () => true });
+    const resolved = resolveBatch(clusters, TARGET, request, {
+      id: 'b',
+      now: this.now,
+      inRange: () => true,
+      versions: [TARGET],
+    });
     this.batch = resolved.batch;
     this.members = resolved.members;
     this.events.push(resolved.event);

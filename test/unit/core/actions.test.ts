@@ -15,6 +15,7 @@ import {
   type Upgrade,
   type UpgradeState,
 } from '../../../src/core/record.ts';
+import { versionOf } from './versions.ts';
 
 const NOW = 1_800_000_000_000;
 const started = NOW - 60_000;
@@ -66,6 +67,11 @@ const CLUSTER: Cluster = {
   created: started,
   updated: started,
   instances: [instance('a'), instance('b')],
+};
+
+const SEEN = {
+  cluster: CLUSTER,
+  versions: ['1.0', '2.0'].map((name) => versionOf(name, { manager: 'simulated' })),
 };
 
 function step(id: number, phase: Phase): Step {
@@ -125,7 +131,7 @@ function upgrade(fields: Partial<Upgrade>): Upgrade {
 function settled(record: Upgrade): Upgrade {
   let now = record;
   for (let looks = 0; looks < 10; looks++) {
-    const next = advance(now, { type: 'wake' }, CLUSTER, NOW);
+    const next = advance(now, { type: 'wake' }, SEEN, NOW);
     if (next.verdict === 'stale') return now;
     now = next.upgrade;
   }
@@ -157,7 +163,7 @@ const records = (): readonly Upgrade[] =>
   );
 
 const verdictOf = (record: Upgrade, action: Action) =>
-  advance(record, { type: 'action', action, by: 'ann' }, CLUSTER, NOW).verdict;
+  advance(record, { type: 'action', action, by: 'ann' }, SEEN, NOW).verdict;
 const about = ({ state, steps, ...record }: Upgrade) =>
   JSON.stringify([state, steps.map(({ phase }) => phase.name), record.cancelling, record.approved]);
 
@@ -193,7 +199,7 @@ describe('the actions that an upgrade offers', () => {
     const stuck = waiting.filter((record) => {
       const [action] = possibleActions(record, CLUSTER);
       if (action === undefined) return true;
-      const next = advance(record, { type: 'action', action, by: 'ann' }, CLUSTER, NOW);
+      const next = advance(record, { type: 'action', action, by: 'ann' }, SEEN, NOW);
       return !next.events.some(({ type }) => type === 'resumed');
     });
     expect(stuck.map(about)).toEqual([]);

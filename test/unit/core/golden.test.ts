@@ -6,6 +6,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { versionOf } from './versions.ts';
 import { World, type WorldOptions } from './world.ts';
 
 const FOLDER = join(import.meta.dirname, '../../golden');
@@ -68,7 +69,8 @@ const TRANSCRIPTS: Readonly<Record<string, Transcript>> = {
     scripts: { 'db-2': { upgrade: [{ error: '17.10 does not start' }] } },
     people(world) {
       world.settle();
-      const target = { id: 'v-fixed', name: '17.11' };
+      const target = versionOf('17.11', { id: 'v-fixed', ...members });
+      world.versions = [...world.versions, target];
       world.feed({ type: 'action', action: 'retry', by: 'ann', target });
     },
   },

@@ -6,11 +6,14 @@ import { describe, expect, it } from 'vitest';
 import { admissionFindings, checkAdmission, scopeOf } from '../../../src/core/admit.ts';
 import { possibleFollowUps } from '../../../src/core/follow-up.ts';
 import { previewUpgrade } from '../../../src/core/preview.ts';
-import { FROM, TO, VERSION_TO } from './world.ts';
+import { versionOf } from './versions.ts';
+import { FROM, TO } from './world.ts';
 import { worlds } from './worlds.ts';
 
 const world = worlds();
-const VERSION_FROM = { ...VERSION_TO, id: 'v-from', name: FROM };
+const VERSION_TO = versionOf(TO, { id: 'v-to' });
+const VERSION_FROM = versionOf(FROM, { id: 'v-from' });
+const versions = [VERSION_FROM, VERSION_TO];
 
 describe('an upgrade of one instance', () => {
   it('upgrades that instance alone, and leaves the version of the cluster (G5)', () => {
@@ -112,12 +115,13 @@ describe('what an upgrade of one instance is judged by', () => {
 
   it('is the version that it runs itself', () => {
     const cluster = idle({ already_upgraded: ['db-2'] });
-    const versions = [VERSION_FROM, VERSION_TO];
     const upgraded = scopeOf(versions, cluster, idOf('db-2', cluster));
     expect(upgraded).toMatchObject({ name: 'db-2', datastore_version: TO, instances: [{}] });
-    expect(admissionFindings(upgraded, VERSION_TO).map(({ gate }) => gate)).toEqual(['upgrade_needed']);
+    expect(admissionFindings(upgraded, VERSION_TO, { versions }).map(({ gate }) => gate)).toEqual([
+      'upgrade_needed',
+    ]);
     const other = scopeOf(versions, cluster, idOf('db-3', cluster));
-    expect(() => checkAdmission(other, VERSION_TO)).not.toThrow();
+    expect(() => checkAdmission(other, VERSION_TO, { versions })).not.toThrow();
     expect(scopeOf(versions, cluster, undefined)).toBe(cluster);
     expect(() => scopeOf(versions, cluster, 'nobody')).toThrow(
       expect.objectContaining({ code: 'instance_not_found' }),
@@ -127,8 +131,8 @@ describe('what an upgrade of one instance is judged by', () => {
   it('is shown before anything is begun', () => {
     const cluster = idle();
     const instance_id = idOf('db-1', cluster);
-    const scope = scopeOf([VERSION_FROM, VERSION_TO], cluster, instance_id);
-    const plan = previewUpgrade(cluster, { target: VERSION_TO, scope, instance_id }, world().now);
+    const scope = scopeOf(versions, cluster, instance_id);
+    const plan = previewUpgrade(cluster, { target: VERSION_TO, versions, scope, instance_id }, world().now);
     expect(plan.steps.map(({ kind, instance_name }) => [kind, instance_name])).toEqual([
       ['switchover', 'db-1'],
       ['instance', 'db-1'],

@@ -1,14 +1,14 @@
 /** What an upgrade would do, told before it is begun. */
 import { describe, expect, it } from 'vitest';
 import { admissionFindings } from '../../../src/core/admit.ts';
-import type { Cluster, DatastoreVersion, GuestReport } from '../../../src/core/domain.ts';
+import type { Cluster, GuestReport } from '../../../src/core/domain.ts';
 import { CofferError } from '../../../src/core/errors.ts';
 import { checkPlanHash, previewUpgrade } from '../../../src/core/preview.ts';
-import { T0, TO, World, type WorldOptions } from './world.ts';
+import { versionOf } from './versions.ts';
+import { FROM, T0, TO, World, type WorldOptions } from './world.ts';
 
-const TARGET: DatastoreVersion = {
-  ...{ id: 'v-to', datastore_id: 'd', name: TO, manager: 'postgresql', active: true, packages: [] },
-};
+const TARGET = versionOf(TO, { id: 'v-to' });
+const VERSIONS = [versionOf(FROM), TARGET];
 
 function idle(options: WorldOptions = {}, fields: Partial<Cluster> = {}): Cluster {
   return { ...new World(options).cluster, task: 'NONE', upgrade_id: null, ...fields };
@@ -22,7 +22,12 @@ function reporting(cluster: Cluster, name: string, report: Partial<GuestReport>)
   return { ...cluster, instances };
 }
 
-const preview = (cluster: Cluster, intent = {}) => previewUpgrade(cluster, { target: TARGET, ...intent }, T0);
+const preview = (cluster: Cluster, intent = {}) =>
+  previewUpgrade(
+    cluster,
+    { target: { ...TARGET, manager: cluster.manager }, versions: VERSIONS, ...intent },
+    T0,
+  );
 
 describe('a plan preview', () => {
   it('is the plan that the machine makes, with names and roles', () => {
@@ -63,7 +68,7 @@ describe('a plan preview', () => {
     const away = reporting(cluster, 'db-3', { service_status: 'failed' });
     const instances = away.instances.map((one) => (one.name === 'db-2' ? { ...one, heard: null } : one));
     const target = { ...TARGET, name: '16.1', active: false };
-    const { gates } = previewUpgrade({ ...away, instances }, { target }, T0);
+    const { gates } = preview({ ...away, instances }, { target });
     expect(gates.map(({ gate }) => gate)).toEqual([
       'cluster_idle',
       'version_active',
@@ -72,7 +77,7 @@ describe('a plan preview', () => {
       'replication_caught_up',
     ]);
     expect(gates[0]?.reason).toContain('u1');
-    const blocked = previewUpgrade({ ...away, instances }, { target: TARGET }, T0);
+    const blocked = preview({ ...away, instances }, { target: TARGET });
     expect(blocked.gates.map(({ gate }) => gate)).toContain('instances_healthy');
   });
 
@@ -95,7 +100,7 @@ describe('a plan preview', () => {
       ],
     } as const;
     const busy = idle({ last_heard_s_ago: 60 }, { task: 'BUILDING' });
-    const { gates } = previewUpgrade(busy, { target: { ...TARGET, active: false }, policy }, T0);
+    const { gates } = preview(busy, { target: { ...TARGET, active: false }, policy });
     expect(gates.map(({ gate }) => gate)).toEqual(['cluster_idle']);
   });
 
@@ -151,7 +156,7 @@ describe('the hash of a plan', () => {
 
   it('changes with the target', () => {
     const cluster = three();
-    const other = previewUpgrade(cluster, { target: { ...TARGET, id: 'v-x' } }, T0);
+    const other = preview(cluster, { target: { ...TARGET, id: 'v-x' } });
     expect(other.hash).not.toBe(preview(cluster).hash);
   });
 
@@ -171,8 +176,12 @@ describe('the hash of a plan', () => {
 describe('the findings of admission', () => {
   it('are all there are, in the order in which they are refused', () => {
     const cluster = idle({}, { task: 'DELETING' });
-    const findings = admissionFindings(cluster, { ...TARGET, name: '16.0', active: false });
+    const findings = admissionFindings(
+      cluster,
+      { ...TARGET, name: '16.0', active: false },
+      { versions: VERSIONS },
+    );
     expect(findings.map(({ gate }) => gate)).toEqual(['cluster_idle', 'version_active', 'version_path']);
-    expect(admissionFindings(idle(), TARGET)).toEqual([]);
+    expect(admissionFindings(idle(), TARGET, { versions: VERSIONS })).toEqual([]);
   });
 });

@@ -1,12 +1,14 @@
 /** Another goal in mid-run: the way back, a corrected version; and time: not before, and within a window. */
 import { describe, expect, it } from 'vitest';
 import { isInFlight } from '../../../src/core/record.ts';
+import { versionOf } from './versions.ts';
 import { FROM, T0, TO, type World } from './world.ts';
 import { worlds } from './worlds.ts';
 
 const world = worlds();
 const BAD = { error: 'no space left on device' };
 const members = { manager: 'cassandra' };
+const FIXED = versionOf('17.11', { id: 'v-fixed', ...members });
 const versionsOf = (it: World) => it.guests.map(({ version }) => version);
 /** Names in the order in which they were upgraded, from the first step of a round on. */
 const toldIn = (it: World, round: number) =>
@@ -115,7 +117,8 @@ describe('retry with another version', () => {
   it('replaces a failing one: who has it is upgraded again', () => {
     const it = world({ ...members, policy: { retries: 0 }, scripts: { 'db-2': { upgrade: [BAD] } } });
     it.settle();
-    it.feed({ type: 'action', action: 'retry', by: 'ann', target: { id: 'v-fixed', name: '17.11' } });
+    it.versions = [...it.versions, FIXED];
+    it.feed({ type: 'action', action: 'retry', by: 'ann', target: FIXED });
     it.settle();
     expect(it.upgrade).toMatchObject({ to_version: '17.11', to_version_id: 'v-fixed' });
     expect(it.upgrade.state.name).toBe('succeeded');
@@ -127,8 +130,9 @@ describe('retry with another version', () => {
     const it = world(members);
     it.reach('db-2', 'upgrading');
     it.act('rollback');
-    const target = { id: 'v-fixed', name: '17.11' };
-    expect(it.feed({ type: 'action', action: 'retry', by: 'ann', target }).verdict).toBe('refused');
+    it.versions = [...it.versions, FIXED];
+    const next = it.feed({ type: 'action', action: 'retry', by: 'ann', target: FIXED });
+    expect(next.reason).toContain('on its way back');
   });
 });
 

@@ -98,7 +98,11 @@ describe('of two upgraded replicas that are level', () => {
     const instances = it.cluster.instances.map((each) =>
       each.name === name ? { ...each, report: fields && each.report && { ...each.report, ...fields } } : each,
     );
-    const draft = new Draft(it.upgrade, { ...it.cluster, instances }, it.now);
+    const draft = new Draft(
+      it.upgrade,
+      { cluster: { ...it.cluster, instances }, versions: it.versions },
+      it.now,
+    );
     return successorOf(draft, it.step('db-1', 'switchover'))?.name;
   };
 

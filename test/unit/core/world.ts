@@ -29,6 +29,7 @@ import {
 } from '../../../src/core/record.ts';
 import { type Answer, Guest, type Script, type Surroundings } from './guest.ts';
 import { checkTruth, violationsOf } from './invariants.ts';
+import { versionOf } from './versions.ts';
 
 export type Message = Extract<Effect, { kind: 'call' | 'cast' }>;
 
@@ -75,6 +76,8 @@ interface Planned {
 export class World implements Surroundings {
   now: Instant = T0;
   cluster: Cluster;
+  /** What the catalogue has of the cluster's datastore. */
+  versions: readonly DatastoreVersion[];
   upgrade: Upgrade;
   /** Of the cluster, when its present upgrade began. */
   versionAtStart = FROM;
@@ -98,9 +101,12 @@ export class World implements Surroundings {
     const request = { cluster_id: 'c', tenant_id: 't', datastore_version: TO, requested_by };
     const policy = options.policy ?? {};
     const instance_id = options.only && this.guest(options.only).id;
+    const manager = this.cluster.manager;
+    const target = versionOf(TO, { id: 'v-to', manager });
+    this.versions = [versionOf(FROM, { id: 'v-from', manager }), target];
     const accepted = acceptedUpgrade(
-      scopeOf([VERSION_TO], this.cluster, instance_id),
-      VERSION_TO,
+      scopeOf(this.versions, this.cluster, instance_id),
+      target,
       { ...request, policy, ...(instance_id && { instance_id }) },
       { id: 'u', now: this.now },
     );
@@ -121,7 +127,7 @@ export class World implements Surroundings {
 
   feed(input: Input): Next {
     const before = this.upgrade;
-    const next = advance(before, input, this.cluster, this.now);
+    const next = advance(before, input, { cluster: this.cluster, versions: this.versions }, this.now);
     const wake_at = wakeAt(next.upgrade, this.now);
     this.violations.push(...violationsOf(before, next, wake_at, this.now));
     if (next.verdict === 'stale' && input.type === 'wake') this.#due = wake_at;
@@ -400,15 +406,6 @@ export class World implements Surroundings {
     }
   }
 }
-
-export const VERSION_TO: DatastoreVersion = {
-  id: 'v-to',
-  datastore_id: 'd',
-  name: TO,
-  manager: 'postgresql',
-  active: true,
-  packages: [],
-};
 
 function isReplicated({ manager = 'postgresql' }: WorldOptions): boolean {
   return ['postgresql', 'mysql', 'redis'].includes(manager);

@@ -1,41 +1,41 @@
 import { describe, expect, it } from 'vitest';
 import {
-  DATASTORE_VERSIONS,
-  DATASTORES,
-  findVersion,
+  BUILT_IN_DATASTORES,
+  BUILT_IN_VERSIONS,
+  hasPackage,
   PLATFORMS,
   packageFor,
-} from '../../src/core/catalogue.ts';
+} from '../../src/core/built-in.ts';
 
-describe('the catalogue', () => {
+describe('what is built in', () => {
   it('has ids that look like UUIDs and are its own', () => {
-    const ids = [...DATASTORES, ...DATASTORE_VERSIONS].map((each) => each.id);
+    const ids = [...BUILT_IN_DATASTORES, ...BUILT_IN_VERSIONS].map((each) => each.id);
     for (const id of ids)
       expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-[45][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
     expect(new Set(ids).size).toBe(ids.length);
   });
 
   it('names each version once, of a datastore that there is', () => {
-    const names = DATASTORE_VERSIONS.map((version) => `${version.manager} ${version.name}`);
+    const names = BUILT_IN_VERSIONS.map((version) => `${version.manager} ${version.name}`);
     expect(names).toEqual([
       ...['17.5', '17.6', '17.7', '17.8', '17.9', '17.10', '16.13', '16.14'].map(
         (name) => `postgresql ${name}`,
       ),
       ...['1.0', '1.1', '2.0'].map((name) => `simulated ${name}`),
     ]);
-    for (const version of DATASTORE_VERSIONS) {
-      expect(DATASTORES.find((each) => each.id === version.datastore_id)?.manager).toBe(version.manager);
+    for (const version of BUILT_IN_VERSIONS) {
+      expect(BUILT_IN_DATASTORES.find((each) => each.id === version.datastore_id)?.name).toBe(
+        version.manager,
+      );
     }
-    for (const store of DATASTORES) {
-      const version = DATASTORE_VERSIONS.find((each) => each.id === store.default_version_id);
+    for (const store of BUILT_IN_DATASTORES) {
+      const version = BUILT_IN_VERSIONS.find((each) => each.id === store.default_version_id);
       expect(version?.datastore_id).toBe(store.id);
     }
-    expect(findVersion('postgresql', '17.10')?.id).toBe(DATASTORES[0]?.default_version_id);
-    expect(findVersion('postgresql', '1.0')).toBeNull();
   });
 
   it('pins every package that a version lists', () => {
-    for (const version of DATASTORE_VERSIONS) {
+    for (const version of BUILT_IN_VERSIONS) {
       const pinned = PLATFORMS.map((platform) => packageFor(version.manager, version.name, platform));
       const found = pinned.filter((each) => each !== null);
       expect(found.map((each) => `${each.name}@${each.version}`)).toEqual(version.packages);
@@ -52,5 +52,7 @@ describe('the catalogue', () => {
     expect(packageFor('postgresql', '17.99', 'linux-x64')).toBeNull();
     expect(packageFor('postgresql', '17.10', 'plan9-mips')).toBeNull();
     expect(packageFor('simulated', '1.0', 'linux-x64')).toBeNull();
+    expect([hasPackage('postgresql', '17.10'), hasPackage('postgresql', '17.99')]).toEqual([true, false]);
+    expect(hasPackage('simulated', '1.0')).toBe(false);
   });
 });

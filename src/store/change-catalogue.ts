@@ -1,0 +1,43 @@
+import { type Catalogue, mustBeUnused, withBuiltIns } from '../core/catalogue.ts';
+import { CofferError } from '../core/errors.ts';
+import type { Store } from './store.ts';
+
+/** Two administrators that change the catalogue at once agree after a try or two; this is for the absurd case. */
+const MAX_CONFLICTS = 50;
+/** How many of those who use a version are named. */
+const MAX_NAMED = 5;
+
+/**
+ * Changes the catalogue by a pure function of what it is now; answers what it is afterwards. Rejects
+ * with what `change` throws, with `in_use` if a cluster or an active upgrade has a version that would
+ * be gone, and with `store_unavailable`.
+ */
+export async function changeCatalogue(
+  store: Pick<Store, 'getCatalogue' | 'putCatalogue'>,
+  change: (catalogue: Catalogue) => Catalogue,
+): Promise<Catalogue> {
+  for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts++) {
+    const before = await store.getCatalogue();
+    const after = change(before);
+    if (after === before) return before;
+    const outcome = await store.putCatalogue(after, mustBeUnused(before, after));
+    if (outcome.verdict === 'put') return after;
+    if (outcome.verdict === 'in_use') throw inUse(before, outcome.version_id, outcome.users);
+  }
+  throw new CofferError('store_unavailable', 'the catalogue keeps changing');
+}
+
+/** For a process that starts: what this release brings along is in the catalogue. */
+export async function seedCatalogue(store: Store): Promise<void> {
+  await changeCatalogue(store, withBuiltIns);
+}
+
+function inUse({ versions }: Catalogue, version_id: string, users: readonly string[]): CofferError {
+  const name = versions.find(({ id }) => id === version_id)?.name ?? version_id;
+  const named = users.slice(0, MAX_NAMED).map((user) => user.replace(':', ' '));
+  const more = users.length > MAX_NAMED ? ` and ${users.length - MAX_NAMED} more` : '';
+  return new CofferError(
+    'in_use',
+    `Datastore version '${name}' is in use by ${named.join(', ')}${more}. Take them to another version first, or deactivate this one so that nothing new gets it.`,
+  );
+}
