@@ -1,0 +1,187 @@
+/**
+ * What is fuzzed: the real HTTP server with real Redis and RabbitMQ behind it, the real handlers of a
+ * taskmanager, and a real guest agent with the simulated driver.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Agent } from '../../guestagent/agent.ts';
+import { simulatedDriver } from '../../guestagent/drivers/simulated.ts';
+import { Journal } from '../../guestagent/journal.ts';
+import type { Bus, Handler } from '../../src/bus/bus.ts';
+import type { InstanceConfig } from '../../src/contract/guest-config.ts';
+import { sleep } from '../../src/service.ts';
+import type { Harness } from '../integration/api-harness.ts';
+import { silentLog } from '../support/services.ts';
+import type { Dice } from './values.ts';
+
+export interface Operation {
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE' | 'PUT';
+  readonly path: string;
+}
+
+/** Everything that the api offers. */
+export function operationsOf({ app }: Harness): readonly Operation[] {
+  const { paths = {} } = app.swagger();
+  return Object.entries(paths).flatMap(([path, byMethod]) =>
+    Object.keys(byMethod ?? {}).map((method) => ({
+      method: method.toUpperCase() as Operation['method'],
+      path,
+    })),
+  );
+}
+
+export const CREATE = {
+  cluster: {
+    name: 'fuzzed',
+    datastore: { type: 'simulated', version: '1.0' },
+    instances: [{ flavorRef: '1', volume: { size: 1 } }, {}],
+    extended_properties: {
+      simulated: { upgrade_ms: 1, fail: [{ instance: 0, action: 'upgrade', times: 1 }] },
+    },
+    databases: [{ name: 'shop' }],
+    users: [{ name: 'app', password: 'a password', databases: [{ name: 'shop' }] }],
+  },
+};
+
+const UPGRADE = {
+  datastore_version: '1.1',
+  policy: {
+    max_unavailable: '50%',
+    canary: 1,
+    retries: 1,
+    on_failure: 'pause',
+    not_before: '2026-11-23T02:00:00Z',
+    window: { cron: '0 2 * * 6', duration_seconds: 3600, time_zone: 'UTC' },
+    overrides: [{ gate: 'version_active', reason: 'because' }],
+  },
+  dry_run: true,
+};
+
+const ACTIONS = ['pause', 'resume', 'approve', 'retry', 'cancel', 'rollback'].map((action) => ({
+  [action]: {},
+}));
+const BODIES: Readonly<Record<string, readonly object[]>> = {
+  clusters: [CREATE],
+  cluster_id: [
+    { upgrade: UPGRADE },
+    { cluster: UPGRADE },
+    UPGRADE,
+    { upgrade: { datastore_version: '1.1' } },
+    { 'reset-status': {} },
+    { grow: [{ flavorRef: '1', volume: { size: 1 } }] },
+    { shrink: [{ id: randomUUID() }] },
+  ],
+  instance_id: [{ instance: UPGRADE }, { instance: { datastore_version: '1.1' } }],
+  upgrade_id: [...ACTIONS, { retry: { datastore_version: '1.1' } }],
+  letter_id: [{ replay: {} }, { discard: {} }],
+};
+
+/** A body that is right for the route, mostly; the fuzzer spoils it. */
+export function bodyFor(dice: Dice, path: string): unknown {
+  const last = /(\w+)\}?$/.exec(path)?.[1] ?? '';
+  const fitting = dice.chance(90) ? BODIES[last] : undefined;
+  return dice.pick(fitting ?? Object.values(BODIES).flat());
+}
+
+/** Arguments that are right for some method of some topic. */
+export function argsFor(
+  dice: Dice,
+  ids: { readonly cluster: string; readonly instance: string; readonly upgrade: string },
+) {
+  const attempt = { upgrade_id: ids.upgrade, step: 0, attempt: 1, fence: 1 };
+  const report = { ...attempt, action: 'upgrade', status: 'succeeded', error: null, result: {} };
+  const endpoint = { host: '127.0.0.1', port: 5432 };
+  const calls: readonly (readonly [topic: Topic, method: string, args: object])[] = [
+    [
+      'taskmanager',
+      'upgrade_cluster',
+      { cluster_id: ids.cluster, datastore_version_id: '1.1', policy: UPGRADE.policy },
+    ],
+    ['taskmanager', 'upgrade', { instance_id: ids.instance, datastore_version_id: '1.1' }],
+    ['taskmanager', 'upgrade_action', { upgrade_id: ids.upgrade, action: 'pause', by: 'fuzz' }],
+    ['taskmanager', 'reset_status', { cluster_id: ids.cluster, by: 'fuzz' }],
+    ['taskmanager', 'create_cluster', { cluster_id: ids.cluster }],
+    ['taskmanager', 'grow_cluster', { cluster_id: ids.cluster }],
+    ['taskmanager', 'shrink_cluster', { cluster_id: ids.cluster }],
+    [
+      'taskmanager',
+      'join',
+      { cluster_id: ids.cluster, token_sha256: 'a'.repeat(64), agent_id: randomUUID(), endpoint },
+    ],
+    [
+      'conductor',
+      'heartbeat',
+      {
+        instance_id: ids.instance,
+        sent: Date.now() / 1000,
+        payload: {
+          service_status: 'healthy',
+          version: '1.0',
+          role: 'member',
+          lag_bytes: 0,
+          endpoint,
+          attempt: report,
+        },
+      },
+    ],
+    ['guest', 'pre_upgrade', { upgrade_info: { ...attempt, datastore_version: '1.1' } }],
+    ['guest', 'upgrade', { upgrade_info: { ...attempt, datastore_version: '1.1', primary: endpoint } }],
+    ['guest', 'post_upgrade', { upgrade_info: attempt }],
+    ['guest', 'demote', { upgrade_info: attempt }],
+    ['guest', 'promote', { upgrade_info: { ...attempt, lsn: '0/1' } }],
+    ['guest', 'follow', { upgrade_info: { ...attempt, primary: endpoint } }],
+  ];
+  return dice.pick(calls);
+}
+
+export type Topic = 'taskmanager' | 'conductor' | 'guest';
+
+/** A guest agent as its host starts it, its orders in our hands and its heartbeats in nobody's. */
+export async function startGuest(instance_id: string): Promise<{ handler: Handler; stop(): Promise<void> }> {
+  let handler: Handler | undefined;
+  const bus: Bus = {
+    async serve(options) {
+      handler = options.handler;
+      return { stop: async () => undefined };
+    },
+    cast: async () => undefined,
+    call: async () => undefined,
+    isConnected: () => true,
+    close: async () => undefined,
+  };
+  let written: string | null = null;
+  const journal = new Journal({
+    read: async () => written,
+    write: async (text) => {
+      written = text;
+    },
+  });
+  await journal.load();
+  const config: InstanceConfig = {
+    ...{ instance_id, cluster_id: randomUUID(), name: 'fuzzed', ordinal: 0, manager: 'simulated' },
+    ...{
+      datastore_version: '1.0',
+      role: 'member',
+      endpoint: { host: '127.0.0.1', port: 5432 },
+      primary: null,
+    },
+    ...{ cluster_token: 'x', extended_properties: {}, databases: [], users: [] },
+  };
+  const stateDir = await mkdtemp(join(tmpdir(), 'coffer-fuzz-'));
+  const driver = simulatedDriver({ config, stateDir, cacheDir: stateDir, log: silentLog });
+  const agent = new Agent({
+    config,
+    driver,
+    journal,
+    bus,
+    log: silentLog,
+    now: Date.now,
+    sleep,
+    heartbeat_ms: 60_000,
+  });
+  await agent.start();
+  if (!handler) throw new Error('the agent serves nothing');
+  return { handler, stop: () => agent.destroy() };
+}
