@@ -103,10 +103,15 @@ function pathText(path: Path, where: string): string {
 
 /** A value as the message repeats it: short, on one line, and never a secret. */
 function shown(value: unknown, path: Path): string {
-  if (path.some((key) => SECRET.test(String(key)))) return 'value';
+  if (path.some((key) => SECRET.test(String(key))) || isUser(path)) return 'value';
   if (Array.isArray(value)) return '[…]';
   if (typeof value === 'object' && value !== null) return '{…}';
   return typeof value === 'string' ? quoted(value) : String(value);
+}
+
+/** What stands in the place of a user, or of all of them, may be a password without its name. */
+function isUser(path: Path): boolean {
+  return path.slice(-2).includes('users');
 }
 
 function quoted(value: string): string {

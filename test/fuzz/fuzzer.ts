@@ -93,7 +93,7 @@ async function one(input: Input, seed: number): Promise<Outcome> {
 async function sendRequest({ api, operations, own }: Input, dice: Dice, user: string): Promise<Outcome> {
   const { method, path } = dice.chance(95)
     ? dice.pick(operations)
-    : { method: dice.pick(['GET', 'POST', 'PATCH', 'DELETE', 'PUT'] as const), path: `/${dice.text()}` };
+    : { method: dice.pick(['GET', 'POST', 'PATCH', 'DELETE', 'PUT'] as const), path: `/${urlText(dice)}` };
   const fitting: Readonly<Record<string, string>> = {
     cluster_id: own.cluster,
     instance_id: own.instance,
@@ -103,7 +103,12 @@ async function sendRequest({ api, operations, own }: Input, dice: Dice, user: st
     if (name === 'tenant_id') return dice.chance(92) ? 't1' : urlText(dice);
     return dice.chance(60) ? (fitting[name] ?? urlText(dice)) : urlText(dice);
   });
-  const url = `${filled}${dice.chance(25) ? `?${dice.pick(['limit', 'marker', 'last_event_id', 'x'])}=${urlText(dice)}` : ''}`;
+  const query = dice.chance(25)
+    ? `?${dice.pick(['limit', 'marker', 'last_event_id', 'x'])}=${urlText(dice)}`
+    : '';
+  // `//[` is no path that a client could ask for.
+  const asked = `${filled}${query}`;
+  const url = URL.canParse(asked, 'http://localhost') ? asked : `/${encodeURIComponent(asked)}`;
   const payload = method === 'GET' || dice.chance(5) ? undefined : payloadFor(dice, path);
   const headers = {
     ...(user !== 'nobody' && { 'x-auth-token': user }),

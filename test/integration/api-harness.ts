@@ -138,7 +138,8 @@ async function interceptCasts(amqp_url: string, exchange: string) {
   };
 }
 
-async function dump(redis: Redis, prefix: string): Promise<Readonly<Record<string, unknown>>> {
+/** All that is under a prefix. */
+export async function dump(redis: Redis, prefix: string): Promise<Readonly<Record<string, unknown>>> {
   const keys = (await redis.keys(`${prefix}:*`)).sort();
   const values = await Promise.all(keys.map((key) => read(redis, key)));
   return Object.fromEntries(keys.map((key, index) => [key, values[index]]));
@@ -150,6 +151,8 @@ async function read(redis: Redis, key: string): Promise<unknown> {
       return redis.hgetall(key);
     case 'zset':
       return redis.zrange(key, '0', '-1', 'WITHSCORES');
+    case 'list':
+      return redis.lrange(key, 0, -1);
     case 'set':
       return (await redis.smembers(key)).sort();
     case 'stream':

@@ -65,7 +65,7 @@ function listens(port: number): Promise<boolean> {
 /** With the helpers that it has started in its group. */
 async function end(child: ChildProcess): Promise<void> {
   const ended = new Promise((done) => child.once('exit', done));
-  if (child.pid === undefined || child.exitCode !== null) return;
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   process.kill(-child.pid, 'SIGKILL');
   await ended;
 }
