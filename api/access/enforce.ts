@@ -118,15 +118,13 @@ export function actionRule(byAction: Readonly<Record<string, RuleName>>): RouteR
     });
 }
 
-/** A policy may stand at the top of a body, or within what it is for: `{"upgrade": {"policy": …}}`. */
+/** A policy may stand anywhere in a body: at its top, within what it is for, with one cluster of a batch. */
 function overridesGates(body: unknown): boolean {
   if (!isObject(body)) return false;
-  return [body, ...Object.values(body)].some((part) => {
-    if (!isObject(part) || !('policy' in part) || !isObject(part.policy)) return false;
-    return (
-      'overrides' in part.policy && Array.isArray(part.policy.overrides) && part.policy.overrides.length > 0
-    );
-  });
+  if ('policy' in body && isObject(body.policy) && 'overrides' in body.policy) {
+    if (Array.isArray(body.policy.overrides) && body.policy.overrides.length > 0) return true;
+  }
+  return Object.values(body).some(overridesGates);
 }
 
 function isObject(value: unknown): value is object {

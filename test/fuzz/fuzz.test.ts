@@ -3,6 +3,7 @@
  * by what was refused, and none of a bystander's at all. More of it: npm run fuzz -- --inputs 100000
  */
 import { expect, it } from 'vitest';
+import { Batches } from '../../taskmanager/batches.ts';
 import { Engine } from '../../taskmanager/engine.ts';
 import { externalProvisioner } from '../../taskmanager/provisioner-external.ts';
 import { Provisioning } from '../../taskmanager/provisioning.ts';
@@ -20,8 +21,10 @@ it(`stands ${inputs} inputs of seed ${seed}`, { timeout: 60_000 + inputs * 500 }
   const { store, bus } = api;
   const common = { store, bus, log: silentLog, now: Date.now, newId: () => crypto.randomUUID() };
   const engine = new Engine(common);
+  const batches = new Batches({ ...common, engine, max_concurrent_total: 100, wake: () => undefined });
   const deps = {
     ...common,
+    batches,
     engine,
     provisioning: new Provisioning({ ...common, provisioner: externalProvisioner }),
   };

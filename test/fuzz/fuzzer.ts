@@ -3,6 +3,7 @@ import type { Authenticate } from '../../api/auth.ts';
 import { DispatchError, type Handler } from '../../src/bus/bus.ts';
 import { decodeRequest, MalformedMessage } from '../../src/bus/envelope.ts';
 import { CofferError } from '../../src/core/errors.ts';
+import { sleep } from '../../src/service.ts';
 import { beginUpgrade, buildCluster, type Harness } from '../integration/api-harness.ts';
 import { argsFor, bodyFor, type Operation, operationsOf, startGuest, type Topic } from './targets.ts';
 import { Dice } from './values.ts';
@@ -28,7 +29,7 @@ interface Ids {
 
 export interface FuzzReport {
   readonly inputs: number;
-  /** How often each answer came: `http 404`, `rpc refused`. */
+  /** How often each answer came: `http 404`, `rpc cluster_busy`. */
   readonly outcomes: Readonly<Record<string, number>>;
   /** What must not be; each names the number of its input. */
   readonly findings: readonly string[];
@@ -63,6 +64,9 @@ export async function fuzz(
     }
   }
   await guest.stop();
+  // A machine under load may be late with an answer of Redis now and then; not often.
+  const unavailable = (outcomes['http 503'] ?? 0) + (outcomes['rpc store_unavailable'] ?? 0);
+  if (unavailable > 5 + inputs / 1000) findings.push(`${unavailable} times something was unavailable`);
   return { inputs, outcomes, findings };
 }
 
@@ -121,7 +125,8 @@ async function sendRequest({ api, operations, own }: Input, dice: Dice, user: st
   const answer = await api.app.inject({ method, url, headers, ...(payload !== undefined && { payload }) });
   const what = `${method} ${url.slice(0, 200)} as ${user} with ${payload?.slice(0, 2000)} was answered ${answer.statusCode}`;
   const problems: string[] = [];
-  if (answer.statusCode >= 500) problems.push(`${what}: ${answer.body.slice(0, 500)}`);
+  if (answer.statusCode >= 500 && answer.statusCode !== 503)
+    problems.push(`${what}: ${answer.body.slice(0, 500)}`);
   if (answer.body !== '' && !isJson(answer.body))
     problems.push(`${what}, not in JSON: ${answer.body.slice(0, 500)}`);
   const mayChange = answer.statusCode < 300 && method !== 'GET';
@@ -170,7 +175,7 @@ async function sendMessage({ api, own, taskmanager, guest }: Input, dice: Dice):
 
 /** An error that says whose fault it is: not ours. */
 function isRefusal(error: unknown): boolean {
-  if (error instanceof CofferError) return error.status < 500;
+  if (error instanceof CofferError) return error.status < 500 || error.status === 503;
   return error instanceof MalformedMessage || error instanceof DispatchError;
 }
 
@@ -199,14 +204,29 @@ async function newIds(
   tenant: string,
   headers: Readonly<Record<string, string>>,
 ): Promise<Ids> {
-  const cluster = await buildCluster(api, name, tenant, headers);
-  const upgrade = await beginUpgrade({ ...api, url: `${api.origin}/v1.0/${tenant}` }, cluster, headers);
-  const instance = (await api.store.getCluster(cluster))?.instances[0]?.id ?? '';
-  return { cluster, instance, upgrade };
+  return patiently(async () => {
+    const cluster = await buildCluster(api, name, tenant, headers);
+    const upgrade = await beginUpgrade({ ...api, url: `${api.origin}/v1.0/${tenant}` }, cluster, headers);
+    const instance = (await api.store.getCluster(cluster))?.instances[0]?.id ?? '';
+    return { cluster, instance, upgrade };
+  });
 }
 
 async function snapshot({ store }: Harness, { cluster, upgrade }: Ids): Promise<string> {
-  return JSON.stringify(await Promise.all([store.getCluster(cluster), store.getUpgrade(upgrade)]));
+  const read = () => Promise.all([store.getCluster(cluster), store.getUpgrade(upgrade)]);
+  return JSON.stringify(await patiently(read));
+}
+
+/** What the fuzzer itself does is tried again: Redis may be late. */
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (tries === 10) throw error;
+      await sleep(500);
+    }
+  }
 }
 
 function isJson(text: string): boolean {

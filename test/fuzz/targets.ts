@@ -75,6 +75,18 @@ const BODIES: Readonly<Record<string, readonly object[]>> = {
   ],
   instance_id: [{ instance: UPGRADE }, { instance: { datastore_version: '1.1' } }],
   upgrade_id: [...ACTIONS, { retry: { datastore_version: '1.1' } }],
+  batches: [
+    {
+      batch: {
+        datastore_version: '1.1',
+        selector: { datastore: 'simulated' },
+        policy: UPGRADE.policy,
+        waves: [{ size: 1 }],
+      },
+    },
+    { batch: { datastore_version: '1.1', clusters: [randomUUID()], dry_run: true } },
+  ],
+  batch_id: [...ACTIONS, { skip: {} }],
   letter_id: [{ replay: {} }, { discard: {} }],
 };
 
@@ -102,6 +114,7 @@ export function argsFor(
     ['taskmanager', 'upgrade', { instance_id: ids.instance, datastore_version_id: '1.1' }],
     ['taskmanager', 'upgrade_action', { upgrade_id: ids.upgrade, action: 'pause', by: 'fuzz' }],
     ['taskmanager', 'reset_status', { cluster_id: ids.cluster, by: 'fuzz' }],
+    ['taskmanager', 'batch_action', { batch_id: ids.upgrade, action: 'pause', by: 'fuzz' }],
     ['taskmanager', 'create_cluster', { cluster_id: ids.cluster }],
     ['taskmanager', 'grow_cluster', { cluster_id: ids.cluster }],
     ['taskmanager', 'shrink_cluster', { cluster_id: ids.cluster }],
@@ -147,6 +160,7 @@ export async function startGuest(instance_id: string): Promise<{ handler: Handle
       return { stop: async () => undefined };
     },
     cast: async () => undefined,
+    notify: async () => undefined,
     call: async () => undefined,
     isConnected: () => true,
     close: async () => undefined,

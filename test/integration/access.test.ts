@@ -56,6 +56,8 @@ function addressOf(api: Harness, tenant: string, path: string): string {
   return `${api.origin}${filled}`;
 }
 
+const BATCH = { datastore_version: '1.1', clusters: [NOBODYS_ID] };
+
 const PUBLIC = ['/', '/v1.0', '/health/live', '/health/ready'];
 
 describe('access', () => {
@@ -144,6 +146,13 @@ describe('access', () => {
         { method: 'PATCH', json: { cluster: { datastore_version: '1.1', policy: { overrides } } } },
       ],
     ] as const;
+    const batch = { ...BATCH, clusters: [{ id: NOBODYS_ID, policy: { overrides } }] };
+    const batches = `${api.origin}/v1.0/t1/upgrade-batches`;
+    const batched = await ask(batches, as('ann', { method: 'POST', json: { batch } }));
+    expect([batched.status, batched.body.forbidden?.message]).toEqual([
+      403,
+      'Policy does not allow gate:override to be performed.',
+    ]);
     for (const [rule, init] of bodies) {
       const { status, body } = await ask(url, as('ann', init));
       expect([status, body.forbidden?.message]).toEqual([
@@ -177,6 +186,12 @@ describe('rules of an operator', () => {
         'rollback',
       ].map((action) => ({ [action]: {} })),
       '/v1.0/{tenant_id}/dead-letters/{letter_id}': [{ replay: {} }, { discard: {} }],
+      '/v1.0/{tenant_id}/upgrade-batches': [{ batch: BATCH }, { batch: { ...BATCH, all_tenants: true } }],
+      '/v1.0/{tenant_id}/upgrade-batches/{batch_id}': [
+        ...['pause', 'resume', 'approve', 'retry', 'skip', 'rollback', 'cancel'].map((action) => ({
+          [action]: {},
+        })),
+      ],
     };
     try {
       for (const { method, path } of await operations(api)) {

@@ -187,6 +187,7 @@ export async function buildCluster(
     cluster: { name, datastore: { type: 'simulated', version: '1.0' }, instances: [{}, {}, {}] },
   };
   const { body } = await ask(`${api.origin}/v1.0/${tenant}/clusters`, { method: 'POST', json, headers });
+  if (!body.cluster) throw new Error(`no cluster was made: ${JSON.stringify(body)}`);
   const id: string = body.cluster.id;
   await api.store.finishBuild(id, Date.now());
   for (const instance of body.cluster.instances) {
