@@ -221,6 +221,7 @@ export const UPGRADE_EVENT_TYPES = [
   'switched_over',
   'gate_blocked',
   'gate_cleared',
+  'gate_overridden',
   'paused',
   'resumed',
   'retargeted',

@@ -154,6 +154,8 @@ export class Draft {
       waited_ms: isExpired ? this.now - state.started : waited_ms + this.now - state.since,
     });
     this.emit('resumed', message);
+    // Nobody has mended anything while it was closed: a gate that holds back in every window asks a person (G1).
+    if (state.reason === 'window') return;
     // A gate has its whole time anew too: what was mended just now may not have been heard of yet.
     for (const step of this.steps) {
       if (step.phase.name === 'pending') this.change({ ...step, phase: { name: 'pending', blocked: null } });

@@ -16,9 +16,22 @@ export function gateFor(draft: Draft, step: Step): Finding | null {
   return (
     unlessSkipped(versionOpen(draft, step)) ??
     unlessSkipped(guestAlive(draft, step)) ??
-    availability(draft, step) ??
+    availability(draft, step, isOverridden(policy, 'instances_healthy') ? [] : brokenOf(draft)) ??
     unlessSkipped(successorReady(draft, step))
   );
+}
+
+/** The gates that do not hold and are overridden: whoever reads the events later should know what was skipped. */
+export function skippedGates(draft: Draft, step: Step): readonly Finding[] {
+  const findings = [
+    versionOpen(draft, step),
+    guestAlive(draft, step),
+    availability(draft, step, brokenOf(draft)),
+    successorReady(draft, step),
+  ];
+  return findings
+    .filter((finding) => finding !== null)
+    .filter(({ gate }) => isOverridden(draft.upgrade.policy, gate));
 }
 
 /**
@@ -64,15 +77,12 @@ function guestAlive(draft: Draft, step: Step): Finding | null {
  *
  * Overridden, those that are broken do not count: how many the upgrade itself takes down is no gate.
  */
-function availability(draft: Draft, step: Step): Finding | null {
+function availability(draft: Draft, step: Step, broken: readonly Instance[]): Finding | null {
   const { policy } = draft.upgrade;
   const max_unavailable = maxUnavailable(policy, draft.seen.instances.length);
   const others = draft.steps.filter(
     (other) => other.id !== step.id && (isInFlight(other) || other.phase.name === 'backoff'),
   );
-  const broken = isOverridden(policy, 'instances_healthy')
-    ? []
-    : draft.seen.instances.filter((instance) => !isHealthy(instance, draft.now));
   const down = new Set([
     ...others.map((other) => other.instance_id),
     ...broken.map(({ id }) => id),
@@ -85,6 +95,10 @@ function availability(draft: Draft, step: Step): Finding | null {
     gate: 'instances_healthy',
     reason: `${down.size} of at most ${max_unavailable} instance(s) out of service already: ${names}`,
   };
+}
+
+function brokenOf({ seen, now }: Draft): readonly Instance[] {
+  return seen.instances.filter((instance) => !isHealthy(instance, now));
 }
 
 /**

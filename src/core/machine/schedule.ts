@@ -3,7 +3,7 @@ import { planSteps } from '../plan.ts';
 import { goalOf, isInFlight, isOver, meantBy, type Phase, type Step, type Upgrade } from '../record.ts';
 import { windowAt } from '../window.ts';
 import type { Draft } from './draft.ts';
-import { gateFor, givenUp, isReturn } from './gates.ts';
+import { gateFor, givenUp, isReturn, skippedGates } from './gates.ts';
 import { tellSilence } from './silence.ts';
 import { isOutstanding, sayAgain, settle, soak, startStep, timedOut } from './step.ts';
 
@@ -316,6 +316,7 @@ function startOrBlock(draft: Draft, step: Step): void {
   const before = step.phase.name === 'pending' ? step.phase.blocked : null;
   if (!finding) {
     if (before) draft.emit('gate_cleared', `${before.gate} holds`, step);
+    tellSkipped(draft, step);
     return startStep(draft, step);
   }
   // While others are at work, a step that waits is not blocked, it is just not its turn.
@@ -333,6 +334,21 @@ function startOrBlock(draft: Draft, step: Step): void {
   }
   if (draft.now - since >= draft.upgrade.policy.step_timeout_seconds * 1000) {
     draft.pause('gate', `${name} waits for ${finding.gate}: ${finding.reason}; mend it, then resume`);
+  }
+}
+
+/** Who let it start all the same, and why, stays with the upgrade. */
+function tellSkipped(draft: Draft, step: Step): void {
+  const { policy, requested_by } = draft.upgrade;
+  for (const { gate, reason } of skippedGates(draft, step)) {
+    const why = policy.overrides.find((override) => override.gate === gate)?.reason;
+    const who = requested_by.user ?? 'an operator';
+    const name = draft.nameOf(step.instance_id);
+    draft.emit(
+      'gate_overridden',
+      `${name} starts though ${reason}: ${gate} overridden by ${who}: ${why}`,
+      step,
+    );
   }
 }
 

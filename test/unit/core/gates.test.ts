@@ -43,6 +43,36 @@ describe('a gate', () => {
     expect(it.upgrade.state.name).toBe('succeeded');
   });
 
+  it('that a person overrides is told of when it would have held a step back: which, who, and why', () => {
+    const overrides = [{ gate: 'instances_healthy', reason: 'db-3 is known to be ill' }] as const;
+    const it = world({ ...members, already_upgraded: ['db-3'], policy: { overrides } });
+    it.guest('db-3').sickUntil = Infinity;
+    it.speak(it.guest('db-3'));
+    it.until(() => it.eventsOf('step_done').length === 2);
+    const told = it.eventsOf('gate_overridden');
+    expect(told.map(({ instance_id }) => instance_id)).toEqual(['i-1', 'i-2']);
+    expect(told[0]?.message).toBe(
+      'db-1 starts though 1 of at most 1 instance(s) out of service already: db-3: instances_healthy overridden by ann: db-3 is known to be ill',
+    );
+  });
+
+  it('that holds is not told of, overridden or not', () => {
+    const overrides = [{ gate: 'guests_alive', reason: 'to be on the safe side' }] as const;
+    const it = world({ ...members, policy: { overrides } });
+    it.settle();
+    expect(it.upgrade.state.name).toBe('succeeded');
+    expect(it.eventsOf('gate_overridden')).toEqual([]);
+  });
+
+  it('that holds back in one window after the other asks a person, and does not wait for the next for ever (G1)', () => {
+    const window = { cron: '*/10 * * * *', duration_seconds: 120, time_zone: 'UTC' };
+    const it = world({ ...members, last_heard_s_ago: 60, policy: { window, step_timeout_seconds: 400 } });
+    it.guest('db-1').awayUntil = Infinity;
+    it.until(() => it.upgrade.state.name === 'paused' && it.upgrade.state.reason === 'gate', 7_200);
+    expect(it.message).toMatch(/^db-1 waits for guests_alive: .*; mend it, then resume$/);
+    expect(it.eventsOf('resumed')).toHaveLength(1);
+  });
+
   it('is not blocked by siblings that take long: it is just not their turn', () => {
     const it = world({
       ...members,
