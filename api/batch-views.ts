@@ -57,7 +57,7 @@ function waveView(wave: Wave, index: number): WaveDocument {
     size,
     counts: { ...counts },
     max_concurrent,
-    failure_budget: failure_budget as WaveDocument['failure_budget'],
+    failure_budget,
     write_outage_budget_seconds: wave.write_outage_budget_seconds,
     write_outage_ms: wave.write_outage_ms,
     soak_seconds,

@@ -62,6 +62,8 @@ const ADVICE: ReadonlyMap<string, string> = new Map([
     'See what it is busy with: coffer cluster-show <cluster>. Cancel its upgrade: coffer upgrade-cancel <cluster>',
   ],
   ['action_refused', 'See what can be done: coffer upgrade-show <upgrade>'],
+  ['batch_not_found', 'List the batches: coffer batch-list'],
+  ['batch_empty', 'See what a selection comes to: coffer batch-create … --dry-run'],
   ['dead_letter_not_found', 'List them: coffer dead-letters list'],
   ['upgrade_not_found', 'List the upgrades of a cluster: coffer upgrade-list <cluster>'],
   [

@@ -6,6 +6,7 @@ import type {
   UpgradeDocument,
 } from '../client/index.ts';
 import { CofferApiError } from '../client/index.ts';
+import { Canvas, clip, elapsed } from './canvas.ts';
 import type { Terminal } from './io.ts';
 import { printable } from './output.ts';
 import { wayOn } from './upgrades.ts';
@@ -95,26 +96,6 @@ async function refresh(client: CofferClient, id: string, picture: Picture): Prom
   } catch (error) {
     // The watch itself decides whether to give up; the picture only shows it.
     if (error instanceof CofferApiError) picture.isConnected = false;
-  }
-}
-
-/** Lines that are drawn over and over in the same place. */
-class Canvas {
-  readonly #stream: Terminal;
-  #height = 0;
-  #drawn = '';
-
-  constructor(stream: Terminal) {
-    this.#stream = stream;
-  }
-
-  draw(lines: readonly string[]): void {
-    const text = lines.map((line) => `${line}\n`).join('');
-    if (text === this.#drawn) return;
-    const up = this.#height > 0 ? `\x1b[${this.#height}A` : '';
-    this.#stream.write(`${up}\r\x1b[0J${text}`);
-    this.#drawn = text;
-    this.#height = lines.length;
   }
 }
 
@@ -226,16 +207,4 @@ function painted(phase: string, text: string): string {
 
 function plain(_phase: string, text: string): string {
   return text;
-}
-
-/** `1:05`; empty before the start. */
-function elapsed(started: string | null, ended: string | null): string {
-  if (started === null) return '';
-  const end = ended === null ? Date.now() : Date.parse(ended);
-  const seconds = Math.max(0, Math.round((end - Date.parse(started)) / 1000));
-  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
-}
-
-function clip(text: string, columns: number): string {
-  return text.length < columns ? text : `${text.slice(0, columns - 2)}…`;
 }

@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import { addActionCommands } from './action-commands.ts';
+import { addBatchCommands } from './batch-commands.ts';
 import { addClusterCommands } from './cluster-commands.ts';
 import { addDatastoreCommands } from './datastore-commands.ts';
 import { addDeadLetterCommands } from './dead-letter-commands.ts';
@@ -41,6 +42,7 @@ function buildProgram(io: Io, exit: (code: number) => void): Command {
     .addHelpText('after', `${EXAMPLE}\n${EXIT_CODES_HELP}`);
   addUpgradeCommands(program, io, exit);
   addActionCommands(program, io);
+  addBatchCommands(program, io, exit);
   addClusterCommands(program, io);
   addResizeCommands(program, io);
   addDatastoreCommands(program, io);

@@ -1,4 +1,3 @@
-import type { EventDocument } from '../src/contract/documents.ts';
 import { CofferApiError } from './errors.ts';
 import type { Http } from './http.ts';
 import { pause } from './time.ts';
@@ -12,21 +11,26 @@ export interface WatchOptions {
   readonly onDisconnect?: ((error: unknown) => void) | undefined;
 }
 
-/** The last event of an upgrade is one of these. */
-const TERMINAL: readonly string[] = ['succeeded', 'failed', 'cancelled', 'rolled_back'];
+interface Numbered {
+  readonly seq: number;
+  readonly type: string;
+}
+
 /** The server says something every 15 s; when it is silent for longer, the connection is dead. */
 const SILENT_MS = 40_000;
 const RECONNECT_MS = [100, 250, 500, 1000, 2000, 5000] as const;
 
 /**
- * The events of an upgrade, each once and in order, up to the last one. Survives lost connections
+ * The events of an upgrade or a batch, each once and in order, up to the last one. Survives lost connections
  * and restarts of the server: it goes on after the last number seen, for as long as it takes.
  */
-export async function* watchEvents(
+export async function* watchEvents<Event extends Numbered>(
   http: Http,
   path: string,
+  /** The last event is of one of these types. */
+  terminal: readonly string[],
   { after = 0, signal, onDisconnect }: WatchOptions = {},
-): AsyncGenerator<EventDocument, void> {
+): AsyncGenerator<Event, void> {
   let last = after;
   let failures = 0;
   for (;;) {
@@ -34,12 +38,12 @@ export async function* watchEvents(
     try {
       const response = await http.stream(path, last, connection.signal);
       if (response === null) return;
-      for await (const event of connection.events(response)) {
+      for await (const event of connection.events<Event>(response)) {
         if (event.seq <= last) continue;
         last = event.seq;
         failures = 0;
         yield event;
-        if (TERMINAL.includes(event.type)) return;
+        if (terminal.includes(event.type)) return;
       }
     } catch (error) {
       if (signal?.aborted || (error instanceof CofferApiError && !error.isTemporary)) throw error;
@@ -63,7 +67,7 @@ class Connection {
     this.#feed();
   }
 
-  async *events(response: Response): AsyncGenerator<EventDocument, void> {
+  async *events<Event>(response: Response): AsyncGenerator<Event, void> {
     if (response.body === null) return;
     const decoder = new TextDecoder();
     const reader = response.body.getReader();
@@ -74,7 +78,7 @@ class Connection {
       this.#feed();
       const blocks = (rest + decoder.decode(value, { stream: true })).split('\n\n');
       rest = blocks.pop() ?? '';
-      for (const block of blocks) yield* eventIn(block);
+      for (const block of blocks) yield* eventIn<Event>(block);
     }
   }
 
@@ -90,11 +94,11 @@ class Connection {
 }
 
 /** The event of one block of an event stream; comments and `retry` hold none. */
-function* eventIn(block: string): Generator<EventDocument, void> {
+function* eventIn<Event>(block: string): Generator<Event, void> {
   const data = block
     .split('\n')
     .filter((line) => line.startsWith('data:'))
     .map((line) => line.slice('data:'.length).trimStart())
     .join('\n');
-  if (data !== '') yield JSON.parse(data) as EventDocument;
+  if (data !== '') yield JSON.parse(data) as Event;
 }

@@ -72,6 +72,19 @@ export class Http {
     }
   }
 
+  /** Reads what is not a document, as it is. */
+  async text(path: string): Promise<string> {
+    const { signal, clear } = deadlineOf(this.#timeoutMs, undefined);
+    try {
+      const response = await this.#ask(path, { signal });
+      return await response.text();
+    } catch (cause) {
+      throw cause instanceof CofferApiError ? cause : this.#broken(cause, signal);
+    } finally {
+      clear();
+    }
+  }
+
   /** Opens an event stream; null when there is nothing more to come. */
   async stream(path: string, lastEventId: number, signal: AbortSignal): Promise<Response | null> {
     const headers = { accept: 'text/event-stream', 'last-event-id': String(lastEventId) };

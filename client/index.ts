@@ -5,16 +5,25 @@
  *     const { upgrade_id } = await client.clusters.upgrade('shop', '17.10');
  *     for await (const event of client.upgrades.watch(upgrade_id)) console.log(event.message);
  *
- * - `clusters.ts` · `upgrades.ts` · `datastores.ts` · `dead-letters.ts` what can be asked
+ * - `clusters.ts` · `upgrades.ts` · `batches.ts` · `datastores.ts` · `dead-letters.ts` what can be asked
  * - `events.ts` event streams that survive lost connections · `pages.ts` listings page by page
  * - `http.ts` one endpoint · `errors.ts` `CofferApiError` · `references.ts` document, id or name · `time.ts`
  */
+import { Batches } from './batches.ts';
 import { Clusters } from './clusters.ts';
 import { Datastores } from './datastores.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { type ClientOptions, Http } from './http.ts';
 import { Upgrades } from './upgrades.ts';
 
+export type {
+  BatchDocument,
+  BatchEventDocument,
+  BatchMemberDocument,
+  CreateBatchInput,
+  ResolvedBatchAnswer,
+  WaveDocument,
+} from '../src/contract/batches.ts';
 export type {
   DeadLetterDocument,
   DeadLetterListed,
@@ -35,6 +44,7 @@ export type {
 export type { AddedInstanceInput, CreateClusterInput } from '../src/contract/http.ts';
 export type { PolicyRequest } from '../src/contract/policy.ts';
 export type { SimulatedProperties } from '../src/contract/simulated.ts';
+export type { Batches, BatchWatchOptions } from './batches.ts';
 export type { Clusters, UpgradeOptions, UpgradingCluster, WaitOptions } from './clusters.ts';
 export type { Datastores } from './datastores.ts';
 export type { DeadLetters } from './dead-letters.ts';
@@ -46,6 +56,7 @@ export type { Upgrades, UpgradeWatchOptions } from './upgrades.ts';
 export interface CofferClient {
   readonly clusters: Clusters;
   readonly upgrades: Upgrades;
+  readonly batches: Batches;
   readonly datastores: Datastores;
   readonly deadLetters: DeadLetters;
 }
@@ -56,6 +67,7 @@ export function createClient(options: ClientOptions): CofferClient {
   return {
     clusters: new Clusters(http),
     upgrades: new Upgrades(http),
+    batches: new Batches(http),
     datastores: new Datastores(http),
     deadLetters: new DeadLetters(http),
   };

@@ -8,18 +8,29 @@ interface PageAnswer {
 }
 
 /** All items of a listing, page after page, fetched as they are asked for. */
-export async function* allPages<Answer extends PageAnswer, Item extends { readonly id: string }>(
+export function allPages<Answer extends PageAnswer, Item extends { readonly id: string }>(
   http: Http,
   path: string,
   itemsOf: (answer: Answer) => readonly Item[],
 ): AsyncGenerator<Item, void> {
+  return pagesBy(http, path, itemsOf, ({ id }) => id);
+}
+
+/** The same where it is not an id by which a page is asked for. */
+export async function* pagesBy<Answer extends PageAnswer, Item>(
+  http: Http,
+  path: string,
+  itemsOf: (answer: Answer) => readonly Item[],
+  markerOf: (item: Item) => string,
+): AsyncGenerator<Item, void> {
   let marker = '';
   for (;;) {
-    const answer = await http.get<Answer>(`${path}?limit=${PAGE}${marker}`);
+    const separator = path.includes('?') ? '&' : '?';
+    const answer = await http.get<Answer>(`${path}${separator}limit=${PAGE}${marker}`);
     const items = itemsOf(answer);
     yield* items;
     const last = items.at(-1);
     if (answer.links === undefined || last === undefined) return;
-    marker = `&marker=${last.id}`;
+    marker = `&marker=${markerOf(last)}`;
   }
 }

@@ -16,6 +16,9 @@ export interface UpgradeWatchOptions extends WatchOptions {
   readonly until?: 'ended' | 'settled';
 }
 
+/** The last event of an upgrade is one of these. */
+const TERMINAL: readonly string[] = ['succeeded', 'failed', 'cancelled', 'rolled_back'];
+
 export class Upgrades {
   readonly #http: Http;
 
@@ -93,7 +96,8 @@ export class Upgrades {
    * of the server. Leaving the loop leaves the upgrade running.
    */
   async *watch(upgrade: Reference, options: UpgradeWatchOptions = {}): AsyncGenerator<EventDocument, void> {
-    for await (const event of watchEvents(this.#http, `/upgrades/${inPath(upgrade)}/events`, options)) {
+    const path = `/upgrades/${inPath(upgrade)}/events`;
+    for await (const event of watchEvents<EventDocument>(this.#http, path, TERMINAL, options)) {
       yield event;
       if (options.until !== 'settled' || event.type !== 'paused') continue;
       // The event may be an old one: somebody may have resumed the upgrade since.

@@ -10,6 +10,7 @@ import {
   MEMBER_STATES,
   type WaveCounts,
 } from '../core/batch/record.ts';
+import type { Percentage } from '../core/policy.ts';
 import { Id, isId, Reference, TenantId, text } from './fields.ts';
 import { PageQuery, TenantParams } from './http.ts';
 import { PolicyRequest } from './policy.ts';
@@ -19,8 +20,15 @@ const MAX_NAMED = 5_000;
 const MAX_WAVES = 50;
 const DAY_SECONDS = 86_400;
 
-const percentage = z.templateLiteral([z.int().min(0).max(100), '%']);
-const amount = (min: number) => z.union([z.int().min(min).max(1_000_000), percentage]);
+/** A number of clusters, or a percentage of them; at least `min` of either. */
+function amount(min: 0 | 1) {
+  const percentage = z.custom<Percentage>(
+    (value) =>
+      typeof value === 'string' && /^(\d{1,2}|100)%$/.test(value) && Number.parseInt(value, 10) >= min,
+    `must be a number of clusters, or a percentage from ${min}% to 100%`,
+  );
+  return z.union([z.int().min(min).max(1_000_000), percentage]);
+}
 
 const VersionRange = text(255).refine(
   (range) => isRange(range),

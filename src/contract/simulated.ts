@@ -3,6 +3,7 @@
  * through `extended_properties`, carried out by the guest agents' simulated driver.
  */
 import { z } from 'zod';
+import { text } from './fields.ts';
 
 /** Within the guest methods of Trove; simulated instances are all alike, so there is no switchover. */
 const SIMULATED_ACTIONS = ['pre_upgrade', 'upgrade', 'post_upgrade'] as const;
@@ -39,5 +40,12 @@ export const SimulatedProperties = z
 export type SimulatedProperties = z.output<typeof SimulatedProperties>;
 
 /** `extended_properties` of a cluster, by its datastore's manager. */
-export const ExtendedProperties = z.strictObject({ simulated: SimulatedProperties.exactOptional() });
+export const ExtendedProperties = z.strictObject({
+  simulated: SimulatedProperties.exactOptional(),
+  tags: z
+    .array(text(100))
+    .max(50)
+    .exactOptional()
+    .meta({ description: 'By which batches select clusters, whatever their datastore.' }),
+});
 export type ExtendedProperties = z.output<typeof ExtendedProperties>;

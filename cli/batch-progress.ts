@@ -1,0 +1,125 @@
+import type { BatchDocument, BatchEventDocument, CofferClient, WaveDocument } from '../client/index.ts';
+import { CofferApiError } from '../client/index.ts';
+import { wayOnOf } from './batches.ts';
+import { Canvas, clip, elapsed } from './canvas.ts';
+import type { Terminal } from './io.ts';
+import { printable } from './output.ts';
+
+const FRAME_MS = 200;
+/** With thousands of clusters something happens all the time: the document is asked for this often. */
+const REFRESH_MS = 1000;
+const BAR = 24;
+
+export interface BatchProgressOptions {
+  readonly stream: Terminal;
+  /** A bar for each wave, redrawn in place; else one line per event. */
+  readonly isTTY: boolean;
+  /** One line of JSON per event: `{"event": {…}}`. */
+  readonly json: boolean;
+  readonly until: 'ended' | 'settled';
+  readonly signal: AbortSignal;
+}
+
+/** Shows a batch as it goes, from its beginning. Resolves with the batch once it has ended or waits for a person. */
+export async function renderBatch(
+  client: CofferClient,
+  id: string,
+  options: BatchProgressOptions,
+): Promise<BatchDocument> {
+  const { stream, isTTY, json, until, signal } = options;
+  if (isTTY && !json) return renderBars(client, id, options);
+  for await (const event of client.batches.watch(id, { until, signal })) {
+    stream.write(`${json ? JSON.stringify({ event }) : logLine(event)}\n`);
+  }
+  return client.batches.get(id);
+}
+
+function logLine({ at, type, message }: BatchEventDocument): string {
+  return `${at}  ${type.padEnd(17)}  ${printable(message)}`;
+}
+
+interface Picture {
+  batch: BatchDocument | null;
+  note: string;
+  isConnected: boolean;
+}
+
+async function renderBars(
+  client: CofferClient,
+  id: string,
+  { stream, until, signal }: BatchProgressOptions,
+): Promise<BatchDocument> {
+  const picture: Picture = { batch: null, note: '', isConnected: true };
+  const canvas = new Canvas(stream);
+  const stopped = new AbortController();
+  const refreshing = keepFresh(client, id, picture, stopped.signal);
+  const frames = setInterval(() => canvas.draw(linesOf(picture, stream)), FRAME_MS);
+  try {
+    for await (const event of client.batches.watch(id, { until, signal })) picture.note = event.message;
+    picture.batch = await client.batches.get(id);
+    return picture.batch;
+  } finally {
+    clearInterval(frames);
+    stopped.abort();
+    await refreshing;
+    canvas.draw(linesOf(picture, stream));
+  }
+}
+
+async function keepFresh(
+  client: CofferClient,
+  id: string,
+  picture: Picture,
+  stopped: AbortSignal,
+): Promise<void> {
+  let fetched = 0;
+  while (!stopped.aborted) {
+    if (Date.now() - fetched > REFRESH_MS) {
+      fetched = Date.now();
+      try {
+        const batch = await client.batches.get(id);
+        if (!stopped.aborted) picture.batch = batch;
+        picture.isConnected = true;
+      } catch (error) {
+        // The watch itself decides whether to give up; the picture only shows it.
+        if (error instanceof CofferApiError) picture.isConnected = false;
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, FRAME_MS));
+  }
+}
+
+function linesOf({ batch, note, isConnected }: Picture, { columns = 80 }: Terminal): string[] {
+  if (batch === null) return ['Connecting …'];
+  const command = wayOnOf(batch);
+  const said = batch.message ?? note;
+  return [
+    clip(headOf(batch), columns),
+    ...batch.waves.map((wave) => clip(barOf(wave, batch), columns)),
+    clip(isConnected ? printable(said) : 'The connection was lost; trying again …', columns),
+    ...(command === null ? [] : [`To go on: ${command}`]),
+  ];
+}
+
+function headOf({ id, name, datastore, to, state, started, ended, estimated_end }: BatchDocument): string {
+  const end = estimated_end === null ? '' : `  done about ${estimated_end.slice(11, 19)} UTC`;
+  return `${printable(name ?? id)}  ${datastore} → ${to.name}  ${state}  ${elapsed(started, ended)}${end}`;
+}
+
+/** `wave 2  ██████████▒▒──────  41/60  4 running  1 failed` */
+function barOf({ number, size, counts, soak_seconds }: WaveDocument, batch: BatchDocument): string {
+  const { succeeded, failed, skipped, cancelled, running } = counts;
+  const over = succeeded + failed + skipped + cancelled;
+  const done = size === 0 ? BAR : Math.floor((over / size) * BAR);
+  const moving = Math.min(BAR - done, size === 0 ? 0 : Math.ceil((running / size) * BAR));
+  const bar = '█'.repeat(done) + '▒'.repeat(moving) + '─'.repeat(BAR - done - moving);
+  const soaks = batch.soaks_until !== null && number === batch.wave;
+  const notes = [
+    running > 0 && `${running} running`,
+    failed > 0 && `${failed} failed`,
+    skipped > 0 && `${skipped} skipped`,
+    cancelled > 0 && `${cancelled} cancelled`,
+    soaks && `soaks for ${soak_seconds} s`,
+  ].filter((note) => note !== false);
+  return `wave ${String(number).padEnd(2)} ${bar}  ${over}/${size}  ${notes.join('  ')}`;
+}
