@@ -16,7 +16,7 @@ const inputs = Number(process.env['COFFER_FUZZ_INPUTS'] ?? 1500);
 const seed = Number(process.env['COFFER_FUZZ_SEED'] ?? 1);
 
 it(`stands ${inputs} inputs of seed ${seed}`, { timeout: 60_000 + inputs * 500 }, async () => {
-  const api = await startApi({ authenticate, max_clusters: 500 });
+  const api = await startApi({ authenticate });
   api.answerCalls();
   const { store, bus } = api;
   const common = { store, bus, log: silentLog, now: Date.now, newId: () => crypto.randomUUID() };
