@@ -70,6 +70,11 @@ const ADVICE: ReadonlyMap<string, string> = new Map([
     'bus_unavailable',
     'Is a taskmanager running? `coffer upgrade-show <upgrade>` shows what has become of it.',
   ],
+  ['unauthorized', 'Say who you are: --token, or better COFFER_TOKEN in the environment.'],
+  ['forbidden', 'Is it the right tenant (--tenant, or COFFER_TENANT)? Otherwise ask an administrator.'],
+  ['identity_unavailable', 'Keystone is away, not Coffer. Try again in a moment.'],
+  ['rate_limited', 'Wait a moment; to follow an upgrade, --watch asks once instead of often.'],
+  ['quota_exceeded', 'See what there is: coffer cluster-list'],
   ['store_unavailable', 'Nothing has been lost. Try again in a moment.'],
   ['unforeseen', 'This should not have happened. COFFER_DEBUG=1 shows more.'],
 ]);
@@ -78,6 +83,8 @@ function exitCode(error: unknown): number {
   if (error instanceof UsageError) return EXIT.usage;
   if (!(error instanceof CofferApiError)) return EXIT.failed;
   if (error.isTemporary || error.code === 'unexpected_answer') return EXIT.unreachable;
+  if (error.code === 'rate_limited') return EXIT.unreachable;
+  if (error.code === 'quota_exceeded') return EXIT.refused;
   switch (error.status) {
     case 400:
     case 413:

@@ -1,7 +1,7 @@
 /**
  * Who may do what, over HTTP: tenants apart from each other, members from administrators, every route
  * behind its rule. Who the callers are is said by this test; Keystone and token files say it in
- * test/interop/keystone.test.ts and token-file.test.ts.
+ * test/interop/keystone.test.ts and token-auth.test.ts.
  */
 import Fastify from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
