@@ -21,10 +21,8 @@ export const DEFAULT_RULES = {
   'cluster:show_instance': OWNER,
   'cluster:action': OWNER,
   'cluster:delete': OWNER,
-  'cluster:force_delete': OWNER,
   'cluster:reset-status': ADMIN,
   'instance:index': OWNER,
-  'instance:detail': OWNER,
   'instance:show': OWNER,
   'instance:edit': OWNER,
   'datastore:index': EVERYBODY,
@@ -64,7 +62,7 @@ export const DEFAULT_RULES = {
 
 /** Trove's rules for what Coffer doesn't do: a policy file of Trove's may have them, and nothing asks for them. */
 export const TROVE_ONLY: ReadonlySet<string> = new Set(
-  `instance:create instance:delete instance:force_delete instance:update instance:restart
+  `cluster:force_delete instance:detail instance:create instance:delete instance:force_delete instance:update instance:restart
   instance:resize_volume instance:resize_flavor instance:reset_status instance:promote_to_replica_source
   instance:eject_replica_source instance:configuration instance:guest_log_list instance:backups
   instance:module_list instance:module_apply instance:module_remove
