@@ -8,6 +8,7 @@ import {
   redisPrefix,
   urlOf,
 } from '../src/config.ts';
+import { masterKeyConfig } from '../src/master-key.ts';
 import { metricsConfig } from '../src/telemetry.ts';
 import { DEFAULT_RATES, LIMITED_VERBS, type Rates } from './access/rate-limits.ts';
 import { readRuleFile } from './access/rule-file.ts';
@@ -22,6 +23,7 @@ const shape = {
   ...metricsConfig,
   COFFER_REDIS_PREFIX: redisPrefix,
   COFFER_NOTIFICATIONS: notifications,
+  ...masterKeyConfig,
   COFFER_API_HOST: z.string().min(1).max(255).default('127.0.0.1'),
   /** Trove's port. 0 lets the system choose. */
   COFFER_API_PORT: numberOf(0, 65_535).default(8779),

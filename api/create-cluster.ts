@@ -38,6 +38,7 @@ export async function createCluster(
   const cast = clusterCast(caller, 'create_cluster', cluster);
   const isJoined = deps.provisioner === 'external' && !isRegistration(request);
   const join_token = isJoined ? newJoinToken(cluster.id) : null;
+  await keepSecrets(deps, request);
   const { max_clusters } = deps;
   const order = await buildOrder(request, join_token);
   const outcome = await deps.store.createCluster(cluster, order, cast, max_clusters);
@@ -67,7 +68,7 @@ function isRegistration({ instances }: ClusterRequest): boolean {
 
 /** Whoever names an instance takes it for a cluster of theirs: that is an administrator's to do. */
 async function checkRegistration(
-  { provisioner, store }: Deps,
+  { provisioner, store, masterKey }: Deps,
   { is_admin }: Caller,
   { instances }: ClusterRequest,
   cluster_id: string,
@@ -78,6 +79,9 @@ async function checkRegistration(
   if (provisioner !== 'external') {
     refuse("cluster['instances'] 'id' is for COFFER_PROVISIONER=external: here instances are made");
   }
+  if (instances.some(({ rpc_secret }) => rpc_secret !== undefined) && !masterKey) {
+    refuse("cluster['instances'] 'rpc_secret' can be kept only where COFFER_MASTER_KEY is set");
+  }
   const ids = instances.map((instance) => instance.id);
   if (ids.includes(undefined)) refuse("cluster['instances'] either every instance has an 'id', or none");
   if (new Set(ids).size < ids.length) refuse("cluster['instances'] has an 'id' twice");
@@ -85,6 +89,15 @@ async function checkRegistration(
     const owner = await store.clusterOfInstance(id ?? '');
     if (owner === null || owner === cluster_id) continue;
     throw new CofferError('conflict', `Instance '${id}' belongs to a cluster already.`);
+  }
+}
+
+/** Encrypted, and before anybody hears of the instances. */
+async function keepSecrets({ store, masterKey }: Deps, { instances }: ClusterRequest): Promise<void> {
+  for (const { id, rpc_secret: secret } of instances) {
+    if (id === undefined || secret === undefined || !masterKey) continue;
+    const sealed = masterKey.seal(JSON.stringify({ mode: 'trove', secret }), id);
+    await store.replaceInstanceKey(id, sealed);
   }
 }
 

@@ -4,6 +4,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Bus } from '../src/bus/bus.ts';
 import type { Instant } from '../src/core/domain.ts';
 import type { Logger } from '../src/log.ts';
+import type { MasterKey } from '../src/master-key.ts';
 import type { Store } from '../src/store/store.ts';
 import type { Access } from './access/enforce.ts';
 import type { Caller } from './auth.ts';
@@ -24,6 +25,8 @@ export interface Deps {
   readonly wakeBatch: (batch_id: string) => void;
   /** `external`: whoever creates a cluster starts its agents, which join with a token. */
   readonly provisioner: 'local' | 'external';
+  /** Encrypts the keys of instances that are registered; without it none can be kept. */
+  readonly masterKey?: MasterKey | null;
 }
 
 /** The fastify instance that routes are added to. */

@@ -17,6 +17,7 @@ import { randomUUID } from 'node:crypto';
 import { openAmqpBus } from '../src/bus/amqp.ts';
 import { amqpTls, redisTls } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
+import { masterKeyOf } from '../src/master-key.ts';
 import { openLooks } from '../src/queue.ts';
 import { runProcess, Services } from '../src/service.ts';
 import { seedCatalogue } from '../src/store/change-catalogue.ts';
@@ -71,6 +72,7 @@ await runProcess(async () => {
     access,
     max_clusters: config.COFFER_MAX_CLUSTERS,
     provisioner: config.COFFER_PROVISIONER,
+    masterKey: masterKeyOf(config),
   };
   services.add(startRelay(deps));
   const registry = createRegistry();

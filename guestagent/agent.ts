@@ -6,6 +6,8 @@ import {
   type Request,
   type Served,
 } from '../src/bus/bus.ts';
+import type { Protection } from '../src/bus/protection.ts';
+import { sealedProtection } from '../src/bus/sealed.ts';
 import { parseAs } from '../src/contract/explain.ts';
 import { GUEST_ARGS, heartbeatArgs } from '../src/contract/rpc.ts';
 import type { AttemptId, AttemptReport, Endpoint, GuestAction, Instant } from '../src/core/domain.ts';
@@ -60,12 +62,15 @@ export class Agent implements Service {
   #tail: Promise<unknown> = Promise.resolve();
   #journalTail: Promise<unknown> = Promise.resolve();
   readonly #calls = new Map<string, Promise<unknown>>();
+  /** Of all that is said to this instance and by it; null where nothing is protected. */
+  #protection: Protection | null;
   /** Why the server could not be brought up. */
   #trouble: string | null = null;
   #busyWith: GuestAction | null = null;
 
   constructor(deps: AgentDeps) {
     this.#deps = deps;
+    this.#protection = this.#under(deps.config.rpc_key);
     this.name = `agent of ${deps.config.name}`;
   }
 
@@ -79,9 +84,20 @@ export class Agent implements Service {
       server: config.instance_id,
       queue: 'own',
       prefetch: PREFETCH,
+      guard: async () => this.#protection,
       handler: (request) => this.#handle(request),
     });
     this.#parts.push(every(`heartbeat of ${config.name}`, heartbeat_ms, this.#deps, () => this.#heartbeat()));
+  }
+
+  /** From now on under another key. */
+  rekey(rpc_key: string | undefined): void {
+    this.#protection = this.#under(rpc_key);
+  }
+
+  #under(secret: string | undefined): Protection | null {
+    const { config, now } = this.#deps;
+    return secret === undefined ? null : sealedProtection({ instance_id: config.instance_id, secret, now });
   }
 
   /** Ends the order in hand, then stops the server. An order that has not begun stays in the journal. */
@@ -313,7 +329,8 @@ export class Agent implements Service {
       attempt: journal.entry?.attempt ?? null,
       agent: AGENT,
     };
-    await bus.cast(CONDUCTOR_TOPIC, 'heartbeat', heartbeatArgs(config.instance_id, report));
+    const args = heartbeatArgs(config.instance_id, report);
+    await bus.cast(CONDUCTOR_TOPIC, 'heartbeat', args, { protection: this.#protection });
   }
 }
 

@@ -44,7 +44,10 @@ export class Host implements Service {
   async start(): Promise<void> {
     await mkdir(this.#deps.dir, { recursive: true });
     const scan = () => this.#scanSoon();
-    this.#watcher = watch(this.#deps.dir, () => void scan());
+    this.#watcher = watch(this.#deps.dir, (_, name) => {
+      void scan();
+      if (name?.endsWith('.json')) void this.#rekey(name.slice(0, -'.json'.length));
+    });
     this.#watcher.on('error', (err) =>
       this.#deps.log.debug({ err }, 'watching the folder failed; looking now and then'),
     );
@@ -65,6 +68,16 @@ export class Host implements Service {
       this.#deps.log.warn({ err }, 'the folder could not be read; trying again'),
     );
     return this.#scanning;
+  }
+
+  /** Of a file that changes while its agent runs, the key counts; all else is for the start. */
+  async #rekey(id: string): Promise<void> {
+    try {
+      const config = await readConfig(join(this.#deps.dir, `${id}.json`));
+      if (config) this.#agents.get(id)?.rekey(config.rpc_key);
+    } catch (err) {
+      this.#deps.log.warn({ err, instance_id: id }, 'the file of an instance could not be read');
+    }
   }
 
   async #scan(): Promise<void> {

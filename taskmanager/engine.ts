@@ -1,4 +1,5 @@
 import { type Bus, type Context, guestTopic, RemoteError } from '../src/bus/bus.ts';
+import type { Protection } from '../src/bus/protection.ts';
 import { PreUpgradeAnswer, TrovePreUpgradeAnswer } from '../src/contract/rpc.ts';
 import type { Instant } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
@@ -8,9 +9,12 @@ import { inContext, instanceNotification } from '../src/core/notification.ts';
 import type { Effect, Upgrade, UpgradeEventType } from '../src/core/record.ts';
 import type { Logger } from '../src/log.ts';
 import type { Commit, Store } from '../src/store/store.ts';
+import type { Keyring } from './keyring.ts';
 import { Turns } from './turns.ts';
 
 export interface EngineDeps {
+  /** Without it everything is said in clear. */
+  readonly keyring?: Keyring;
   readonly store: Store;
   readonly bus: Bus;
   readonly log: Logger;
@@ -113,8 +117,9 @@ export class Engine {
   async #cast(effect: MessageEffect, upgrade: Upgrade): Promise<void> {
     const { instance_id, attempt, timeout_ms } = effect;
     const args = messageOf(effect, upgrade.created);
-    const options = { context: contextOf(effect, upgrade), expires_ms: timeout_ms };
     try {
+      const protection = await this.#protectionOf(instance_id);
+      const options = { context: contextOf(effect, upgrade), expires_ms: timeout_ms, protection };
       await this.#deps.bus.cast(guestTopic(instance_id), attempt.action, args, options);
     } catch (err) {
       this.#deps.log.debug({ err, instance_id, ...attempt }, 'a cast did not go out; it is said again');
@@ -145,10 +150,15 @@ export class Engine {
     }
   }
 
+  async #protectionOf(instance_id: string): Promise<Protection | null> {
+    return (await this.#deps.keyring?.protectionOf(instance_id)) ?? null;
+  }
+
   async #answerTo(effect: MessageEffect, upgrade: Upgrade): Promise<unknown> {
     const { instance_id, attempt } = effect;
     const args = messageOf(effect, upgrade.created);
-    const options = { ...waitFor(effect), context: contextOf(effect, upgrade) };
+    const protection = await this.#protectionOf(instance_id);
+    const options = { ...waitFor(effect), context: contextOf(effect, upgrade), protection };
     try {
       return await this.#deps.bus.call(guestTopic(instance_id), attempt.action, args, options);
     } catch (err) {

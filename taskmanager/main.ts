@@ -6,12 +6,14 @@
  * `sweep.ts` time: what is due, and recovery at start · `provisioning.ts` building and
  * removing clusters · `provisioner-local.ts` instances on this machine · `provisioner-external.ts`
  * instances that an operator brings · `instance-config.ts` what an instance is to be · `metrics.ts` what
- * is counted · `notifier.ts` tells the cloud's other services of upgrades.
+ * is counted · `keyring.ts` instances' keys, `rekey.ts` the command that rotates them · `notifier.ts` tells the cloud's other services of upgrades.
  */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { openAmqpBus } from '../src/bus/amqp.ts';
-import { CONDUCTOR_TOPIC, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
+import { CONDUCTOR_TOPIC, type Served, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
+import type { Guard } from '../src/bus/protection.ts';
+import { TROVE_TASKMANAGER_KEY } from '../src/bus/trove-secure.ts';
 import {
   amqpTls,
   commonConfig,
@@ -22,6 +24,7 @@ import {
   redisTls,
 } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
+import { masterKeyConfig, masterKeyOf } from '../src/master-key.ts';
 import { openLooks, serveLooks, serveRequests } from '../src/queue.ts';
 import { runProcess, Services, sleep } from '../src/service.ts';
 import { seedCatalogue } from '../src/store/change-catalogue.ts';
@@ -30,12 +33,13 @@ import { createRegistry, metricsConfig, serveMetrics } from '../src/telemetry.ts
 import { beginRequestedBatch } from './batch-requests.ts';
 import { Batches } from './batches.ts';
 import { Engine } from './engine.ts';
+import { Keyring, taskmanagerGuard } from './keyring.ts';
 import { observeShared, observeUpgrades } from './metrics.ts';
 import { startNotifier } from './notifier.ts';
 import { externalProvisioner } from './provisioner-external.ts';
 import { LocalProvisioner } from './provisioner-local.ts';
 import { type Provisioner, Provisioning } from './provisioning.ts';
-import { handleConductorRequest, handleTaskmanagerRequest } from './requests.ts';
+import { handleConductorRequest, handleTaskmanagerRequest, type RequestDeps } from './requests.ts';
 import { recover, startSweep } from './sweep.ts';
 
 /** Messages in work at once, per topic. */
@@ -46,19 +50,21 @@ const configShape = {
   ...metricsConfig,
   COFFER_REDIS_PREFIX: redisPrefix,
   COFFER_NOTIFICATIONS: notifications,
+  ...masterKeyConfig,
+  COFFER_TASKMANAGER_RPC_KEY: z.string().min(1).default(TROVE_TASKMANAGER_KEY),
   COFFER_PROVISIONER: z.enum(['local', 'external']).default('local'),
   COFFER_GUESTS_DIR: z.string().min(1).optional(),
   /** Clusters that all batches together have in flight; the same for all taskmanagers. */
   COFFER_BATCH_MAX_CONCURRENT: numberOf(1, 100_000).default(200),
 };
 
-function newProvisioner(config: {
-  COFFER_PROVISIONER: 'local' | 'external';
-  COFFER_GUESTS_DIR?: string | undefined;
-}): Provisioner {
+function newProvisioner(
+  config: { COFFER_PROVISIONER: 'local' | 'external'; COFFER_GUESTS_DIR?: string | undefined },
+  keyring: Keyring,
+): Provisioner {
   const { COFFER_PROVISIONER, COFFER_GUESTS_DIR } = config;
   const isLocal = COFFER_PROVISIONER === 'local' && COFFER_GUESTS_DIR !== undefined;
-  return isLocal ? new LocalProvisioner(COFFER_GUESTS_DIR) : externalProvisioner;
+  return isLocal ? new LocalProvisioner(COFFER_GUESTS_DIR, keyring) : externalProvisioner;
 }
 
 function requireGuestsDir(given: Readonly<Record<string, string>>): readonly string[] {
@@ -68,9 +74,25 @@ function requireGuestsDir(given: Readonly<Record<string, string>>): readonly str
   ];
 }
 
+function serveTopics(
+  deps: RequestDeps,
+  guards: { readonly taskmanager: Guard; readonly conductor: Guard },
+): Promise<readonly Served[]> {
+  const common = { queue: 'shared' as const, prefetch: PREFETCH };
+  return Promise.all([
+    deps.bus.serve({
+      ...{ ...common, topic: TASKMANAGER_TOPIC, guard: guards.taskmanager },
+      handler: (request) => handleTaskmanagerRequest(deps, request),
+    }),
+    deps.bus.serve({
+      ...{ ...common, topic: CONDUCTOR_TOPIC, guard: guards.conductor },
+      handler: (request) => handleConductorRequest(deps, request),
+    }),
+  ]);
+}
+
 await runProcess(async () => {
   const config = loadConfig(configShape, process.env, requireGuestsDir);
-  const provisioner = newProvisioner(config);
   const log = createLogger({ name: 'taskmanager', level: config.COFFER_LOG_LEVEL });
   const services = new Services(log);
 
@@ -108,28 +130,28 @@ await runProcess(async () => {
   const registry = createRegistry();
   const metrics = await serveMetrics(registry, config, log, observeShared(registry, common));
   if (metrics) services.add(metrics);
-  const engine = new Engine({ ...common, observe: observeUpgrades(registry), wakeBatch: looks.wake });
-  const provisioning = new Provisioning({ ...common, provisioner });
+  const master = masterKeyOf(config);
+  if (!master)
+    log.warn('COFFER_MASTER_KEY is not set: whoever reaches RabbitMQ can speak for any guest agent');
+  const keyring = new Keyring({ ...common, master });
+  const engine = new Engine({
+    ...common,
+    keyring,
+    observe: observeUpgrades(registry),
+    wakeBatch: looks.wake,
+  });
+  const provisioning = new Provisioning({ ...common, provisioner: newProvisioner(config, keyring) });
   const max_concurrent_total = config.COFFER_BATCH_MAX_CONCURRENT;
   const batches = new Batches({ ...common, engine, max_concurrent_total });
   const deps = { ...common, engine, provisioning, notifies, batches };
 
-  const queue = 'shared' as const;
-  const served = [
-    await bus.serve({
-      topic: TASKMANAGER_TOPIC,
-      queue,
-      prefetch: PREFETCH,
-      handler: (request) => handleTaskmanagerRequest(deps, request),
-    }),
-    await bus.serve({
-      topic: CONDUCTOR_TOPIC,
-      queue,
-      prefetch: PREFETCH,
-      handler: (request) => handleConductorRequest(deps, request),
-    }),
-  ];
-  for (const server of served) services.add({ name: 'requests', stop: () => server.stop() });
+  const guards = {
+    taskmanager: taskmanagerGuard(config.COFFER_TASKMANAGER_RPC_KEY),
+    conductor: keyring.conductorGuard,
+  };
+  for (const served of await serveTopics(deps, guards)) {
+    services.add({ name: 'requests', stop: () => served.stop() });
+  }
   services.add(serveLooks(queues, (id) => batches.look(id, 'hinted')));
   services.add(serveRequests(queues, (job) => beginRequestedBatch(deps, job)));
   services.add(startSweep({ ...deps, sleep }));

@@ -6,6 +6,7 @@ import type { InstanceConfig } from '../src/contract/guest-config.ts';
 import type { Cluster, Endpoint, Instance } from '../src/core/domain.ts';
 import type { BuildOrder } from '../src/store/store.ts';
 import { instanceConfig } from './instance-config.ts';
+import type { Keyring } from './keyring.ts';
 import type { Provisioner } from './provisioning.ts';
 
 /** Simulated instances share one guest agent process: thousands of them are no burden. */
@@ -21,9 +22,12 @@ const NOTE = '.provisioning-';
  */
 export class LocalProvisioner implements Provisioner {
   readonly #dir: string;
+  readonly #keyring: Pick<Keyring, 'ensure'> | undefined;
 
-  constructor(dir: string) {
+  /** With a keyring every instance gets a key of its own. */
+  constructor(dir: string, keyring?: Pick<Keyring, 'ensure'>) {
     this.#dir = dir;
+    this.#keyring = keyring;
   }
 
   async provision(cluster: Cluster, order: BuildOrder): Promise<void> {
@@ -40,7 +44,9 @@ export class LocalProvisioner implements Provisioner {
     }
     for (const instance of cluster.instances) {
       if (existing.has(instance.id)) continue;
-      await this.#write(cluster, { ...instanceConfig(cluster, instance, order, endpoints), cluster_token });
+      const rpc_key = (await this.#keyring?.ensure(instance.id)) ?? null;
+      const secrets = { cluster_token, ...(rpc_key !== null && { rpc_key }) };
+      await this.#write(cluster, { ...instanceConfig(cluster, instance, order, endpoints), ...secrets });
     }
   }
 
@@ -116,6 +122,18 @@ export class LocalProvisioner implements Provisioner {
       .update(cluster_id)
       .digest('hex');
   }
+}
+
+/** Gives an instance of this machine another key, which its agent notices. False if there is no such instance. */
+export async function replaceRpcKey(dir: string, instance_id: string, rpc_key: string): Promise<boolean> {
+  for (const folder of [SHARED_PROCESS, instance_id]) {
+    const path = join(dir, folder, `${instance_id}.json`);
+    const config = await readConfig(path);
+    if (!config) continue;
+    await writeWhole(path, JSON.stringify({ ...config, rpc_key }, null, 2));
+    return true;
+  }
+  return false;
 }
 
 async function writeWhole(path: string, text: string): Promise<void> {

@@ -197,6 +197,11 @@ async function join({ store, log }: RequestDeps, request: Request): Promise<Join
 export async function handleConductorRequest(deps: RequestDeps, request: Request): Promise<void> {
   if (request.method !== 'heartbeat') throw noSuchMethod(request.method);
   const args = parseAs(HeartbeatArgs, request.args, 'heartbeat');
+  // G10: whoever came under a key speaks for its own instance.
+  if (request.speaker && request.speaker !== args.instance_id) {
+    const message = `instance ${request.speaker} may not speak for ${args.instance_id}`;
+    return deps.log.warn({ instance_id: request.speaker, for: args.instance_id }, message);
+  }
   const { store, engine, now, log } = deps;
   const report = withSaneClock(reportOf(args), now());
   const outcome = await store.heartbeat(args.instance_id, report, now());

@@ -1,5 +1,6 @@
 // @ts-check
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { endDatabaseServers } from './database-servers.mjs';
 import { GuestKeeper, processName } from './guests.mjs';
@@ -143,18 +144,28 @@ async function bringUp({ paths, supervisor }, stops, { fresh, progress, yes = fa
 }
 
 /**
- * What a guest agent gets. It has no business with Redis.
+ * What a guest agent gets. It has no business with Redis, nor with other instances' keys.
  * @param {import('./paths.mjs').Paths} paths
  * @param {{ amqp_url: string }} services
  */
 function guestEnvironment(paths, { amqp_url }) {
-  const { COFFER_REDIS_URL: _, ...inherited } = process.env;
+  const { COFFER_REDIS_URL: _url, COFFER_MASTER_KEY: _key, ...inherited } = process.env;
   return {
     ...inherited,
     COFFER_AMQP_URL: amqp_url,
     COFFER_CACHE_DIR: paths.cache,
     COFFER_LOG_LEVEL: process.env['COFFER_LOG_LEVEL'] || 'info',
   };
+}
+
+/**
+ * Made at the first start. Without it the keys in Redis are of no use, and the guests not understood.
+ * @param {string} home
+ */
+function ownMasterKey(home) {
+  const file = join(home, 'master-key');
+  if (!existsSync(file)) writeFileSync(file, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
+  return readFileSync(file, 'utf8').trim();
 }
 
 /**
@@ -170,6 +181,7 @@ function coreEnvironment(paths, services, apiPort) {
     COFFER_API_HOST: '127.0.0.1',
     COFFER_API_PORT: String(apiPort),
     COFFER_PROVISIONER: process.env['COFFER_PROVISIONER'] || 'local',
+    COFFER_MASTER_KEY: process.env['COFFER_MASTER_KEY'] || ownMasterKey(paths.home),
     COFFER_GUESTS_DIR: paths.guests,
   };
 }

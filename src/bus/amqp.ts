@@ -19,13 +19,16 @@ import { Link } from './connection.ts';
 import { AmqpDeadLetters, headersOfLetter } from './dead-letters.ts';
 import { depthsOf } from './depths.ts';
 import {
-  decodeReply,
+  decodeBody,
+  encodeBody,
   encodeNotification,
-  encodeRequest,
   newUniqueId,
+  replyOf,
+  requestBody,
   type WireNotification,
   type WireRequest,
 } from './envelope.ts';
+import type { Protection } from './protection.ts';
 import { declareExchange, declareNotifications, declareReplyQueue } from './queues.ts';
 import { AGAIN, Server } from './server.ts';
 
@@ -68,6 +71,8 @@ interface Waiter {
   reject(err: Error): void;
   /** The server is still at work. */
   keepAlive(): void;
+  /** Of the answer. */
+  readonly protection: Protection | null;
 }
 
 class AmqpBus implements Bus {
@@ -156,7 +161,7 @@ class AmqpBus implements Bus {
     args: Readonly<Record<string, unknown>>,
     options: CastOptions = {},
   ) {
-    const content = encodeRequest(newRequest(method, args, options.context, null));
+    const content = sealed(newRequest(method, args, options.context, null), topic, options.protection);
     const expires = options.expires_ms === undefined ? {} : { expiration: options.expires_ms };
     await this.#publish(this.#exchange, topic, content, expires);
   }
@@ -171,7 +176,7 @@ class AmqpBus implements Bus {
     const { timeout_ms, monitor_ms, context } = options;
     const monitor_s = monitor_ms === undefined ? null : monitor_ms / 1000;
     const reply_to = { queue: this.#replyQueue, msg_id, monitor_s };
-    const content = encodeRequest(newRequest(method, args, context, reply_to));
+    const content = sealed(newRequest(method, args, context, reply_to), topic, options.protection);
     // The waiter is there before the question goes out: an answer may overtake the confirm.
     const { answer, forget } = this.#await(msg_id, `${method} from ${topic}`, options);
     try {
@@ -183,14 +188,15 @@ class AmqpBus implements Bus {
     }
   }
 
-  #await(msg_id: string, what: string, { timeout_ms, monitor_ms = timeout_ms }: CallOptions) {
+  #await(msg_id: string, what: string, options: CallOptions) {
+    const { timeout_ms, monitor_ms = timeout_ms, protection = null } = options;
     const giveUp = (ms: number) => () =>
       this.#waiters.get(msg_id)?.reject(unavailable(`no answer to ${what} within ${ms} ms`));
     const timeout = setTimeout(giveUp(timeout_ms), timeout_ms);
     const silence = setTimeout(giveUp(monitor_ms), monitor_ms);
     const keepAlive = () => silence.refresh();
     const answer = new Promise<unknown>((resolve, reject) =>
-      this.#waiters.set(msg_id, { resolve, reject, keepAlive }),
+      this.#waiters.set(msg_id, { resolve, reject, keepAlive, protection }),
     );
     const forget = () => {
       clearTimeout(timeout);
@@ -261,9 +267,12 @@ class AmqpBus implements Bus {
   #onReply(message: ConsumeMessage | null): void {
     if (!message) return this.#consumer.breakLink();
     try {
-      const { msg_id, result, failure, ending } = decodeReply(message.content);
-      const waiter = this.#waiters.get(msg_id);
-      if (!ending) waiter?.keepAlive();
+      const body = decodeBody(message.content);
+      const waiter = this.#waiters.get(String(body['_msg_id']));
+      const isKeepAlive = body['ending'] === false;
+      const opened = isKeepAlive ? body : (waiter?.protection?.openReply(body) ?? body);
+      const { result, failure } = replyOf(opened);
+      if (isKeepAlive) waiter?.keepAlive();
       else if (failure) waiter?.reject(new RemoteError(failure.class, failure.message));
       else waiter?.resolve(result);
     } catch (err) {
@@ -335,6 +344,11 @@ const PROPERTIES: Options.Publish = {
   persistent: true,
   priority: 0,
 };
+
+function sealed(request: WireRequest, topic: string, protection: Protection | null = null): Buffer {
+  const body = requestBody(request);
+  return encodeBody(protection?.sealRequest(body, topic) ?? body);
+}
 
 function newRequest(
   method: string,

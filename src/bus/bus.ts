@@ -3,10 +3,12 @@
  *
  * Files: `envelope.ts` the wire format · `amqp.ts` the bus on RabbitMQ · `server.ts` a topic that is
  * served there · `queues.ts` what is declared there · `connection.ts` its connection supervisor ·
- * `dead-letters.ts` what nobody could act on · `depths.ts` how much waits · `memory.ts` the in-memory twin.
+ * `dead-letters.ts` what nobody could act on · `depths.ts` how much waits · `protection.ts` secure modes ·
+ * `memory.ts` the in-memory twin.
  */
 import { CofferError } from '../core/errors.ts';
 import type { WireNotification } from './envelope.ts';
+import type { Guard, Protection } from './protection.ts';
 
 /** Travels with every message: who asked, for log lines and authorisation. */
 export interface Context {
@@ -26,6 +28,8 @@ export interface Request {
   readonly unique_id: string;
   /** True if the broker delivered it before. */
   readonly redelivered: boolean;
+  /** The instance under whose key it came; null or absent for one that came in clear. */
+  readonly speaker?: string | null;
 }
 
 /**
@@ -46,6 +50,8 @@ export interface ServeOptions {
   /** Messages in work at once. */
   readonly prefetch: number;
   readonly handler: Handler;
+  /** Opens what comes in; without it everything comes in clear. */
+  readonly guard?: Guard;
 }
 
 export interface Served {
@@ -57,6 +63,7 @@ export interface CastOptions {
   readonly context?: Context;
   /** Dropped by the broker if nobody took it by then; never when absent. */
   readonly expires_ms?: number;
+  readonly protection?: Protection | null;
 }
 
 export interface CallOptions {
@@ -64,6 +71,8 @@ export interface CallOptions {
   /** A server that understands it says every half of this that it is still at work; silence for longer ends the wait. */
   readonly monitor_ms?: number;
   readonly context?: Context;
+  /** Of the question and of its answer: one that comes in clear is no answer then. */
+  readonly protection?: Protection | null;
 }
 
 /** A message that nobody could act on, kept with the reason until a person decides. */

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { CofferError } from '../core/errors.ts';
 import { type Context, DispatchError } from './bus.ts';
+import type { Body } from './protection.ts';
 
 export interface WireRequest {
   readonly method: string;
@@ -43,6 +44,10 @@ export function newUniqueId(): string {
 }
 
 export function encodeRequest(request: WireRequest): Buffer {
+  return encodeBody(requestBody(request));
+}
+
+export function requestBody(request: WireRequest): Body {
   const { method, args, version, namespace, unique_id, context, reply_to } = request;
   const call = reply_to && {
     _msg_id: reply_to.msg_id,
@@ -50,17 +55,21 @@ export function encodeRequest(request: WireRequest): Buffer {
     _timeout: reply_to.monitor_s,
   };
   const named = { method, args, version, ...(namespace !== null && { namespace }) };
-  return wrap({ ...named, ...call, _unique_id: unique_id, ...encodeContext(context) });
+  return { ...named, ...call, _unique_id: unique_id, ...encodeContext(context) };
 }
 
 export function encodeReply(msg_id: string, result: unknown, failure: Error | null): Buffer {
-  return wrap({
+  return encodeBody(replyBody(msg_id, result, failure));
+}
+
+export function replyBody(msg_id: string, result: unknown, failure: Error | null): Body {
+  return {
     result: failure ? null : (result ?? null),
     failure: failure && encodeFailure(failure),
     ending: true,
     _msg_id: msg_id,
     _unique_id: newUniqueId(),
-  });
+  };
 }
 
 /** What a notifier of oslo.messaging sends: nobody answers, and whoever listens is told. */
@@ -78,12 +87,18 @@ export function encodeNotification({ at, context, ...said }: WireNotification): 
   // `2026-11-22 16:48:00.428350`: microseconds, of which we know thousands.
   const timestamp = `${new Date(at).toISOString().slice(0, -1).replace('T', ' ')}000`;
   const body = { ...said, priority: 'INFO', timestamp, _unique_id: newUniqueId() };
-  return wrap({ ...body, ...encodeContext(context) });
+  return encodeBody({ ...body, ...encodeContext(context) });
 }
 
 /** Says that the server is still at work on a call. */
 export function encodeKeepAlive(msg_id: string): Buffer {
-  return wrap({ result: null, failure: null, ending: false, _msg_id: msg_id, _unique_id: newUniqueId() });
+  return encodeBody({
+    result: null,
+    failure: null,
+    ending: false,
+    _msg_id: msg_id,
+    _unique_id: newUniqueId(),
+  });
 }
 
 /**
@@ -108,7 +123,11 @@ function kindOf(err: Error): { class: string; module: string; args: readonly str
 
 /** Throws `MalformedMessage`. */
 export function decodeRequest(content: Buffer): WireRequest {
-  const body = unwrap(content);
+  return requestOf(decodeBody(content));
+}
+
+/** Throws `MalformedMessage`. */
+export function requestOf(body: Body): WireRequest {
   const { method, args, version, namespace, _unique_id, _msg_id, _reply_q, _timeout } = body;
   if (typeof method !== 'string') throw new MalformedMessage('the message names no method');
   if (!isObject(args)) throw new MalformedMessage('args is not an object');
@@ -126,7 +145,11 @@ export function decodeRequest(content: Buffer): WireRequest {
 
 /** Throws `MalformedMessage`. */
 export function decodeReply(content: Buffer): WireReply {
-  const { _msg_id, result, failure, ending } = unwrap(content);
+  return replyOf(decodeBody(content));
+}
+
+/** Throws `MalformedMessage`. */
+export function replyOf({ _msg_id, result, failure, ending }: Body): WireReply {
   if (typeof _msg_id !== 'string') throw new MalformedMessage('a reply without the id of its call');
   return { msg_id: _msg_id, result, failure: decodeFailure(failure), ending: ending !== false };
 }
@@ -141,11 +164,12 @@ function decodeFailure(failure: unknown): WireReply['failure'] {
   };
 }
 
-function wrap(inner: object): Buffer {
+export function encodeBody(inner: Body): Buffer {
   return Buffer.from(JSON.stringify({ 'oslo.version': '2.0', 'oslo.message': JSON.stringify(inner) }));
 }
 
-function unwrap(content: Buffer): Record<string, unknown> {
+/** Throws `MalformedMessage`. */
+export function decodeBody(content: Buffer): Record<string, unknown> {
   const outer = parseJson(content.toString('utf8'));
   if (!isObject(outer)) throw new MalformedMessage('the body is not a JSON object');
   const text = outer['oslo.message'];

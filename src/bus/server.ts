@@ -4,13 +4,16 @@ import { type Logger, textOf } from '../log.ts';
 import { sleep } from '../service.ts';
 import { DispatchError, isFinal, isPassing, type Served, type ServeOptions } from './bus.ts';
 import {
-  decodeRequest,
+  decodeBody,
+  encodeBody,
   encodeKeepAlive,
-  encodeReply,
   MalformedMessage,
   type ReplyTo,
+  replyBody,
+  requestOf,
   type WireRequest,
 } from './envelope.ts';
+import { MessageRefused, type Protection } from './protection.ts';
 import { declareServer } from './queues.ts';
 
 /** As Trove's guests announce it: messages of 1.0 and 1.1 are understood. */
@@ -169,25 +172,31 @@ export class Server implements Served {
   /** The work for one message; the message is acknowledged only after it is safe. */
   async #handle(message: ConsumeMessage): Promise<Verdict> {
     let request: WireRequest;
+    let protection: Protection | null = null;
     try {
-      request = decodeRequest(message.content);
+      const body = decodeBody(message.content);
+      const { guard, topic } = this.#options;
+      protection = (await guard?.(body)) ?? null;
+      request = requestOf(protection?.openRequest(body, topic, wasDelivered(message)) ?? body);
     } catch (err) {
+      if (isPassing(err)) return this.#later(message);
+      if (err instanceof MessageRefused) return this.#refuse(err);
       return this.#bury(message, err instanceof MalformedMessage ? err.message : textOf(err));
     }
     const { method, context, reply_to } = request;
     try {
-      const result = await this.#serve(request, wasDelivered(message));
-      if (reply_to) await this.#reply(reply_to, encodeReply(reply_to.msg_id, result, null));
+      const result = await this.#serve(request, wasDelivered(message), protection);
+      if (reply_to) await this.#answer(reply_to, protection, result, null);
       return 'ack';
     } catch (err) {
-      if (isPassing(err)) return this.#isFromTopic(message) && !hasExpiry(message) ? 'again' : 'requeue';
+      if (isPassing(err)) return this.#later(message);
       const error = err instanceof Error ? err : new Error(String(err));
       this.#deps.log.warn(
         { err: error, topic: this.#options.topic, method, request_id: context.request_id },
         'a request failed',
       );
       if (reply_to) {
-        await this.#reply(reply_to, encodeReply(reply_to.msg_id, null, error));
+        await this.#answer(reply_to, protection, null, error);
         return 'ack';
       }
       return this.#requeueOrBury(message, request.unique_id, error);
@@ -195,17 +204,22 @@ export class Server implements Served {
   }
 
   /** The handler's result, or its rejection; meanwhile the caller is told that it is being worked on. */
-  async #serve(request: WireRequest, redelivered: boolean): Promise<unknown> {
+  async #serve(request: WireRequest, redelivered: boolean, protection: Protection | null): Promise<unknown> {
     const { method, args, context, unique_id, version, namespace, reply_to } = request;
     if (namespace !== null || !isServed(version)) {
       const message = `Endpoint does not support RPC version ${version}. Attempted method: ${method}`;
       throw new DispatchError('UnsupportedVersion', message);
     }
-    const work = this.#options.handler({ method, args, context, unique_id, redelivered });
+    const speaker = protection?.instance_id ?? null;
+    const work = this.#options.handler({ method, args, context, unique_id, redelivered, speaker });
     if (!reply_to || reply_to.monitor_s === null) return work;
     const pause_ms = Math.max((reply_to.monitor_s * 1000) / 2, MIN_KEEP_ALIVE_MS);
     const timer = setInterval(() => void this.#reply(reply_to, encodeKeepAlive(reply_to.msg_id)), pause_ms);
     return work.finally(() => clearInterval(timer));
+  }
+
+  #later(message: ConsumeMessage): Verdict {
+    return this.#isFromTopic(message) && !hasExpiry(message) ? 'again' : 'requeue';
   }
 
   /** Not from a server's own queue, nor from a fanout, which others have got too. */
@@ -235,6 +249,17 @@ export class Server implements Served {
       // RabbitMQ is away: the message comes again, and is buried then.
       return 'requeue';
     }
+  }
+
+  /** Kept nowhere: whoever sent it could fill any place that we have. */
+  #refuse(err: MessageRefused): Verdict {
+    this.#deps.log.warn({ topic: this.#options.topic, reason: err.message }, 'a message was refused');
+    return 'ack';
+  }
+
+  async #answer(to: ReplyTo, protection: Protection | null, result: unknown, failure: Error | null) {
+    const body = replyBody(to.msg_id, result, failure);
+    await this.#reply(to, encodeBody(protection?.sealReply(body) ?? body));
   }
 
   async #reply({ queue }: ReplyTo, content: Buffer): Promise<void> {

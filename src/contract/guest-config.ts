@@ -19,6 +19,8 @@ export interface InstanceConfig {
   readonly endpoint: Endpoint;
   /** Where a replica finds the primary for its first copy; null for the primary itself. */
   readonly primary: Endpoint | null;
+  /** Protects what this instance is told and says, 32 bytes in base64; absent where nothing is protected. */
+  readonly rpc_key?: string;
   /** The secret that the agents of one cluster share: passwords are derived from it. Never sent. */
   readonly cluster_token: string;
   readonly extended_properties: Readonly<Record<string, unknown>>;
@@ -32,4 +34,4 @@ export interface InstanceConfig {
 }
 
 /** The same as an agent that joins is told it: the secret is the token that it came with. */
-export type JoinedInstance = Omit<InstanceConfig, 'cluster_token'>;
+export type JoinedInstance = Omit<InstanceConfig, 'cluster_token' | 'rpc_key'>;

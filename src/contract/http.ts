@@ -124,6 +124,10 @@ const NewInstance = InstanceRequest.extend({
     description:
       'Of an instance that is there already, with a guest agent of Trove: registered, not built. For administrators, where the provisioner is external; then every instance has one.',
   }),
+  rpc_secret: text(255).exactOptional().meta({
+    description:
+      "Of an instance with an 'id': its guest agent's instance_rpc_encr_key, where that is in use.",
+  }),
 });
 
 const AddedInstance = InstanceRequest.extend({

@@ -29,6 +29,7 @@
  * | `steps:<manager>:<kind>` | list | the latest durations of its steps, in milliseconds |
  * | `due` | sorted set | `upgrade:<id>` and `cluster:<id>` by the time of their next look |
  * | `idempotency:<tenant>:<key>` | hash | `fingerprint`, `operation`, `claim`, `until`, `answer` of a request, for a day |
+ * | `keys` | hash | instances' keys, encrypted |
  * | `untold` | hash | upgrades with notifications to come, and the last event that was told of |
  * | `duty:<name>` | string | the process that has the duty now |
  * | `casts`, `casts:at` | hash, sorted set | casts that the bus has not confirmed yet, and since when |

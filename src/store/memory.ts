@@ -74,6 +74,7 @@ export class MemoryStore implements Store {
   readonly #requests = new Map<string, HeldRequest>();
   /** By manager. */
   readonly #measured = new Map<string, MeasuredTimes>();
+  readonly #keys = new Map<string, string>();
   readonly #untold = new Map<string, number>();
   readonly #duties = new Map<string, string>();
   readonly #sleep: Sleep;
@@ -305,6 +306,25 @@ export class MemoryStore implements Store {
     if (cast) this.#casts.set(cast.id, { cast: asJson(cast), at: created });
     if (this.#notifies) this.#untold.set(id, 0);
     return { verdict: 'begun' as const };
+  }
+
+  async instanceKey(instance_id: string): Promise<string | null> {
+    return this.#keys.get(instance_id) ?? null;
+  }
+
+  async keepInstanceKey(instance_id: string, sealed: string): Promise<string> {
+    const held = this.#keys.get(instance_id) ?? sealed;
+    this.#keys.set(instance_id, held);
+    return held;
+  }
+
+  async replaceInstanceKey(instance_id: string, sealed: string | null): Promise<void> {
+    if (sealed === null) this.#keys.delete(instance_id);
+    else this.#keys.set(instance_id, sealed);
+  }
+
+  async instancesWithKey(): Promise<readonly string[]> {
+    return [...this.#keys.keys()];
   }
 
   async untold() {

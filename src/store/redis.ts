@@ -438,6 +438,25 @@ class RedisStore implements Store {
     return { verdict, task: task as never, upgrade_id: upgrade_id || null };
   }
 
+  instanceKey(instance_id: string): Promise<string | null> {
+    return this.#ask(() => this.#redis.hget(this.#key('keys'), instance_id));
+  }
+
+  async keepInstanceKey(instance_id: string, sealed: string): Promise<string> {
+    await this.#ask(() => this.#redis.hsetnx(this.#key('keys'), instance_id, sealed));
+    return (await this.instanceKey(instance_id)) ?? sealed;
+  }
+
+  async replaceInstanceKey(instance_id: string, sealed: string | null): Promise<void> {
+    const key = this.#key('keys');
+    if (sealed === null) await this.#ask(() => this.#redis.hdel(key, instance_id));
+    else await this.#ask(() => this.#redis.hset(key, instance_id, sealed));
+  }
+
+  instancesWithKey(): Promise<readonly string[]> {
+    return this.#ask(() => this.#redis.hkeys(this.#key('keys')));
+  }
+
   async untold() {
     const held = await this.#ask(() => this.#redis.hgetall(this.#key('untold')));
     return Object.entries(held).map(([upgrade_id, seq]) => ({ upgrade_id, seq: Number(seq) }));

@@ -272,6 +272,15 @@ export interface Store {
   /** True if `holder` has the duty now and for `lease_ms` from now: one at a time has. */
   holdDuty(duty: string, holder: string, lease_ms: number): Promise<boolean>;
 
+  /** An instance's key, as whoever keeps it has encrypted it; null if it has none. */
+  instanceKey(instance_id: string): Promise<string | null>;
+  /** Keeps a key for an instance that has none; answers the one that it has now. */
+  keepInstanceKey(instance_id: string, sealed: string): Promise<string>;
+  /** Null: the instance is gone. */
+  replaceInstanceKey(instance_id: string, sealed: string | null): Promise<void>;
+  /** Ids of all instances that have a key. */
+  instancesWithKey(): Promise<readonly string[]>;
+
   pendingCasts(before: Instant, limit: number): Promise<readonly PendingCast[]>;
   castConfirmed(id: string): Promise<void>;
 

@@ -41,7 +41,10 @@ describeInterop('guest agents of Trove', () => {
     for (const [index, guest] of guests.entries()) {
       await peer.do('serve_guest', { instance_id: ids[index], ...guest });
     }
-    const instances = ids.map((id) => ({ id }));
+    const instances = ids.map((id, index) => {
+      const key = guests[index]?.['key'];
+      return { id, ...(typeof key === 'string' && { rpc_secret: key }) };
+    });
     const datastore = { type: 'simulated', version: '1.0' };
     const cluster = await client.clusters.create({ name, datastore, instances });
     expect(cluster.join_token).toBeUndefined();
@@ -133,6 +136,25 @@ describeInterop('guest agents of Trove', () => {
     expect(first?.['upgrade_info']).toEqual({ datastore_version: '2.0' });
     const tries = heard([ids[1] ?? '']).filter(({ method }) => method === 'pre_upgrade');
     expect(tries).toHaveLength(2);
+  });
+
+  it('are driven in Trove’s secure mode, each under its own key; in clear they are not heard', async () => {
+    const key = '5d3dc65cc19bb84945a18ad6a168f0f5';
+    const { id, ids, to } = await register('secure', [{ key }, { key: 'dfe94eb2f1afe849684696473bd22cbd' }]);
+    await peer.do('secure', { on: true });
+    try {
+      await peer.do('trove_upgrade_cluster', { cluster_id: id, version_id: to });
+      await upgraded(id);
+    } finally {
+      await peer.do('secure', { on: false });
+    }
+    const [, ordered] = heard(ids);
+    expect(ordered?.['upgrade_info']).toEqual({ device: '/dev/vdb', datastore_version: '2.0' });
+    expect(ordered?.['notification']).toMatchObject({ cluster_id: id, instance_id: ids[0] });
+    const args = { instance_id: ids[0], sent: Date.now() / 1000 + 5, payload: { service_status: 'failed' } };
+    await peer.do('cast', { topic: 'trove-conductor', method: 'heartbeat', args });
+    const { instances } = await client.clusters.get(id);
+    expect(instances.map(({ service_status }) => service_status)).toEqual(['healthy', 'healthy']);
   });
 
   it('hear nothing of a cast that can’t be: it is kept as a dead letter, and nothing has changed', async () => {

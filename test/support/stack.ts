@@ -121,12 +121,20 @@ export async function removeHome(home: string): Promise<void> {
   await rm(home, { recursive: true, force: true });
 }
 
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
 /** Runs one of our commands to its end. */
-export async function run(
-  args: readonly string[],
-  home: string,
-): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
-  const child = spawn(process.execPath, args, { cwd: ROOT, env: environment(home) });
+export async function run(args: readonly string[], home: string): Promise<Ended> {
+  return runWith(args, environment(home));
+}
+
+/** The same, in an environment of its own. */
+export async function runWith(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Ended> {
+  const child = spawn(process.execPath, args, { cwd: ROOT, env: { PATH: process.env['PATH'], ...env } });
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (chunk: Buffer) => {
     stdout += chunk.toString();

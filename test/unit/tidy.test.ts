@@ -51,6 +51,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
 const ENTRIES = [
   'api/main.ts',
   'taskmanager/main.ts',
+  'taskmanager/rekey.ts',
   'guestagent/main.ts',
   'cli/main.ts',
   'client/index.ts',

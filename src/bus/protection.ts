@@ -1,0 +1,27 @@
+/**
+ * How messages are protected on their way through a broker that others use too.
+ *
+ * Files: `protection.ts` what a protection is · `sealed.ts` our own: nobody without the instance's key
+ * reads or forges anything · `trove-secure.ts` Trove's: nobody without the key reads.
+ */
+
+/** The inner message: `method`, `args`, `_context_…`, or `result` and `failure`. */
+export type Body = Readonly<Record<string, unknown>>;
+
+/** Under one instance's key. The functions that open throw `MessageRefused`. */
+export interface Protection {
+  /** Whose key it is: with whom, or for whom, one speaks under it. */
+  readonly instance_id: string;
+  sealRequest(body: Body, topic: string): Body;
+  openRequest(body: Body, topic: string, redelivered: boolean): Body;
+  sealReply(body: Body): Body;
+  openReply(body: Body): Body;
+}
+
+/** Finds what an incoming request is protected by; null if it comes in clear and may. Rejects with `MessageRefused`. */
+export type Guard = (body: Body) => Promise<Protection | null>;
+
+/** Not from whom it says it is, or not for these eyes, or too old. */
+export class MessageRefused extends Error {
+  override readonly name = 'MessageRefused';
+}

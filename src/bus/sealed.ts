@@ -1,0 +1,151 @@
+import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import { type Body, MessageRefused, type Protection } from './protection.ts';
+
+/**
+ * A message counts for so long, by the clocks of both sides: whoever replays it later is refused. Less
+ * than the step by which a guest's clock may go back, so that no old report is taken for a new one.
+ */
+const WINDOW_MS = 30_000;
+/** Name of the one argument, and of the one key of a result. */
+const SEALED = 'coffer_sealed';
+
+/** What stays in clear of a sealed message, its text apart. All of it is authenticated. */
+interface Seal {
+  readonly instance_id: string;
+  readonly key_id: string;
+  readonly sent: number;
+  readonly nonce: string;
+  readonly text: string;
+}
+
+/** The instance that a message says it comes from, or goes to; null if it is not sealed. */
+export function sealOf(body: Body): Pick<Seal, 'instance_id' | 'key_id'> | null {
+  return findSeal(body['args']);
+}
+
+/** Names a key without telling it. */
+export function keyId(secret: string): string {
+  return createHash('sha256').update(`coffer key ${secret}`).digest('hex').slice(0, 8);
+}
+
+export function newSecret(): string {
+  return randomBytes(32).toString('base64');
+}
+
+/**
+ * AES-256-GCM under the key of one instance. Arguments, context, result and failure are the secret;
+ * instance, key, time, topic, method and all ids of the message are authenticated with it, so that no
+ * part of one message fits another.
+ */
+export function sealedProtection(options: {
+  readonly instance_id: string;
+  /** 32 bytes in base64. */
+  readonly secret: string;
+  readonly now: () => number;
+}): Protection {
+  const { instance_id, secret, now } = options;
+  const key = Buffer.from(secret, 'base64');
+  const key_id = keyId(secret);
+  /** Ids of requests that were opened, and when: the same again is a replay. */
+  const seen = new Map<string, number>();
+
+  const seal = (plain: unknown, about: readonly unknown[]): Seal => {
+    const head = { instance_id, key_id, sent: now() };
+    const nonce = randomBytes(12);
+    const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(aadOf(head, about));
+    const text = Buffer.concat([cipher.update(JSON.stringify(plain)), cipher.final(), cipher.getAuthTag()]);
+    return { ...head, nonce: nonce.toString('base64'), text: text.toString('base64') };
+  };
+
+  const open = (found: Seal | null, about: readonly unknown[]): Body => {
+    if (!found) throw new MessageRefused('it is not sealed, and must be');
+    if (found.instance_id !== instance_id || found.key_id !== key_id)
+      throw new MessageRefused('it is sealed with another key');
+    if (Math.abs(now() - found.sent) > WINDOW_MS) {
+      const off_s = Math.round((now() - found.sent) / 1000);
+      throw new MessageRefused(
+        `it was sent ${off_s} s ago: it is a replay, was held up, or a clock is wrong`,
+      );
+    }
+    return decrypted(key, found, about);
+  };
+
+  const once = (id: unknown) => {
+    for (const [old, at] of seen) {
+      if (now() - at <= 2 * WINDOW_MS) break;
+      seen.delete(old);
+    }
+    if (typeof id !== 'string' || seen.has(id)) throw new MessageRefused('it came before: it is a replay');
+    seen.set(id, now());
+  };
+
+  return {
+    instance_id,
+    sealRequest: (body, topic) => {
+      const { clear, hidden } = split(body);
+      return { ...clear, args: { [SEALED]: seal(hidden, requestAbout(body, topic)) } };
+    },
+    openRequest: (body, topic, redelivered) => {
+      const hidden = open(findSeal(body['args']), requestAbout(body, topic));
+      if (!redelivered) once(body['_unique_id']);
+      return { ...split(body).clear, ...hidden };
+    },
+    sealReply: ({ result, failure, ...clear }) => ({
+      ...clear,
+      failure: null,
+      result: { [SEALED]: seal({ result, failure }, replyAbout(clear)) },
+    }),
+    openReply: ({ result, failure: _, ...clear }) => ({
+      ...clear,
+      ...open(findSeal(result), replyAbout(clear)),
+    }),
+  };
+}
+
+function decrypted(key: Buffer, { nonce, text, ...head }: Seal, about: readonly unknown[]): Body {
+  try {
+    const bytes = Buffer.from(text, 'base64');
+    const decipher = createDecipheriv('aes-256-gcm', key, Buffer.from(nonce, 'base64'))
+      .setAAD(aadOf(head, about))
+      .setAuthTag(bytes.subarray(-16));
+    const plain = Buffer.concat([decipher.update(bytes.subarray(0, -16)), decipher.final()]);
+    return JSON.parse(plain.toString()) as Body;
+  } catch {
+    throw new MessageRefused('it was sealed otherwise, or changed on its way');
+  }
+}
+
+function aadOf(
+  { instance_id, key_id, sent }: Omit<Seal, 'nonce' | 'text'>,
+  about: readonly unknown[],
+): Buffer {
+  return Buffer.from(JSON.stringify(['coffer-sealed-1', instance_id, key_id, sent, ...about]));
+}
+
+function requestAbout(body: Body, topic: string): readonly unknown[] {
+  const { method, version, namespace = null, _unique_id, _msg_id = null, _reply_q = null } = body;
+  return ['request', topic, method, version, namespace, _unique_id, _msg_id, _reply_q];
+}
+
+function replyAbout({ _msg_id, ending }: Body): readonly unknown[] {
+  return ['reply', _msg_id, ending];
+}
+
+/** What a broker, or an onlooker, need not know. */
+function split(body: Body): { readonly clear: Body; readonly hidden: Body } {
+  const isHidden = (name: string) => name === 'args' || name.startsWith('_context_');
+  const part = (hidden: boolean) => Object.entries(body).filter(([name]) => isHidden(name) === hidden);
+  return { clear: Object.fromEntries(part(false)), hidden: Object.fromEntries(part(true)) };
+}
+
+function findSeal(holder: unknown): Seal | null {
+  const seal = isRecord(holder) ? holder[SEALED] : undefined;
+  if (!isRecord(seal)) return null;
+  const { instance_id, key_id, sent, nonce, text } = seal;
+  const isWhole = [instance_id, key_id, nonce, text].every((one) => typeof one === 'string');
+  return isWhole && typeof sent === 'number' ? (seal as unknown as Seal) : null;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

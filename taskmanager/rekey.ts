@@ -1,0 +1,75 @@
+/**
+ * Rotates keys. With `COFFER_MASTER_KEY` and `COFFER_MASTER_KEY_PREVIOUS`: encrypts all instances' keys
+ * anew under the former. With `--instance <id>`: gives that instance a new key, in the store and, where
+ * `COFFER_GUESTS_DIR` has its file, there too, which its agent notices by itself.
+ */
+import { parseArgs } from 'node:util';
+import { z } from 'zod';
+import { newSecret } from '../src/bus/sealed.ts';
+import { ConfigError, commonConfig, loadConfig, redisPrefix, redisTls } from '../src/config.ts';
+import { createLogger } from '../src/log.ts';
+import { type MasterKey, masterKeyConfig, masterKeyOf } from '../src/master-key.ts';
+import { openRedisStore } from '../src/store/redis.ts';
+import type { Store } from '../src/store/store.ts';
+import { keyIn } from './keyring.ts';
+import { replaceRpcKey } from './provisioner-local.ts';
+
+const shape = {
+  ...commonConfig,
+  ...masterKeyConfig,
+  COFFER_REDIS_PREFIX: redisPrefix,
+  COFFER_GUESTS_DIR: z.string().min(1).optional(),
+};
+
+async function main(): Promise<string> {
+  const { values } = parseArgs({ options: { instance: { type: 'string' } } });
+  const config = loadConfig(shape, process.env);
+  const master = masterKeyOf(config);
+  if (!master) throw new ConfigError('COFFER_MASTER_KEY: is not set');
+  const log = createLogger({ name: 'rekey', level: config.COFFER_LOG_LEVEL });
+  const url = config.COFFER_REDIS_URL;
+  const store = await openRedisStore({
+    ...{ url, tls: redisTls(config), prefix: config.COFFER_REDIS_PREFIX, log, name: 'rekey' },
+  });
+  try {
+    if (values.instance === undefined) return await encryptAnew(store, master);
+    return await giveNewKey(store, master, values.instance, config.COFFER_GUESTS_DIR);
+  } finally {
+    await store.close();
+  }
+}
+
+async function encryptAnew(store: Store, master: MasterKey): Promise<string> {
+  const ids = await store.instancesWithKey();
+  for (const id of ids) {
+    const held = await store.instanceKey(id);
+    // Gone meanwhile, with its cluster.
+    if (held !== null) await store.replaceInstanceKey(id, master.seal(master.open(held, id), id));
+  }
+  return `${ids.length} key(s) are encrypted under COFFER_MASTER_KEY now: COFFER_MASTER_KEY_PREVIOUS can go`;
+}
+
+async function giveNewKey(
+  store: Store,
+  master: MasterKey,
+  id: string,
+  guests_dir: string | undefined,
+): Promise<string> {
+  const held = await store.instanceKey(id);
+  if (held === null) throw new Error(`instance ${id} has no key`);
+  if (keyIn(master, id, held).mode === 'trove')
+    throw new Error(`instance ${id} has a key of Trove's making: change it there, and register it anew`);
+  const secret = newSecret();
+  await store.replaceInstanceKey(id, master.seal(JSON.stringify({ mode: 'coffer', secret }), id));
+  if (guests_dir !== undefined && (await replaceRpcKey(guests_dir, id, secret)))
+    return `instance ${id} has a new key`;
+  return `instance ${id} has a new key; put it into its agent's file as "rpc_key": ${secret}`;
+}
+
+main().then(
+  (done) => process.stdout.write(`${done}\n`),
+  (err: unknown) => {
+    process.stderr.write(`${err instanceof Error ? err.message : String(err)}\n`);
+    process.exitCode = err instanceof ConfigError ? 2 : 1;
+  },
+);
