@@ -23,7 +23,7 @@ export function batchView(batch: Batch, now: Instant): BatchDocument {
     name: batch.name,
     state: state.name,
     reason: state.name === 'paused' ? state.reason : null,
-    message: 'message' in state ? state.message : null,
+    message: 'message' in state ? state.message : waitsFor(batch),
     cancelling: batch.cancelling,
     actions: [...possibleBatchActions(batch)],
     datastore: batch.datastore,
@@ -48,6 +48,13 @@ export function batchView(batch: Batch, now: Instant): BatchDocument {
     ended: 'ended' in state ? time(state.ended) : null,
     estimated_end: timeOrNull(estimatedEnd(batch, now)),
   };
+}
+
+/** G1: the upgrade itself names what to do; here it is said that somebody must look. */
+function waitsFor({ waves }: Batch): string | null {
+  const troubled = waves.reduce((sum, wave) => sum + wave.troubled, 0);
+  if (troubled === 0) return null;
+  return `${troubled} cluster(s) have an upgrade that waits for a person: see the running clusters for which, and why`;
 }
 
 function waveView(wave: Wave, index: number): WaveDocument {

@@ -58,12 +58,19 @@ export class Network {
 
   /** The store as one life of a process sees it. */
   storeFor(life: Life): Store {
-    return new Proxy(this.#store as Store, {
+    const batches = this.#partFor(life, this.#store.batches, 'batches.');
+    return new Proxy(this.#partFor<Store>(life, this.#store, ''), {
+      get: (store, name) => (name === 'batches' ? batches : Reflect.get(store, name)),
+    });
+  }
+
+  #partFor<Part extends object>(life: Life, part: Part, prefix: string): Part {
+    return new Proxy(part, {
       get: (_target, name) => {
-        const method: unknown = Reflect.get(this.#store, name);
+        const method: unknown = Reflect.get(part, name);
         if (typeof method !== 'function' || typeof name !== 'string') return method;
         return (...args: readonly unknown[]) =>
-          this.#request(life, name, args, () => method.apply(this.#store, args) as Promise<unknown>);
+          this.#request(life, `${prefix}${name}`, args, () => method.apply(part, args) as Promise<unknown>);
       },
     });
   }
