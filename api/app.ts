@@ -9,6 +9,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Registry } from 'prom-client';
 import type { z } from 'zod';
 import { explain } from '../src/contract/explain.ts';
+import { CofferError } from '../src/core/errors.ts';
 import { useAccessRules } from './access/enforce.ts';
 import { batchRoutes } from './batches.ts';
 import type { Certificate } from './certificate.ts';
@@ -30,6 +31,8 @@ import { upgradeRoutes } from './upgrades.ts';
 
 /** A hundred instances fit into a tenth of it. */
 const MAX_BODY_BYTES = 256 * 1024;
+/** No request needs half of it; far deeper ones would overflow the stack of whoever walks through them. */
+const MAX_BODY_DEPTH = 32;
 /** A request has to arrive within this; protects from clients that send a byte a minute. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
@@ -115,8 +118,23 @@ function useContract(app: App): void {
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
     // Some clients say application/json of a DELETE without a body.
     if (body === '') return done(null, undefined);
-    return parseJson(request, body, done);
+    return parseJson(request, body, (error, value) => {
+      if (error || !isDeeperThan(value, MAX_BODY_DEPTH)) return done(error, value as string);
+      done(
+        new CofferError('invalid_request', `The request body is nested more than ${MAX_BODY_DEPTH} deep.`),
+      );
+    });
   });
+}
+
+/** Level by level: a walk that calls itself would be what it is to prevent. */
+function isDeeperThan(value: unknown, depth: number): boolean {
+  let level: readonly unknown[] = [value];
+  for (let deep = 0; deep <= depth; deep++) {
+    level = level.flatMap((each) => (typeof each === 'object' && each !== null ? Object.values(each) : []));
+    if (level.length === 0) return false;
+  }
+  return true;
 }
 
 function useErrors(app: App): void {

@@ -123,7 +123,7 @@ async function sendRequest({ api, operations, own }: Input, dice: Dice, user: st
   };
   const before = await snapshot(api, own);
   const answer = await api.app.inject({ method, url, headers, ...(payload !== undefined && { payload }) });
-  const what = `${method} ${url.slice(0, 200)} as ${user} with ${payload?.slice(0, 2000)} was answered ${answer.statusCode}`;
+  const what = `${method} ${url.slice(0, 200)} as ${user} with ${payload?.slice(0, 400)} was answered ${answer.statusCode}`;
   const problems: string[] = [];
   if (answer.statusCode >= 500 && answer.statusCode !== 503)
     problems.push(`${what}: ${answer.body.slice(0, 500)}`);
@@ -155,7 +155,7 @@ async function sendMessage({ api, own, taskmanager, guest }: Input, dice: Dice):
     guest,
   };
   const before = await snapshot(api, own);
-  const what = `${content.toString().slice(0, 2000)} to ${topic}`;
+  const what = `${content.toString().slice(0, 400)} to ${topic}`;
   try {
     const { method: asked, args: given, context, unique_id } = decodeRequest(content);
     await handlers[dice.chance(95) ? topic : dice.pick(['taskmanager', 'conductor', 'guest'] as const)]({

@@ -295,6 +295,24 @@ describe('limits', () => {
   });
 });
 
+it('refuses what is nested without end, with a key and without a schema too', async () => {
+  const api = await startApi();
+  const deep = `${'{"a":'.repeat(30_000)}1${'}'.repeat(30_000)}`;
+  const headers = { 'content-type': 'application/json', 'idempotency-key': 'deep' };
+  for (const [method, path] of [
+    ['POST', '/clusters'],
+    ['DELETE', '/clusters/x'],
+    ['POST', '/dead-letters/x'],
+  ] as const) {
+    const { status, body } = await ask(`${api.url}${path}`, { method, headers, body: deep });
+    expect([status, body.badRequest?.message]).toEqual([
+      400,
+      'The request body is nested more than 32 deep.',
+    ]);
+  }
+  await api.close();
+});
+
 it('tells browsers to run, keep and frame nothing', async () => {
   const api = await startApi();
   for (const path of ['/', '/openapi.json', '/v1.0/t1/clusters', '/v1.0/t1/nothing', '/nowhere']) {
