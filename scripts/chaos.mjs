@@ -4,7 +4,7 @@
 // became of all that was accepted; exit 0 only if every guarantee was kept.
 //
 // lib/chaos/: run.mjs how it goes · load.mjs clusters and their upgrades · kinds.mjs which ·
-// injector.mjs, faults.mjs what is done to the stack · network.mjs, proxy.mjs the wires in between ·
+// batches.mjs a fleet and its batches · injector.mjs, faults.mjs what is done to the stack · network.mjs, proxy.mjs the wires in between ·
 // availability.mjs, guests.mjs, logs.mjs who watches · story.mjs what is remembered ·
 // history.mjs what was kept of the guarantees · fault-table.mjs · random.mjs.
 import './lib/node-version.mjs';
@@ -129,11 +129,11 @@ async function main() {
  * @param {{ json: boolean, seed: string, minutes: number }} options
  * @param {Awaited<ReturnType<import('./lib/chaos/run.mjs')['runChaos']>>} ran
  */
-function conclude({ json, seed, minutes }, { load, logs, moments }) {
+function conclude({ json, seed, minutes }, { load, logs, moments, batches }) {
   const upgrades = load.stories.flatMap((story) => [...story.upgrades.values()]);
   const names = FAULTS.map(({ name }) => name);
   const faults = faultTable(names, moments, upgrades);
-  const verdict = judge({ stories: load.stories, stuck: load.stuck, executions: logs.executions });
+  const verdict = judge({ stories: load.stories, stuck: load.stuck, executions: logs.executions, batches });
   process.exitCode = isGood(verdict) ? 0 : 1;
   if (json) {
     const errors = Object.fromEntries(logs.errors);

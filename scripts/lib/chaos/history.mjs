@@ -7,6 +7,7 @@
  * @typedef {import('./story.mjs').Followed} Followed
  * @typedef {import('./faults.mjs').Injected} Injected
  * @typedef {import('./logs.mjs').Executions} Executions
+ * @typedef {import('./batches.mjs').BatchOutcome} BatchOutcome
  *
  * @typedef {object} Verdict
  * @property {number} requests
@@ -15,12 +16,15 @@
  * @property {Record<string, number>} ended by state; `paused` waits for a person, with a reason
  * @property {number} taken_up attempts that an agent took up again after its death
  * @property {{ clusters: number, acknowledged: number, longest_outage_ms: number }} writes
+ * @property {Pick<BatchOutcome, 'accepted' | 'ended' | 'clusters'>} batches
  * @property {Record<Violation, string[]>} violations what was not kept, in words; all empty if all was
  *
  * @typedef {'lost' | 'doubled' | 'breached' | 'untrue' | 'gaps' | 'overlapping' | 'refused_but_begun'
  *   | 'writes_lost' | 'stuck'} Violation
  */
 
+/** @type {BatchOutcome} */
+const NO_BATCHES = { accepted: 0, ended: {}, clusters: {}, lost: [], untrue: [], gaps: [] };
 const ENDED = ['succeeded', 'failed', 'cancelled', 'rolled_back'];
 
 /**
@@ -28,9 +32,10 @@ const ENDED = ['succeeded', 'failed', 'cancelled', 'rolled_back'];
  * @param {readonly Story[]} seen.stories
  * @param {readonly string[]} seen.stuck
  * @param {ReadonlyMap<string, Executions>} seen.executions
+ * @param {BatchOutcome} [seen.batches] none where no batch was asked for
  * @returns {Verdict}
  */
-export function judge({ stories, stuck, executions }) {
+export function judge({ stories, stuck, executions, batches = NO_BATCHES }) {
   const followed = stories.flatMap((story) => [...story.upgrades.values()]);
   const asked = stories.flatMap((story) => story.asked);
   const count = (/** @type {string} */ answer) => asked.filter((one) => one.answer === answer).length;
@@ -46,12 +51,13 @@ export function judge({ stories, stuck, executions }) {
       acknowledged: writes.reduce((sum, { acknowledged }) => sum + acknowledged, 0),
       longest_outage_ms: Math.max(0, ...writes.map(({ outage_ms }) => outage_ms)),
     },
+    batches: { accepted: batches.accepted, ended: batches.ended, clusters: batches.clusters },
     violations: {
-      lost: followed.flatMap(lossOf),
+      lost: [...followed.flatMap(lossOf), ...batches.lost],
       doubled: doublesOf(executions),
       breached: stories.flatMap(({ breaches }) => breaches.map(breachText)),
-      untrue: stories.flatMap((story) => story.untrue),
-      gaps: followed.flatMap(gapsOf),
+      untrue: [...stories.flatMap((story) => story.untrue), ...batches.untrue],
+      gaps: [...followed.flatMap(gapsOf), ...batches.gaps],
       overlapping: stories.flatMap(overlapsOf),
       refused_but_begun: stories.flatMap(unaskedOf),
       writes_lost: stories.flatMap(({ name, writes: own }) =>

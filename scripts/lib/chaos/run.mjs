@@ -1,5 +1,6 @@
 // @ts-check
 import { setTimeout as sleep } from 'node:timers/promises';
+import { runBatches } from './batches.mjs';
 import { sleepOr } from './faults.mjs';
 import { injectFaults } from './injector.mjs';
 import { POSTGRESQL, SIMULATED } from './kinds.mjs';
@@ -56,7 +57,11 @@ export async function runChaos({
     over: over.signal,
   });
   const kinds = [...Array(simulated).fill(SIMULATED), ...Array(postgresql).fill(POSTGRESQL)];
-  const slots = Promise.all(kinds.map((kind, index) => load.run(kind, dice.fork(`cluster ${index}`))));
+  const batching = runBatches({ api_url: stack.api_url, closing: closing.signal, over: over.signal });
+  const slots = Promise.all([
+    ...kinds.map((kind, index) => load.run(kind, dice.fork(`cluster ${index}`))),
+    batching,
+  ]);
   slots.catch(() => over.abort());
 
   await warmUp(load, postgresql > 0, signal);
@@ -80,7 +85,7 @@ export async function runChaos({
     await load.finish();
   }
   logs.stop();
-  return { load, logs, moments };
+  return { load, logs, moments, batches: await batching };
 }
 
 /**

@@ -190,12 +190,10 @@ function begin(draft: BatchDraft, member: Member): void {
   if (member.waiting_since === null) tellOfBegin(draft, begun);
 }
 
-/** B2. */
-function placesFor(draft: BatchDraft): number {
-  const { batch, seen } = draft;
-  const own = draft.wave.max_concurrent - inFlight(batch);
+/** B2: what it could use is never more than its wave's `max_concurrent`, and so is its share. */
+function placesFor({ batch, seen }: BatchDraft): number {
   const loads = [...seen.others, loadOf(batch, seen.ready_count)];
-  return Math.max(0, Math.min(own, mayBegin(batch.id, loads, seen.max_concurrent_total)));
+  return mayBegin(batch.id, loads, seen.max_concurrent_total);
 }
 
 /** What the batch has of the places for all, and what it could use now: `ready` of its members could begin. */

@@ -1,19 +1,11 @@
 /** The batch machine: waves, budgets, soaks, what people ask for. What is checked after every step is in `invariants.ts`. */
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { possibleBatchActions } from '../../../src/core/batch/actions.ts';
-import { BatchWorld, type BatchWorldOptions, type Script, T0 } from './world.ts';
+import { type Script, T0 } from './world.ts';
+import { batchWorlds, FAIL } from './worlds.ts';
 
-const worlds: BatchWorld[] = [];
-function world(options: BatchWorldOptions = {}): BatchWorld {
-  const it = new BatchWorld(options);
-  worlds.push(it);
-  return it;
-}
-afterEach(() => {
-  expect(worlds.splice(0).flatMap(({ violations }) => violations)).toEqual([]);
-});
+const world = batchWorlds();
 
-const FAIL: readonly Script[] = [{ end: 'failed' }];
 const names = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => `c-${from + i}`);
 const all = (from: number, to: number, script: readonly Script[]) =>
   Object.fromEntries(names(from, to).map((name) => [name, script]));

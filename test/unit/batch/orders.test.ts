@@ -1,20 +1,12 @@
 /** What a person can have a batch do, and what is refused with which reason. */
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { possibleBatchActions } from '../../../src/core/batch/actions.ts';
 import { BATCH_ACTIONS } from '../../../src/core/batch/orders.ts';
-import { BatchWorld, type BatchWorldOptions, type Script, T0 } from './world.ts';
+import { type BatchWorld, type BatchWorldOptions, type Script, T0 } from './world.ts';
+import { batchWorlds, FAIL } from './worlds.ts';
 
-const worlds: BatchWorld[] = [];
-function world(options: BatchWorldOptions = {}): BatchWorld {
-  const it = new BatchWorld(options);
-  worlds.push(it);
-  return it;
-}
-afterEach(() => {
-  expect(worlds.splice(0).flatMap(({ violations }) => violations)).toEqual([]);
-});
+const world = batchWorlds();
 
-const FAIL: readonly Script[] = [{ end: 'failed' }];
 const FAIL_ONCE: readonly Script[] = [{ end: 'failed' }, {}];
 const ONE_BY_ONE = [{ max_concurrent: 1, failure_budget: 0 }];
 
