@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { CofferError } from '../core/errors.ts';
 import { type Context, DispatchError } from './bus.ts';
-import type { Body } from './protection.ts';
+import { type Body, isRecord } from './protection.ts';
 
 export interface WireRequest {
   readonly method: string;
@@ -130,7 +130,7 @@ export function decodeRequest(content: Buffer): WireRequest {
 export function requestOf(body: Body): WireRequest {
   const { method, args, version, namespace, _unique_id, _msg_id, _reply_q, _timeout } = body;
   if (typeof method !== 'string') throw new MalformedMessage('the message names no method');
-  if (!isObject(args)) throw new MalformedMessage('args is not an object');
+  if (!isRecord(args)) throw new MalformedMessage('args is not an object');
   const isCall = typeof _msg_id === 'string' && typeof _reply_q === 'string';
   return {
     method,
@@ -157,7 +157,7 @@ export function replyOf({ _msg_id, result, failure, ending }: Body): WireReply {
 function decodeFailure(failure: unknown): WireReply['failure'] {
   if (typeof failure !== 'string') return null;
   const parsed = parseJson(failure);
-  const { class: name, message } = isObject(parsed) ? parsed : {};
+  const { class: name, message } = isRecord(parsed) ? parsed : {};
   return {
     class: typeof name === 'string' ? name : 'RemoteError',
     message: typeof message === 'string' ? message : failure,
@@ -171,11 +171,11 @@ export function encodeBody(inner: Body): Buffer {
 /** Throws `MalformedMessage`. */
 export function decodeBody(content: Buffer): Record<string, unknown> {
   const outer = parseJson(content.toString('utf8'));
-  if (!isObject(outer)) throw new MalformedMessage('the body is not a JSON object');
+  if (!isRecord(outer)) throw new MalformedMessage('the body is not a JSON object');
   const text = outer['oslo.message'];
   if (text === undefined) return outer;
   const inner = typeof text === 'string' ? parseJson(text) : undefined;
-  if (!isObject(inner)) throw new MalformedMessage('oslo.message does not hold a JSON object');
+  if (!isRecord(inner)) throw new MalformedMessage('oslo.message does not hold a JSON object');
   return inner;
 }
 
@@ -189,10 +189,6 @@ function parseJson(text: string): unknown {
   } catch {
     throw new MalformedMessage('the body is not JSON');
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** All keys that a receiver of Trove's kind looks for, the unused ones null. */
@@ -232,6 +228,6 @@ function decodeContext(body: Readonly<Record<string, unknown>>): Context {
     tenant_id: text('_context_project_id'),
     user: text('_context_user'),
     is_admin: body['_context_is_admin'] === true,
-    ...(isObject(notification) && { notification }),
+    ...(isRecord(notification) && { notification }),
   };
 }

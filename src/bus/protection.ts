@@ -25,3 +25,7 @@ export type Guard = (body: Body) => Promise<Protection | null>;
 export class MessageRefused extends Error {
   override readonly name = 'MessageRefused';
 }
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
-import { type Body, MessageRefused, type Protection } from './protection.ts';
+import { type Body, isRecord, MessageRefused, type Protection } from './protection.ts';
 
 /**
  * A message counts for so long, by the clocks of both sides: whoever replays it later is refused. Less
@@ -144,8 +144,4 @@ function findSeal(holder: unknown): Seal | null {
   const { instance_id, key_id, sent, nonce, text } = seal;
   const isWhole = [instance_id, key_id, nonce, text].every((one) => typeof one === 'string');
   return isWhole && typeof sent === 'number' ? (seal as unknown as Seal) : null;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

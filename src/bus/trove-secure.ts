@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
-import { type Body, MessageRefused, type Protection } from './protection.ts';
+import { type Body, isRecord, MessageRefused, type Protection } from './protection.ts';
 
 /** Trove's built-in `taskmanager_rpc_encr_key`: no secret, but what its services use unless told otherwise. */
 export const TROVE_TASKMANAGER_KEY = 'bzH6y0SGmjuoY0FNSTptrhgieGXNDX6PIhvz';
@@ -99,8 +99,4 @@ function split(body: Body): { readonly clear: Body; readonly context: Body } {
 
 function mapValues(args: Body, of: (value: unknown) => unknown): Body {
   return Object.fromEntries(Object.entries(args).map(([name, value]) => [name, of(value)]));
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

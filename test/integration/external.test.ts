@@ -84,7 +84,7 @@ describe('a cluster with external agents', () => {
 
     const late = start('brought-3', tokenOf(created));
     expect(await late.ended).toBe(1);
-    expect(late.output).toContain('once built, a cluster takes no further agent');
+    expect(late.output).toContain('none other takes an agent');
   });
 
   it('gets no further with a wrong token, and can be deleted', async () => {

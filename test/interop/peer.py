@@ -152,17 +152,17 @@ class Peer(object):
         return context
 
     def trove_upgrade_cluster(self, order):
-        context = self.trove_context(notification.DBaaSClusterUpgrade)
-        context.notification.payload.update(
-            {'cluster_id': order['cluster_id'], 'datastore_version': order['version_id']})
-        taskmanager_api.API(context).upgrade_cluster(order['cluster_id'], order['version_id'])
+        cluster_id, version_id = order['cluster_id'], order['version_id']
+        context = self.trove_context(notification.DBaaSClusterUpgrade,
+                                     cluster_id=cluster_id, datastore_version=version_id)
+        taskmanager_api.API(context).upgrade_cluster(cluster_id, version_id)
         return context.request_id
 
     def trove_upgrade_instance(self, order):
-        context = self.trove_context(notification.DBaaSInstanceUpgrade)
-        context.notification.payload.update(
-            {'instance_id': order['instance_id'], 'datastore_version_id': order['version_id']})
-        taskmanager_api.API(context).upgrade(order['instance_id'], order['version_id'])
+        instance_id, version_id = order['instance_id'], order['version_id']
+        context = self.trove_context(notification.DBaaSInstanceUpgrade,
+                                     instance_id=instance_id, datastore_version_id=version_id)
+        taskmanager_api.API(context).upgrade(instance_id, version_id)
         return context.request_id
 
     def secure(self, order):

@@ -138,6 +138,25 @@ describeInterop('guest agents of Trove', () => {
     expect(tries).toHaveLength(2);
   });
 
+  it('are upgraded one by one, where Trove’s api asks for one instance', async () => {
+    const { id, ids, to } = await register('one-by-one', [{}, {}]);
+    await peer.do('trove_upgrade_instance', { instance_id: ids[1], version_id: to });
+    await until('the one is upgraded', async () => {
+      const { task, instances } = await client.clusters.get(id);
+      return task.name === 'NONE' && instances[1]?.version === '2.0';
+    });
+    const { datastore, instances } = await client.clusters.get(id);
+    expect([datastore.version, instances[0]?.version]).toEqual(['1.0', '1.0']);
+    await until('its end was told', async () => {
+      return toldOf(id).some(({ event_type }) => event_type === 'dbaas.upgrade.end');
+    });
+    expect(toldOf(id).map(({ event_type }) => event_type)).toEqual([
+      'dbaas.upgrade.start',
+      'dbaas.upgrade.end',
+    ]);
+    expect(heard([ids[0] ?? ''])).toEqual([]);
+  });
+
   it('are driven in Trove’s secure mode, each under its own key; in clear they are not heard', async () => {
     const key = '5d3dc65cc19bb84945a18ad6a168f0f5';
     const { id, ids, to } = await register('secure', [{ key }, { key: 'dfe94eb2f1afe849684696473bd22cbd' }]);
