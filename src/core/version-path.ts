@@ -8,7 +8,7 @@ import type { DatastoreVersion } from './domain.ts';
 /** Why what runs `from` must not go to `to`. A rollback need not ask. */
 export function pathRefusal(from: string, to: DatastoreVersion): string | null {
   if (from === to.name) return null;
-  if (to.upgrade_from !== null && !isWithin(from, to.upgrade_from)) {
+  if (to.upgrade_from !== null && !inRange(from, to.upgrade_from)) {
     return `${to.name} can be reached from ${to.upgrade_from} only, and not from ${from}`;
   }
   const major = majorOf(from);
@@ -23,7 +23,7 @@ export function pathRefusal(from: string, to: DatastoreVersion): string | null {
 export function mixRefusal(one: string, other: string, versions: readonly DatastoreVersion[]): string | null {
   const forbids = (holder: string, neighbour: string) => {
     const range = versions.find(({ name }) => name === holder)?.not_mixed_with ?? null;
-    return holder !== neighbour && range !== null && isWithin(neighbour, range);
+    return holder !== neighbour && range !== null && inRange(neighbour, range);
   };
   if (!forbids(one, other) && !forbids(other, one)) return null;
   return `${one} must not run beside ${other} in one cluster`;
@@ -39,7 +39,8 @@ export function isVersion(name: string): boolean {
   return semver.coerce(name) !== null;
 }
 
-function isWithin(version: string, range: string): boolean {
+/** `17.6` counts as 17.6.0. A version that has no number lies in no range. */
+export function inRange(version: string, range: string): boolean {
   const known = semver.coerce(version);
   return known !== null && semver.satisfies(known, range);
 }

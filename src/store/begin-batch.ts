@@ -1,4 +1,3 @@
-import { coerce, satisfies } from 'semver';
 import { type BatchRequest, type Resolved, resolveBatch } from '../core/batch/admit.ts';
 import type { Batch, Member } from '../core/batch/record.ts';
 import { isSelected, type Selector } from '../core/batch/selection.ts';
@@ -6,6 +5,7 @@ import { BATCH_TAKE_UP_MS } from '../core/batch/wake.ts';
 import { type Catalogue, findDatastore, versionsOf } from '../core/catalogue.ts';
 import type { Cluster, DatastoreVersion, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
+import { inRange } from '../core/version-path.ts';
 import type { Store } from './store.ts';
 
 /** A selector that finds more is refused: several batches do it as well. */
@@ -67,12 +67,6 @@ export async function allMembers(store: Store, { id }: Pick<Batch, 'id'>): Promi
     marker = page.next_marker;
   } while (marker !== null);
   return found;
-}
-
-/** `17.6` counts as 17.6.0. A version that is none lies in no range. */
-export function inRange(version: string, range: string): boolean {
-  const known = coerce(version);
-  return known !== null && satisfies(known, range, { includePrerelease: true });
 }
 
 async function namedClusters(

@@ -632,7 +632,6 @@ export function describeStore(
       it('counts what waits: upgrades by state, what is overdue, casts that are not confirmed', async () => {
         const { store: own, close: closeOwn } = await open();
         await seeded(own);
-        await seeded(own);
         const cluster = await built(own);
         const before = await own.counts(NOW);
         const upgrade = newUpgrade(cluster);
