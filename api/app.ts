@@ -14,6 +14,7 @@ import { useAccessRules } from './access/enforce.ts';
 import { batchRoutes } from './batches.ts';
 import type { Certificate } from './certificate.ts';
 import { clusterRoutes } from './clusters.ts';
+import { managedVersionRoutes } from './datastore-versions.ts';
 import { datastoreRoutes } from './datastores.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
 import type { App, Deps } from './deps.ts';
@@ -99,6 +100,7 @@ function tenantRoutes(scope: App, deps: Deps): void {
   eventRoutes(scope, deps);
   batchRoutes(scope, deps);
   datastoreRoutes(scope, deps);
+  managedVersionRoutes(scope, deps);
   flavorRoutes(scope);
   limitRoutes(scope, deps);
   deadLetterRoutes(scope, deps);

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify';
+import { z } from 'zod';
 import {
   DatastoreAnswer,
   DatastoresAnswer,
@@ -12,9 +13,17 @@ import {
   TenantParams,
   VersionParams,
 } from '../src/contract/http.ts';
-import { type Catalogue, findDatastore, findVersion, versionsOf } from '../src/core/catalogue.ts';
+import {
+  type Catalogue,
+  findDatastore,
+  findVersion,
+  findVersionById,
+  removeDatastore,
+  versionsOf,
+} from '../src/core/catalogue.ts';
 import type { Datastore, DatastoreVersion } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
+import { changeCatalogue } from '../src/store/change-catalogue.ts';
 import type { App, Deps } from './deps.ts';
 import { datastoreView, type Link, listedVersionView, nextLink, urlsOf, versionView } from './views.ts';
 
@@ -51,6 +60,24 @@ export function datastoreRoutes(app: App, deps: Deps): void {
       const catalogue = await deps.store.getCatalogue();
       const datastore = findDatastore(catalogue, request.params.datastore);
       return { datastore: viewOf(request, catalogue, datastore) };
+    },
+  );
+
+  app.delete(
+    '/datastores/:datastore',
+    {
+      config: { rule: 'datastore:delete' },
+      schema: {
+        tags,
+        summary: 'Delete a datastore that has no versions',
+        params: DatastoreParams,
+        response: { 202: z.strictObject({}) },
+      },
+    },
+    async (request, reply) => {
+      const { datastore } = request.params;
+      await changeCatalogue(deps.store, (catalogue) => removeDatastore(catalogue, datastore));
+      return reply.code(202).send({});
     },
   );
 
@@ -112,11 +139,7 @@ function versionRoutes(app: App, deps: Deps): void {
     },
     async (request) => {
       const { version_id } = request.params;
-      const { versions } = await deps.store.getCatalogue();
-      const version = findVersion(
-        versions.filter(({ id }) => id === version_id),
-        version_id,
-      );
+      const version = findVersionById(await deps.store.getCatalogue(), version_id);
       return { version: versionView(version, urlsOf(request)) };
     },
   );

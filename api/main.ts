@@ -9,7 +9,7 @@
  * - `clusters.ts` clusters and the upgrade request · `create-cluster.ts` · `resize-cluster.ts` · `instances.ts`
  * - `join-token.ts` what external agents join with · `one-action.ts` bodies that name an action
  * - `upgrades.ts` and their actions · `batches.ts` and `batch-views.ts` many at once · `orders.ts` what people want done
- * - `events.ts` and `event-stream.ts` server-sent events · `datastores.ts` · `flavors.ts` · `limits.ts` · `health.ts` · `discovery.ts`
+ * - `events.ts` and `event-stream.ts` server-sent events · `datastores.ts`, `datastore-versions.ts` the catalogue · `flavors.ts` · `limits.ts` · `health.ts` · `discovery.ts`
  * - `dead-letters.ts` messages that nobody could act on
  * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts` · `metrics.ts`
  */

@@ -1,6 +1,7 @@
 /** Records as the documents that the contract promises. Pure. */
 
 import type { FastifyRequest } from 'fastify';
+import type { ManagedVersionDocument } from '../src/contract/catalogue.ts';
 import type {
   ClusterDocument,
   ClusterInstanceDocument,
@@ -275,6 +276,18 @@ function versionFields(version: DatastoreVersion, urls: Urls) {
     image_tags: [...version.image_tags],
     upgrade_from: version.upgrade_from,
     not_mixed_with: version.not_mixed_with,
+  };
+}
+
+/** As Trove's administrators see it. */
+export function managedVersionView(version: DatastoreVersion, datastore: Datastore): ManagedVersionDocument {
+  const { id, name, manager, image, active, upgrade_from, not_mixed_with } = version;
+  return {
+    ...{ id, name, version: name, datastore_id: datastore.id, datastore_name: datastore.name },
+    ...{ datastore_manager: manager, image, active, upgrade_from, not_mixed_with },
+    image_tags: [...version.image_tags],
+    packages: [...version.packages],
+    default: datastore.default_version_id === id,
   };
 }
 

@@ -1,4 +1,11 @@
 import type {
+  ManagedVersionAnswer,
+  ManagedVersionDocument,
+  ManagedVersionsAnswer,
+  NewVersionInput,
+  VersionChangeInput,
+} from '../src/contract/catalogue.ts';
+import type {
   DatastoreAnswer,
   DatastoreDocument,
   DatastoresAnswer,
@@ -9,6 +16,8 @@ import type {
 } from '../src/contract/documents.ts';
 import type { Http } from './http.ts';
 import { inPath, type Reference } from './references.ts';
+
+const MANAGED = '/mgmt/datastore-versions';
 
 export class Datastores {
   readonly #http: Http;
@@ -35,5 +44,32 @@ export class Datastores {
   async version(datastore: Reference, version: Reference): Promise<DatastoreVersionDocument> {
     const path = `/datastores/${inPath(datastore)}/versions/${inPath(version)}`;
     return (await this.#http.get<VersionAnswer>(path)).version;
+  }
+
+  /** Deletes a datastore that has no versions. For administrators, as all that follows. Rejects with `in_use`. */
+  async delete(datastore: Reference): Promise<void> {
+    await this.#http.send('DELETE', `/datastores/${inPath(datastore)}`);
+  }
+
+  /** All versions of all datastores, inactive ones too, with the rules about their upgrade paths. */
+  async managedVersions(): Promise<readonly ManagedVersionDocument[]> {
+    return (await this.#http.get<ManagedVersionsAnswer>(MANAGED)).versions;
+  }
+
+  /** Rejects with `conflict` if the datastore has a version of that name. */
+  async createVersion(version: NewVersionInput): Promise<DatastoreVersionDocument> {
+    await this.#http.send('POST', MANAGED, { body: { version } });
+    return this.version(version.datastore_name, version.name);
+  }
+
+  /** What is left out stays. Rejects with `in_use` for the name or the manager of a version that a cluster has. */
+  async changeVersion(id: string, change: VersionChangeInput): Promise<ManagedVersionDocument> {
+    const path = `${MANAGED}/${inPath(id)}`;
+    return (await this.#http.send<ManagedVersionAnswer>('PATCH', path, { body: change })).version;
+  }
+
+  /** Rejects with `in_use` while a cluster or an active upgrade has it. */
+  async deleteVersion(id: string): Promise<void> {
+    await this.#http.send('DELETE', `${MANAGED}/${inPath(id)}`);
   }
 }

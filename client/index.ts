@@ -24,6 +24,12 @@ export type {
   ResolvedBatchAnswer,
   WaveDocument,
 } from '../src/contract/batches.ts';
+
+export type {
+  ManagedVersionDocument,
+  NewVersionInput,
+  VersionChangeInput,
+} from '../src/contract/catalogue.ts';
 export type {
   DeadLetterDocument,
   DeadLetterListed,

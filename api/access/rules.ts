@@ -30,6 +30,12 @@ export const DEFAULT_RULES = {
   'datastore:version_index': EVERYBODY,
   'datastore:version_show': EVERYBODY,
   'datastore:version_show_by_uuid': EVERYBODY,
+  'datastore:delete': ADMIN,
+  'datastore-version:index': ADMIN,
+  'datastore-version:show': ADMIN,
+  'datastore-version:create': ADMIN,
+  'datastore-version:edit': ADMIN,
+  'datastore-version:delete': ADMIN,
   'flavor:index': EVERYBODY,
   'flavor:show': EVERYBODY,
   'limits:index': OWNER,
@@ -78,7 +84,7 @@ export const TROVE_ONLY: ReadonlySet<string> = new Set(
   configuration:create configuration:delete configuration:index configuration:show
   configuration:instances configuration:update configuration:edit configuration-parameter:index
   configuration-parameter:show configuration-parameter:index_by_version
-  configuration-parameter:show_by_version datastore:delete datastore:list_associated_flavors
+  configuration-parameter:show_by_version datastore:list_associated_flavors
   datastore:list_associated_volume_types module:create module:delete module:index module:show
   module:instances module:update module:reapply`.split(/\s+/),
 );

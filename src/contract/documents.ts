@@ -10,7 +10,7 @@ const TroveTime = z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/);
 /** `2026-11-22T16:49:48.123Z`, in documents of our own. */
 const Time = z.iso.datetime({ precision: 3 });
 
-const Links = z.array(z.strictObject({ href: z.string(), rel: z.enum(['self', 'bookmark', 'next']) }));
+export const Links = z.array(z.strictObject({ href: z.string(), rel: z.enum(['self', 'bookmark', 'next']) }));
 const Address = z.strictObject({ address: z.string(), type: z.literal('private'), network: z.string() });
 const Flavor = z.strictObject({ id: z.string(), links: Links });
 const Volume = z.strictObject({ size: z.int() });
@@ -152,7 +152,7 @@ export const LimitsAnswer = z.strictObject({
 });
 
 /** What may become which version, and serve beside which. */
-const paths = {
+export const VersionPaths = {
   upgrade_from: z.string().nullable().meta({
     description:
       'The versions that it can be reached from, as a semver range; null: what its manager allows.',
@@ -170,7 +170,7 @@ const version = {
   packages: z.string(),
   image: z.string(),
   image_tags: z.array(z.string()),
-  ...paths,
+  ...VersionPaths,
 };
 
 /** Within a datastore; `active` is a number here and a boolean in a single version, as in Trove. */

@@ -3,7 +3,8 @@
  * schemas and makes its OpenAPI document from them; the client takes its types from them.
  *
  * Files: `http.ts` requests · `documents.ts` answers · `rpc.ts` the RPC border · `policy.ts` the
- * policy of an upgrade · `simulated.ts` how simulated clusters behave · `dead-letters.ts` · `fields.ts` shared fields ·
+ * policy of an upgrade · `simulated.ts` how simulated clusters behave · `dead-letters.ts` · `catalogue.ts` ·
+ * `fields.ts` shared fields ·
  * `explain.ts` zod's findings in Trove's words.
  */
 import { z } from 'zod';

@@ -144,7 +144,8 @@ export function mustBeUnused(before: Catalogue, after: Catalogue): readonly stri
     .map(({ id }) => id);
 }
 
-function findVersionById({ versions }: Catalogue, reference: string): DatastoreVersion {
+/** Throws `datastore_version_not_found`. */
+export function findVersionById({ versions }: Catalogue, reference: string): DatastoreVersion {
   return findVersion(
     versions.filter(({ id }) => id === reference),
     reference,

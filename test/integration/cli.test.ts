@@ -146,6 +146,36 @@ describe('datastore-version-list', () => {
   });
 });
 
+describe('datastore versions', () => {
+  it('are created, changed and deleted by administrators', async () => {
+    const made = await coffer(
+      here('datastore-version-create 0.1 toys simulated --image-tag a --upgrade-from >=0.0 --json'),
+    );
+    expect(JSON.parse(made.stdout).version).toMatchObject({
+      ...{ name: '0.1', active: false, image_tags: ['a'], upgrade_from: '>=0.0' },
+    });
+    const set = await coffer(
+      here('datastore-version-set 0.1 --datastore toys --enable --default --upgrade-from none'),
+    );
+    expect(set).toMatchObject({ code: 0, stderr: '' });
+    expect(set.stdout).toMatch(/Active\tyes\nDefault\tyes\nUpgrade from\t\n/);
+    expect((await coffer(here('datastore-delete toys'))).code).toBe(4);
+    expect(await coffer(here('datastore-version-delete 0.1 --datastore toys'))).toMatchObject({
+      ...{ code: 0, stdout: 'Deleted version 0.1.\n' },
+    });
+    expect((await coffer(here('datastore-delete toys'))).code).toBe(0);
+    expect((await coffer(here('datastore-delete toys'))).code).toBe(3);
+  });
+
+  it('are not changed by a command that makes no sense', async () => {
+    expect(await coffer(here('datastore-version-set 2.0 --datastore simulated'))).toMatchObject({
+      ...{ code: 2, stderr: expect.stringContaining('Nothing to change') as string },
+    });
+    const both = await coffer(here('datastore-version-set x --enable --disable'));
+    expect(both).toMatchObject({ code: 2, stderr: expect.stringContaining('exclude each other') as string });
+  });
+});
+
 describe('cluster-upgrade', () => {
   it('shows the plan first, and upgrades by its hash only while it is the same', async () => {
     const id = await buildCluster(api, 'planned');
@@ -435,6 +465,10 @@ describe('what goes wrong', () => {
       'cluster-list',
       'upgrade-watch',
       'datastore-version-list',
+      'datastore-version-create',
+      'datastore-version-set',
+      'datastore-version-delete',
+      'datastore-delete',
     ]) {
       const { code, stdout } = await coffer(`${command} --help`);
       expect(code).toBe(0);

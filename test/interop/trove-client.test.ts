@@ -163,6 +163,32 @@ for one in entry_points(group="openstack.database.v1"): print(one.name.replace("
     expect((await osc.run('datastore version show 9.9 --datastore simulated')).err).toContain('(HTTP 404)');
   });
 
+  it('datastore version create, set, delete, datastore delete', async () => {
+    const quietly = async (command: string) =>
+      expect(await osc.run(command)).toMatchObject({ code: 0, out: '', err: '' });
+    const image = '11111111-0000-4000-8000-000000000000';
+    await quietly(`datastore version create 0.1 toys simulated ${image} --active --default`);
+    await quietly(
+      'datastore version create 0.2 toys simulated "" --image-tags trove,toys --version-number 0.2',
+    );
+    expect((await osc.run('datastore version create 0.2 toys simulated ""')).err).toContain('(HTTP 409)');
+    const versions = await osc.json('datastore version list toys');
+    expect(versions).toMatchObject([{ Name: '0.1' }, { Name: '0.2' }]);
+    const [first, second] = versions.map((one: Record<string, string>) => one['ID']);
+    expect(await osc.json('datastore show toys')).toMatchObject({ default_version: '0.1' });
+    await quietly(`datastore version set ${second} --enable --default --version-name 0.3 --image-tags a,b`);
+    expect(await osc.json(`datastore version show ${second}`)).toMatchObject({
+      ...{ name: '0.3', active: true, image_tags: ['a', 'b'], upgrade_from: null },
+    });
+    expect((await osc.run('datastore delete toys')).err).toContain('has versions: 0.1, 0.3');
+    for (const id of [first, second]) await quietly(`datastore version delete ${id}`);
+    await quietly('datastore delete toys');
+    const inUse = (await osc.json('datastore version list simulated'))[0].ID;
+    expect((await osc.run(`datastore version delete ${inUse}`)).err).toMatch(
+      /is in use by cluster .*HTTP 422/,
+    );
+  });
+
   it('database flavor list, database flavor show, database limit list', async () => {
     expect(await osc.json('database flavor list')).toMatchObject([{ ID: 1, Name: '1' }]);
     expect(await osc.json('database flavor show m1.large')).toMatchObject({
@@ -311,6 +337,29 @@ say(tasks=[growing.task["name"], shrinking.task["name"]],
     sizes=[len(grown.instances), len(shrunk.instances)], gone=gone)`);
     expect(said).toEqual({
       ...{ tasks: ['GROWING_CLUSTER', 'SHRINKING_CLUSTER'], sizes: [4, 3], gone: 404 },
+    });
+  });
+
+  it('mgmt_ds_versions, datastores.delete', async () => {
+    const said = await run(`
+manage = client.mgmt_ds_versions
+manage.create("0.1", "toys", "simulated", None, packages=["p=1"], active="true", default="true", image_tags=["a"])
+made = [one for one in manage.list() if one.datastore_name == "toys"][0]
+shown = manage.get(made.id)
+manage.edit(made.id, active="false", default="false", image="glance-1", packages=["p=2"], name="0.2")
+after = manage.get(made.id)
+page = manage.list(limit=2)
+manage.delete(made.id)
+client.datastores.delete("toys")
+try: client.datastores.get("toys"); gone = False
+except exceptions.NotFound: gone = True
+say(made=[shown.name, shown.version, shown.datastore_manager, shown.active, shown.default, shown.packages],
+    after=[after.name, after.active, after.default, after.image, after.image_tags, after.packages],
+    page=[len(page), page.next == page[1].id], gone=gone)`);
+    expect(said).toEqual({
+      made: ['0.1', '0.1', 'simulated', true, true, ['p=1']],
+      after: ['0.2', false, false, 'glance-1', ['a'], ['p=2']],
+      ...{ page: [2, true], gone: true },
     });
   });
 

@@ -1,0 +1,83 @@
+/** What administrators send to change the catalogue, and what they see of it: Trove's `/mgmt/datastore-versions`. */
+import { z } from 'zod';
+import { isRange, isVersion } from '../core/version-path.ts';
+import { Links, VersionPaths } from './documents.ts';
+import { isId, text } from './fields.ts';
+
+/** A version's name is its number: a guest agent reports the number, and what it reports is held against the name. */
+const VersionName = text(255)
+  .refine((name) => !isId(name), 'must not have the form of an id')
+  .refine(isVersion, "must have a version number in it, such as '17.10'");
+const DatastoreName = text(255).refine((name) => !isId(name), 'must not have the form of an id');
+const Manager = z
+  .string()
+  .max(63)
+  .regex(/^[a-z][a-z0-9_]*$/, "must be the name of a guest agent's driver, such as 'postgresql'");
+const Image = text(255);
+const Tags = z.array(text(20)).max(5);
+const Packages = z.array(text(255)).max(100);
+const Range = text(255).refine(isRange, "must be a semver range, such as '>=17.0 <17.10'").nullable();
+
+/** Fields that a new version may have and a change may touch. */
+const settings = {
+  image: Image.exactOptional().meta({ description: 'Kept for Trove clients; nothing here uses it.' }),
+  image_tags: Tags.exactOptional(),
+  packages: Packages.exactOptional(),
+  default: z.boolean().exactOptional(),
+  upgrade_from: Range.exactOptional(),
+  not_mixed_with: Range.exactOptional(),
+};
+
+/** Body of `POST /mgmt/datastore-versions`. */
+export const CreateVersionBody = z.strictObject({
+  version: z
+    .strictObject({
+      name: VersionName,
+      datastore_name: DatastoreName.meta({ description: 'It is made if there is none of that name.' }),
+      datastore_manager: Manager,
+      active: z.boolean(),
+      version: text(255).exactOptional().meta({ description: 'As Trove clients send it: the same as name.' }),
+      ...settings,
+    })
+    .refine(({ name, version }) => version === undefined || version === name, {
+      path: ['version'],
+      message: 'must be the same as the name: a guest agent reports it, and it is compared with the name',
+    }),
+});
+export type NewVersionInput = z.input<typeof CreateVersionBody>['version'];
+export type VersionRequest = z.output<typeof CreateVersionBody>['version'];
+
+/** Body of `PATCH /mgmt/datastore-versions/{id}`: what is left out stays. */
+export const ChangeVersionBody = z.strictObject({
+  name: VersionName.exactOptional(),
+  datastore_manager: Manager.exactOptional(),
+  active: z.boolean().exactOptional(),
+  ...settings,
+});
+export type VersionChangeInput = z.input<typeof ChangeVersionBody>;
+export type VersionChangeRequest = z.output<typeof ChangeVersionBody>;
+
+export const ManagedVersionDocument = z
+  .strictObject({
+    id: z.string(),
+    name: z.string(),
+    version: z.string(),
+    datastore_id: z.string(),
+    datastore_name: z.string(),
+    datastore_manager: z.string(),
+    image: z.string(),
+    image_tags: z.array(z.string()),
+    packages: z.array(z.string()),
+    active: z.boolean(),
+    default: z.boolean(),
+    ...VersionPaths,
+  })
+  .meta({ id: 'ManagedDatastoreVersion' });
+export type ManagedVersionDocument = z.output<typeof ManagedVersionDocument>;
+export const ManagedVersionAnswer = z.strictObject({ version: ManagedVersionDocument });
+export type ManagedVersionAnswer = z.output<typeof ManagedVersionAnswer>;
+export const ManagedVersionsAnswer = z.strictObject({
+  versions: z.array(ManagedVersionDocument),
+  links: Links.exactOptional(),
+});
+export type ManagedVersionsAnswer = z.output<typeof ManagedVersionsAnswer>;
