@@ -11,6 +11,7 @@ import { Redis } from 'ioredis';
 import type { TlsOptions } from './config.ts';
 import { CofferError } from './core/errors.ts';
 import { type Logger, textOf } from './log.ts';
+import { RedisConnector } from './redis-connector.ts';
 import { type Service, sleep } from './service.ts';
 
 /** A worker that was killed has its jobs taken over after about so long. */
@@ -30,6 +31,7 @@ const RETRY_MS = 2_000;
 const MAX_TRIES = 30;
 
 const COMMON = {
+  Connector: RedisConnector,
   connectionName: 'coffer-queue',
   retryStrategy: (times: number) => Math.min(50 * times, 1_000),
 };

@@ -179,6 +179,9 @@ function coreEnvironment(paths, services, apiPort) {
     ...guestEnvironment(paths, services),
     COFFER_REDIS_URL: services.redis_url,
     COFFER_API_HOST: '127.0.0.1',
+    // Only this machine reaches it: there is nothing to encrypt, and nobody to believe a certificate.
+    COFFER_TLS_CERT: '',
+    COFFER_TLS_KEY: '',
     COFFER_API_PORT: String(apiPort),
     COFFER_PROVISIONER: process.env['COFFER_PROVISIONER'] || 'local',
     COFFER_MASTER_KEY: process.env['COFFER_MASTER_KEY'] || ownMasterKey(paths.home),

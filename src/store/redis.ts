@@ -7,6 +7,7 @@ import { CofferError } from '../core/errors.ts';
 import { MEASURED_STEPS, type MeasuredTimes, STEP_KINDS } from '../core/history.ts';
 import { goalIdOf, isActive, type Upgrade, type UpgradeEvent } from '../core/record.ts';
 import { type Logger, textOf } from '../log.ts';
+import { RedisConnector } from '../redis-connector.ts';
 import { hintOf } from './batches.ts';
 import { clusterFromHash, docOfCluster, docOfInstance, taskField } from './cluster-hash.ts';
 import { guarded, SCRIPTS } from './lua.ts';
@@ -86,6 +87,7 @@ class RedisStore implements Store {
     this.#log = log;
     const common = {
       ...(tls && { tls }),
+      Connector: RedisConnector,
       lazyConnect: true,
       connectionName: name,
       retryStrategy: (times: number) => Math.min(50 * times, 1_000),
@@ -101,8 +103,6 @@ class RedisStore implements Store {
     this.#subscriber = new Redis(url, { ...common, maxRetriesPerRequest: null });
     for (const client of [this.#redis, this.#subscriber]) {
       client.on('error', (err: Error) => log.debug({ err: err.message }, 'Redis connection'));
-      // ioredis listens for the first error of a socket. Under TLS a second one may follow, and would end us.
-      client.on('connect', () => client.stream.on('error', () => undefined));
     }
     for (const [name, script] of Object.entries({ ...SCRIPTS, ...BATCH_SCRIPTS })) {
       this.#redis.defineCommand(name, { numberOfKeys: script.keys.length, lua: guarded(script) });

@@ -1,0 +1,30 @@
+import { createConnection } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { AbstractConnector, type RedisOptions } from 'ioredis';
+
+/**
+ * Makes the sockets of a client of Redis, as its option `Connector`. ioredis's own does the same, and
+ * listens for the first error of each: under TLS a second one may follow, which would end the process.
+ */
+export class RedisConnector extends AbstractConnector {
+  readonly #options: RedisOptions;
+
+  constructor(options: unknown) {
+    const own = options as RedisOptions & { readonly disconnectTimeout: number };
+    super(own.disconnectTimeout);
+    this.#options = own;
+  }
+
+  override async connect() {
+    const { path, host = '127.0.0.1', port = 6379, family = 0, tls } = this.#options;
+    const where = path ? { path } : { host, port, family };
+    const stream = tls ? connectTls({ ...where, ...tls }) : createConnection(where);
+    delete this.firstError;
+    stream.on('error', (err: Error) => {
+      this.firstError ??= err;
+    });
+    this.connecting = true;
+    this.stream = stream;
+    return stream;
+  }
+}
