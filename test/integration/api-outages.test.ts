@@ -79,6 +79,7 @@ describe.each(['refuse', 'hang'] as const)('with a Redis that would %s', (mode) 
       ask(`${api.url}/clusters/${id}`, { method: 'DELETE' }),
       ask(`${api.url}/clusters`),
       ask(`${api.url}/upgrades/${id}/events`),
+      ask(`${api.url}/datastores`),
     ];
     for (const answer of await Promise.all(requests.map(timed))) {
       expect(answer.status).toBe(503);
@@ -90,7 +91,6 @@ describe.each(['refuse', 'hang'] as const)('with a Redis that would %s', (mode) 
     expect(ready.status).toBe(503);
     expect(ready.body.checks.redis).toBe('unreachable');
     expect(ready.ms).toBeLessThan(2000);
-    expect((await ask(`${api.url}/datastores`)).status).toBe(200);
 
     api.redisProxy.allow();
     expect(await api.keyspace()).toEqual(before);
