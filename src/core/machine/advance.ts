@@ -247,15 +247,31 @@ function retarget(draft: Draft, by: string, target: { id: string; name: string }
   return undefined;
 }
 
-/** Another version must be one that an upgrade could have asked for in the first place. */
-function targetRefusal({ upgrade, seen, versions }: Draft, { id, name }: { id: string; name: string }) {
+/**
+ * Another version must be one that an upgrade could have asked for in the first place: instances that this
+ * one has taken to the failing version are not held against a corrected one that is older.
+ */
+function targetRefusal(draft: Draft, { id, name }: { id: string; name: string }) {
+  const { upgrade, versions } = draft;
   const target = versions.find((version) => version.id === id);
   if (!target) return `datastore version ${name} is not in the catalogue`;
-  const scope = scopeOf(versions, seen, upgrade.instance_id);
-  const finding = versionFindings(scope, target, { versions, whole: seen }).find(
+  const whole = asItWas(draft);
+  const scope = scopeOf(versions, whole, upgrade.instance_id);
+  const finding = versionFindings(scope, target, { versions, whole }).find(
     ({ gate }) => !isOverridden(upgrade.policy, gate),
   );
   return finding ? `${finding.gate}: ${finding.reason}` : null;
+}
+
+/** The cluster as if the upgrade had told nobody yet. */
+function asItWas({ upgrade, seen, steps }: Draft): Cluster {
+  const told = new Set(steps.filter(({ touched }) => touched).map(({ instance_id }) => instance_id));
+  const instances = seen.instances.map((instance) =>
+    told.has(instance.id) && instance.report
+      ? { ...instance, report: { ...instance.report, version: upgrade.from_version } }
+      : instance,
+  );
+  return { ...seen, instances };
 }
 
 function refused(upgrade: Upgrade, reason: string): Next {

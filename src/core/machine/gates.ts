@@ -49,7 +49,9 @@ function versionOpen(draft: Draft, step: Step): Finding | null {
   }
   const { datastore_version, instances } = draft.seen;
   const own = draft.instance(step.instance_id);
-  const from = (own && versionOf(own)) ?? datastore_version;
+  // Where this upgrade itself has put it, a corrected version may be an older one.
+  const wasTold = draft.steps.some((other) => other.touched && other.instance_id === step.instance_id);
+  const from = wasTold ? draft.upgrade.from_version : ((own && versionOf(own)) ?? datastore_version);
   const neighbours = instances.filter(({ id }) => id !== step.instance_id).map(versionOf);
   const reasons = [
     pathRefusal(from, target),

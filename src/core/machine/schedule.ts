@@ -332,8 +332,11 @@ function startOrBlock(draft: Draft, step: Step): void {
   if (before?.gate !== finding.gate || before.reason !== finding.reason) {
     draft.change({ ...step, phase: { name: 'pending', blocked: { ...finding, since } } });
   }
-  if (draft.now - since >= draft.upgrade.policy.step_timeout_seconds * 1000) {
-    draft.pause('gate', `${name} waits for ${finding.gate}: ${finding.reason}; mend it, then resume`);
+  // Time mends no path: a person has to decide, and to resume would be of no use (G1).
+  const isForGood = finding.gate === 'version_path';
+  const wayOut = isForGood ? 'cancel it, and start a new upgrade' : 'mend it, then resume';
+  if (isForGood || draft.now - since >= draft.upgrade.policy.step_timeout_seconds * 1000) {
+    draft.pause('gate', `${name} waits for ${finding.gate}: ${finding.reason}; ${wayOut}`);
   }
 }
 

@@ -126,6 +126,18 @@ describe('retry with another version', () => {
     expect(it.cluster.datastore_version).toBe('17.11');
   });
 
+  it('may name one in between: who has the failing one goes back to it', () => {
+    const it = world({ ...members, policy: { retries: 0 }, scripts: { 'db-2': { upgrade: [BAD] } } });
+    it.settle();
+    const between = { ...FIXED, id: 'v-between', name: '17.8' };
+    it.versions = [...it.versions, between];
+    it.feed({ type: 'action', action: 'retry', by: 'ann', target: between });
+    it.settle();
+    expect(it.upgrade.state.name, it.message).toBe('succeeded');
+    expect(versionsOf(it)).toEqual(['17.8', '17.8', '17.8']);
+    expect(it.eventsOf('gate_blocked')).toEqual([]);
+  });
+
   it('is refused on the way back', () => {
     const it = world(members);
     it.reach('db-2', 'upgrading');

@@ -229,7 +229,7 @@ describe('retry with another version', () => {
       target('17.11', { upgrade_from: '18.x' }),
       'version_path: 17.11 can be reached from 18.x',
     ],
-    ['older than what an instance has got already', target('17.8'), 'version_path: db-1 runs 17.10: 17.8 is'],
+    ['older than what the cluster came from', target('17.5'), 'version_path: 17.5 is older than 17.6'],
     ['of another manager', target('17.11', { manager: 'mysql' }), 'version_path: 17.11 is run by'],
   ])('is refused with the gate and the reason if that is %s', (_, version, reason) => {
     expect(retried(version)).toMatchObject({
