@@ -315,6 +315,8 @@ export function upgradeView(upgrade: Upgrade, cluster: Cluster | null, now: Inst
     seq: upgrade.seq,
     requested_by: { user, request_id, via },
     follows: upgrade.follows,
+    batch_id: upgrade.batch?.id ?? null,
+    write_outage_ms: upgrade.write_outage_ms,
     created: time(upgrade.created),
     started: 'started' in state ? time(state.started) : null,
     ended: 'ended' in state ? time(state.ended) : null,

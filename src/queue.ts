@@ -30,6 +30,11 @@ const KEEP_FAILED = { age: 30 * 86_400, count: 10_000 };
 const RETRY_MS = 2_000;
 const MAX_TRIES = 30;
 
+/** A word to others that takes longer is not waited for: the batch becomes due. */
+const COMMAND_TIMEOUT_MS = 1_500;
+/** A worker asks at least every ten seconds: a connection that is silent for longer is dead. */
+const SILENT_MS = 30_000;
+
 const COMMON = {
   Connector: RedisConnector,
   connectionName: 'coffer-queue',
@@ -77,6 +82,7 @@ export function openLooks({ url, tls, prefix, log }: QueueOptions): LookQueue {
     enableOfflineQueue: false,
     maxRetriesPerRequest: 1,
     autoResendUnfulfilledCommands: false,
+    commandTimeout: COMMAND_TIMEOUT_MS,
   });
   const queue = new Queue(lookQueueName(prefix), { connection });
   listen(queue, connection, log, 'batch looks');
@@ -174,7 +180,12 @@ function serve<Data, Result>(
   { url, tls, name, concurrency, log }: Serving,
   work: (job: Job<Data, Result>) => Promise<Result>,
 ): Service {
-  const connection = new Redis(url, { ...COMMON, ...(tls && { tls }), maxRetriesPerRequest: null });
+  const connection = new Redis(url, {
+    ...COMMON,
+    ...(tls && { tls }),
+    maxRetriesPerRequest: null,
+    socketTimeout: SILENT_MS,
+  });
   const worker = new Worker<Data, Result>(name, work, {
     connection,
     concurrency,

@@ -297,6 +297,11 @@ export const UpgradeDocument = z
       .strictObject({ upgrade_id: z.string(), as: z.enum(['retry', 'rollback']) })
       .nullable()
       .meta({ description: 'The ended upgrade that it takes up again.' }),
+    batch_id: z.string().nullable().meta({ description: 'The batch that it is part of.' }),
+    write_outage_ms: z.number().meta({
+      description:
+        'For how long the cluster took no writes because of it, as the taskmanager heard of it: an upper bound.',
+    }),
     created: Time,
     started: Time.nullable(),
     ended: Time.nullable(),

@@ -87,7 +87,10 @@ describe('batches', () => {
     const done = await settled(begun.batch.id);
     expect(done).toMatchObject({ state: 'succeeded', counts: { succeeded: 3 } });
     for (const { cluster_name } of begun.clusters) {
-      expect((await client.clusters.get(cluster_name)).datastore.version).toBe('1.1');
+      const cluster = await client.clusters.get(cluster_name);
+      expect(cluster.datastore.version).toBe('1.1');
+      const upgrade = await client.upgrades.get(cluster.upgrade_id ?? '');
+      expect(upgrade).toMatchObject({ batch_id: done.id, requested_by: { via: 'queue' } });
     }
     await expect(client.batches.create(wanted)).rejects.toMatchObject({ code: 'batch_empty' });
   });

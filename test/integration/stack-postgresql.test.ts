@@ -82,7 +82,8 @@ describe('an upgrade of PostgreSQL', () => {
       await until('the client writes again', async () => writer.acknowledgedSoFar() > before + 100);
       const written = await writer.stop();
 
-      expect(upgrade).toMatchObject({ state: 'succeeded' });
+      expect(upgrade).toMatchObject({ state: 'succeeded', batch_id: null });
+      expect(upgrade.write_outage_ms).toBeGreaterThan(0);
       expect(await writing.findLost(endpoints, account, written.acknowledged)).toEqual([]);
       expect(await writing.askVersions(endpoints, account)).toEqual(['17.10', '17.10', '17.10']);
       const events = await client.upgrades.events(upgrade_id);

@@ -13,8 +13,6 @@ export class BatchChecks implements StoreWatch {
   readonly violations: string[] = [];
   readonly #world: BatchWorld;
   readonly #seen = new Set<string>();
-  /** What each ended member ended as, and by which upgrade. */
-  readonly #ended = new Map<string, string>();
 
   constructor(world: BatchWorld) {
     this.#world = world;
@@ -131,6 +129,13 @@ export class BatchChecks implements StoreWatch {
     const last = own.find(({ id }) => id === upgrade_id);
     if (state.name === 'succeeded')
       this.must(last?.state.name === 'succeeded', `B1: ${cluster_name} succeeded by no upgrade`);
+    if (state.name === 'failed' && last) {
+      const came = last.follows?.as === 'rollback' ? 'rolled_back' : 'succeeded';
+      this.must(
+        last.state.name !== came,
+        `B1: ${cluster_name} failed, and its upgrade has ${last.state.name}`,
+      );
+    }
     const cluster = this.#world.store.data.clusters.get(cluster_id);
     if (!last || cluster?.upgrade_id !== last.id) return;
     const version = this.#world.servers.get(cluster_id)?.version;
@@ -139,6 +144,5 @@ export class BatchChecks implements StoreWatch {
     if ('reason' in state && state.reason.startsWith('rolled back to')) {
       this.must(version === from_version, `G5: ${cluster_name} is rolled back and runs ${version}`);
     }
-    this.#ended.set(cluster_id, state.name);
   }
 }
