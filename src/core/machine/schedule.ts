@@ -1,3 +1,4 @@
+import type { Finding } from '../admit.ts';
 import { type Cluster, type Instant, isHealthy, versionOf } from '../domain.ts';
 import { planSteps } from '../plan.ts';
 import { goalOf, isInFlight, isOver, meantBy, type Phase, type Step, type Upgrade } from '../record.ts';
@@ -332,12 +333,20 @@ function startOrBlock(draft: Draft, step: Step): void {
   if (before?.gate !== finding.gate || before.reason !== finding.reason) {
     draft.change({ ...step, phase: { name: 'pending', blocked: { ...finding, since } } });
   }
-  // Time mends no path: a person has to decide, and to resume would be of no use (G1).
+  // Time mends no path: a person has to decide.
   const isForGood = finding.gate === 'version_path';
-  const wayOut = isForGood ? 'cancel it, and start a new upgrade' : 'mend it, then resume';
   if (isForGood || draft.now - since >= draft.upgrade.policy.step_timeout_seconds * 1000) {
-    draft.pause('gate', `${name} waits for ${finding.gate}: ${finding.reason}; ${wayOut}`);
+    draft.pause('gate', `${name} waits for ${finding.gate}: ${finding.reason}; ${remedyFor(draft, finding)}`);
   }
+}
+
+/** What a person can do about a gate that stays shut. What an instance runs by now nobody mends: there is a way out (G1). */
+function remedyFor(draft: Draft, { gate }: Finding): string {
+  if (gate === 'version_path')
+    return 'change the catalogue, then resume; or cancel it, and start a new upgrade';
+  if (gate !== 'version_active') return 'mend it, then resume';
+  const canGoBack = rollbackRefusal(draft.upgrade, (id) => draft.nameOf(id)) === null;
+  return `activate it, then resume; or ${canGoBack ? 'rollback, or ' : ''}cancel`;
 }
 
 /** Who let it start all the same, and why, stays with the upgrade. */

@@ -96,7 +96,7 @@ describe('between steps', () => {
     expect(it.upgrade.state).toMatchObject({ name: 'paused', reason: 'gate' });
     expect(it.now - since).toBe(100_000);
     expect(it.message).toBe(
-      'db-2 waits for version_active: datastore version 17.10 is not active; mend it, then resume',
+      'db-2 waits for version_active: datastore version 17.10 is not active; activate it, then resume; or rollback, or cancel',
     );
     expect(it.told('upgrade')).toEqual(['db-1']);
     change(it, TO, { active: true });
