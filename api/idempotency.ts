@@ -56,7 +56,10 @@ async function claim(deps: Deps, request: FastifyRequest, reply: FastifyReply, k
       return replay(reply, outcome.answer);
     case 'in_flight':
       reply.header('retry-after', IN_FLIGHT_RETRY_SECONDS);
-      throw new CofferError('conflict', 'A request with this Idempotency-Key is still being worked on.');
+      throw new CofferError(
+        'request_in_flight',
+        'A request with this Idempotency-Key is still being worked on: ask again in a moment.',
+      );
     case 'reused':
       throw new CofferError(
         'idempotency_key_reused',

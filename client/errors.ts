@@ -25,7 +25,8 @@ export class CofferApiError extends Error {
 
   /** True if the same request may succeed in a moment, because the other side is away or not ready. */
   get isTemporary(): boolean {
-    return this.code === 'unreachable' || this.status === 502 || this.status === 503 || this.status === 504;
+    const isAway = this.code === 'unreachable' || [502, 503, 504].includes(this.status);
+    return isAway || this.code === 'request_in_flight';
   }
 }
 

@@ -15,6 +15,7 @@ export const ERRORS = {
   batch_not_found: { status: 404, key: 'itemNotFound', retryable: false },
   dead_letter_not_found: { status: 404, key: 'itemNotFound', retryable: false },
   conflict: { status: 409, key: 'conflict', retryable: false },
+  request_in_flight: { status: 409, key: 'conflict', retryable: true },
   rate_limited: { status: 413, key: 'overLimit', retryable: true },
   quota_exceeded: { status: 413, key: 'overLimit', retryable: false },
   body_too_large: { status: 413, key: 'overLimit', retryable: false },

@@ -143,8 +143,11 @@ export const CLOCK_STEP_MS = 60_000;
 
 /** An answer is said again for a day. */
 export const REPLAY_MS = 86_400_000;
-/** Whoever carries a request out is taken for dead after this long: the next try goes ahead. */
-export const IN_FLIGHT_MS = 60_000;
+/**
+ * Whoever carries a request out is taken for dead after this long: the next try goes ahead. Longer than any
+ * request takes; one that is late after all begins nothing twice, since both name it the same.
+ */
+export const IN_FLIGHT_MS = 15_000;
 
 /** A request under an idempotency key. */
 export interface KeyedRequest {

@@ -163,7 +163,7 @@ describe('an Idempotency-Key', () => {
     for (const { status, headers: got, body } of all.filter((one) => one.status !== 200)) {
       expect(status).toBe(409);
       expect(got.get('retry-after')).toBe('1');
-      expect(body.conflict.error).toBe('conflict');
+      expect(body.conflict.error).toBe('request_in_flight');
     }
     expect(all.some(({ status }) => status === 409)).toBe(true);
   });
