@@ -171,6 +171,9 @@ describe('an upgrade', () => {
       await expect(node.driver.preUpgrade(target(version))).rejects.toThrow(PermanentError);
       await expect(node.driver.upgrade(target(version))).rejects.toThrow(PermanentError);
     }
+    await expect(node.driver.preUpgrade(target('17.99'))).rejects.toThrow(
+      /knows no PostgreSQL "17.99": install a release of Coffer on this host that brings it along/,
+    );
     await expect(node.driver.preUpgrade(target('16.14'))).rejects.toThrow('pg_upgrade');
     expect(await postmasterPid(node)).toBe(pid);
   });
