@@ -45,7 +45,7 @@ interface BeginDeps {
 
 /**
  * Begins an upgrade: the one function in which REST, RPC and the queue meet. After it resolves the
- * upgrade is safe; when it throws, nothing has changed.
+ * upgrade is safe; when it throws, nothing has changed, but for `store_unavailable`: that is not known then.
  *
  * Throws `CofferError`: `cluster_not_found`, `datastore_version_not_found`, `cluster_busy`,
  * `gate_blocked`, `instance_not_found`, `conflict` (another plan than the one agreed to), `invalid_request` (a window in which

@@ -223,7 +223,9 @@ export class Load {
       return Object.assign(asked, { answer: 'accepted', upgrade_id });
     } catch (error) {
       const { status = 0, code = textOf(error) } = /** @type {any} */ (error);
-      return Object.assign(asked, { answer: status === 0 ? 'unknown' : 'refused', code });
+      // A Redis that answered too late may have done it all the same: 503 asks to try again, and promises nothing.
+      const isUnknown = status === 0 || code === 'store_unavailable';
+      return Object.assign(asked, { answer: isUnknown ? 'unknown' : 'refused', code });
     }
   }
 

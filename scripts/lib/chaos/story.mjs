@@ -10,7 +10,8 @@
  * @typedef {object} Asked a request for an upgrade, and its answer
  * @property {number} at
  * @property {string} to
- * @property {'accepted' | 'refused' | 'unknown'} answer `unknown`: nobody answered
+ * @property {'accepted' | 'refused' | 'unknown'} answer `unknown`: nobody answered, or the store did not
+ *   answer the api in time
  * @property {string | null} upgrade_id of an accepted one
  * @property {string | null} code of a refusal
  *
