@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { access, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import type { InstanceConfig } from '../src/contract/guest-config.ts';
@@ -14,6 +14,10 @@ const SHARED_PROCESS = 'simulated';
 const HOST = '127.0.0.1';
 /** Files that note which clusters are being provisioned begin with this; no folder of instances does. */
 const NOTE = '.provisioning-';
+/** Files that are not yet what they are to be: those of instances begin with the first, others end with the second. */
+const DRAFT = '.draft-';
+const NEW = '.new';
+const OWNER_ONLY = { mode: 0o600 };
 
 /**
  * Instances on this machine: writes what each guest agent is to be into `<dir>/<process>/<instance>.json`.
@@ -31,13 +35,19 @@ export class LocalProvisioner implements Provisioner {
   }
 
   async provision(cluster: Cluster, order: BuildOrder): Promise<void> {
+    await writeWhole(this.#noteOf(cluster), JSON.stringify(cluster));
+    // Two taskmanagers may be at this at once. Whoever is second reads what the first has promised.
+    while (!(await this.#provision(cluster, order)));
+  }
+
+  /** False if somebody else has written one of the files meanwhile: ports promised here may be others there. */
+  async #provision(cluster: Cluster, order: BuildOrder): Promise<boolean> {
     const existing = new Map<string, InstanceConfig>();
     for (const { id } of cluster.instances) {
       const config = await readConfig(this.#pathOf(cluster, id));
       if (config) existing.set(id, config);
     }
     const cluster_token = await this.#tokenOf(cluster.id);
-    await writeWhole(this.#noteOf(cluster), JSON.stringify(cluster));
     const endpoints = new Map<string, Endpoint>();
     for (const { id } of cluster.instances) {
       endpoints.set(id, existing.get(id)?.endpoint ?? (await this.#newEndpoint(cluster)));
@@ -46,12 +56,15 @@ export class LocalProvisioner implements Provisioner {
       if (existing.has(instance.id)) continue;
       const rpc_key = (await this.#keyring?.ensure(instance.id)) ?? null;
       const secrets = { cluster_token, ...(rpc_key !== null && { rpc_key }) };
-      await this.#write(cluster, { ...instanceConfig(cluster, instance, order, endpoints), ...secrets });
+      const config = { ...instanceConfig(cluster, instance, order, endpoints), ...secrets };
+      if (!(await this.#write(cluster, config))) return false;
     }
+    return true;
   }
 
   async remove(cluster: Cluster, instances: readonly Instance[]): Promise<boolean> {
     for (const { id } of instances) await rm(this.#pathOf(cluster, id), { force: true });
+    await this.#dropDrafts(instances);
     const left = await Promise.all(
       instances.map(({ id }) => exists(join(this.#folderOf(cluster, id), 'state', id))),
     );
@@ -60,7 +73,7 @@ export class LocalProvisioner implements Provisioner {
 
   async unsettled(): Promise<readonly Cluster[]> {
     const names = await readdir(this.#dir).catch(() => []);
-    const notes = names.filter((name) => name.startsWith(NOTE) && !name.endsWith('.new'));
+    const notes = names.filter((name) => name.startsWith(NOTE) && !name.endsWith(NEW));
     const texts = await Promise.all(notes.map((name) => readIfThere(join(this.#dir, name))));
     return texts.flatMap((text) => (text === null ? [] : [JSON.parse(text) as Cluster]));
   }
@@ -81,11 +94,33 @@ export class LocalProvisioner implements Provisioner {
     return join(this.#folderOf(cluster, instance_id), `${instance_id}.json`);
   }
 
-  /** Whole or not at all: the agent watches the folder. Readable by the owner only: it holds the cluster's secret. */
-  async #write(cluster: Cluster, config: InstanceConfig): Promise<void> {
+  /** Whole or not at all: the agent watches the folder. False if it is there already. */
+  async #write(cluster: Cluster, config: InstanceConfig): Promise<boolean> {
     const path = this.#pathOf(cluster, config.instance_id);
     await mkdir(this.#folderOf(cluster, config.instance_id), { recursive: true, mode: 0o755 });
-    await writeWhole(path, JSON.stringify(config, null, 2));
+    return this.#writeOnce(path, config.instance_id, JSON.stringify(config, null, 2));
+  }
+
+  /** Only the first who writes it does, whoever else tries at the same moment. */
+  async #writeOnce(path: string, owner: string, text: string): Promise<boolean> {
+    const draft = join(this.#dir, `${DRAFT}${owner}-${randomBytes(6).toString('hex')}`);
+    await writeFile(draft, text, OWNER_ONLY);
+    try {
+      await link(draft, path);
+      return true;
+    } catch (err) {
+      if ((err as NodeJS.ErrnoException).code === 'EEXIST') return false;
+      throw err;
+    } finally {
+      await rm(draft, { force: true });
+    }
+  }
+
+  /** A taskmanager that was killed may have left some, with the cluster's secret in them. */
+  async #dropDrafts(instances: readonly Instance[]): Promise<void> {
+    const names = await readdir(this.#dir).catch(() => []);
+    const own = names.filter((name) => instances.some(({ id }) => name.startsWith(`${DRAFT}${id}-`)));
+    for (const name of own) await rm(join(this.#dir, name), { force: true });
   }
 
   async #newEndpoint(cluster: Cluster): Promise<Endpoint> {
@@ -113,14 +148,9 @@ export class LocalProvisioner implements Provisioner {
   async #tokenOf(cluster_id: string): Promise<string> {
     const path = join(this.#dir, '.secret');
     await mkdir(this.#dir, { recursive: true, mode: 0o755 });
-    await writeFile(path, randomBytes(32).toString('hex'), { mode: 0o600, flag: 'wx' }).catch(
-      (err: NodeJS.ErrnoException) => {
-        if (err.code !== 'EEXIST') throw err;
-      },
-    );
-    return createHmac('sha256', await readFile(path, 'utf8'))
-      .update(cluster_id)
-      .digest('hex');
+    if (!(await exists(path))) await this.#writeOnce(path, 'secret', randomBytes(32).toString('hex'));
+    const secret = await readFile(path, 'utf8');
+    return createHmac('sha256', secret).update(cluster_id).digest('hex');
   }
 }
 
@@ -136,9 +166,10 @@ export async function replaceRpcKey(dir: string, instance_id: string, rpc_key: s
   return false;
 }
 
+/** Under a name of its own at first: another process may be writing the same. */
 async function writeWhole(path: string, text: string): Promise<void> {
-  const draft = `${path}.new`;
-  await writeFile(draft, text, { mode: 0o600 });
+  const draft = `${path}.${randomBytes(6).toString('hex')}${NEW}`;
+  await writeFile(draft, text, OWNER_ONLY);
   await rename(draft, path);
 }
 

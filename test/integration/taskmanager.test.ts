@@ -3,10 +3,10 @@
  * provisioner that the test plays.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { Bus, Request } from '../../src/bus/bus.ts';
 import type { Cluster, Instance } from '../../src/core/domain.ts';
 import { openRedisStore } from '../../src/store/redis.ts';
@@ -123,6 +123,31 @@ describe('a cluster that is deleted while it is being built', () => {
     const { cluster, provisioner } = await build((one) => store.finishBuild(one.id, Date.now()));
     expect((await store.getCluster(cluster.id))?.task).toBe('NONE');
     expect(provisioner.held.size).toBe(1);
+  });
+});
+
+function ofThree(cluster: Cluster): Cluster {
+  const instances = cluster.instances.flatMap((instance) =>
+    [1, 2, 3].map((n) => ({ ...instance, id: randomUUID(), name: `shop-${n}` })),
+  );
+  return { ...cluster, manager: 'postgresql', instances };
+}
+
+describe('two taskmanagers that provision one cluster at once', () => {
+  it('make one cluster of it: every replica is told where its primary truly is', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'coffer-guests-'));
+    onTestFinished(() => rm(dir, { recursive: true, force: true }));
+    for (let round = 0; round < 20; round++) {
+      const cluster = ofThree(await newCluster());
+      await Promise.all([1, 2, 3].map(() => new LocalProvisioner(dir).provision(cluster, ORDER)));
+      const paths = cluster.instances.map(({ id }) => join(dir, id, `${id}.json`));
+      const configs = await Promise.all(paths.map(async (path) => JSON.parse(await readFile(path, 'utf8'))));
+      const [first, ...others] = configs;
+      for (const { primary } of others) expect(primary).toEqual(first.endpoint);
+      expect(new Set(configs.map(({ endpoint }) => endpoint.port)).size).toBe(3);
+    }
+    const names = await readdir(dir);
+    expect(names.filter((name) => name.startsWith('.draft-'))).toEqual([]);
   });
 });
 
