@@ -11,7 +11,7 @@ import type {
 } from '../src/contract/batches.ts';
 import type { BatchAction } from '../src/core/batch/orders.ts';
 import { BATCH_ENDS, type MemberStateName } from '../src/core/batch/record.ts';
-import { type WatchOptions, watchEvents } from './events.ts';
+import { lookUp, type WatchOptions, watchEvents } from './events.ts';
 import type { Http } from './http.ts';
 import { allPages, pagesBy } from './pages.ts';
 import { inPath, type Reference } from './references.ts';
@@ -128,13 +128,14 @@ export class Batches {
       yield event;
       if (options.until !== 'settled' || event.type !== 'paused') continue;
       // The event may be an old one: somebody may have resumed the batch since.
-      if ((await this.get(batch)).state === 'paused') return;
+      const { state } = await lookUp(() => this.get(batch), options);
+      if (state === 'paused') return;
     }
   }
 
   /** Resolves with the batch once it has ended, in whatever state: look at `state` and `message`. */
   async waitFor(batch: Reference, options: BatchWatchOptions = {}): Promise<BatchDocument> {
     for await (const _ of this.watch(batch, options));
-    return this.get(batch);
+    return lookUp(() => this.get(batch), options);
   }
 }

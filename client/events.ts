@@ -46,14 +46,42 @@ export async function* watchEvents<Event extends Numbered>(
         if (terminal.includes(event.type)) return;
       }
     } catch (error) {
-      if (signal?.aborted || (error instanceof CofferApiError && !error.isTemporary)) throw error;
-      onDisconnect?.(error);
+      disconnected(error, signal, onDisconnect);
     } finally {
       connection.end();
     }
-    await pause(RECONNECT_MS[Math.min(failures, RECONNECT_MS.length - 1)] ?? 0, signal);
+    await pause(reconnectMs(failures), signal);
     failures += 1;
   }
+}
+
+/** What a watch looks up beside its events: as patient as the watch itself. */
+export async function lookUp<Answer>(
+  look: () => Promise<Answer>,
+  { signal, onDisconnect }: Pick<WatchOptions, 'signal' | 'onDisconnect'>,
+): Promise<Answer> {
+  for (let failures = 0; ; failures++) {
+    try {
+      return await look();
+    } catch (error) {
+      disconnected(error, signal, onDisconnect);
+    }
+    await pause(reconnectMs(failures), signal);
+  }
+}
+
+/** Throws what no patience helps against. */
+function disconnected(
+  error: unknown,
+  signal: AbortSignal | undefined,
+  onDisconnect: WatchOptions['onDisconnect'],
+): void {
+  if (signal?.aborted || (error instanceof CofferApiError && !error.isTemporary)) throw error;
+  onDisconnect?.(error);
+}
+
+function reconnectMs(failures: number): number {
+  return RECONNECT_MS[Math.min(failures, RECONNECT_MS.length - 1)] ?? 0;
 }
 
 /** One HTTP connection of a watch: given up when it is silent for too long. */

@@ -19,10 +19,13 @@ export interface RequestOptions {
 }
 
 const TIMEOUT_MS = 30_000;
-/** A read that nobody answered is tried again after these: the server may just be restarting. */
+/** A read that nobody could answer is tried again after these: the server may just be restarting. */
 const READ_RETRIES_MS = [100, 400] as const;
 /** A change that nobody answered, or that could not be taken, is sent once more after this. */
 const CHANGE_RETRY_MS = 500;
+/** The server holds a key for 15 s at most when the process that had the request is gone. */
+const IN_FLIGHT_RETRY_MS = 1_000;
+const IN_FLIGHT_RETRIES = 20;
 
 /** Speaks HTTP with one endpoint. Rejects with `CofferApiError`, or with the signal's reason. */
 export class Http {
@@ -39,13 +42,13 @@ export class Http {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Reads a document. Safe to repeat, so it is, when nobody answers. */
+  /** Reads a document. Safe to repeat, so it is, when nobody can answer. */
   async get<Answer>(path: string, { signal }: RequestOptions = {}): Promise<Answer> {
     for (const delay of READ_RETRIES_MS) {
       try {
         return await this.#json<Answer>('GET', path, { signal });
       } catch (error) {
-        if (!(error instanceof CofferApiError) || error.code !== 'unreachable') throw error;
+        if (!isTemporary(error)) throw error;
         await pause(delay, signal);
       }
     }
@@ -54,7 +57,8 @@ export class Http {
 
   /**
    * Sends a change. Whether one that nobody answered has arrived can't be known: a POST or PATCH is sent
-   * once more under the same key, by which the server carries it out once. A DELETE is never repeated.
+   * once more under the same key, by which the server carries it out once, and while the server says that
+   * it is still at work on it, the answer is waited for. A DELETE is never repeated.
    */
   async send<Answer>(
     method: 'POST' | 'PATCH' | 'DELETE',
@@ -63,12 +67,16 @@ export class Http {
   ): Promise<Answer> {
     if (method === 'DELETE') return this.#json<Answer>(method, path, options);
     const keyed = { ...options, headers: { 'idempotency-key': randomKey() } };
-    try {
-      return await this.#json<Answer>(method, path, keyed);
-    } catch (error) {
-      if (!(error instanceof CofferApiError) || !mayRepeat(error)) throw error;
-      await pause(CHANGE_RETRY_MS, options.signal);
-      return this.#json<Answer>(method, path, keyed);
+    const left = { away: 1, in_flight: IN_FLIGHT_RETRIES };
+    for (;;) {
+      try {
+        return await this.#json<Answer>(method, path, keyed);
+      } catch (error) {
+        if (!isTemporary(error)) throw error;
+        const why = error.code === 'request_in_flight' ? 'in_flight' : 'away';
+        if (left[why]-- === 0) throw error;
+        await pause(why === 'away' ? CHANGE_RETRY_MS : IN_FLIGHT_RETRY_MS, options.signal);
+      }
     }
   }
 
@@ -147,8 +155,8 @@ export class Http {
   }
 }
 
-function mayRepeat({ code, status }: CofferApiError): boolean {
-  return code === 'unreachable' || status === 503;
+function isTemporary(error: unknown): error is CofferApiError {
+  return error instanceof CofferApiError && error.isTemporary;
 }
 
 /** 128 random bits. Not `randomUUID`: browsers have it on secure pages only. */

@@ -6,7 +6,7 @@ import type {
   UpgradesAnswer,
 } from '../src/contract/documents.ts';
 import type { Action } from '../src/core/machine/advance.ts';
-import { type WatchOptions, watchEvents } from './events.ts';
+import { lookUp, type WatchOptions, watchEvents } from './events.ts';
 import type { Http } from './http.ts';
 import { allPages } from './pages.ts';
 import { idOrName, inPath, type Reference } from './references.ts';
@@ -101,13 +101,14 @@ export class Upgrades {
       yield event;
       if (options.until !== 'settled' || event.type !== 'paused') continue;
       // The event may be an old one: somebody may have resumed the upgrade since.
-      if ((await this.get(upgrade)).state === 'paused') return;
+      const { state } = await lookUp(() => this.get(upgrade), options);
+      if (state === 'paused') return;
     }
   }
 
   /** Resolves with the upgrade once it has ended, in whatever state: look at `state` and `message`. */
   async waitFor(upgrade: Reference, options: UpgradeWatchOptions = {}): Promise<UpgradeDocument> {
     for await (const _ of this.watch(upgrade, options));
-    return this.get(upgrade);
+    return lookUp(() => this.get(upgrade), options);
   }
 }

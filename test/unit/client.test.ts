@@ -85,6 +85,17 @@ describe('watching', () => {
     expect(count).toBe(3);
   });
 
+  it('outlives a server that is away just when a pause is to be looked at', async () => {
+    let asked = 0;
+    const client = await serve((request, response) => {
+      if (request.url?.endsWith('/events')) return void response.end(eventText(1, 'paused'));
+      asked += 1;
+      response.writeHead(asked < 6 ? 503 : 200).end('{"upgrade": {"state": "paused"}}');
+    });
+    expect((await client.upgrades.waitFor('u', { until: 'settled' })).state).toBe('paused');
+    expect(asked).toBe(7);
+  });
+
   it('gives up on what waiting does not mend', async () => {
     const client = await serve((_request, response) => {
       response.writeHead(404, { 'x-openstack-request-id': 'req-1' });
@@ -155,6 +166,22 @@ describe('a request', () => {
     await client.clusters.upgrade('c', '1');
     expect(count).toBe(3);
     expect(keys.size).toBe(2);
+  });
+
+  it('that the server is still at work on is waited for, under its key', async () => {
+    const keys: unknown[] = [];
+    const client = await serve((request, response) => {
+      keys.push(request.headers['idempotency-key']);
+      if (keys.length === 1) return void response.writeHead(503).end('{}');
+      if (keys.length < 4) {
+        response.writeHead(409);
+        response.end('{"conflict": {"code": 409, "message": "wait", "error": "request_in_flight"}}');
+        return;
+      }
+      response.writeHead(202).end('{"cluster": {"id": "x"}}');
+    });
+    await client.clusters.upgrade('c', '1');
+    expect(keys).toEqual(Array.from({ length: 4 }, () => keys[0]));
   });
 
   it('answered by something else than Coffer says so', async () => {

@@ -222,10 +222,9 @@ export class Load {
       followedOf(story, upgrade_id);
       return Object.assign(asked, { answer: 'accepted', upgrade_id });
     } catch (error) {
-      const { status = 0, code = textOf(error) } = /** @type {any} */ (error);
+      const { code = textOf(error) } = /** @type {any} */ (error);
       // A Redis that answered too late may have done it all the same: 503 asks to try again, and promises nothing.
-      const isUnknown = status === 0 || code === 'store_unavailable';
-      return Object.assign(asked, { answer: isUnknown ? 'unknown' : 'refused', code });
+      return Object.assign(asked, { answer: isTemporary(error) ? 'unknown' : 'refused', code });
     }
   }
 
