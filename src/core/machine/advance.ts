@@ -161,7 +161,17 @@ function reset(draft: Draft, by: string): undefined {
     draft.change({ ...step, phase: { name: 'failed', ended: draft.now, error } });
     draft.instanceTask(step.instance_id, 'UPGRADING_ERROR', error);
   }
-  draft.end('cancelled', `status reset by ${by}; ${open.length} step(s) were in flight`);
+  const ended = `status reset by ${by}; ${open.length} step(s) were in flight`;
+  draft.end('cancelled', [ended, ...open.flatMap((step) => mayLackPrimary(draft, step))].join('; '));
+}
+
+/** M4 forbids to guess which of the two is to serve: whoever reset it can look, and must be told to. */
+function mayLackPrimary(draft: Draft, { instance_id, successor_id, phase }: Step): readonly string[] {
+  if (phase.name !== 'demoting' && phase.name !== 'promoting' && phase.name !== 'restoring') return [];
+  const [old, next] = [draft.nameOf(instance_id), draft.nameOf(successor_id ?? '')];
+  return [
+    `${old} was handing over to ${next}: if neither serves as the primary now, promote ${next} by hand, then start a new upgrade`,
+  ];
 }
 
 /** M1: which call a step in flight waits for. */

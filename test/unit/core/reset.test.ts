@@ -74,6 +74,21 @@ describe('a reset', () => {
     }
   });
 
+  it('in a switchover tells that there may be no primary, and what to do then (G6)', () => {
+    for (const phase of ['demoting', 'promoting'] as const) {
+      const world = new World({ lag_bytes: { 'db-3': 9 } });
+      world.reach('db-1', phase, 'switchover');
+      reset(world);
+      expect(world.message).toBe(
+        'status reset by ann; 1 step(s) were in flight; db-1 was handing over to db-2: if neither serves as the primary now, promote db-2 by hand, then start a new upgrade',
+      );
+    }
+    const world = new World({ lag_bytes: { 'db-3': 9 } });
+    world.reach('db-1', 'following', 'switchover');
+    reset(world);
+    expect(world.message).not.toContain('by hand');
+  });
+
   it('leaves in doubt what was in flight, and nothing else', () => {
     const world = members();
     world.until(() => world.upgrade.steps.some((step) => step.phase.name === 'done'));
