@@ -3,7 +3,8 @@
  *
  * `main.ts` wiring · `requests.ts` what casts and heartbeats mean · `engine.ts` the shell around the
  * pure core · `batches.ts` the same for batches, `batch-requests.ts` who asks for them · `turns.ts` ·
- * `sweep.ts` time: what is due, and recovery at start · `provisioning.ts` building and
+ * `sweep.ts` time: what is due, and recovery at start · `retention.ts` forgets what has ended long ago ·
+ * `provisioning.ts` building and
  * removing clusters · `provisioner-local.ts` instances on this machine · `provisioner-external.ts`
  * instances that an operator brings · `instance-config.ts` what an instance is to be · `metrics.ts` what
  * is counted · `keyring.ts` instances' keys, `rekey.ts` the command that rotates them · `notifier.ts` tells the cloud's other services of upgrades.
@@ -40,6 +41,7 @@ import { externalProvisioner } from './provisioner-external.ts';
 import { LocalProvisioner } from './provisioner-local.ts';
 import { type Provisioner, Provisioning } from './provisioning.ts';
 import { handleConductorRequest, handleTaskmanagerRequest, type RequestDeps } from './requests.ts';
+import { startRetention } from './retention.ts';
 import { recover, startSweep } from './sweep.ts';
 
 /** Messages in work at once, per topic. */
@@ -56,6 +58,8 @@ const configShape = {
   COFFER_GUESTS_DIR: z.string().min(1).optional(),
   /** Clusters that all batches together have in flight; the same for all taskmanagers. */
   COFFER_BATCH_MAX_CONCURRENT: numberOf(1, 100_000).default(200),
+  /** For how long upgrades and batches are kept that have ended; 0: for ever. The same for all taskmanagers. */
+  COFFER_RETENTION_DAYS: numberOf(0, 36_500).default(30),
 };
 
 function newProvisioner(
@@ -155,6 +159,8 @@ await runProcess(async () => {
   services.add(serveLooks(queues, (id) => batches.look(id, 'hinted')));
   services.add(serveRequests(queues, (job) => beginRequestedBatch(deps, job)));
   services.add(startSweep({ ...deps, sleep }));
+  const days = config.COFFER_RETENTION_DAYS;
+  if (days > 0) services.add(startRetention({ ...deps, sleep }, days));
   if (notifies) services.add(startNotifier({ ...deps, sleep }));
   log.info({ recovered: await recover(deps) }, 'taskmanager serves');
   return { log, services };

@@ -4,7 +4,7 @@
 import type { Batch, BatchEvent, Member, MemberStateName } from '../core/batch/record.ts';
 import type { Load } from '../core/batch/share.ts';
 import type { Instant } from '../core/domain.ts';
-import type { Page, PageRequest } from './store.ts';
+import type { Forgotten, Page, PageRequest } from './store.ts';
 
 /** Which members are read together with the head. Those that are hinted at and those that are ready always are. */
 export interface BatchWant {
@@ -72,6 +72,8 @@ export interface BatchStore {
   commit(commit: BatchCommit): Promise<'committed' | 'conflict'>;
   /** Nothing was to be done at this revision: forgets the hints, and looks again then. */
   looked(batch: Batch, hints: readonly string[], wake_at: Instant): Promise<void>;
+  /** Forgets batches that ended before then, with their members and events; looks at up to `limit` in order of id. */
+  forget(before: Instant, page: PageRequest): Promise<Forgotten>;
   /** As `Store.events`. */
   events(
     id: string,

@@ -10,10 +10,12 @@
  * | `batch:<id>:open:<wave>` | sorted set | positions of its open members, by the time of their turn |
  * | `batch:<id>:hints` | set | `<position>:<revision>` of upgrades that have moved |
  * | `batch:<id>:events` | stream | entry `<seq>-0` for event number seq |
+ * | `batches` | sorted set | ids of all batches, in order of id |
  * | `batches:<tenant>` | sorted set | batch ids by creation |
  * | `batch-loads` | hash | by batch id: what it has and wants of the places for all |
  */
 
+import { MEMBER_STATES } from '../core/batch/record.ts';
 import type { Script } from './lua.ts';
 
 /** Moves a member from one index to another. `base` is the key of the batch. */
@@ -29,20 +31,43 @@ end
 `;
 
 export const BATCH_SCRIPTS = {
-  /** KEYS batch, events, due, batches · ARGV id, created, doc, event, wake_at, per member: position, cluster id, doc, state, wave or '', turn or '' */
+  /** KEYS batch, events, due, tenant's batches, batches · ARGV id, created, doc, event, wake_at, per member: position, cluster id, doc, state, wave or '', turn or '' */
   createBatch: {
-    keys: ['hash', 'stream', 'zset', 'zset'],
+    keys: ['hash', 'stream', 'zset', 'zset', 'zset'],
     lua: `${INDEX}
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
 redis.call('HSET', KEYS[1], 'revision', 1, 'wave', 0, 'doc', ARGV[3])
 redis.call('XADD', KEYS[2], '1-0', 'event', ARGV[4])
 redis.call('ZADD', KEYS[3], ARGV[5], 'batch:' .. ARGV[1])
 redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
+redis.call('ZADD', KEYS[5], 0, ARGV[1])
 for i = 6, #ARGV, 6 do
   index(KEYS[1], ARGV[i], ARGV[i + 2], '', ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
   redis.call('HSET', KEYS[1] .. ':positions', ARGV[i + 1], ARGV[i])
 end
 return 'begun'`,
+  },
+
+  /** KEYS batches · ARGV prefix, before, id … */
+  forgetBatches: {
+    keys: ['zset'],
+    lua: `
+local before, count = tonumber(ARGV[2]), 0
+for i = 3, #ARGV do
+  local base = ARGV[1] .. ':batch:' .. ARGV[i]
+  local doc = redis.call('HGET', base, 'doc')
+  local batch = doc and cjson.decode(doc)
+  if batch and (batch.state.ended or before) < before then
+    local keys = { base, base .. ':members', base .. ':positions', base .. ':hints', base .. ':events' }
+    for _, state in ipairs({ ${MEMBER_STATES.map((state) => `'${state}'`).join(', ')} }) do keys[#keys + 1] = base .. ':state:' .. state end
+    for wave = 1, #batch.waves do keys[#keys + 1] = base .. ':open:' .. (wave - 1) end
+    redis.call('UNLINK', unpack(keys))
+    redis.call('ZREM', ARGV[1] .. ':batches:' .. batch.tenant_id, ARGV[i])
+    redis.call('ZREM', KEYS[1], ARGV[i])
+    count = count + 1
+  end
+end
+return count`,
   },
 
   /** KEYS batch, loads · ARGV id, now, chunk, number of states, state …, cluster id … */

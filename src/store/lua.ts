@@ -258,6 +258,37 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1`,
   },
 
+  /** KEYS casts · ARGV prefix, before, how many are enough, cluster id … */
+  forgetUpgrades: {
+    keys: ['hash'],
+    lua: `
+local prefix, before = ARGV[1], tonumber(ARGV[2])
+local function isOver(id)
+  local doc = redis.call('HGET', prefix .. ':upgrade:' .. id, 'doc')
+  local upgrade = doc and cjson.decode(doc)
+  if not upgrade or (upgrade.state.ended or before) >= before then return false end
+  if redis.call('HEXISTS', KEYS[1], id) == 1 then return false end
+  return upgrade.batch == cjson.null or redis.call('EXISTS', prefix .. ':batch:' .. upgrade.batch.id) == 0
+end
+local count, looked = 0, 0
+for i = 4, #ARGV do
+  local upgrades = prefix .. ':upgrades:' .. ARGV[i]
+  local old = redis.call('ZRANGEBYSCORE', upgrades, '-inf', '(' .. ARGV[2])
+  local latest = #old > 0 and redis.call('HGET', prefix .. ':cluster:' .. ARGV[i], 'upgrade')
+  for _, id in ipairs(old) do
+    if count < tonumber(ARGV[3]) and id ~= latest and isOver(id) then
+      local key = prefix .. ':upgrade:' .. id
+      redis.call('DEL', key, key .. ':events')
+      redis.call('ZREM', upgrades, id)
+      count = count + 1
+    end
+  end
+  looked = looked + 1
+  if count >= tonumber(ARGV[3]) then break end
+end
+return { count, looked }`,
+  },
+
   /** KEYS upgrade · ARGV prefix */
   load: {
     keys: ['hash'],

@@ -10,7 +10,7 @@ import {
   readyAt,
 } from './batches.ts';
 import { asJson, byText, type EventLog, pageOf } from './memory-parts.ts';
-import type { Page, PageRequest } from './store.ts';
+import type { Forgotten, Page, PageRequest } from './store.ts';
 
 /** The in-memory twin of batches on Redis. */
 export class MemoryBatches implements BatchStore {
@@ -120,6 +120,20 @@ export class MemoryBatches implements BatchStore {
     this.#forget(id, hints);
     if (this.#batches.get(id)?.revision !== revision || this.#hints.has(id)) return;
     if (this.#due.has(`batch:${id}`)) this.#due.set(`batch:${id}`, wake_at);
+  }
+
+  async forget(before: Instant, { limit, marker }: PageRequest): Promise<Forgotten> {
+    const all = [...this.#batches.values()]
+      .filter(({ id }) => marker === null || id > marker)
+      .sort((a, b) => byText(a.id, b.id));
+    const { items, next_marker } = pageOf(all, limit);
+    const old = items.filter(({ state }) => 'ended' in state && state.ended < before);
+    for (const { id } of old) {
+      this.#batches.delete(id);
+      this.#members.delete(id);
+      this.#log.delete(id);
+    }
+    return { count: old.length, next_marker };
   }
 
   events(...[id, after_seq, options]: Parameters<BatchStore['events']>): Promise<readonly BatchEvent[]> {

@@ -12,6 +12,8 @@ import {
   type Commit,
   type DueItem,
   dueItem,
+  FORGET_AT_ONCE,
+  type Forgotten,
   HINT_GRACE_MS,
   IN_FLIGHT_MS,
   type KeyedRequest,
@@ -357,6 +359,28 @@ export class MemoryStore implements Store {
       .filter((one) => one.cluster_id === cluster_id)
       .sort((a, b) => b.created - a.created || byText(b.id, a.id));
     return pageOf(own.slice(own.findIndex(({ id }) => id === marker) + 1), limit);
+  }
+
+  async forgetUpgrades(before: Instant, page: PageRequest): Promise<Forgotten> {
+    const { items, next_marker } = await this.listClusters(null, page);
+    let count = 0;
+    for (const { id, upgrade_id: latest } of items) {
+      const old = [...this.#upgrades.values()].filter(
+        (one) => one.cluster_id === id && one.id !== latest && this.#isOver(one, before),
+      );
+      for (const one of old.sort((a, b) => a.created - b.created).slice(0, FORGET_AT_ONCE - count)) {
+        this.#upgrades.delete(one.id);
+        this.#log.delete(one.id);
+        count += 1;
+      }
+      if (count === FORGET_AT_ONCE) return { count, next_marker: id === items.at(-1)?.id ? next_marker : id };
+    }
+    return { count, next_marker };
+  }
+
+  #isOver({ id, state, batch }: Upgrade, before: Instant): boolean {
+    if (!('ended' in state) || state.ended >= before || this.#casts.has(id)) return false;
+    return batch === null || !this.batches.data.batches.has(batch.id);
   }
 
   async load(upgrade_id: string) {

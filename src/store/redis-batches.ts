@@ -2,17 +2,24 @@ import type { Redis } from 'ioredis';
 import type { Batch, BatchEvent, Member } from '../core/batch/record.ts';
 import { isOpen } from '../core/batch/record.ts';
 import type { Load } from '../core/batch/share.ts';
+import type { Instant } from '../core/domain.ts';
 import { BATCH_CHUNK, type BatchCommit, type BatchStore, type MembersRequest, readyAt } from './batches.ts';
 import type { ScriptName } from './redis.ts';
-import type { Page, PageRequest } from './store.ts';
+import type { Forgotten, Page, PageRequest } from './store.ts';
 
 /** What the store on Redis lends to its part for batches. */
 export interface RedisPort {
   readonly redis: Redis;
+  readonly prefix: string;
   readonly channel: string;
   readonly key: (...parts: readonly string[]) => string;
   readonly run: (script: ScriptName, ...args: (string | number)[]) => Promise<unknown>;
   readonly ask: <T>(command: () => Promise<T>) => Promise<T>;
+  /** A page of a set that is in order of id. */
+  readonly idsAfter: (
+    key: string,
+    page: PageRequest,
+  ) => Promise<{ readonly ids: readonly string[]; readonly next_marker: string | null }>;
   readonly events: <Event>(
     key: string,
     id: string,
@@ -38,6 +45,7 @@ export class RedisBatches implements BatchStore {
       key('batch', id, 'events'),
       key('due'),
       key('batches', tenant_id),
+      key('batches'),
       id,
       created,
       JSON.stringify(batch),
@@ -164,6 +172,13 @@ export class RedisBatches implements BatchStore {
     const { key, run } = this.#port;
     const { id, revision } = batch;
     await run('lookedAtBatch', key('batch', id), key('due'), id, revision, wake_at, ...hints);
+  }
+
+  async forget(before: Instant, page: PageRequest): Promise<Forgotten> {
+    const { key, prefix, run, idsAfter } = this.#port;
+    const { ids, next_marker } = await idsAfter(key('batches'), page);
+    const count = await run('forgetBatches', key('batches'), prefix, before, ...ids);
+    return { count: count as number, next_marker };
   }
 
   events(...[id, after_seq, options]: Parameters<BatchStore['events']>): Promise<readonly BatchEvent[]> {

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { Redis, ReplyError } from 'ioredis';
 import type { TlsOptions } from '../config.ts';
 import { type Catalogue, EMPTY_CATALOGUE, versionsOf } from '../core/catalogue.ts';
-import type { DatastoreVersion, Endpoint, Instance } from '../core/domain.ts';
+import type { DatastoreVersion, Endpoint, Instance, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import { MEASURED_STEPS, type MeasuredTimes, STEP_KINDS } from '../core/history.ts';
 import { goalIdOf, isActive, type Upgrade, type UpgradeEvent } from '../core/record.ts';
@@ -20,6 +20,8 @@ import {
   type Commit,
   type DueItem,
   dueItem,
+  FORGET_AT_ONCE,
+  type Forgotten,
   HINT_GRACE_MS,
   IN_FLIGHT_MS,
   type KeyedRequest,
@@ -109,10 +111,12 @@ class RedisStore implements Store {
     }
     this.batches = new RedisBatches({
       redis: this.#redis,
+      prefix: this.#prefix,
       channel: this.#channel,
       key: (...parts) => this.#key(...parts),
       run: (script, ...args) => this.#run(script, ...args),
       ask: (command) => this.#ask(command),
+      idsAfter: (key, page) => this.#idsAfter(key, page),
       events: (key, id, after_seq, options) => this.#events(key, id, after_seq, options),
     });
   }
@@ -244,14 +248,19 @@ class RedisStore implements Store {
     return (await this.#hashes('cluster', ids)).map(clusterFromHash).filter((one) => one !== null);
   }
 
-  async listClusters(tenant_id: string | null, { limit, marker }: PageRequest) {
+  async listClusters(tenant_id: string | null, page: PageRequest) {
     const key = tenant_id === null ? this.#key('clusters') : this.#key('clusters', tenant_id);
+    const { ids, next_marker } = await this.#idsAfter(key, page);
+    return { items: await this.clustersOf(ids), next_marker };
+  }
+
+  /** A page of a set that is in order of id. */
+  async #idsAfter(key: string, { limit, marker }: PageRequest) {
     const after = marker === null ? '-' : `(${marker}`;
     // Not ZRANGE … BYLEX: that needs Redis 6.2.
-    const ids = await this.#ask(() => this.#redis.zrangebylex(key, after, '+', 'LIMIT', 0, limit + 1));
-    const wanted = ids.slice(0, limit);
-    const clusters = await this.clustersOf(wanted);
-    return { items: clusters, next_marker: ids.length > limit ? (wanted.at(-1) ?? null) : null };
+    const found = await this.#ask(() => this.#redis.zrangebylex(key, after, '+', 'LIMIT', 0, limit + 1));
+    const ids = found.slice(0, limit);
+    return { ids, next_marker: found.length > limit ? (ids.at(-1) ?? null) : null };
   }
 
   async getBuildOrder(cluster_id: string): Promise<BuildOrder | null> {
@@ -490,6 +499,20 @@ class RedisStore implements Store {
     const wanted = ids.slice(0, limit);
     const items = await this.upgradesOf(wanted);
     return { items, next_marker: ids.length > limit ? (wanted.at(-1) ?? null) : null };
+  }
+
+  async forgetUpgrades(before: Instant, page: PageRequest): Promise<Forgotten> {
+    const { ids, next_marker } = await this.#idsAfter(this.#key('clusters'), page);
+    const answer = await this.#run(
+      'forgetUpgrades',
+      this.#key('casts'),
+      this.#prefix,
+      before,
+      FORGET_AT_ONCE,
+      ...ids,
+    );
+    const [count, looked] = answer as [number, number];
+    return { count, next_marker: looked < ids.length ? (ids[looked - 1] ?? null) : next_marker };
   }
 
   async load(upgrade_id: string) {

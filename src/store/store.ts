@@ -122,6 +122,16 @@ export interface PageRequest {
   readonly marker: string | null;
 }
 
+/** What one step of a walk over everything has removed. */
+export interface Forgotten {
+  readonly count: number;
+  /** Pass as `marker` to go on; null at the end. */
+  readonly next_marker: string | null;
+}
+
+/** One step forgets hardly more upgrades: a store serves nobody else meanwhile. */
+export const FORGET_AT_ONCE = 100;
+
 export interface HeartbeatOutcome {
   /** False for a report older than the one already held. */
   readonly fresh: boolean;
@@ -240,6 +250,12 @@ export interface Store {
   upgradesOf(ids: readonly string[]): Promise<readonly Upgrade[]>;
   /** A cluster's upgrades, newest first. */
   listUpgrades(cluster_id: string, page: PageRequest): Promise<Page<Upgrade>>;
+  /**
+   * Forgets upgrades that ended before then, with their events, of up to `limit` clusters in order of id. A
+   * cluster keeps its latest upgrade, which a retry or a rollback may take up; a batch keeps its own as long as
+   * it is there itself, and a cast that is not confirmed keeps the one that it starts.
+   */
+  forgetUpgrades(before: Instant, page: PageRequest): Promise<Forgotten>;
   /** The upgrade, its cluster and the versions of its datastore, as one consistent view. */
   load(upgrade_id: string): Promise<Loaded | null>;
   /** `conflict`: another revision was committed since; read again and decide again. */

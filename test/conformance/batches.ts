@@ -157,6 +157,50 @@ export function describeBatches(name: string, open: () => Store): void {
       expect(await store.takeDue(NOW + 4_000, 1_000, 1)).not.toContainEqual({ kind: 'batch', id: batch.id });
     });
 
+    it('forgets those that ended long ago, with their members and events', async () => {
+      const tenant_id = randomUUID();
+      const end = async (at: number, name: 'succeeded' | 'incomplete' | 'cancelled') => {
+        const { batch, members, event } = newBatch(4, { tenant_id });
+        await batches.create(batch, members, event, NOW);
+        const state = { name, started: at - 5, ended: at, message: 'm' } as const;
+        const commit = commitOf(
+          batch,
+          [[members[1], { name: 'succeeded', ended: at }]],
+          ['started', 'succeeded'],
+        );
+        await batches.commit({ ...commit, batch: { ...commit.batch, state }, wake_at: null });
+        return batch;
+      };
+      const under = await created();
+      const old = await Promise.all([end(NOW - 9, 'succeeded'), end(NOW - 8, 'cancelled')]);
+      const young = await end(NOW, 'incomplete');
+      const forget = async (limit: number) => {
+        let [count, marker]: [number, string | null] = [0, null];
+        do {
+          const step = await batches.forget(NOW, { limit, marker });
+          count += step.count;
+          marker = step.next_marker;
+        } while (marker !== null);
+        return count;
+      };
+      const counts = await Promise.all([forget(1), forget(3)]);
+      expect(counts.reduce((sum, each) => sum + each)).toBe(2);
+      expect(await forget(100)).toBe(0);
+      const page = await batches.list(tenant_id, { limit: 9, marker: null });
+      expect(page.items.map(({ id }) => id)).toEqual([young.id]);
+      for (const { id } of old) {
+        expect(await batches.get(id)).toBeNull();
+        expect(await load(id)).toBeNull();
+        expect(await batches.events(id, 0, { limit: 9, wait_ms: 0 })).toEqual([]);
+        for (const state of [null, 'queued', 'succeeded'] as const)
+          expect((await batches.members(id, { limit: 9, marker: null, state })).items).toEqual([]);
+      }
+      expect(await batches.get(under.batch.id)).not.toBeNull();
+      expect((await batches.members(young.id, { limit: 9, marker: null, state: null })).items).toHaveLength(
+        4,
+      );
+    });
+
     it('tells others what a batch has of the places, and lets nobody begin beyond them all', async () => {
       const [one, two] = [await created(), await created()];
       const loads = (running: number, batch: Batch): Load => ({
@@ -178,7 +222,7 @@ export function describeBatches(name: string, open: () => Store): void {
   });
 }
 
-function newBatch(clusters: number, fields: Partial<Batch> = {}) {
+export function newBatch(clusters: number, fields: Partial<Batch> = {}) {
   const requested_by = { user: null, request_id: 'req-1', via: 'queue' as const };
   const request = {
     name: null,

@@ -6,8 +6,15 @@ import type { Cluster, GuestReport, Instance } from '../../src/core/domain.ts';
 import { expectedTimes, MEASURED_STEPS, NOTHING_MEASURED } from '../../src/core/history.ts';
 import { DEFAULT_POLICY } from '../../src/core/policy.ts';
 import type { Upgrade, UpgradeEvent } from '../../src/core/record.ts';
-import type { BuildOrder, Commit, KeyedRequest, PendingCast, Store } from '../../src/store/store.ts';
-import { describeBatches } from './batches.ts';
+import {
+  type BuildOrder,
+  type Commit,
+  FORGET_AT_ONCE,
+  type KeyedRequest,
+  type PendingCast,
+  type Store,
+} from '../../src/store/store.ts';
+import { describeBatches, newBatch } from './batches.ts';
 
 const NOW = 1_800_000_000_000;
 const ENDPOINT = { host: '127.0.0.1', port: 5432 };
@@ -612,6 +619,100 @@ export function describeStore(
           while (!(await store.holdDuty(duty, 'b', 60_000))) await new Promise((done) => setTimeout(done, 5));
         };
         await isFree();
+      });
+    });
+
+    describe('what has ended long ago', () => {
+      const LONG_AGO = NOW - 100_000;
+      /** A cluster with upgrades that ended at these times, one after the other. */
+      const ended = async (times: readonly number[], fields: Partial<Upgrade> = {}) => {
+        const cluster = await built(store);
+        const upgrades: Upgrade[] = [];
+        for (const at of times) {
+          const upgrade = { ...newUpgrade(cluster), created: at - 1_000, ...fields };
+          await store.begin(upgrade, accepted(upgrade), null, NOW);
+          const last = commitOf(upgrade, [event(2, 'succeeded')]);
+          const state = { name: 'succeeded', started: at - 900, ended: at } as const;
+          const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
+          await store.commit({ ...last, upgrade: { ...last.upgrade, state }, release, wake_at: null });
+          upgrades.push(upgrade);
+        }
+        return { cluster, ids: upgrades.map(({ id }) => id) };
+      };
+      const forget = async (before: number, limit = 1_000) => {
+        let [count, marker]: [number, string | null] = [0, null];
+        do {
+          const step = await store.forgetUpgrades(before, { limit, marker });
+          count += step.count;
+          marker = step.next_marker;
+        } while (marker !== null);
+        return count;
+      };
+      const kept = async (ids: readonly string[]) =>
+        (await store.upgradesOf(ids)).map(({ id }) => ids.indexOf(id));
+
+      it('is forgotten with its events, and a cluster keeps its latest upgrade', async () => {
+        const { cluster, ids } = await ended([LONG_AGO - 5, LONG_AGO - 4, LONG_AGO, LONG_AGO + 1]);
+        expect(await forget(LONG_AGO)).toBe(2);
+        expect(await kept(ids)).toEqual([2, 3]);
+        expect(await store.getUpgrade(ids[0] ?? '')).toBeNull();
+        expect(await store.load(ids[1] ?? '')).toBeNull();
+        expect(await store.events(ids[0] ?? '', 0, { limit: 9, wait_ms: 0 })).toEqual([]);
+        const page = await store.listUpgrades(cluster.id, { limit: 9, marker: null });
+        expect(page.items.map(({ id }) => id)).toEqual([ids[3], ids[2]]);
+        expect(await forget(NOW)).toBe(1);
+        expect(await forget(NOW), 'again').toBe(0);
+        expect(await kept(ids)).toEqual([3]);
+        expect(await store.events(ids[3] ?? '', 0, { limit: 9, wait_ms: 0 })).toHaveLength(2);
+      });
+
+      it('goes by its end: one that is under way is not old, whenever it began', async () => {
+        const { cluster, ids } = await ended([LONG_AGO - 5]);
+        const upgrade = { ...newUpgrade(cluster), created: LONG_AGO - 1 };
+        await store.begin(upgrade, accepted(upgrade), null, NOW);
+        expect(await forget(NOW)).toBe(1);
+        expect(await kept([...ids, upgrade.id])).toEqual([1]);
+        const late = await ended([NOW], { created: LONG_AGO - 9 });
+        await store.begin({ ...newUpgrade(late.cluster), created: NOW + 1 }, event(1, 'accepted'), null, NOW);
+        expect(await forget(NOW)).toBe(0);
+        expect(await kept(late.ids)).toEqual([0]);
+      });
+
+      it('is kept while its batch is, or its cast is not confirmed', async () => {
+        const batch = newBatch(1);
+        await store.batches.create(batch.batch, batch.members, batch.event, NOW);
+        const own = await ended([LONG_AGO - 5, LONG_AGO - 4], { batch: { id: batch.batch.id, position: 0 } });
+        const gone = await ended([LONG_AGO - 5, LONG_AGO - 4], { batch: { id: randomUUID(), position: 0 } });
+        const cluster = await built(store);
+        const upgrade = { ...newUpgrade(cluster), created: LONG_AGO - 9 };
+        const cast = { ...castOf(cluster, 'upgrade_cluster'), id: upgrade.id };
+        await store.begin(upgrade, accepted(upgrade), cast, NOW);
+        const state = { name: 'cancelled', started: LONG_AGO, ended: LONG_AGO, message: 'm' } as const;
+        const last = commitOf(upgrade, []);
+        const release = { datastore_version_id: 'v1', datastore_version: '1.0' };
+        await store.commit({ ...last, upgrade: { ...last.upgrade, state }, release, wake_at: null });
+        const next = { ...newUpgrade(cluster), created: NOW };
+        await store.begin(next, accepted(next), null, NOW);
+        expect(await forget(NOW)).toBe(1);
+        expect([await kept(own.ids), await kept(gone.ids), await kept([upgrade.id])]).toEqual([
+          ...[[0, 1], [1], [0]],
+        ]);
+        await store.castConfirmed(upgrade.id);
+        expect(await forget(NOW)).toBe(1);
+        expect(await kept([upgrade.id])).toEqual([]);
+      });
+
+      it('goes step by step, each of which is bounded, and by several at once', async () => {
+        const times = Array.from({ length: FORGET_AT_ONCE + 20 }, (_, index) => LONG_AGO - 1_000 + index);
+        const many = await ended(times);
+        const others = await Promise.all([1, 2, 3].map(() => ended([LONG_AGO - 5, LONG_AGO - 4])));
+        const step = await store.forgetUpgrades(LONG_AGO, { limit: 1_000, marker: null });
+        expect(step.count).toBeLessThanOrEqual(FORGET_AT_ONCE);
+        const counts = await Promise.all([forget(LONG_AGO, 1), forget(LONG_AGO, 2), forget(LONG_AGO)]);
+        const rest = (await forget(LONG_AGO)) + step.count;
+        expect(counts.reduce((sum, each) => sum + each, rest)).toBe(times.length - 1 + others.length);
+        expect(await kept(many.ids)).toEqual([times.length - 1]);
+        for (const { ids } of others) expect(await kept(ids)).toEqual([1]);
       });
     });
 

@@ -1,0 +1,58 @@
+import type { Instant } from '../src/core/domain.ts';
+import type { Logger } from '../src/log.ts';
+import { every, type Service, type Sleep } from '../src/service.ts';
+import type { Forgotten, PageRequest, Store } from '../src/store/store.ts';
+
+/** Nothing that is kept for days has to go within a minute. */
+const ROUND_MS = 60_000;
+/** Whoever has the duty and dies is replaced after this. */
+const DUTY_MS = 3 * ROUND_MS;
+/** A round takes so many steps at most, and the next one goes on from there. */
+const STEPS = 50;
+const CLUSTERS_A_STEP = 500;
+const BATCHES_A_STEP = 50;
+const DAY_MS = 86_400_000;
+
+interface Deps {
+  readonly store: Store;
+  readonly log: Logger;
+  readonly now: () => Instant;
+  readonly newId: () => string;
+  readonly sleep: Sleep;
+}
+
+/**
+ * Forgets what ended more than `days` ago: batches with their members, then upgrades with their events. One
+ * taskmanager at a time does; what it leaves when it dies the next one finds.
+ */
+export function startRetention(deps: Deps, days: number): Service {
+  const { store, log, now } = deps;
+  const self = deps.newId();
+  const forgetBatches = walk(BATCHES_A_STEP, (before, page) => store.batches.forget(before, page));
+  // After them: a batch keeps its upgrades.
+  const forgetUpgrades = walk(CLUSTERS_A_STEP, (before, page) => store.forgetUpgrades(before, page));
+  return every('retention', ROUND_MS, deps, async () => {
+    if (!(await store.holdDuty('retention', self, DUTY_MS))) return;
+    const before = now() - days * DAY_MS;
+    const [batches, upgrades] = [await forgetBatches(before), await forgetUpgrades(before)];
+    if (batches + upgrades > 0) log.info({ batches, upgrades, days }, 'what has ended long ago was removed');
+  });
+}
+
+/** Goes over everything, round by round; a round answers how much it has removed. */
+function walk(
+  limit: number,
+  forget: (before: Instant, page: PageRequest) => Promise<Forgotten>,
+): (before: Instant) => Promise<number> {
+  let marker: string | null = null;
+  return async (before) => {
+    let removed = 0;
+    for (let step = 0; step < STEPS; step++) {
+      const { count, next_marker }: Forgotten = await forget(before, { limit, marker });
+      removed += count;
+      marker = next_marker;
+      if (marker === null) break;
+    }
+    return removed;
+  };
+}
