@@ -14,6 +14,7 @@ import { useAccessRules } from './access/enforce.ts';
 import { batchRoutes } from './batches.ts';
 import type { Certificate } from './certificate.ts';
 import { clusterRoutes } from './clusters.ts';
+import { type Dashboard, dashboardRoutes } from './dashboard.ts';
 import { managedVersionRoutes } from './datastore-versions.ts';
 import { datastoreRoutes } from './datastores.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
@@ -23,11 +24,13 @@ import { answerClientError, answerError, answerNotFound } from './errors.ts';
 import { eventRoutes } from './events.ts';
 import { flavorRoutes } from './flavors.ts';
 import { healthRoutes } from './health.ts';
+import { healthReportRoutes } from './health-report.ts';
 import { useIdempotencyKeys } from './idempotency.ts';
 import { instanceRoutes } from './instances.ts';
 import { limitRoutes } from './limits.ts';
 import { observeRequests } from './metrics.ts';
 import { registerOpenApi } from './openapi.ts';
+import { permissionRoutes } from './permissions.ts';
 import { upgradeRoutes } from './upgrades.ts';
 
 /** A hundred instances fit into a tenth of it. */
@@ -46,7 +49,12 @@ export async function buildApp(
   {
     registry,
     certificate = null,
-  }: { readonly registry?: Registry; readonly certificate?: Certificate | null } = {},
+    dashboard = null,
+  }: {
+    readonly registry?: Registry;
+    readonly certificate?: Certificate | null;
+    readonly dashboard?: Dashboard | null;
+  } = {},
 ): Promise<App> {
   const loggerInstance: FastifyBaseLogger = deps.log;
   const options = {
@@ -80,6 +88,7 @@ export async function buildApp(
   await registerOpenApi(app);
   discoveryRoutes(app);
   healthRoutes(app, deps);
+  if (dashboard) dashboardRoutes(app, dashboard);
   await app.register(async (scope) => tenantRoutes(scope, deps), { prefix: '/v1.0/:tenant_id' });
   return app;
 }
@@ -103,7 +112,9 @@ function tenantRoutes(scope: App, deps: Deps): void {
   managedVersionRoutes(scope, deps);
   flavorRoutes(scope);
   limitRoutes(scope, deps);
+  permissionRoutes(scope, deps);
   deadLetterRoutes(scope, deps);
+  healthReportRoutes(scope, deps);
 }
 
 /** Requests are checked by the contract's schemas; answers are held to them by the compiler. */

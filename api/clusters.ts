@@ -22,6 +22,7 @@ import { ResetStatusAnswer } from '../src/contract/rpc.ts';
 import { busy } from '../src/core/admit.ts';
 import type { Cluster } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
+import { reachableIn } from '../src/core/reachable.ts';
 import { beginUpgrade, planUpgrade } from '../src/store/begin-upgrade.ts';
 import type { PendingCast } from '../src/store/store.ts';
 import { actionRule } from './access/enforce.ts';
@@ -93,10 +94,14 @@ function readRoutes(app: App, deps: Deps): void {
     },
     async (request) => {
       const { limit, marker = null } = request.query;
-      const page = await deps.store.listClusters(request.caller.tenant_id, { limit, marker });
+      const [page, catalogue] = await Promise.all([
+        deps.store.listClusters(request.caller.tenant_id, { limit, marker }),
+        deps.store.getCatalogue(),
+      ]);
       const urls = urlsOf(request);
+      const upgradesTo = reachableIn(catalogue);
       return {
-        clusters: page.items.map((cluster) => clusterView(cluster, urls, deps.now())),
+        clusters: page.items.map((cluster) => clusterView(cluster, urls, deps.now(), upgradesTo(cluster))),
         ...nextLink(urls, 'clusters', limit, page.next_marker),
       };
     },
@@ -114,8 +119,12 @@ function readRoutes(app: App, deps: Deps): void {
       },
     },
     async (request) => {
-      const cluster = await findCluster(deps, request.caller, request.params.cluster_id);
-      return { cluster: clusterView(cluster, urlsOf(request), deps.now()) };
+      const [cluster, catalogue] = await Promise.all([
+        findCluster(deps, request.caller, request.params.cluster_id),
+        deps.store.getCatalogue(),
+      ]);
+      const upgrades_to = reachableIn(catalogue)(cluster);
+      return { cluster: clusterView(cluster, urlsOf(request), deps.now(), upgrades_to) };
     },
   );
 }

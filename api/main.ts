@@ -10,7 +10,8 @@
  * - `join-token.ts` what external agents join with · `one-action.ts` bodies that name an action
  * - `upgrades.ts` and their actions · `batches.ts` and `batch-views.ts` many at once · `orders.ts` what people want done
  * - `events.ts` and `event-stream.ts` server-sent events · `datastores.ts`, `datastore-versions.ts` the catalogue · `flavors.ts` · `limits.ts` · `health.ts` · `discovery.ts`
- * - `dead-letters.ts` messages that nobody could act on
+ * - `dead-letters.ts` messages that nobody could act on · `health-report.ts` how all parts are · `permissions.ts` what the caller may do
+ * - `dashboard.ts` the web page, as it was built from the folder of that name
  * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts` · `metrics.ts`
  */
 import { randomUUID } from 'node:crypto';

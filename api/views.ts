@@ -87,7 +87,12 @@ const TASKS: Readonly<Record<ClusterTask, { readonly id: number; readonly descri
 /** A guest that has said nothing for so long may be in any state. */
 const SILENT_MS = 60_000;
 
-export function clusterView(cluster: Cluster, urls: Urls, now: Instant): ClusterDocument {
+export function clusterView(
+  cluster: Cluster,
+  urls: Urls,
+  now: Instant,
+  upgrades_to?: readonly string[],
+): ClusterDocument {
   const ip = cluster.instances.flatMap(addresses);
   return {
     id: cluster.id,
@@ -103,6 +108,7 @@ export function clusterView(cluster: Cluster, urls: Urls, now: Instant): Cluster
       extended_properties: cluster.extended_properties,
     }),
     upgrade_id: cluster.upgrade_id,
+    ...(upgrades_to && { upgrades_to: [...upgrades_to] }),
   };
 }
 
@@ -369,6 +375,7 @@ export function eventView(event: UpgradeEvent, cluster: Cluster | null): EventDo
     instance_name: instance_id === null ? null : instanceName(cluster, instance_id),
     step: event.step ?? null,
     attempt: event.attempt ?? null,
+    phase: event.phase ?? null,
     message: event.message,
   };
 }

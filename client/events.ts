@@ -9,6 +9,8 @@ export interface WatchOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called each time the connection was lost, before it is made anew. */
   readonly onDisconnect?: ((error: unknown) => void) | undefined;
+  /** Called each time a connection was made: what happens from now on is heard as it happens. */
+  readonly onConnect?: (() => void) | undefined;
 }
 
 interface Numbered {
@@ -29,7 +31,7 @@ export async function* watchEvents<Event extends Numbered>(
   path: string,
   /** The last event is of one of these types. */
   terminal: readonly string[],
-  { after = 0, signal, onDisconnect }: WatchOptions = {},
+  { after = 0, signal, onDisconnect, onConnect }: WatchOptions = {},
 ): AsyncGenerator<Event, void> {
   let last = after;
   let failures = 0;
@@ -38,6 +40,7 @@ export async function* watchEvents<Event extends Numbered>(
     try {
       const response = await http.stream(path, last, connection.signal);
       if (response === null) return;
+      onConnect?.();
       for await (const event of connection.events<Event>(response)) {
         if (event.seq <= last) continue;
         last = event.seq;

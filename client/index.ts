@@ -9,6 +9,9 @@
  * - `events.ts` event streams that survive lost connections · `pages.ts` listings page by page
  * - `http.ts` one endpoint · `errors.ts` `CofferApiError` · `references.ts` document, id or name · `time.ts`
  */
+
+import type { HealthReportAnswer, HealthReportDocument } from '../src/contract/health.ts';
+import type { PermissionsAnswer, PermissionsDocument } from '../src/contract/permissions.ts';
 import { Batches } from './batches.ts';
 import { Clusters } from './clusters.ts';
 import { Datastores } from './datastores.ts';
@@ -47,8 +50,10 @@ export type {
   StepDocument,
   UpgradeDocument,
 } from '../src/contract/documents.ts';
+export type { HealthReportDocument } from '../src/contract/health.ts';
 export type { AddedInstanceInput, CreateClusterInput } from '../src/contract/http.ts';
-export type { PolicyRequest } from '../src/contract/policy.ts';
+export type { PermissionsDocument } from '../src/contract/permissions.ts';
+export type { PolicyDocument, PolicyRequest } from '../src/contract/policy.ts';
 export type { SimulatedProperties } from '../src/contract/simulated.ts';
 export type { Batches, BatchWatchOptions } from './batches.ts';
 export type { Clusters, UpgradeOptions, UpgradingCluster, WaitOptions } from './clusters.ts';
@@ -65,6 +70,10 @@ export interface CofferClient {
   readonly batches: Batches;
   readonly datastores: Datastores;
   readonly deadLetters: DeadLetters;
+  /** Who the caller is, and what they may do for this tenant. */
+  permissions(): Promise<PermissionsDocument>;
+  /** How Redis, RabbitMQ, taskmanagers and guests are. For administrators: others are refused with `forbidden`. */
+  health(): Promise<HealthReportDocument>;
 }
 
 /** A client for one tenant of one API. Opens no connection yet. */
@@ -76,5 +85,7 @@ export function createClient(options: ClientOptions): CofferClient {
     batches: new Batches(http),
     datastores: new Datastores(http),
     deadLetters: new DeadLetters(http),
+    permissions: async () => (await http.get<PermissionsAnswer>('/permissions')).permissions,
+    health: async () => (await http.get<HealthReportAnswer>('/health')).health,
   };
 }

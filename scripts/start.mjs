@@ -39,6 +39,7 @@ async function main() {
   }
   if (!aborter.signal.aborted) {
     process.stdout.write(`ready: ${stack.api_url} (logs in ${stack.log_dir}; Ctrl-C stops it)\n`);
+    process.stdout.write(`dashboard: ${stack.api_url}/dashboard\n`);
     await stopped;
   }
   await progress.step('Stopping', stack.stop);

@@ -107,7 +107,7 @@ export function observeShared(registry: Registry, { store, bus, now }: Sources):
     dead.reset();
     const depths = await bus.depths?.([TASKMANAGER_TOPIC, CONDUCTOR_TOPIC]).catch(() => null);
     if (!depths) return;
-    for (const [queue, messages] of depths.topics) queues.set({ queue }, messages);
+    for (const [queue, { messages }] of depths.topics) queues.set({ queue }, messages);
     dead.set(depths.dead_letters);
   };
   return async () => {

@@ -39,6 +39,8 @@ export const DEFAULT_RULES = {
   'flavor:index': EVERYBODY,
   'flavor:show': EVERYBODY,
   'limits:index': OWNER,
+  'permissions:show': EVERYBODY,
+  'health:show': ADMIN,
 
   'upgrade:index': OWNER,
   'upgrade:show': OWNER,

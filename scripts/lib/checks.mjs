@@ -14,6 +14,7 @@ const STATIC_CHECKS = [
   { name: 'format and lint (biome ci .)', command: ['biome', 'ci', '--colors=off', '.'] },
   { name: 'typed lint (eslint .)', command: ['eslint', '.'] },
   { name: 'types (tsc --noEmit)', command: ['tsc', '--noEmit', '-p', 'tsconfig.json'] },
+  { name: 'types of the dashboard (tsc -p dashboard)', command: ['tsc', '-p', 'dashboard'] },
 ];
 
 /** What a test has started may need a moment to go after the test. */

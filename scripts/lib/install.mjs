@@ -17,6 +17,8 @@ import { Problem } from './problem.mjs';
 
 const MODULES_STAMP = 'node_modules/.coffer-lock';
 const BUILD_STAMP = 'dist/.coffer-build';
+/** What vite puts together: its files have no source of their own, and it empties its folder itself. */
+const BUNDLED = 'dist/dashboard';
 
 /** Never sources of dist. */
 const NOT_SOURCES = new Set(['node_modules', 'dist', 'coverage', 'test', 'docs', 'scripts']);
@@ -166,6 +168,7 @@ async function build({ root, progress, signal }) {
 function removeOrphans(root, folder) {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
+    if (path === join(root, BUNDLED)) continue;
     if (entry.isDirectory()) removeOrphans(root, path);
     const source = join(root, relative(join(root, 'dist'), path));
     const stem = source.replace(/(\.d\.ts|\.js)(\.map)?$/, '');

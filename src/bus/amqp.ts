@@ -145,10 +145,10 @@ class AmqpBus implements Bus {
       this.#deadLetterQueue,
     ]);
     const held = topics.flatMap((topic) => {
-      const messages = found.get(topic);
-      return messages === undefined ? [] : [[topic, messages] as const];
+      const depth = found.get(topic);
+      return depth === undefined ? [] : [[topic, depth] as const];
     });
-    return { topics: new Map(held), dead_letters: found.get(this.#deadLetterQueue) ?? 0 };
+    return { topics: new Map(held), dead_letters: found.get(this.#deadLetterQueue)?.messages ?? 0 };
   }
 
   isConnected(): boolean {

@@ -7,6 +7,7 @@
  * `memory.ts` the in-memory twin.
  */
 import { CofferError } from '../core/errors.ts';
+import type { Depth } from './depths.ts';
 import type { WireNotification } from './envelope.ts';
 import type { Guard, Protection } from './protection.ts';
 
@@ -89,7 +90,7 @@ export interface DeadLetter {
 
 export interface Depths {
   /** By topic; one that nobody has ever served is not in it. */
-  readonly topics: ReadonlyMap<string, number>;
+  readonly topics: ReadonlyMap<string, Depth>;
   readonly dead_letters: number;
 }
 
@@ -127,7 +128,7 @@ export interface Bus {
   /** Resolves when the broker holds it for whoever listens to notifications. Rejects with `bus_unavailable`. */
   notify(notification: WireNotification): Promise<void>;
   /**
-   * Messages that wait for those who serve these topics, and dead letters. Absent from the in-memory twin.
+   * Messages that wait for those who serve these topics, how many serve them, and dead letters. Absent from the in-memory twin.
    * Rejects if the broker is away.
    */
   depths?(topics: readonly string[]): Promise<Depths>;

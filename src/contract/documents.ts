@@ -56,6 +56,10 @@ export const ClusterDocument = z
       .string()
       .nullable()
       .meta({ description: "The upgrade that is the cluster's task, or its last one." }),
+    upgrades_to: z.array(z.string()).exactOptional().meta({
+      description:
+        'Names of the versions that it can be upgraded to as the catalogue is now, oldest first. In answers to GET.',
+    }),
   })
   .meta({ id: 'Cluster' });
 export type ClusterDocument = z.output<typeof ClusterDocument>;
@@ -361,6 +365,10 @@ export const EventDocument = z
     instance_name: z.string().nullable(),
     step: z.int().nullable(),
     attempt: z.int().nullable(),
+    phase: z
+      .enum(STEP_PHASES)
+      .nullable()
+      .meta({ description: 'Of a `step_phase`: the phase that the step has entered.' }),
     message: z.string(),
   })
   .meta({ id: 'UpgradeEvent' });

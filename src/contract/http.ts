@@ -4,7 +4,7 @@
  *
  * Files: `http.ts` requests · `documents.ts` answers · `rpc.ts` the RPC border · `policy.ts` the
  * policy of an upgrade · `simulated.ts` how simulated clusters behave · `dead-letters.ts` · `catalogue.ts` ·
- * `fields.ts` shared fields ·
+ * `health.ts` how all parts are · `permissions.ts` what a caller may do · `fields.ts` shared fields ·
  * `explain.ts` zod's findings in Trove's words.
  */
 import { z } from 'zod';

@@ -206,6 +206,8 @@ export interface UpgradeEvent {
   readonly instance_id?: string;
   readonly step?: number;
   readonly attempt?: number;
+  /** Of a `step_phase`: the phase that the step has entered. */
+  readonly phase?: PhaseName;
   readonly message: string;
 }
 

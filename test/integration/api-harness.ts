@@ -11,6 +11,7 @@ import { accessRules, defaultChecks } from '../../api/access/rules.ts';
 import { buildApp } from '../../api/app.ts';
 import { believeEverybody } from '../../api/auth.ts';
 import { startRelay } from '../../api/casts.ts';
+import type { Dashboard } from '../../api/dashboard.ts';
 import type { Deps } from '../../api/deps.ts';
 import { openAmqpBus } from '../../src/bus/amqp.ts';
 import { TASKMANAGER_TOPIC } from '../../src/bus/bus.ts';
@@ -42,8 +43,11 @@ export const EVERYBODY: Access = {
 export async function startApi({
   provisioner = 'local',
   max_clusters = null,
+  dashboard = null,
   ...access
-}: Partial<Access & Pick<Deps, 'provisioner' | 'max_clusters'>> = {}) {
+}: Partial<
+  Access & Pick<Deps, 'provisioner' | 'max_clusters'> & { readonly dashboard: Dashboard | null }
+> = {}) {
   const { redis_url, amqp_url } = testUrls();
   const name = uniqueName('api');
   const redisProxy = await TcpProxy.inFrontOf(redis_url);
@@ -60,7 +64,7 @@ export async function startApi({
   const common = { store, bus, log, now: Date.now, newId: randomUUID, wakeBatch: () => undefined };
   const deps: Deps = { ...common, access: { ...EVERYBODY, ...access }, provisioner, max_clusters };
   const relay = startRelay(deps);
-  const app = await buildApp(deps);
+  const app = await buildApp(deps, { dashboard });
   const origin = await app.listen({ host: '127.0.0.1', port: 0 });
   const redis = new Redis(redis_url);
 

@@ -24,6 +24,7 @@ const ROOMS = [
   'guestagent/',
   'client/',
   'cli/',
+  'dashboard/',
 ] as const;
 type Room = (typeof ROOMS)[number];
 
@@ -45,6 +46,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   'guestagent/': [...CORE, 'src/', 'src/contract/', 'src/bus/', 'guestagent/'],
   'client/': [...CORE, 'src/contract/', 'client/'],
   'cli/': [...CORE, 'src/contract/', 'client/', 'cli/'],
+  'dashboard/': ['client/', 'dashboard/'],
 };
 
 /** Where a process or a package begins: nobody imports these. */
@@ -55,6 +57,7 @@ const ENTRIES = [
   'guestagent/main.ts',
   'cli/main.ts',
   'client/index.ts',
+  'dashboard/main.tsx',
 ];
 /** Twins of what talks to the outside, for the simulator. */
 const TWINS = ['src/bus/memory.ts', 'src/store/memory.ts'];
@@ -64,11 +67,11 @@ const PURE_PACKAGES = ['semver'];
 const PURE_BANNED =
   /\b(Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|process\.|async |await |fetch\()/;
 
-const files = ['src', 'api', 'taskmanager', 'guestagent', 'client', 'cli'].flatMap(sourcesIn);
+const files = ['src', 'api', 'taskmanager', 'guestagent', 'client', 'cli', 'dashboard'].flatMap(sourcesIn);
 
 function sourcesIn(folder: string): string[] {
   return readdirSync(join(ROOT, folder), { withFileTypes: true, recursive: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .filter((entry) => entry.isFile() && /\.tsx?$/.test(entry.name))
     .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)))
     .sort();
 }

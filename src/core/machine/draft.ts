@@ -13,6 +13,7 @@ import {
   isInFlight,
   type PauseReason,
   type Phase,
+  type PhaseName,
   type Step,
   type Upgrade,
   type UpgradeEvent,
@@ -74,7 +75,7 @@ export class Draft {
 
   /** Moves a step to another phase and tells of it. */
   enter(step: Step, phase: Phase): Step {
-    this.emit('step_phase', `${this.nameOf(step.instance_id)}: ${phase.name}`, step);
+    this.emit('step_phase', `${this.nameOf(step.instance_id)}: ${phase.name}`, step, phase.name);
     return this.change({ ...step, phase });
   }
 
@@ -97,12 +98,12 @@ export class Draft {
     return { upgrade_id: this.#upgrade.id, step: step.id, attempt: step.attempt, action };
   }
 
-  emit(type: UpgradeEventType, message: string, step?: Step): void {
+  emit(type: UpgradeEventType, message: string, step?: Step, phase?: PhaseName): void {
     const seq = this.#upgrade.seq + 1;
     if (type === 'no_progress') this.#set({ seq, silent: true });
     else this.#set({ seq, progressed: this.now, silent: false });
     const about = step ? { instance_id: step.instance_id, step: step.id, attempt: step.attempt } : {};
-    this.#events.push({ seq, at: this.now, type, ...about, message });
+    this.#events.push({ seq, at: this.now, type, ...about, ...(phase && { phase }), message });
   }
 
   /** The cluster took no writes since then; now it does. */

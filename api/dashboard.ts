@@ -1,0 +1,118 @@
+/**
+ * The dashboard: a page that was built beforehand (`npm run build`), with its scripts, styles and fonts.
+ * All of it is held in memory, compressed once: a path that is asked for is looked up, never opened.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { extname, join, relative, sep } from 'node:path';
+import { constants, gzipSync } from 'node:zlib';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { CofferError } from '../src/core/errors.ts';
+import type { App } from './deps.ts';
+
+interface StaticFile {
+  readonly type: string;
+  readonly body: Buffer;
+  /** Null where compressing it again gains nothing. */
+  readonly gzipped: Buffer | null;
+}
+
+export interface Dashboard {
+  /** By path below `/dashboard/`. */
+  readonly files: ReadonlyMap<string, StaticFile>;
+  /** The page, before it is told where it is. */
+  readonly page: string;
+}
+
+const PREFIX = '/dashboard';
+const PAGE = 'index.html';
+/** Their names hold a hash of what is in them: under one name there is never anything else. */
+const HASHED = 'assets/';
+
+const TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.txt': 'text/plain; charset=utf-8',
+  '.woff2': 'font/woff2',
+};
+
+/** Only what comes from here is run, shown or asked; nobody frames it. */
+const PAGE_HEADERS = {
+  'content-security-policy': [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "font-src 'self'",
+    "img-src 'self'",
+    "connect-src 'self'",
+    "base-uri 'self'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+  ].join('; '),
+  'cross-origin-opener-policy': 'same-origin',
+  'permissions-policy': 'camera=(), geolocation=(), microphone=(), payment=(), usb=()',
+};
+
+/** What was built into `folder`; null if nothing was. */
+export function readDashboard(folder: string): Dashboard | null {
+  if (!existsSync(join(folder, PAGE))) return null;
+  const entries = readdirSync(folder, { withFileTypes: true, recursive: true }).filter((one) => one.isFile());
+  const files = new Map(
+    entries.map((entry) => {
+      const path = join(entry.parentPath, entry.name);
+      return [relative(folder, path).split(sep).join('/'), staticFile(path)] as const;
+    }),
+  );
+  return { files, page: files.get(PAGE)?.body.toString() ?? '' };
+}
+
+function staticFile(path: string): StaticFile {
+  const extension = extname(path);
+  const body = readFileSync(path);
+  const gzipped = extension === '.woff2' ? null : compress(body);
+  return { type: TYPES[extension] ?? 'application/octet-stream', body, gzipped };
+}
+
+function compress(body: Buffer): Buffer {
+  return gzipSync(body, { level: constants.Z_BEST_COMPRESSION });
+}
+
+/** `/dashboard` and all below it: a file, or else the page, which finds its way by the address. */
+export function dashboardRoutes(app: App, { files, page }: Dashboard): void {
+  const answer = (request: FastifyRequest, reply: FastifyReply) => {
+    const path = (request.raw.url ?? PREFIX).replace(/[?#].*$/, '').slice(PREFIX.length);
+    const name = path.slice(1);
+    const file = name === PAGE ? undefined : files.get(name);
+    if (file) return sendFile(request, reply, file, name);
+    // A script of an older release: the page in its place would be an error that nobody understands.
+    if (name.startsWith(HASHED)) throw new CofferError('not_found', 'The resource could not be found.');
+    const body = Buffer.from(page.replace('<head>', `<head><base href="${wayBack(path)}">`));
+    reply.headers(PAGE_HEADERS).header('cache-control', 'no-cache');
+    return sendBody(request, reply, { type: TYPES['.html'] ?? '', body, gzipped: null });
+  };
+  app.get(PREFIX, { schema: { hide: true } }, async (request, reply) => answer(request, reply));
+  app.get(`${PREFIX}/*`, { schema: { hide: true } }, async (request, reply) => answer(request, reply));
+}
+
+/**
+ * From an address below `/dashboard` back to it, relatively: so the page works behind a proxy that serves
+ * it under another path.
+ */
+function wayBack(path: string): string {
+  if (path === '') return 'dashboard/';
+  return '../'.repeat(path.split('/').length - 2) || './';
+}
+
+function sendFile(request: FastifyRequest, reply: FastifyReply, file: StaticFile, name: string) {
+  const cached = name.startsWith(HASHED) ? 'public, max-age=31536000, immutable' : 'no-cache';
+  return sendBody(request, reply.header('cache-control', cached), file);
+}
+
+function sendBody(request: FastifyRequest, reply: FastifyReply, { type, body, gzipped }: StaticFile) {
+  reply.type(type).header('vary', 'accept-encoding');
+  if (!gzipped || !/\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''))) return reply.send(body);
+  return reply.header('content-encoding', 'gzip').send(gzipped);
+}

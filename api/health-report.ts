@@ -1,0 +1,124 @@
+import { CONDUCTOR_TOPIC, type Depths, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
+import { HealthReportAnswer, type HealthReportDocument } from '../src/contract/health.ts';
+import { MAX_LIMIT, TenantParams } from '../src/contract/http.ts';
+import type { Cluster, Instance, Instant } from '../src/core/domain.ts';
+import type { App, Deps } from './deps.ts';
+import { instanceStatus } from './views.ts';
+
+/** All clusters are read for the count of guests: not for everybody who looks at the same time. */
+const COUNT_EVERY_MS = 10_000;
+const MAX_UNWELL = 100;
+
+type Guests = NonNullable<HealthReportDocument['guests']>;
+
+/** `/health` of a tenant's path: how all parts are, for administrators. */
+export function healthReportRoutes(app: App, deps: Deps): void {
+  const guests = countedGuests(deps);
+  app.get(
+    '/health',
+    {
+      config: { rule: 'health:show' },
+      schema: {
+        tags: ['health'],
+        summary: 'How Redis, RabbitMQ, taskmanagers and guest agents are',
+        params: TenantParams,
+        response: { 200: HealthReportAnswer },
+      },
+    },
+    async () => {
+      const [redis, depths, work, counted] = await Promise.all([
+        askRedis(deps),
+        askBroker(deps),
+        orNull(deps.store.counts(deps.now())),
+        orNull(guests()),
+      ]);
+      const queues = [...(depths?.topics ?? [])].map(([name, depth]) => ({ name, ...depth }));
+      const status = deps.bus.isConnected() ? ('ok' as const) : ('unreachable' as const);
+      return {
+        health: {
+          redis,
+          rabbitmq: { status, queues, dead_letters: depths?.dead_letters ?? null },
+          taskmanagers: depths ? (depths.topics.get(TASKMANAGER_TOPIC)?.consumers ?? 0) : null,
+          work: work && { ...work, upgrades: { ...work.upgrades } },
+          guests: counted,
+        },
+      };
+    },
+  );
+}
+
+async function askRedis({ store, now }: Deps): Promise<HealthReportDocument['redis']> {
+  const asked = now();
+  const isThere = await store.ping().then(
+    () => true,
+    () => false,
+  );
+  return isThere
+    ? { status: 'ok', latency_ms: Math.max(0, now() - asked) }
+    : { status: 'unreachable', latency_ms: null };
+}
+
+async function askBroker({ bus }: Deps): Promise<Depths | null> {
+  const asking = bus.depths?.([TASKMANAGER_TOPIC, CONDUCTOR_TOPIC]);
+  return asking ? orNull(asking) : null;
+}
+
+/** Whoever is away is missing from the report, and does not take the others along. */
+function orNull<T>(asked: Promise<T>): Promise<T | null> {
+  return asked.catch(() => null);
+}
+
+/** Answers the function that counts, or tells a count that was made lately. */
+function countedGuests(deps: Deps): () => Promise<Guests> {
+  let last: { readonly at: Instant; readonly count: Promise<Guests> } | undefined;
+  return () => {
+    if (last && deps.now() - last.at < COUNT_EVERY_MS) return last.count;
+    const count = countGuests(deps);
+    last = { at: deps.now(), count };
+    count.catch(() => {
+      last = undefined;
+    });
+    return count;
+  };
+}
+
+async function countGuests({ store, now }: Deps): Promise<Guests> {
+  const by_status: Record<string, number> = {};
+  const unwell: Guests['unwell'] = [];
+  let [clusters, total] = [0, 0];
+  let marker: string | null = null;
+  do {
+    const page: Awaited<ReturnType<typeof store.listClusters>> = await store.listClusters(null, {
+      limit: MAX_LIMIT,
+      marker,
+    });
+    for (const cluster of page.items) {
+      clusters += 1;
+      for (const instance of cluster.instances) {
+        const status = instanceStatus(cluster, instance, now());
+        total += 1;
+        by_status[status] = (by_status[status] ?? 0) + 1;
+        if (status !== 'ACTIVE' && unwell.length < MAX_UNWELL)
+          unwell.push({ ...guest(cluster, instance), status });
+      }
+    }
+    marker = page.next_marker;
+  } while (marker !== null);
+  return { counted: iso(now()), clusters, total, by_status, unwell };
+}
+
+function guest({ id, name, tenant_id }: Cluster, instance: Instance) {
+  return {
+    instance_id: instance.id,
+    instance_name: instance.name,
+    cluster_id: id,
+    cluster_name: name,
+    tenant_id,
+    heard: instance.heard === null ? null : iso(instance.heard),
+    fault: instance.fault,
+  };
+}
+
+function iso(at: Instant): string {
+  return new Date(at).toISOString();
+}

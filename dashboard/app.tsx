@@ -1,0 +1,183 @@
+/** The frame around every screen, and which screen an address leads to. */
+import { type ReactNode, useEffect, useState } from 'react';
+import { ClustersScreen } from './clusters/list.tsx';
+import { zoneName } from './format.ts';
+import { Button } from './parts/basics.tsx';
+import { ClustersIcon, Logo, ThemeIcon } from './parts/icons.tsx';
+import { Page } from './parts/page.tsx';
+import { When } from './parts/when.tsx';
+import { go, hrefTo, Link, usePlace } from './router.tsx';
+import { type Session, SessionGate, useSession } from './session.tsx';
+import { chooseTheme, chosenTheme, nextTheme, type Theme } from './theme.ts';
+
+/** Whom the command line takes when nobody says otherwise. */
+const DEFAULT_TENANT = 'demo';
+
+export function App() {
+  const { path } = usePlace();
+  const [tenant, ...below] = path;
+  const isBare = tenant === undefined || below.length === 0;
+  useEffect(() => {
+    if (isBare) go(hrefTo([tenant ?? DEFAULT_TENANT, 'clusters']), { replace: true });
+  }, [isBare, tenant]);
+  if (isBare) return null;
+  return (
+    <SessionGate key={tenant} tenant={tenant}>
+      <Frame>
+        <Screen path={below} />
+      </Frame>
+    </SessionGate>
+  );
+}
+
+function Screen({ path }: { readonly path: readonly string[] }) {
+  return path.join('/') === 'clusters' ? <ClustersScreen /> : <NowhereScreen />;
+}
+
+function NowhereScreen() {
+  const { href } = useSession();
+  return (
+    <Page title="There is no such page">
+      <p>
+        The address leads nowhere: it may be mistyped, or from an older release.{' '}
+        <Link to={href(['clusters'])}>To the clusters</Link>
+      </p>
+    </Page>
+  );
+}
+
+function Frame({ children }: { readonly children: ReactNode }) {
+  const session = useSession();
+  return (
+    <>
+      <a className="skip" href="#content">
+        Skip to the content
+      </a>
+      <header className="bar">
+        <Link className="brand" to={session.href(['clusters'])} aria-label="Coffer, clusters">
+          <Logo />
+          <span>Coffer</span>
+        </Link>
+        <Navigation session={session} />
+        <div className="bar-end">
+          <TenantSwitch tenant={session.tenant} />
+          <ThemeSwitch />
+          {session.permissions.user !== null && (
+            <Button
+              kind="quiet"
+              onClick={session.signOut}
+              label={`Sign out ${session.permissions.user}: the page forgets the token`}
+            >
+              Sign out
+            </Button>
+          )}
+        </div>
+      </header>
+      {session.awaySince !== null && (
+        <div className="away" role="status">
+          <span className="spin" aria-hidden="true" />
+          <span>
+            No answer from the API since <When at={new Date(session.awaySince).toISOString()} />. What you see
+            is from then; the page asks again by itself.
+          </span>
+        </div>
+      )}
+      <main id="content" tabIndex={-1}>
+        {children}
+      </main>
+      <footer className="foot">
+        <span>Times are in {zoneName(Date.now())}.</span>
+        <span>
+          Project {session.tenant}
+          {session.permissions.user !== null && <> · {session.permissions.user}</>}
+          {session.permissions.is_admin && <> · administrator</>}
+        </span>
+      </footer>
+    </>
+  );
+}
+
+const PLACES = [
+  { path: 'clusters', label: 'Clusters', icon: ClustersIcon, rule: 'cluster:index', also: 'upgrades' },
+];
+
+function Navigation({ session }: { readonly session: Session }) {
+  const { path } = usePlace();
+  return (
+    <nav className="nav" aria-label="Main">
+      {PLACES.filter(({ rule }) => session.may(rule)).map(({ path: room, label, icon: Icon, also }) => (
+        <Link
+          key={room}
+          to={session.href([room])}
+          aria-current={path[1] === room || path[1] === also ? 'page' : undefined}
+        >
+          <Icon />
+          {label}
+        </Link>
+      ))}
+    </nav>
+  );
+}
+
+/** Administrators, and everybody where nobody is asked, may look at the clusters of others. */
+function TenantSwitch({ tenant }: { readonly tenant: string }) {
+  const { permissions } = useSession();
+  const [isOpen, setOpen] = useState(false);
+  if (!permissions.is_admin) return <span className="tenant">{tenant}</span>;
+  if (!isOpen) {
+    return (
+      <button
+        type="button"
+        className="tenant"
+        onClick={() => setOpen(true)}
+        aria-label={`Project ${tenant}: change it`}
+      >
+        {tenant}
+      </button>
+    );
+  }
+  return (
+    <form
+      className="tenant-form"
+      onSubmit={(event) => {
+        event.preventDefault();
+        const next = String(new FormData(event.currentTarget).get('tenant') ?? '').trim();
+        setOpen(false);
+        if (next && next !== tenant) go(hrefTo([next, 'clusters']));
+      }}
+    >
+      <input
+        name="tenant"
+        aria-label="Project to go to"
+        defaultValue={tenant}
+        // biome-ignore lint/a11y/noAutofocus: it takes the place of the button that was just pressed
+        autoFocus
+        onBlur={() => setOpen(false)}
+        onKeyDown={(event) => event.key === 'Escape' && setOpen(false)}
+      />
+    </form>
+  );
+}
+
+const THEME_TEXT: Readonly<Record<Theme, string>> = {
+  system: 'as the system has it',
+  light: 'light',
+  dark: 'dark',
+};
+
+function ThemeSwitch() {
+  const [theme, setTheme] = useState(chosenTheme);
+  const next = nextTheme(theme);
+  return (
+    <Button
+      kind="quiet"
+      label={`Colours: ${THEME_TEXT[theme]}. Change to ${THEME_TEXT[next]}`}
+      onClick={() => {
+        chooseTheme(next);
+        setTheme(next);
+      }}
+    >
+      <ThemeIcon />
+    </Button>
+  );
+}

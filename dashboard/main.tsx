@@ -1,0 +1,20 @@
+/**
+ * The dashboard. It speaks with the API through the SDK alone.
+ *
+ * - `app.tsx` the frame, and which screen an address leads to · `router.tsx` addresses · `theme.ts` dark or light
+ * - `session.tsx` who uses it, the token in memory · `sign-in.tsx` · `data.ts` how screens read, follow and act
+ * - `format.ts` numbers and times · `words.ts` the API's words as people read them · `parts/` small parts
+ * - `clusters/` list, cluster with its topology, creation · `upgrades/` asking for one, and watching it
+ * - `batches/` many at once · `admin/` dead letters and health · `styles/`
+ */
+import './styles/tokens.css';
+import './styles/base.css';
+import './styles/parts.css';
+import './styles/screens.css';
+import { createRoot } from 'react-dom/client';
+import { App } from './app.tsx';
+import { applyTheme } from './theme.ts';
+
+applyTheme();
+const root = document.getElementById('root');
+if (root) createRoot(root).render(<App />);

@@ -1,0 +1,49 @@
+import { type ReactNode, useEffect, useId, useRef } from 'react';
+import { Button } from './basics.tsx';
+import { CloseIcon } from './icons.tsx';
+
+interface DialogProps {
+  readonly title: string;
+  readonly children: ReactNode;
+  /** Null: it can't be closed, only answered. */
+  readonly onClose: (() => void) | null;
+  readonly actions?: ReactNode;
+  readonly isWide?: boolean;
+}
+
+/** Over everything else. The browser keeps the focus in it, and closes it on Escape. */
+export function Dialog({ title, children, onClose, actions, isWide = false }: DialogProps) {
+  const element = useRef<HTMLDialogElement>(null);
+  const titleId = useId();
+  useEffect(() => {
+    const dialog = element.current;
+    const before = document.activeElement;
+    dialog?.showModal();
+    return () => {
+      dialog?.close();
+      if (before instanceof HTMLElement) before.focus();
+    };
+  }, []);
+  return (
+    <dialog
+      ref={element}
+      className={isWide ? 'wide' : ''}
+      aria-labelledby={titleId}
+      onCancel={(event) => {
+        event.preventDefault();
+        onClose?.();
+      }}
+    >
+      <header className="dialog-head">
+        <h2 id={titleId}>{title}</h2>
+        {onClose && (
+          <Button kind="quiet" label="Close" onClick={onClose}>
+            <CloseIcon />
+          </Button>
+        )}
+      </header>
+      <div className="dialog-body">{children}</div>
+      {actions && <footer className="dialog-actions">{actions}</footer>}
+    </dialog>
+  );
+}

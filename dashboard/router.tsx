@@ -1,0 +1,71 @@
+/** Where the user is: the address, and the way from one to another without a new page. */
+import { type AnchorHTMLAttributes, type MouseEvent, useSyncExternalStore } from 'react';
+
+/** Path of the dashboard itself, with a slash at its end: the page is told it by the api. */
+const BASE = new URL(document.baseURI).pathname;
+
+/** Where the API is, seen from the dashboard. */
+export const API_URL = new URL('../v1.0', document.baseURI).href;
+
+export interface Place {
+  /** Below the dashboard, decoded: `['demo', 'clusters']`. */
+  readonly path: readonly string[];
+  readonly query: URLSearchParams;
+}
+
+const listeners = new Set<() => void>();
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  window.addEventListener('popstate', listener);
+  return () => {
+    listeners.delete(listener);
+    window.removeEventListener('popstate', listener);
+  };
+}
+
+/** The present place; renders anew when it changes. */
+export function usePlace(): Place {
+  return placeOf(useSyncExternalStore(subscribe, () => window.location.href));
+}
+
+function placeOf(href: string): Place {
+  const { pathname, searchParams } = new URL(href);
+  const below = pathname.startsWith(BASE) ? pathname.slice(BASE.length) : '';
+  return { path: below.split('/').filter(Boolean).map(decoded), query: searchParams };
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+/** The address of a place below the dashboard; `query` leaves out what is empty. */
+export function hrefTo(path: readonly string[], query: Readonly<Record<string, string>> = {}): string {
+  const search = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== '')).toString();
+  return `${BASE}${path.map(encodeURIComponent).join('/')}${search === '' ? '' : `?${search}`}`;
+}
+
+export function go(href: string, { replace = false }: { readonly replace?: boolean } = {}): void {
+  if (replace) window.history.replaceState(null, '', href);
+  else window.history.pushState(null, '', href);
+  for (const listener of listeners) listener();
+}
+
+type LinkProps = Omit<AnchorHTMLAttributes<HTMLAnchorElement>, 'href'> & { readonly to: string };
+
+/** A link within the dashboard: a real one, which can be opened in another tab. */
+export function Link({ to, onClick, ...rest }: LinkProps) {
+  const follow = (event: MouseEvent<HTMLAnchorElement>) => {
+    onClick?.(event);
+    const isPlain = event.button === 0 && !(event.metaKey || event.ctrlKey || event.shiftKey || event.altKey);
+    if (event.defaultPrevented || !isPlain) return;
+    event.preventDefault();
+    go(to);
+    window.scrollTo(0, 0);
+  };
+  return <a {...rest} href={to} onClick={follow} />;
+}

@@ -1,0 +1,136 @@
+/**
+ * Who uses the dashboard, for which tenant. The token is held here, in memory, and nowhere else: a reload
+ * forgets it. One that has expired leads to a new sign-in over the screen, which stays as it is.
+ */
+import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useState } from 'react';
+import {
+  CofferApiError,
+  type CofferClient,
+  createClient,
+  type PermissionsDocument,
+} from '../client/index.ts';
+import { Spinner } from './parts/basics.tsx';
+import { FailureNote } from './parts/failure.tsx';
+import { API_URL, hrefTo } from './router.tsx';
+import { SignInDialog, SignInPage } from './sign-in.tsx';
+
+export interface Session {
+  readonly client: CofferClient;
+  readonly tenant: string;
+  readonly permissions: PermissionsDocument;
+  /** Whether a rule of the API allows it: what is not allowed is not offered. */
+  may(rule: string): boolean;
+  /** Nobody is asked anything until there is a valid token again. */
+  readonly isExpired: boolean;
+  /** Since when nobody has answered; null while somebody does. */
+  readonly awaySince: number | null;
+  /** The address of a place of this tenant. */
+  href(path: readonly string[], query?: Readonly<Record<string, string>>): string;
+  signOut(): void;
+}
+
+const Context = createContext<Session | null>(null);
+
+export function useSession(): Session {
+  const session = useContext(Context);
+  if (!session) throw new Error('used outside of a session');
+  return session;
+}
+
+interface Known {
+  readonly client: CofferClient;
+  readonly permissions: PermissionsDocument;
+}
+
+/** Lets nobody in who has not signed in, where the API asks for that. */
+export function SessionGate({ tenant, children }: { readonly tenant: string; readonly children: ReactNode }) {
+  const [token, setToken] = useState<string>();
+  const [known, setKnown] = useState<Known>();
+  const [refusal, setRefusal] = useState<unknown>();
+  const [tries, setTries] = useState(0);
+  const { fetch, isExpired, setExpired, awaySince } = useWatchedFetch();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another try wants a new client, so that the screens ask again
+  const client = useMemo(
+    () =>
+      createClient({
+        endpoint: `${API_URL}/${encodeURIComponent(tenant)}`,
+        fetch,
+        ...(token && { token }),
+      }),
+    [tenant, token, fetch, tries],
+  );
+  useEffect(() => {
+    let isCurrent = true;
+    client.permissions().then(
+      (permissions) => {
+        if (!isCurrent) return;
+        setKnown({ client, permissions });
+        setRefusal(undefined);
+        setExpired(false);
+      },
+      (error: unknown) => isCurrent && setRefusal(error),
+    );
+    return () => {
+      isCurrent = false;
+    };
+  }, [client, setExpired]);
+  const session = useMemo(
+    () => known && sessionOf(known, { tenant, isExpired, awaySince, signOut: () => location.reload() }),
+    [known, tenant, isExpired, awaySince],
+  );
+  const signIn = (next: string) => {
+    setRefusal(undefined);
+    setToken(next);
+    setTries(tries + 1);
+  };
+  const isAsked = refusal instanceof CofferApiError && [401, 403].includes(refusal.status);
+  const wrong = isAsked && token !== undefined ? refusal : null;
+  if (session) {
+    return (
+      <Context value={session}>
+        {children}
+        {isExpired && <SignInDialog tenant={tenant} refusal={wrong} onToken={signIn} />}
+      </Context>
+    );
+  }
+  if (isAsked) return <SignInPage tenant={tenant} refusal={wrong} onToken={signIn} />;
+  if (refusal === undefined) return <Spinner label="Asking the API who you are" />;
+  return (
+    <main className="alone">
+      <FailureNote error={refusal} what="The dashboard could not start" onRetry={() => setTries(tries + 1)} />
+    </main>
+  );
+}
+
+function sessionOf(
+  { client, permissions }: Known,
+  rest: Pick<Session, 'tenant' | 'isExpired' | 'awaySince' | 'signOut'>,
+): Session {
+  const rules = new Set(permissions.rules);
+  return {
+    ...rest,
+    client,
+    permissions,
+    may: (rule) => rules.has(rule),
+    href: (path, query) => hrefTo([rest.tenant, ...path], query),
+  };
+}
+
+/** `fetch` that notices when the token is no longer believed, and when nobody answers. */
+function useWatchedFetch() {
+  const [isExpired, setExpired] = useState(false);
+  const [awaySince, setAwaySince] = useState<number | null>(null);
+  const watched = useCallback<typeof fetch>(async (input, init) => {
+    try {
+      const response = await fetch(input, init);
+      setAwaySince(null);
+      if (response.status === 401) setExpired(true);
+      return response;
+    } catch (error) {
+      // Whoever has left a screen has aborted its requests.
+      if (!init?.signal?.aborted) setAwaySince((since) => since ?? Date.now());
+      throw error;
+    }
+  }, []);
+  return { fetch: watched, isExpired, setExpired, awaySince };
+}

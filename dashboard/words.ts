@@ -1,0 +1,164 @@
+/** The words of the API as a person reads them, each with its colour. Pure. */
+import type {
+  BatchDocument,
+  BatchMemberDocument,
+  ClusterDocument,
+  ClusterInstanceDocument,
+  StepDocument,
+  UpgradeDocument,
+} from '../client/index.ts';
+import type { Tone } from './parts/basics.tsx';
+
+export interface Word {
+  readonly text: string;
+  readonly tone: Tone;
+}
+
+const TASKS: Readonly<Record<ClusterDocument['task']['name'], Word>> = {
+  NONE: { text: 'Idle', tone: 'ok' },
+  BUILDING: { text: 'Building', tone: 'run' },
+  DELETING: { text: 'Deleting', tone: 'wait' },
+  GROWING_CLUSTER: { text: 'Growing', tone: 'run' },
+  SHRINKING_CLUSTER: { text: 'Shrinking', tone: 'run' },
+  UPGRADING_CLUSTER: { text: 'Upgrading', tone: 'run' },
+};
+
+/** What a cluster is busy with; of an idle one, how it is. */
+export function clusterWord({ task, instances }: Pick<ClusterDocument, 'task' | 'instances'>): Word {
+  if (task.name !== 'NONE') return TASKS[task.name];
+  const unwell = instances.filter(({ status }) => status !== 'ACTIVE');
+  if (unwell.length === 0) return { text: 'Healthy', tone: 'ok' };
+  if (unwell.some(({ status }) => status === 'ERROR')) return { text: 'Unwell', tone: 'bad' };
+  return { text: unwell.length === instances.length ? 'Unknown' : 'Partly unknown', tone: 'wait' };
+}
+
+export function taskText(name: ClusterDocument['task']['name']): string {
+  return TASKS[name].text;
+}
+
+export const INSTANCE_WORDS: Readonly<Record<ClusterInstanceDocument['status'], Word>> = {
+  ACTIVE: { text: 'Healthy', tone: 'ok' },
+  BUILD: { text: 'Building', tone: 'run' },
+  UPGRADE: { text: 'Upgrading', tone: 'run' },
+  ERROR: { text: 'Failed', tone: 'bad' },
+  SHUTDOWN: { text: 'Shut down', tone: 'wait' },
+  UNKNOWN: { text: 'Not heard', tone: 'wait' },
+};
+
+const UPGRADE_WORDS: Readonly<Record<UpgradeDocument['state'], Word>> = {
+  scheduled: { text: 'Scheduled', tone: 'idle' },
+  running: { text: 'Running', tone: 'run' },
+  paused: { text: 'Paused', tone: 'wait' },
+  rolling_back: { text: 'Rolling back', tone: 'run' },
+  succeeded: { text: 'Succeeded', tone: 'ok' },
+  failed: { text: 'Failed', tone: 'bad' },
+  rolled_back: { text: 'Rolled back', tone: 'wait' },
+  cancelled: { text: 'Cancelled', tone: 'idle' },
+};
+
+const PAUSES: Readonly<Record<NonNullable<UpgradeDocument['reason']>, string>> = {
+  requested: 'Paused by a person',
+  canary: 'Waits for approval',
+  window: 'Waits for its window',
+  failure: 'Paused: failure',
+  gate: 'Paused: gate',
+};
+
+export function upgradeWord({
+  state,
+  reason,
+  cancelling,
+}: Pick<UpgradeDocument, 'state' | 'reason' | 'cancelling'>): Word {
+  if (state === 'paused' && reason) {
+    return { text: PAUSES[reason], tone: reason === 'failure' ? 'bad' : 'wait' };
+  }
+  if (cancelling && state === 'running') return { text: 'Being cancelled', tone: 'wait' };
+  return UPGRADE_WORDS[state];
+}
+
+export function isOver({ state }: Pick<UpgradeDocument, 'state'>): boolean {
+  return ['succeeded', 'failed', 'rolled_back', 'cancelled'].includes(state);
+}
+
+const BATCH_WORDS: Readonly<Record<BatchDocument['state'], Word>> = {
+  scheduled: { text: 'Scheduled', tone: 'idle' },
+  running: { text: 'Running', tone: 'run' },
+  rolling_back: { text: 'Rolling back', tone: 'run' },
+  paused: { text: 'Paused', tone: 'wait' },
+  succeeded: { text: 'Succeeded', tone: 'ok' },
+  incomplete: { text: 'Incomplete', tone: 'bad' },
+  cancelled: { text: 'Cancelled', tone: 'idle' },
+};
+
+const BATCH_PAUSES: Readonly<Record<NonNullable<BatchDocument['reason']>, string>> = {
+  requested: 'Paused by a person',
+  approval: 'Waits for approval',
+  failures: 'Failure budget exceeded',
+  write_outage: 'Outage budget exceeded',
+  health: 'Health does not hold',
+  rolled_back: 'Wave taken back',
+};
+
+export function batchWord({
+  state,
+  reason,
+  cancelling,
+}: Pick<BatchDocument, 'state' | 'reason' | 'cancelling'>): Word {
+  if (state === 'paused' && reason) return { text: BATCH_PAUSES[reason], tone: 'wait' };
+  if (cancelling && state === 'running') return { text: 'Being cancelled', tone: 'wait' };
+  return BATCH_WORDS[state];
+}
+
+export function isBatchOver({ state }: Pick<BatchDocument, 'state'>): boolean {
+  return ['succeeded', 'incomplete', 'cancelled'].includes(state);
+}
+
+export const MEMBER_WORDS: Readonly<Record<BatchMemberDocument['state'], Word>> = {
+  queued: { text: 'Queued', tone: 'idle' },
+  waiting: { text: 'Waiting', tone: 'wait' },
+  running: { text: 'Running', tone: 'run' },
+  succeeded: { text: 'Succeeded', tone: 'ok' },
+  failed: { text: 'Failed', tone: 'bad' },
+  skipped: { text: 'Skipped', tone: 'idle' },
+  cancelled: { text: 'Cancelled', tone: 'idle' },
+};
+
+export type Phase = StepDocument['phase'];
+
+/** What a phase is, to whoever sees it for the first time. */
+export const PHASES: Readonly<Record<Phase, { readonly text: string; readonly means: string }>> = {
+  pending: { text: 'Waiting', means: 'its turn has not come, or a gate holds it back' },
+  backoff: { text: 'Back-off', means: 'waits a moment before the next attempt' },
+  preparing: { text: 'Preparing', means: 'fetches and checks the new version, and goes on serving' },
+  upgrading: { text: 'Upgrading', means: 'is out of service for a moment' },
+  verifying: { text: 'Verifying', means: 'the guest checks itself' },
+  settling: { text: 'Settling', means: 'its report must say that it is healthy' },
+  soaking: { text: 'Soaking', means: 'its health must hold' },
+  demoting: { text: 'Demoting', means: 'the old primary stops taking writes' },
+  promoting: { text: 'Promoting', means: 'the successor takes over' },
+  following: { text: 'Following', means: 'the others turn to the new primary' },
+  restoring: { text: 'Restoring', means: 'the old primary serves again' },
+  done: { text: 'Done', means: '' },
+  failed: { text: 'Failed', means: 'its retries are used up' },
+  skipped: { text: 'Skipped', means: 'the goal has changed before its turn' },
+};
+
+/** What one can do about a gate that does not hold. */
+export const GATE_ADVICE: Readonly<Record<string, string>> = {
+  cluster_idle: 'Wait until the cluster is idle, or cancel what it is busy with.',
+  version_active: 'Choose another version, or have an administrator enable this one.',
+  version_path: 'Choose a version that can be reached from here; larger steps go through one in between.',
+  guests_alive: 'Start the guest agents that are not heard. An upgrade that begins now waits for them.',
+  instances_healthy:
+    'Mend what is broken and not part of the upgrade. An upgrade that begins now waits for it.',
+  replication_caught_up:
+    'Wait until a replica has caught up. An upgrade that begins now waits for that before its switchover.',
+  upgrade_needed: 'There is nothing to do: choose another version.',
+};
+
+/** Gates for which a request is refused; at the others an upgrade would begin, and wait. */
+const REFUSING = ['cluster_idle', 'version_active', 'version_path', 'upgrade_needed'];
+
+export function isRefusing(gate: string): boolean {
+  return REFUSING.includes(gate);
+}

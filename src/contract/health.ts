@@ -1,0 +1,62 @@
+/** How all parts of an installation are, for its administrators. */
+import { z } from 'zod';
+import { INSTANCE_STATUSES } from './documents.ts';
+
+const Time = z.iso.datetime({ precision: 3 });
+const Status = z.enum(['ok', 'unreachable']);
+
+const Queue = z.strictObject({
+  name: z.string(),
+  messages: z.int().meta({ description: 'That wait.' }),
+  consumers: z.int().meta({ description: 'Who take from it.' }),
+});
+
+const Guest = z.strictObject({
+  instance_id: z.string(),
+  instance_name: z.string(),
+  cluster_id: z.string(),
+  cluster_name: z.string(),
+  tenant_id: z.string(),
+  status: z.enum(INSTANCE_STATUSES),
+  heard: Time.nullable().meta({ description: 'When its guest agent spoke last.' }),
+  fault: z.string().nullable(),
+});
+
+export const HealthReportDocument = z
+  .strictObject({
+    redis: z.strictObject({
+      status: Status,
+      latency_ms: z.number().nullable().meta({ description: 'Of one question, as the api hears it.' }),
+    }),
+    rabbitmq: z.strictObject({ status: Status, queues: z.array(Queue), dead_letters: z.int().nullable() }),
+    taskmanagers: z
+      .int()
+      .nullable()
+      .meta({ description: 'How many take casts; null while RabbitMQ cannot be asked.' }),
+    work: z
+      .strictObject({
+        upgrades: z.record(z.string(), z.int()).meta({ description: 'That have not ended, by state.' }),
+        overdue: z.int().meta({ description: 'Upgrades and clusters that are due and were not looked at.' }),
+        overdue_ms: z.number(),
+        pending_casts: z.int().meta({ description: 'Safe in Redis, and not confirmed by RabbitMQ yet.' }),
+        pending_casts_ms: z.number().meta({ description: 'How old the oldest of them is.' }),
+      })
+      .nullable()
+      .meta({ description: 'Null while Redis is away.' }),
+    guests: z
+      .strictObject({
+        counted: Time.meta({ description: 'The count is of then: it is made every ten seconds at most.' }),
+        clusters: z.int(),
+        total: z.int(),
+        by_status: z.record(z.string(), z.int()),
+        unwell: z.array(Guest).meta({ description: 'A hundred at most that are not active.' }),
+      })
+      .nullable()
+      .meta({
+        description: 'Instances of all tenants, as their guest agents report; null while Redis is away.',
+      }),
+  })
+  .meta({ id: 'HealthReport' });
+export type HealthReportDocument = z.output<typeof HealthReportDocument>;
+export const HealthReportAnswer = z.strictObject({ health: HealthReportDocument });
+export type HealthReportAnswer = z.output<typeof HealthReportAnswer>;

@@ -1,0 +1,16 @@
+/** What the caller may do: programs that show a person only what is allowed ask for it. */
+import { z } from 'zod';
+
+export const PermissionsDocument = z
+  .strictObject({
+    user: z.string().nullable().meta({ description: 'Null where nobody has to say who they are.' }),
+    project_id: z.string().nullable().meta({ description: 'The tenant that they are at home with.' }),
+    is_admin: z.boolean(),
+    rules: z.array(z.string()).meta({
+      description: 'Names of the rules that allow them something for the tenant of the path.',
+    }),
+  })
+  .meta({ id: 'Permissions' });
+export type PermissionsDocument = z.output<typeof PermissionsDocument>;
+export const PermissionsAnswer = z.strictObject({ permissions: PermissionsDocument });
+export type PermissionsAnswer = z.output<typeof PermissionsAnswer>;

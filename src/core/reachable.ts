@@ -1,0 +1,33 @@
+/** Which versions a cluster can be upgraded to: what its owner may want to know before asking for one. */
+import { versionFindings } from './admit.ts';
+import type { Catalogue } from './catalogue.ts';
+import { type Cluster, versionOf } from './domain.ts';
+import { compareVersions } from './version-path.ts';
+
+/**
+ * Names of the versions that the catalogue lets a cluster go to, oldest first; whether it is busy, and
+ * whether its instances are well, is not asked. Clusters that run the same are looked at once.
+ */
+export function reachableIn(catalogue: Catalogue): (cluster: Cluster) => readonly string[] {
+  const known = new Map<string, readonly string[]>();
+  return (cluster) => {
+    const key = keyOf(cluster);
+    const found = known.get(key) ?? reachable(catalogue, cluster);
+    known.set(key, found);
+    return found;
+  };
+}
+
+function reachable({ versions }: Catalogue, cluster: Cluster): readonly string[] {
+  const own = versions.filter(({ datastore_id }) => datastore_id === cluster.datastore_id);
+  return own
+    .filter(({ id }) => id !== cluster.datastore_version_id)
+    .filter((version) => versionFindings(cluster, version, { versions: own }).length === 0)
+    .map(({ name }) => name)
+    .toSorted(compareVersions);
+}
+
+/** All that the answer depends on. */
+function keyOf({ datastore_version_id, manager, instances }: Cluster): string {
+  return JSON.stringify([datastore_version_id, manager, instances.map(versionOf).toSorted()]);
+}
