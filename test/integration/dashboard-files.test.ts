@@ -25,7 +25,9 @@ describe('/dashboard', () => {
     expect([...(dashboard?.files.keys() ?? [])]).toEqual(
       expect.arrayContaining(['index.html', 'icon.svg', 'third-party.txt']),
     );
-    expect(dashboard?.files.get('third-party.txt')?.body.toString()).toMatch(/MIT License[\s\S]+SIL OPEN FONT/);
+    expect(dashboard?.files.get('third-party.txt')?.body.toString()).toMatch(
+      /MIT License[\s\S]+SIL OPEN FONT/,
+    );
   });
 
   it.each([
