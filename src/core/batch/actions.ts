@@ -1,4 +1,4 @@
-import { BATCH_ACTIONS, type BatchAction } from './orders.ts';
+import { BATCH_ACTIONS, type BatchAction, lastStarted } from './orders.ts';
 import { type Batch, isBatchActive, type Wave } from './record.ts';
 
 /**
@@ -28,7 +28,7 @@ function isPossible(batch: Batch, action: BatchAction): boolean {
     case 'skip':
       return failed || waves.some(({ counts }) => counts.queued + counts.waiting > 0);
     case 'rollback': {
-      const counts = waves[wave]?.counts;
+      const counts = waves[lastStarted(batch)]?.counts;
       return (
         state.name !== 'rolling_back' && !!counts && counts.running + counts.succeeded + counts.failed > 0
       );

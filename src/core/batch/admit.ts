@@ -108,7 +108,6 @@ export function resolveBatch(
     cancelling: false,
     wave: 0,
     approved_wave: -1,
-    soaked_wave: -1,
     waves,
     size: members.length,
     left_out,

@@ -131,20 +131,28 @@ export function refused(draft: BatchDraft, { position, upgrade_id, verdict, reas
   }
 }
 
-/** B8: the try has not been one. */
-function later(draft: BatchDraft, member: Member, reason: string): void {
-  const { batch, now } = draft;
+/** The try has not been one, and there is no upgrade of its id: what counts is the one before (B5). */
+function untried({ batch }: BatchDraft, member: Member): Pick<Member, 'tries' | 'upgrade_id'> {
   const tries = member.tries - 1;
-  const upgrade_id = tries === 0 ? null : upgradeIdOf(batch.id, member.cluster_id, tries);
+  return { tries, upgrade_id: tries === 0 ? null : upgradeIdOf(batch.id, member.cluster_id, tries) };
+}
+
+/** B8. */
+function later(draft: BatchDraft, member: Member, reason: string): void {
+  const { now } = draft;
   const since = member.waiting_since ?? now;
   const wait_ms = Math.min(Math.max((now - since) / 2, BUSY_MIN_MS), BUSY_MAX_MS);
   const until = now + Math.round(wait_ms);
-  const fields = { tries, upgrade_id, waiting_since: since };
+  const fields = { ...untried(draft, member), waiting_since: since };
   const after = draft.enter(member, { name: 'waiting', until, reason }, fields);
   if (member.waiting_since === null) draft.tell('cluster_waiting', after, reason);
 }
 
 function leave(draft: BatchDraft, member: Member, name: 'skipped' | 'failed' | 'cancelled', reason: string) {
-  const after = draft.enter(member, { name, ended: draft.now, reason }, { undo: null });
+  const after = draft.enter(
+    member,
+    { name, ended: draft.now, reason },
+    { ...untried(draft, member), undo: null },
+  );
   draft.tell(`cluster_${name}`, after, reason);
 }

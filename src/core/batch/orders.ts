@@ -1,6 +1,6 @@
 /** What a person can have a batch do. To ask for the same twice does no harm. */
 import type { BatchDraft } from './draft.ts';
-import { isOpen, type Member, type MemberStateName } from './record.ts';
+import { type Batch, isOpen, type Member, type MemberStateName } from './record.ts';
 import { cancelMember, namesOf } from './schedule.ts';
 
 export const BATCH_ACTIONS = ['pause', 'resume', 'approve', 'retry', 'skip', 'rollback', 'cancel'] as const;
@@ -53,7 +53,7 @@ export function obey(draft: BatchDraft, order: BatchOrder, by: string): string |
     case 'skip':
       return skip(draft, order.clusters, by);
     case 'rollback':
-      return rollBack(draft, order.wave ?? lastStarted(draft), by);
+      return rollBack(draft, order.wave ?? lastStarted(draft.batch), by);
     default:
       return order.action satisfies never;
   }
@@ -98,9 +98,9 @@ function retry(draft: BatchDraft, clusters: readonly string[] | undefined, by: s
     draft.setWave(after.wave ?? wave, { ended: null });
   }
   draft.resume(`retried by ${by}`);
-  if (wave < draft.batch.wave) {
-    draft.set({ wave, soaked_wave: Math.min(draft.batch.soaked_wave, wave - 1) });
-  }
+  // B3: what is tried again has its soak before it, however far the present one is.
+  if (draft.batch.state.name === 'running') draft.run();
+  draft.set({ wave });
   return undefined;
 }
 
@@ -121,11 +121,10 @@ function skip(draft: BatchDraft, clusters: readonly string[] | undefined, by: st
   return undefined;
 }
 
-function lastStarted({ batch }: BatchDraft): number {
-  return Math.max(
-    0,
-    batch.waves.findLastIndex(({ started, size }) => started !== null && size > 0),
-  );
+/** Of those that have a cluster; the first where none has started. */
+export function lastStarted({ waves }: Batch): number {
+  const last = waves.findLastIndex(({ started, size }) => started !== null && size > 0);
+  return Math.max(0, last);
 }
 
 /** What of the wave was begun goes back, under the same limits; what was not, is left as it is. */
@@ -146,11 +145,7 @@ function rollBack(draft: BatchDraft, wave: number, by: string): string | undefin
     const next = member.state.name === 'running' ? member.state : { name: 'queued' as const };
     draft.enter(member, next, { undo: member.undo ?? member.upgrade_id, waiting_since: null });
   }
-  draft.set({
-    wave,
-    soaked_wave: Math.min(draft.batch.soaked_wave, wave - 1),
-    state: { name: 'rolling_back', started: draft.started, wave },
-  });
+  draft.set({ wave, state: { name: 'rolling_back', started: draft.started, wave } });
   draft.emit('rolling_back', `wave ${wave + 1} is taken back by ${by}: ${begun.length} cluster(s)`, { wave });
   return undefined;
 }

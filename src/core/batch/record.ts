@@ -36,8 +36,6 @@ export interface Batch {
   readonly wave: number;
   /** The last wave that a person has approved; -1 before the first. */
   readonly approved_wave: number;
-  /** The last wave after which health has held for its soak; -1 before the first. */
-  readonly soaked_wave: number;
   readonly waves: readonly Wave[];
   /** How many clusters there are in all, those left out included. */
   readonly size: number;

@@ -111,9 +111,9 @@ function endAfterLast(draft: BatchDraft): void {
 
 /** B3: one bad look and the soak starts anew; what stays bad makes the batch pause. */
 function hasSoaked(draft: BatchDraft): boolean {
-  const { wave, soaked_wave, state } = draft.batch;
+  const { wave, state } = draft.batch;
   const { soak_seconds } = draft.wave;
-  if (soak_seconds === 0 || soaked_wave >= wave) return true;
+  if (soak_seconds === 0) return true;
   if (state.name !== 'running') return false;
   const { unwell } = draft.seen;
   const until = draft.now + soak_seconds * 1000;
@@ -138,7 +138,7 @@ function hasSoaked(draft: BatchDraft): boolean {
     return false;
   }
   if (draft.now < state.soak.until) return false;
-  draft.set({ soaked_wave: wave, state: { ...state, soak: null } });
+  draft.set({ state: { ...state, soak: null } });
   return true;
 }
 

@@ -19,12 +19,12 @@ export function violationsOf(
   next: BatchNext,
   members: readonly Member[],
   seen: BatchSeen,
-  wake_at: Instant | null,
+  { wake_at, now }: { readonly wake_at: Instant | null; readonly now: Instant },
 ): string[] {
   return [
     ...tallies(next.batch, members),
     ...places(next, members, seen),
-    ...order(before, next),
+    ...order(before, next, now),
     ...endings(before, next, members, wake_at),
     ...record(before, next),
   ];
@@ -83,24 +83,23 @@ function places(next: BatchNext, members: readonly Member[], seen: BatchSeen): s
   }
   const ids = members.flatMap(({ upgrade_id }) => upgrade_id ?? []);
   if (new Set(ids).size !== ids.length) found.push('B5: two members have one upgrade');
-  const { soaked_wave, approved_wave } = next.batch;
-  const last = waves[wave - 1];
-  if (state.name === 'running' && last && last.size > 0 && last.soak_seconds > 0 && soaked_wave < wave - 1) {
-    found.push(`B3: wave ${wave} begins, and the one before it has not soaked`);
-  }
-  if (state.name === 'running' && waves[wave]?.approval && approved_wave < wave)
+  if (state.name === 'running' && waves[wave]?.approval && next.batch.approved_wave < wave)
     found.push('B3: not approved');
   return found;
 }
 
-/** B3: nothing of the waves before is still to come when a later one starts. */
-function order(before: Before, next: BatchNext): string[] {
-  if (next.batch.wave <= before.batch.wave) return [];
-  return next.batch.waves
-    .slice(0, next.batch.wave)
+/** B3: nothing of the waves before is still to come when a later one starts, and the last of them has soaked. */
+function order(before: Before, { batch }: BatchNext, now: Instant): string[] {
+  if (batch.wave <= before.batch.wave) return [];
+  const found = batch.waves
+    .slice(0, batch.wave)
     .flatMap(({ counts }, index) =>
       counts.queued + counts.waiting + counts.running > 0 ? [`B3: wave ${index} is not over`] : [],
     );
+  const last = batch.waves[before.batch.wave];
+  if (last && last.size > 0 && now - (last.ended ?? now) < last.soak_seconds * 1000)
+    found.push(`B3: wave ${before.batch.wave} has not soaked since it was over`);
+  return found;
 }
 
 /** B1, G1. */

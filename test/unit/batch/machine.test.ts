@@ -156,14 +156,30 @@ describe('a cluster that has to wait', () => {
   });
 
   it('is one of many: that is told once', () => {
-    const window = { cron: '0 2 1 1 *', duration_seconds: 3_600, time_zone: 'UTC' };
+    const window = { cron: '0 2 * * *', duration_seconds: 3_600, time_zone: 'UTC' };
     const it = world({ clusters: 7, policy: { window }, waves: [{ max_concurrent: 100 }] });
     it.pass(2);
     expect(it.countOf('waiting')).toBe(7);
     expect(it.eventsOf('cluster_waiting')).toHaveLength(1);
-    expect(it.eventsOf('cluster_waiting')[0]?.message).toMatch(
-      /^7 clusters wait: its window is closed; it opens at /,
-    );
+    expect(it.eventsOf('cluster_waiting')).toMatchObject([
+      {
+        message:
+          '7 clusters wait: its window is closed; it opens at 2027-01-16T02:00:00.000Z (c-1, c-2, c-3, c-4, c-5 and 2 more)',
+        wave: 0,
+      },
+    ]);
+  });
+
+  it('for ever, as its window never opens, is looked at once a day and told of once', () => {
+    const window = { cron: '0 2 31 2 *', duration_seconds: 3_600, time_zone: 'UTC' };
+    const it = world({ clusters: 2, policies: { 'c-1': { window } }, waves: [{}] });
+    it.pass(1);
+    expect(it.member('c-1').state).toMatchObject({ name: 'waiting', until: T0 + 86_400_000 });
+    it.pass(90_000);
+    expect(it.member('c-1')).toMatchObject({ waiting_since: T0, state: { until: T0 + 2 * 86_400_000 } });
+    expect(it.eventsOf('cluster_waiting')).toMatchObject([
+      { message: 'c-1: its window never opens', cluster_id: 'id-c-1', wave: 0 },
+    ]);
   });
 });
 
@@ -287,28 +303,51 @@ describe('a soak', () => {
     it.unwell.add('c-1');
     it.pass(6);
     it.unwell.clear();
-    it.pass(58);
-    expect(it.stateOf('c-2')).toBe('queued');
-    it.pass(10);
+    it.pass(62);
+    expect(it.stateOf('c-2'), '60 s from the first good look on').toBe('queued');
+    it.pass(6);
     expect(it.stateOf('c-2')).toBe('running');
     expect(it.eventsOf('unwell')).toHaveLength(1);
   });
 
-  it('pauses for what stays bad, and names it', () => {
+  it('pauses for what stays bad for half a minute, told once, and names it', () => {
     const it = world({ clusters: 2, waves });
     it.pass(20);
     it.unwell.add('c-1');
     it.settle();
-    expect(it.batch.state).toMatchObject({
-      name: 'paused',
-      reason: 'health',
-      message: expect.stringContaining('c-1'),
-    });
+    const message = 'not healthy after their upgrade: c-1; mend them, then resume, or cancel';
+    expect(it.eventsOf('soaking')).toMatchObject([{ message: 'wave 1: health must hold for 60 s', wave: 0 }]);
+    const [unwell, ...again] = it.eventsOf('unwell');
+    expect(unwell).toMatchObject({ message: 'not healthy: c-1', wave: 0 });
+    expect(again).toEqual([]);
+    const since = (unwell?.at ?? 0) + 30_000;
+    expect(it.batch.state).toMatchObject({ name: 'paused', reason: 'health', since, message });
     expect(it.stateOf('c-2')).toBe('queued');
     it.unwell.clear();
     it.order({ action: 'resume' });
     it.settle();
     expect(it.batch.state.name).toBe('succeeded');
+  });
+
+  it('tells of each time that health does not hold', () => {
+    const it = world({ clusters: 2, waves });
+    for (const well_s of [20, 20]) {
+      it.pass(well_s);
+      it.unwell.add('c-1');
+      it.pass(6);
+      it.unwell.clear();
+    }
+    it.settle();
+    expect(it.eventsOf('unwell')).toHaveLength(2);
+    expect(it.batch.state.name).toBe('succeeded');
+  });
+
+  it('of a wave without a cluster is none', () => {
+    const it = world({ clusters: 1, waves: [{ share: 1 }, { share: 1, soak_seconds: 60 }, {}] });
+    it.settle();
+    expect(it.eventsOf('soaking')).toEqual([]);
+    expect(it.eventsOf('wave_done')).toMatchObject([{ message: 'wave 1: 1 succeeded', wave: 0 }]);
+    expect(it.batch.waves[0]).toMatchObject({ started: T0, ended: T0 + 10_000 });
   });
 
   it('is none after the last wave', () => {

@@ -1,8 +1,7 @@
 /** What a person can have a batch do, and what is refused with which reason. */
 import { describe, expect, it } from 'vitest';
-import { possibleBatchActions } from '../../../src/core/batch/actions.ts';
-import { BATCH_ACTIONS } from '../../../src/core/batch/orders.ts';
-import { type BatchWorld, type BatchWorldOptions, type Script, T0 } from './world.ts';
+import type { BatchOrder } from '../../../src/core/batch/orders.ts';
+import type { BatchWorld, Script } from './world.ts';
 import { batchWorlds, FAIL } from './worlds.ts';
 
 const world = batchWorlds();
@@ -49,9 +48,9 @@ describe('retry', () => {
     const waves = [{ share: 2, failure_budget: 1, soak_seconds: 10 }, { approval: true }];
     const it = world({ clusters: 3, waves, scripts: { 'c-1': FAIL_ONCE } });
     it.settle();
-    expect(it.batch).toMatchObject({ wave: 1, soaked_wave: 0, state: { reason: 'approval' } });
+    expect(it.batch).toMatchObject({ wave: 1, state: { reason: 'approval' } });
     it.order({ action: 'retry' });
-    expect(it.batch).toMatchObject({ wave: 0, soaked_wave: -1 });
+    expect(it.batch.wave).toBe(0);
     it.settle();
     expect(it.batch.state).toMatchObject({ name: 'paused', reason: 'approval' });
     expect(it.eventsOf('soaking')).toHaveLength(2);
@@ -219,36 +218,237 @@ describe('cancel', () => {
   });
 });
 
-describe('what a person can do', () => {
-  const options: BatchWorldOptions = {
-    clusters: 4,
-    waves: [{ share: 2, failure_budget: 0 }, { approval: true }],
-    scripts: { 'c-1': FAIL_ONCE },
-  };
-  /** After so many seconds: it runs, it is over its budget, it waits for approval, it runs again, it has ended. */
-  const moments: readonly (readonly [number, (it: BatchWorld) => void])[] = [
-    [0, () => undefined],
-    [5, () => undefined],
-    [30, () => undefined],
-    [60, (it) => it.order({ action: 'retry' })],
-    [65, (it) => it.order({ action: 'approve' })],
-    [99, () => undefined],
-  ];
+/** What was told from here on, by type and text. */
+const told = (it: BatchWorld, from: number) =>
+  it.events.slice(from).map(({ type, message }) => `${type}: ${message}`);
 
-  it.each(BATCH_ACTIONS)('is what is not refused: %s', (action) => {
-    for (let stop = 0; stop < moments.length; stop++) {
-      const it = world(options);
-      for (const [second, act] of moments.slice(0, stop + 1)) {
-        it.pass(second - (it.now - T0) / 1000);
-        act(it);
-        it.pass(0);
-      }
-      const isPossible = possibleBatchActions(it.batch).includes(action);
-      const open = it.members.find(({ state }) => state.name === 'queued' || state.name === 'failed');
-      const clusters = action === 'skip' && open ? { clusters: [open.cluster_id] } : {};
-      const { verdict } = it.order({ action, ...clusters });
-      if (isPossible) expect([stop, verdict]).toEqual([stop, 'applied']);
-      else expect([stop, verdict]).not.toEqual([stop, 'applied']);
-    }
+describe('who asked for what is told', () => {
+  it.each<[BatchOrder, readonly string[]]>([
+    [{ action: 'resume' }, ['resumed: resumed by ann']],
+    [{ action: 'retry' }, ['cluster_queued: c-1: tried again, by ann', 'resumed: retried by ann']],
+    [{ action: 'skip' }, ['cluster_skipped: c-1: skipped by ann', 'resumed: failures skipped by ann']],
+    [{ action: 'approve' }, ['approved: wave 2 approved by ann']],
+    [
+      { action: 'rollback' },
+      [
+        'cluster_cancelled: c-2: its wave was taken back by ann',
+        'rolling_back: wave 1 is taken back by ann: 1 cluster(s)',
+      ],
+    ],
+    [{ action: 'cancel' }, ['cancelling: cancelled by ann: what is in flight ends first']],
+  ])('%j', (order, expected) => {
+    const waves = [{ share: 2, max_concurrent: 1, failure_budget: 0 }, { approval: true }];
+    const it = world({ clusters: 3, waves, scripts: { 'c-1': FAIL_ONCE } });
+    it.settle();
+    const from = it.events.length;
+    it.order(order);
+    expect(told(it, from).slice(0, expected.length)).toEqual(expected);
+  });
+
+  it('with a pause too, whose message says what to do then', () => {
+    const it = world({ waves: ONE_BY_ONE });
+    it.pass(1);
+    it.order({ action: 'pause' });
+    const message = 'paused by ann: resume it, or cancel it';
+    expect(it.batch.state).toMatchObject({ name: 'paused', reason: 'requested', message });
+  });
+});
+
+describe('an approval', () => {
+  const refusal = 'no further wave needs an approval';
+
+  it('is of the next wave that asks for one and has a cluster', () => {
+    const waves = [{ share: 1 }, { share: '1%' as const, approval: true }, {}, { share: 1, approval: true }];
+    const it = world({ clusters: 3, waves });
+    expect(it.batch.waves.map(({ size }) => size)).toEqual([1, 1, 1, 0]);
+    it.pass(1);
+    it.order({ action: 'approve' });
+    expect(it.batch.approved_wave).toBe(1);
+    it.pass(12);
+    expect(it.batch.wave).toBe(1);
+    expect(it.order({ action: 'approve' })).toMatchObject({ verdict: 'refused', reason: refusal });
+  });
+
+  it('of one that has started is none: the one after it is meant', () => {
+    const waves = [{ share: 1, approval: true }, { approval: true }];
+    const it = world({ clusters: 2, waves });
+    it.pass(1);
+    it.order({ action: 'approve' });
+    it.pass(1);
+    it.order({ action: 'approve' });
+    expect(it.batch.approved_wave).toBe(1);
+    it.settle();
+    expect(it.batch.state.name).toBe('succeeded');
+  });
+
+  it('in advance ends no pause that has another reason', () => {
+    const it = world({ clusters: 2, waves: [{ share: 1 }, { approval: true }] });
+    it.pass(1);
+    it.order({ action: 'pause' });
+    it.order({ action: 'approve' });
+    expect(it.batch).toMatchObject({ approved_wave: 1, state: { name: 'paused', reason: 'requested' } });
+  });
+});
+
+describe('a retry of named clusters', () => {
+  it('takes along what was skipped or cancelled, but nothing that no wave has', () => {
+    const versions = { 'c-1': '2.0' };
+    const it = world({ clusters: 4, versions, waves: [{ max_concurrent: 1, failure_budget: 9 }] });
+    it.pass(1);
+    it.order({ action: 'skip', clusters: ['id-c-3', 'id-c-4'] });
+    const left_out = it.order({ action: 'retry', clusters: ['id-c-1'] });
+    expect(left_out.reason).toBe(
+      'c-1 is skipped: only what failed, was skipped or cancelled can be tried again',
+    );
+    it.order({ action: 'retry', clusters: ['id-c-3'] });
+    it.settle();
+    expect([it.stateOf('c-3'), it.stateOf('c-4')]).toEqual(['succeeded', 'skipped']);
+  });
+
+  it('goes back to the earliest wave that has one of them, and on from there', () => {
+    const waves = [{ share: 1, failure_budget: 1 }, { share: 2, failure_budget: 1 }, { approval: true }];
+    const scripts = { 'c-1': FAIL_ONCE, 'c-3': FAIL_ONCE };
+    const it = world({ clusters: 4, waves, scripts });
+    it.settle();
+    expect(it.batch.wave).toBe(2);
+    it.order({ action: 'retry', clusters: ['id-c-3'] });
+    expect([it.batch.wave, it.batch.waves[1]?.ended]).toEqual([1, null]);
+    it.settle();
+    it.order({ action: 'retry', clusters: ['id-c-1'] });
+    expect(it.batch.wave).toBe(0);
+    it.settle();
+    expect(it.batch).toMatchObject({ wave: 2, state: { reason: 'approval' } });
+    expect(it.countOf('succeeded')).toBe(3);
+  });
+
+  it('in the middle of a soak has the whole soak after it (B3)', () => {
+    const waves = [{ share: 2, failure_budget: 1, soak_seconds: 60 }, {}];
+    const it = world({ clusters: 3, waves, scripts: { 'c-1': [{ end: 'failed' }, { takes_s: 90 }] } });
+    it.pass(40);
+    it.order({ action: 'retry' });
+    it.pass(140);
+    expect([it.stateOf('c-1'), it.stateOf('c-3')]).toEqual(['succeeded', 'queued']);
+    it.pass(60);
+    expect(it.stateOf('c-3')).not.toBe('queued');
+  });
+
+  it('before the batch is taken up only puts them back in their place', () => {
+    const it = world({ clusters: 2 });
+    it.order({ action: 'pause' });
+    it.order({ action: 'skip', clusters: ['id-c-2'] });
+    expect(it.batch.state, 'no failure was skipped').toMatchObject({ name: 'paused', reason: 'requested' });
+  });
+});
+
+describe('a wave that is taken back', () => {
+  const twoWaves = [{ share: 1 }, { share: 1 }, { approval: true }];
+
+  it('is the last that has begun anything, where none is named', () => {
+    const it = world({ clusters: 3, waves: twoWaves });
+    it.settle();
+    it.order({ action: 'rollback' });
+    expect(it.batch).toMatchObject({ wave: 1, state: { name: 'rolling_back', wave: 1 } });
+    expect(it.eventsOf('rolling_back')).toMatchObject([{ wave: 1 }]);
+    expect(it.order({ action: 'rollback', wave: 0 }).reason).toBe(
+      'it takes wave 2 back: wait until that is done',
+    );
+    it.settle();
+    expect(it.namesIn('cancelled')).toEqual(['c-2']);
+    expect(it.batch.state).toHaveProperty(
+      'message',
+      'wave 2 was taken back: 1 succeeded, 0 failed, 0 skipped, 1 cancelled; resume it, or cancel it',
+    );
+  });
+
+  it('is none that has no cluster, however far the batch is', () => {
+    const waves = [{ share: 1 }, { share: 1, selector: { name: 'x' } }, { approval: true }];
+    const it = world({ clusters: 2, waves });
+    it.settle();
+    expect(it.batch.wave).toBe(2);
+    it.order({ action: 'rollback' });
+    expect(it.batch.state).toMatchObject({ name: 'rolling_back', wave: 0 });
+  });
+
+  it('says to the upgrades under way to turn round, once', () => {
+    const it = world({ clusters: 1, scripts: { 'c-1': [{ takes_s: 500 }] } });
+    it.pass(1);
+    const { upgrade_id } = it.member('c-1');
+    expect(it.order({ action: 'rollback' }).effects).toEqual([
+      { kind: 'act', upgrade_id, action: 'rollback' },
+    ]);
+    it.pass(0.5);
+    expect(it.feed({ type: 'wake' }).effects).toEqual([]);
+    it.settle();
+    expect(it.member('c-1')).toMatchObject({ tries: 1, undo: null });
+    expect(it.member('c-1').state).toMatchObject({ name: 'cancelled', reason: 'rolled back to 1.0' });
+  });
+
+  it('has another upgrade take back what succeeds before it hears of it', () => {
+    const it = world({ clusters: 1, scripts: { 'c-1': [{ takes_s: 5 }, { takes_s: 20 }] } });
+    it.pass(1);
+    const id = it.member('c-1').upgrade_id ?? '';
+    const running = it.upgrades.get(id);
+    if (!running) throw new Error('nothing runs');
+    // It has ended by now, and the batch has yet to look.
+    it.upgrades.set(id, { ...running, seen: { ...running.seen, state: 'succeeded', message: 'done' } });
+    it.order({ action: 'rollback' });
+    it.pass(1);
+    expect(it.member('c-1')).toMatchObject({ tries: 2, undo: id, state: { name: 'running', way: 'back' } });
+    it.settle();
+    expect(it.member('c-1').state).toMatchObject({ name: 'cancelled', reason: 'rolled back to 1.0' });
+  });
+
+  it('waits for a cluster that is busy, and is over only then', () => {
+    const it = world({ clusters: 2, waves: [{ share: 1 }, { approval: true }] });
+    it.settle();
+    it.order({ action: 'rollback' });
+    it.feed({ type: 'wake' });
+    const { position, cluster_id, upgrade_id } = it.member('c-1');
+    const busy = { position, cluster_id, upgrade_id: upgrade_id ?? '', reason: 'busy' };
+    it.feed({ type: 'refused', refusals: [{ ...busy, verdict: 'later' }] });
+    expect(it.stateOf('c-1')).toBe('waiting');
+    expect(it.batch.state.name).toBe('rolling_back');
+    it.settle();
+    expect(it.batch.state).toMatchObject({ name: 'paused', reason: 'rolled_back' });
+  });
+
+  it('leaves out what a person skips meanwhile, and says so of what a cancel leaves as it is', () => {
+    const it = world({ clusters: 4, waves: [{ share: 3 }, { approval: true }], max_concurrent_total: 1 });
+    it.settle();
+    it.order({ action: 'rollback' });
+    it.pass(1);
+    it.order({ action: 'skip', clusters: ['id-c-2'] });
+    expect(it.member('c-2')).toMatchObject({ undo: null, state: { name: 'skipped' } });
+    it.order({ action: 'cancel' });
+    expect(it.member('c-3')).toMatchObject({
+      undo: null,
+      state: { name: 'cancelled', reason: 'cancelled by ann: it was not taken back' },
+    });
+    expect(it.member('c-4').state).toMatchObject({ reason: 'cancelled by ann' });
+  });
+});
+
+describe('after a cancel', () => {
+  it('what turns out to have to wait does not begin any more (B7)', () => {
+    const it = world({ clusters: 1, scripts: { 'c-1': [{ takes_s: 500 }] } });
+    it.pass(1);
+    it.order({ action: 'cancel' });
+    const { position, cluster_id, upgrade_id } = it.member('c-1');
+    const refusal = { position, cluster_id, upgrade_id: upgrade_id ?? '', reason: 'busy' };
+    it.feed({ type: 'refused', refusals: [{ ...refusal, verdict: 'later' }] });
+    expect(it.member('c-1').state).toMatchObject({ name: 'cancelled', reason: 'the batch was cancelled' });
+    expect(it.batch.state.name).toBe('cancelled');
+  });
+
+  it('upgrades that wait for a person are cancelled, once; those that wait for their window go on', () => {
+    const scripts = { 'c-1': [{ pauses: 'gate' as const }], 'c-2': [{ pauses: 'window' as const }] };
+    const it = world({ clusters: 2, waves: [{}], scripts });
+    it.pass(12);
+    const { upgrade_id } = it.member('c-1');
+    const act = { kind: 'act', upgrade_id, action: 'cancel' };
+    expect(it.order({ action: 'cancel' }).effects).toEqual([act]);
+    expect(it.feed({ type: 'wake' }).effects).toEqual([]);
+    it.pass(30);
+    expect([it.stateOf('c-1'), it.stateOf('c-2')]).toEqual(['cancelled', 'running']);
   });
 });

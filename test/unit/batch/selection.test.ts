@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { isLike, isSelected, splitIntoWaves } from '../../../src/core/batch/selection.ts';
 import { type Load, mayBegin, shareOf } from '../../../src/core/batch/share.ts';
 import type { Cluster } from '../../../src/core/domain.ts';
+import { tried } from '../core/properties.ts';
 import { clusterOf } from './world.ts';
 
 const inRange = (version: string, range: string) => range === `=${version}`;
@@ -57,6 +58,7 @@ describe('a pattern', () => {
         const expression = new RegExp(`^${pattern.replaceAll('*', '.*').replaceAll('?', '.')}$`);
         expect(isLike(text, pattern)).toBe(expression.test(text));
       }),
+      tried(100),
     );
   });
 
@@ -143,6 +145,7 @@ describe('places for all batches', () => {
           );
         }
       }),
+      tried(100),
     );
   });
 });

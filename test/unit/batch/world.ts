@@ -45,6 +45,8 @@ export const TARGET: DatastoreVersion & { datastore: string } = {
   not_mixed_with: null,
 };
 const CHUNK = 7;
+/** Far more than any batch needs in one go. */
+const MAX_LOOKS = 10_000;
 
 /** How an upgrade goes, try by try; the last one is for all further tries. */
 export interface Script {
@@ -131,7 +133,7 @@ export class BatchWorld {
     this.batch = next.batch;
     const changed = new Map(next.members.map(({ after }) => [after.position, after]));
     this.members = this.members.map((member) => changed.get(member.position) ?? member);
-    this.violations.push(...violationsOf(before, next, this.members, seen, wake_at));
+    this.violations.push(...violationsOf(before, next, this.members, seen, { wake_at, now: this.now }));
     if (next.verdict === 'refused') return next;
     this.#due = wake_at;
     if (next.verdict === 'stale') return next;
@@ -149,7 +151,8 @@ export class BatchWorld {
   /** Time goes by, and everything that becomes due is done. */
   pass(seconds: number): void {
     const until = this.now + seconds * 1000;
-    for (;;) {
+    for (let looks = 0; ; looks++) {
+      if (looks > MAX_LOOKS) throw new Error('it wants to be looked at again and again');
       const ends = [...this.upgrades.values()].filter(isAtWork).map((one) => one.ends);
       const next = Math.min(this.#due ?? Infinity, ...ends);
       if (next > until) break;
@@ -161,7 +164,7 @@ export class BatchWorld {
   }
 
   /** Until it has ended, or waits for a person with nothing in flight. */
-  settle(limit_s = 100_000): this {
+  settle(limit_s = 20_000): this {
     const stop = this.now + limit_s * 1000;
     while (this.now < stop && !this.#isSettled()) this.pass(1);
     return this;
@@ -188,6 +191,11 @@ export class BatchWorld {
 
   countOf(state: MemberStateName): number {
     return this.namesIn(state).length;
+  }
+
+  /** For how long the batch may be left alone; null once it has ended. */
+  get next_look_s(): number | null {
+    return this.#due === null ? null : (this.#due - this.now) / 1000;
   }
 
   eventsOf(type: BatchEvent['type']): readonly BatchEvent[] {
