@@ -17,7 +17,7 @@ class QuickFirst extends BaseSequencer {
 /** The pure tests of the core, as `npm run mutate` runs them: once for each fault, so they must be quick. */
 export default defineConfig({
   test: {
-    include: ['test/unit/{core,batch}/**/*.test.ts', 'test/unit/catalogue.test.ts'],
+    include: ['test/unit/{core,batch}/**/*.test.ts'],
     env: { COFFER_PROPERTY_RUNS: '25', COFFER_PROPERTY_SEED: '1' },
     // On a busy machine a slow test is not a failed one.
     testTimeout: 60_000,

@@ -322,6 +322,17 @@ describe('the time for all', () => {
     expect(secondsLeft(it)).toBe(40);
   });
 
+  it('goes on from there each time: what was waited for before does not count either', () => {
+    const it = hanging();
+    for (const worked_s of [20, 15]) {
+      it.pass(worked_s);
+      it.act('pause');
+      it.pass(1_000);
+      it.act('resume');
+    }
+    expect(secondsLeft(it)).toBe(25);
+  });
+
   it('begins anew when it was up and a person resumes it, and when the goal is another one', () => {
     const it = hanging();
     expect(secondsLeft(it)).toBe(60);

@@ -216,6 +216,17 @@ describe('soak', () => {
     expect(it.upgrade.state.name).toBe('succeeded');
   });
 
+  it('that does not hold when all its time is up has failed there and then', () => {
+    const it = world(soaking);
+    const { id } = it.reach('db-1', 'soaking');
+    const phase = { name: 'soaking' as const, since: it.now - 90_000, until: it.now + 1 };
+    const steps = it.upgrade.steps.map((step) => (step.id === id ? { ...step, phase } : step));
+    it.upgrade = { ...it.upgrade, steps };
+    it.heard('db-1', { service_status: 'failed' });
+    it.feed({ type: 'wake' });
+    expect(it.step('db-1').phase.name).toBe('failed');
+  });
+
   it('ends as a failure when health flaps on and on: not stuck for ever (G1)', () => {
     const it = world(soaking);
     it.reach('db-1', 'soaking');

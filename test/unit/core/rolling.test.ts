@@ -132,6 +132,20 @@ describe('a plan that was made blindly', () => {
     expect(it.eventsOf('switched_over')).toHaveLength(1);
   });
 
+  it('is not made anew while a person has paused the upgrade, but as soon as it goes on (G8)', () => {
+    const it = world({ last_heard_s_ago: 60 });
+    it.until(() => it.upgrade.steps.length > 0);
+    it.act('pause');
+    const { steps } = it.upgrade;
+    it.pass(60);
+    expect(it.cluster.instances.map(({ report }) => report?.service_status)).not.toContain('unknown');
+    expect(it.upgrade.steps.map(({ id }) => id)).toEqual(steps.map(({ id }) => id));
+    it.act('resume');
+    expect(it.told('pre_upgrade')).toEqual(['db-2']);
+    it.settle();
+    expect(it.told('upgrade')).toEqual(['db-2', 'db-3', 'db-1']);
+  });
+
   it('keeps what has begun, and gives no number of a step to another', () => {
     const it = world({ broken: ['db-2'], scripts: { 'db-2': { upgrade: { ms: 30_000 } } } });
     it.guest('db-1').awayUntil = it.now + 25_000;

@@ -19,13 +19,6 @@ const replicas = (script: Script) => ({ 'db-2': script, 'db-3': script });
 const primariesOf = (it: World) =>
   it.guests.filter(({ isUp, role }) => isUp && role === 'primary').map(({ name }) => name);
 
-function report(it: World, name: string, fields: Partial<NonNullable<Instance['report']>>): void {
-  const instances = it.cluster.instances.map((each) =>
-    each.name === name && each.report ? { ...each, report: { ...each.report, ...fields } } : each,
-  );
-  it.cluster = { ...it.cluster, instances };
-}
-
 describe('the successor', () => {
   it('is of the same shard, and only that follows it', () => {
     const [a, b] = [{ shard: 'a' }, { shard: 'b' }];
@@ -148,9 +141,9 @@ describe('after the switchover', () => {
     const it = world({ lag_bytes: { 'db-3': 9 } });
     it.reach('db-1', 'following', 'switchover');
     it.guest('db-3').sickUntil = it.now + 3_600_000;
-    report(it, 'db-3', { service_status: 'failed' });
+    it.heard('db-3', { service_status: 'failed' });
     // What was heard of the old primary is from before it stopped.
-    report(it, 'db-1', { service_status: 'healthy' });
+    it.heard('db-1', { service_status: 'healthy' });
     it.reach('db-1', 'preparing');
     expect(it.eventsOf('gate_blocked')).toEqual([]);
     it.settle();
@@ -254,7 +247,7 @@ describe('the successor refuses', () => {
   it('but its own heartbeat says that it is the primary: it is, and the old one is not restored (M4)', () => {
     const it = world({ instances: 2, scripts: { 'db-2': { promote: { ms: 60_000 } } } });
     const { id, attempt } = it.reach('db-1', 'promoting', 'switchover');
-    report(it, 'db-2', { role: 'primary' });
+    it.heard('db-2', { role: 'primary' });
     it.say('db-2', { step: id, attempt, action: 'promote', status: 'failed', error: 'it takes too long' });
     expect(it.step('db-1', 'switchover').phase.name).toBe('done');
     expect(it.messagesTo('db-1', 'promote')).toEqual([]);

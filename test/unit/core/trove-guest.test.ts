@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { isAlive, versionOf } from '../../../src/core/domain.ts';
 import { isActive } from '../../../src/core/record.ts';
 import type { Outcome } from './guest.ts';
+import { tried } from './properties.ts';
 import { FROM, TO, World, type WorldOptions } from './world.ts';
 
 const names = ['db-1', 'db-2', 'db-3'] as const;
@@ -140,7 +141,7 @@ describe('Trove guests', () => {
         expect(world.violations).toEqual([]);
         expect(isActive(world.upgrade)).toBe(world.upgrade.state.name === 'paused');
       }),
-      { numRuns: 60 },
+      tried(60),
     );
   });
 });

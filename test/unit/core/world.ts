@@ -9,6 +9,7 @@ import type {
   AttemptReport,
   Cluster,
   DatastoreVersion,
+  GuestReport,
   Instance,
   Instant,
   Placement,
@@ -228,6 +229,12 @@ export class World implements Surroundings {
       instance_id: this.guest(name).id,
       report: { upgrade_id: this.upgrade.id, ...report },
     });
+  }
+
+  /** What was heard of an instance last says otherwise, in part; its guest knows nothing of it. */
+  heard(name: string, fields: Partial<GuestReport>): void {
+    const { id, report } = this.instance(name);
+    if (report) this.#setInstance(id, { report: { ...report, ...fields } });
   }
 
   /** Names of the instances in the order in which `action` was first said to them. */
