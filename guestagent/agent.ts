@@ -38,7 +38,12 @@ type Info = Readonly<Record<string, unknown>> & {
   readonly primary?: Endpoint | null;
 };
 
+/** What the agent was told: all of a journal's entry but how far it is. */
+type Order = Omit<JournalEntry, 'attempt'>;
+
 const AGENT = 'coffer/0.1';
+/** In whose name it reports. */
+const AS_GUEST = { tenant_id: null, user: null, is_admin: true };
 /** Several calls of one attempt may wait for its one execution. */
 const PREFETCH = 100;
 /** Work that takes longer says that it was taken, so that it is not said again too soon. */
@@ -67,11 +72,18 @@ export class Agent implements Service {
   /** Why the server could not be brought up. */
   #trouble: string | null = null;
   #busyWith: GuestAction | null = null;
+  /** Orders go one at a time, and so there is one request at a time that is worked on. */
+  #request_id: string | null = null;
 
   constructor(deps: AgentDeps) {
     this.#deps = deps;
     this.#protection = this.#under(deps.config.rpc_key);
     this.name = `agent of ${deps.config.name}`;
+  }
+
+  /** Of what it is working on; null when it is idle. */
+  get request_id(): string | null {
+    return this.#request_id;
   }
 
   /** Serves and speaks at once; the server is brought up meanwhile, which may take long. */
@@ -127,11 +139,10 @@ export class Agent implements Service {
     await this.#startServer();
     if (this.#trouble !== null) void this.#goOnStarting();
     if (entry?.attempt.status === 'running' && !this.#stopped.signal.aborted) {
-      log.info(
-        { instance_id: config.instance_id, ...entry.attempt },
-        'taking up the attempt that was cut off',
-      );
-      await this.#carryOut(entry.attempt, entry.info, entry.fence);
+      const { attempt, request_id } = entry;
+      const about = { instance_id: config.instance_id, request_id, ...attempt };
+      log.info(about, 'taking up the attempt that was cut off');
+      await this.#carryOut(attempt, entry);
     } else {
       await this.#heartbeat();
     }
@@ -169,11 +180,12 @@ export class Agent implements Service {
     const fence = typeof info['fence'] === 'number' ? info['fence'] : this.#deps.now();
     if (this.#deps.driver.hears?.(action) === false)
       return this.#deps.sleep(2 ** 31 - 1, this.#stopped.signal);
+    const { request_id } = request.context;
     if (action === 'pre_upgrade' || action === 'post_upgrade') {
       this.#refuseStale(id, fence);
-      return this.#call(action, id, info);
+      return this.#call(action, id, { info, request_id });
     }
-    return this.#inJournal(() => this.#accept(id, info, fence));
+    return this.#inJournal(() => this.#accept(id, { info, fence, request_id }));
   }
 
   #refuseStale(id: AttemptId, fence: number): 'new' | 'same' {
@@ -183,15 +195,19 @@ export class Agent implements Service {
   }
 
   /** A call's answer is its result: nothing to keep on disk, as both calls may be repeated. */
-  #call(action: 'pre_upgrade' | 'post_upgrade', id: AttemptId, info: Info): Promise<unknown> {
+  #call(
+    action: 'pre_upgrade' | 'post_upgrade',
+    id: AttemptId,
+    { info, request_id }: Pick<Order, 'info' | 'request_id'>,
+  ): Promise<unknown> {
     const key = keyOf(id);
     const running = this.#calls.get(key);
     if (running) return running;
     const { driver } = this.#deps;
     const target = { ...targetOf(info), info };
-    const call = this.#serially<unknown>(() =>
-      action === 'pre_upgrade' ? driver.preUpgrade(target) : driver.postUpgrade(target),
-    );
+    const work = (): Promise<unknown> =>
+      action === 'pre_upgrade' ? driver.preUpgrade(target) : driver.postUpgrade(target);
+    const call = this.#serially(() => this.#onBehalfOf(request_id, work));
     this.#calls.set(key, call);
     const forget = () => this.#calls.delete(key);
     call.then(forget, forget);
@@ -199,18 +215,32 @@ export class Agent implements Service {
   }
 
   /** G4: once this resolves the order is in the journal, and the message may be acknowledged. */
-  async #accept(id: AttemptId, info: Info, fence: number): Promise<void> {
+  async #accept(id: AttemptId, order: Order): Promise<void> {
     // The same again: its result is what the sender has missed.
-    if (this.#refuseStale(id, fence) === 'same') return this.#heartbeat();
-    await this.#deps.journal.write({ attempt: { ...id, status: 'running' }, info, fence });
-    void this.#serially(() => this.#carryOut(id, info, fence));
+    if (this.#refuseStale(id, order.fence) === 'same') return this.#heartbeat();
+    await this.#deps.journal.write({ attempt: { ...id, status: 'running' }, ...order });
+    void this.#serially(() => this.#carryOut(id, order));
   }
 
-  async #carryOut(id: AttemptId, info: Info, fence: number): Promise<void> {
+  /** A newer order may have come in while this one waited for its turn: nobody wants it any more. */
+  async #carryOut(id: AttemptId, { info, fence, request_id }: Order): Promise<void> {
+    if (this.#deps.journal.compare(id, fence) !== 'same') return;
+    await this.#onBehalfOf(request_id, () => this.#perform(id, { info, fence, request_id }));
+  }
+
+  async #onBehalfOf<T>(request_id: string, work: () => Promise<T>): Promise<T> {
+    this.#request_id = request_id;
+    try {
+      return await work();
+    } finally {
+      this.#request_id = null;
+    }
+  }
+
+  async #perform(id: AttemptId, order: Order): Promise<void> {
     const { log, config, journal, now, observe } = this.#deps;
-    // A newer order has come in while this one waited for its turn: nobody wants it any more.
-    if (journal.compare(id, fence) !== 'same') return;
-    const about = { instance_id: config.instance_id, ...id };
+    const { info, fence, request_id } = order;
+    const about = { instance_id: config.instance_id, request_id, ...id };
     const ended = new AbortController();
     void this.#tellIfLong(ended.signal);
     this.#busyWith = id.action;
@@ -224,7 +254,7 @@ export class Agent implements Service {
     // Cut off by our own end, it has not failed: the next agent takes it up.
     if (report.status === 'failed' && this.#stopped.signal.aborted) return;
     await this.#inJournal(async () => {
-      if (journal.compare(id, fence) === 'same') await journal.write({ attempt: report, info, fence });
+      if (journal.compare(id, fence) === 'same') await journal.write({ attempt: report, ...order });
     });
     await this.#heartbeat();
   }
@@ -330,7 +360,10 @@ export class Agent implements Service {
       agent: AGENT,
     };
     const args = heartbeatArgs(config.instance_id, report);
-    await bus.cast(CONDUCTOR_TOPIC, 'heartbeat', args, { protection: this.#protection });
+    // Until the next order it tells of the last one.
+    const request_id = journal.entry?.request_id;
+    const context = request_id === undefined ? {} : { context: { ...AS_GUEST, request_id } };
+    await bus.cast(CONDUCTOR_TOPIC, 'heartbeat', args, { ...context, protection: this.#protection });
   }
 }
 

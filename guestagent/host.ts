@@ -5,7 +5,7 @@ import type { Bus } from '../src/bus/bus.ts';
 import type { Logger } from '../src/log.ts';
 import { every, type Service, sleep } from '../src/service.ts';
 import { Agent } from './agent.ts';
-import type { Driver, DriverFactory, InstanceConfig } from './driver.ts';
+import type { Driver, DriverFactory, DriverLog, InstanceConfig } from './driver.ts';
 import { fileIn, Journal } from './journal.ts';
 import type { ObserveOrder } from './metrics.ts';
 
@@ -144,11 +144,26 @@ export class Host implements Service {
   #driverFor(config: InstanceConfig, stateDir: string): Driver | null {
     const { cacheDir, serverUser, log, drivers } = this.#deps;
     const create = Object.hasOwn(drivers, config.manager) ? drivers[config.manager] : undefined;
-    const ownLog = log.child({ instance_id: config.instance_id });
+    const { instance_id } = config;
+    const ownLog = onBehalfOf(log.child({ instance_id }), () => this.#agents.get(instance_id)?.request_id);
     return (
       create?.({ config, stateDir: join(stateDir, 'server'), cacheDir, serverUser, log: ownLog }) ?? null
     );
   }
+}
+
+/** Names in each line the request that is being worked on. */
+function onBehalfOf(log: Logger, current: () => string | null | undefined): DriverLog {
+  const about = (fields: object) => {
+    const request_id = current();
+    return request_id ? { request_id, ...fields } : fields;
+  };
+  return {
+    debug: (fields, message) => log.debug(about(fields), message),
+    info: (fields, message) => log.info(about(fields), message),
+    warn: (fields, message) => log.warn(about(fields), message),
+    error: (fields, message) => log.error(about(fields), message),
+  };
 }
 
 async function readConfig(path: string): Promise<InstanceConfig | null> {

@@ -9,6 +9,8 @@ export interface JournalEntry {
   readonly info: Readonly<Record<string, unknown>>;
   /** Orders the upgrades of a cluster: nothing of an older one is executed any more. */
   readonly fence: number;
+  /** On whose request: in every line that is logged about it, and in every report of it. */
+  readonly request_id: string;
 }
 
 /** Where a journal is kept. */

@@ -7,6 +7,7 @@ import { readFlags } from './lib/command-line.mjs';
 import { demoPorts, runDemo } from './lib/demo.mjs';
 import { Problem, report, Stopped } from './lib/problem.mjs';
 import { createProgress } from './lib/progress.mjs';
+import { showLines } from './lib/readable.mjs';
 import { handleSignals } from './lib/signals.mjs';
 
 const FLAGS = {
@@ -36,7 +37,9 @@ async function main() {
   });
 
   try {
-    stack = await attachOrStart({ ...flags, ports: await demoPorts(), progress, signal });
+    const { fresh, yes, verbose } = flags;
+    const show = verbose ? { show: showLines(progress.line, { all: true }) } : {};
+    stack = await attachOrStart({ fresh, yes, ...show, ports: await demoPorts(), progress, signal });
     const { lines, result, isGood } = await runDemo({ stack, keep: flags.keep, progress, signal });
     for (const line of lines) process.stdout.write(`${line}\n`);
     process.stdout.write(`${JSON.stringify(result)}\n`);

@@ -4,13 +4,15 @@ import './lib/node-version.mjs';
 import { readFlags } from './lib/command-line.mjs';
 import { report, Stopped } from './lib/problem.mjs';
 import { createProgress } from './lib/progress.mjs';
+import { showLines } from './lib/readable.mjs';
 import { handleSignals } from './lib/signals.mjs';
 import { startStack } from './lib/stack.mjs';
 
 const FLAGS = {
   fresh: 'begin empty: without the clusters, records and messages of earlier runs',
   yes: 'install what is missing with sudo, without asking',
-  verbose: 'show what each process logs',
+  quiet: 'show nothing of what the processes log',
+  verbose: 'show all of it, RabbitMQ and Redis included',
 };
 
 async function main() {
@@ -32,7 +34,9 @@ async function main() {
   });
 
   try {
-    stack = await startStack({ ...flags, progress, signal: aborter.signal });
+    const { fresh, yes, quiet, verbose } = flags;
+    const show = quiet ? {} : { show: showLines(progress.line, { all: verbose }) };
+    stack = await startStack({ fresh, yes, ...show, progress, signal: aborter.signal });
   } catch (error) {
     if (error instanceof Stopped) return;
     throw error;

@@ -4,6 +4,7 @@ import { parseAs } from '../src/contract/explain.ts';
 import type { UpgradeActionAnswer } from '../src/contract/rpc.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { uuidFrom } from '../src/ids.ts';
+import type { Logger } from '../src/log.ts';
 import type { BatchJobRequest } from '../src/queue.ts';
 import { beginBatch } from '../src/store/begin-batch.ts';
 import type { BatchDeps, Batches } from './batches.ts';
@@ -32,7 +33,10 @@ export async function beginRequestedBatch(deps: Deps, job: BatchJobRequest): Pro
     requested_by: { user: user ?? null, request_id: request_id ?? `req-${deps.newId()}`, via: 'queue' },
     batch_id: uuidFrom(`coffer batch of job ${job.name}`),
   });
-  const about = { batch_id: batch.id, clusters: members.length, duplicate, job: job.name };
+  const about = {
+    ...{ batch_id: batch.id, clusters: members.length, duplicate, job: job.name },
+    request_id: batch.requested_by.request_id,
+  };
   deps.log.info(about, 'a job has asked for a batch');
   deps.wake(batch.id);
   return { batch_id: batch.id };
@@ -40,10 +44,12 @@ export async function beginRequestedBatch(deps: Deps, job: BatchJobRequest): Pro
 
 /** What a person wants done to a batch. That its state doesn't allow it is an answer, not a failure. */
 export async function batchAction(
-  { batches }: { readonly batches: Batches },
+  { batches, log }: { readonly batches: Batches; readonly log: Logger },
   request: Request,
 ): Promise<UpgradeActionAnswer> {
   const { batch_id, by, action, clusters, wave } = parseAs(BatchActionArgs, request.args, 'batch_action');
+  const { request_id } = request.context;
+  log.info({ batch_id, action, by, request_id }, `${by} asks for: ${action}`);
   const order = { action, ...(clusters && { clusters }), ...(wave !== undefined && { wave }) };
   try {
     const verdict = await batches.order(batch_id, order, by);

@@ -122,7 +122,11 @@ export class Engine {
       const options = { context: contextOf(effect, upgrade), expires_ms: timeout_ms, protection };
       await this.#deps.bus.cast(guestTopic(instance_id), attempt.action, args, options);
     } catch (err) {
-      this.#deps.log.debug({ err, instance_id, ...attempt }, 'a cast did not go out; it is said again');
+      const { request_id } = upgrade.requested_by;
+      this.#deps.log.debug(
+        { err, instance_id, request_id, ...attempt },
+        'a cast did not go out; it is said again',
+      );
     }
   }
 
@@ -142,8 +146,9 @@ export class Engine {
       if (err instanceof RemoteError) {
         await this.#callFailed(upgrade_id, about, err.message, err.remote_class === 'PermanentError');
       } else {
+        const { request_id } = upgrade.requested_by;
         this.#deps.log.debug(
-          { err, instance_id, ...attempt },
+          { err, instance_id, request_id, ...attempt },
           'a call stays without an answer; it is said again',
         );
       }

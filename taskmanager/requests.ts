@@ -132,8 +132,11 @@ function addressesIn({ notification = {} }: Context): { client_ip?: string; serv
 }
 
 /** What a person wants done to an upgrade. That its state doesn't allow it is an answer, not a failure. */
-async function upgradeAction({ engine }: RequestDeps, request: Request): Promise<UpgradeActionAnswer> {
+async function upgradeAction({ engine, log }: RequestDeps, request: Request): Promise<UpgradeActionAnswer> {
   const { upgrade_id, action, by, target } = parseAs(UpgradeActionArgs, request.args, 'upgrade_action');
+  // What comes of it is logged under the request that began the upgrade.
+  const { request_id } = request.context;
+  log.info({ upgrade_id, action, by, request_id }, `${by} asks for: ${action}`);
   try {
     const verdict = await engine.handle(upgrade_id, {
       type: 'action',
@@ -161,7 +164,8 @@ async function resetStatus(
   if (!cluster) return { verdict: 'missing' };
   const { task, upgrade_id } = cluster;
   if (task === 'DELETING') return { verdict: 'busy' };
-  log.warn({ cluster_id, task, upgrade_id, by }, 'the status of a cluster is reset');
+  const { request_id } = request.context;
+  log.warn({ cluster_id, task, upgrade_id, by, request_id }, 'the status of a cluster is reset');
   if (task === 'BUILDING' || task === 'GROWING_CLUSTER') await store.finishBuild(cluster_id, now());
   if (task === 'SHRINKING_CLUSTER') await provisioning.abandonShrink(cluster);
   if (task === 'UPGRADING_CLUSTER' && upgrade_id) await engine.handle(upgrade_id, { type: 'reset', by });

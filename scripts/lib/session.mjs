@@ -15,16 +15,16 @@ import { endLeftovers, Supervisor } from './supervisor.mjs';
  * @param {object} options
  * @param {string | undefined} [options.home]
  * @param {boolean} [options.fresh] also end database servers that lost their guest agent: their data will go
- * @param {boolean} [options.verbose]
+ * @param {(name: string, line: string) => void} [options.show] gets what the processes log
  * @param {import('./progress.mjs').Progress} options.progress
  */
-export async function openSession({ home, fresh = false, verbose = false, progress }) {
+export async function openSession({ home, fresh = false, show, progress }) {
   const paths = openHome(home);
   const lock = tryLock(paths.lock);
   if ('holder' in lock) throw alreadyRunning(paths, lock.holder.pid);
 
   rmSync(paths.stackFile, { force: true });
-  const supervisor = new Supervisor({ paths, log: progress.line, verbose });
+  const supervisor = new Supervisor({ paths, log: progress.line, ...(show && { show }) });
   // The last resort, if this process ends without having stopped them: ask, for there is no time to wait.
   const onExit = () => supervisor.signalAll('SIGTERM');
   process.once('exit', onExit);

@@ -24,7 +24,7 @@ import { openSession } from './session.mjs';
  * @typedef {object} StackOptions
  * @property {boolean} [fresh] begin with empty data
  * @property {boolean} [yes] install what is missing with sudo, without asking
- * @property {boolean} [verbose] show what the processes log
+ * @property {(name: string, line: string) => void} [show] gets what the processes log
  * @property {Progress} [progress]
  * @property {AbortSignal} [signal] stops a start that is under way
  * @property {string} [home] instead of `.coffer`
@@ -67,9 +67,9 @@ const GRACE_MS = 10_000;
  * @returns {Promise<Stack>}
  */
 export async function startStack(options = {}) {
-  const { fresh = false, verbose = false, progress = createProgress() } = options;
+  const { fresh = false, home, show, progress = createProgress() } = options;
   if (fresh) refuseForeignRedis();
-  const session = await openSession({ home: options.home, fresh, verbose, progress });
+  const session = await openSession({ home, fresh, ...(show && { show }), progress });
   /** @type {(() => Promise<void>)[]} how to stop what runs, in the order of its start */
   const stops = [session.close];
   const stop = once(async () => {

@@ -53,25 +53,25 @@ export class Supervisor {
   #listeners = [];
   #paths;
   #log;
-  #verbose;
+  #show;
 
   /**
    * @param {object} options
    * @param {import('./paths.mjs').Paths} options.paths
    * @param {(line: string) => void} options.log news for the person at the terminal
-   * @param {boolean} [options.verbose] show what the processes log
+   * @param {(name: string, line: string) => void} [options.show] gets what the processes log
    */
-  constructor({ paths, log, verbose = false }) {
+  constructor({ paths, log, show }) {
     this.#paths = paths;
     this.#log = log;
-    this.#verbose = verbose;
+    this.#show = show;
   }
 
   /** @param {Spec} spec */
   start(spec) {
     if (this.#entries.has(spec.name)) return; // S4
-    const show = (/** @type {string} */ line) => void process.stderr.write(`${spec.name} | ${line}\n`);
-    const unfollow = this.#verbose ? follow(this.logOf(spec.name), show) : () => {};
+    const show = this.#show;
+    const unfollow = show ? follow(this.logOf(spec.name), (line) => show(spec.name, line)) : () => {};
     const entry = /** @type {Entry} */ ({ spec, deaths: 0, unfollow });
     entry.phase = this.#launch(entry);
     this.#entries.set(spec.name, entry);

@@ -29,7 +29,7 @@ async function open(url: string): Promise<Bus> {
 async function startAgain(bus: Bus) {
   const done: string[] = [];
   const attempt = { upgrade_id: 'u1', step: 2, attempt: 1, action: 'demote', status: 'running' } as const;
-  let text: string | null = JSON.stringify({ attempt, info: {}, fence: 1 });
+  let text: string | null = JSON.stringify({ attempt, info: {}, fence: 1, request_id: 'req-7' });
   const file: JournalFile = {
     read: async () => text,
     write: async (next) => {
@@ -82,8 +82,9 @@ it('takes the order up when it is heard, and reports from its journal', async ()
   await until('the attempt is over', async () => journal.entry?.attempt.status === 'succeeded');
   expect(done).toEqual(['demote']);
   const report = await until('it has said so', async () => {
-    const { args } = await inbox.next();
-    return JSON.stringify(args).includes('succeeded') && args;
+    const { args, context } = await inbox.next();
+    return JSON.stringify(args).includes('succeeded') && { args, context };
   });
-  expect(JSON.stringify(report)).toContain('"lsn":"0/1"');
+  expect(report.context.request_id, 'on whose request').toBe('req-7');
+  expect(JSON.stringify(report.args)).toContain('"lsn":"0/1"');
 });
