@@ -9,7 +9,7 @@ import { end, identify, MARK, markedWith, send } from './processes.mjs';
 /**
  * Keeps named processes running.
  *
- * S1. One that dies is started again: at once the first time, then after 0.25 s, doubling up to 5 s;
+ * S1. One that dies is started again: at once the first time, then after 0.25 s, doubling up to 2 s;
  *     who has lived for 10 s starts with a clean slate.
  * S2. Each is the leader of a process group of its own: a Ctrl-C at the terminal does not reach it, so
  *     the order of the stop is ours, and what it leaves behind can be ended with it.
@@ -36,7 +36,7 @@ import { end, identify, MARK, markedWith, send } from './processes.mjs';
 
 const GRACE_MS = 10_000;
 const LONG_LIFE_MS = 10_000;
-const SLOWEST_MS = 5_000;
+const SLOWEST_MS = 2_000;
 
 /**
  * The pause before the next start after so many deaths in a row.
