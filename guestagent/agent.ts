@@ -27,7 +27,8 @@ export interface AgentDeps {
   readonly log: Logger;
   readonly now: () => Instant;
   readonly sleep: Sleep;
-  readonly heartbeat_ms: number;
+  /** From one heartbeat to the next; what there is to tell is told at once. */
+  readonly heartbeat_ms: number | (() => number);
   /** Hears how each order went, and how long it took. */
   readonly observe?: ObserveOrder;
 }

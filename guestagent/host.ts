@@ -26,6 +26,10 @@ export interface HostDeps {
 const RESCAN_MS = 1_000;
 /** Agents that are started side by side. */
 const START_AT_ONCE = 50;
+/** Many agents of one process share what all others have to listen to … */
+const HEARTBEATS_PER_SECOND = 500;
+/** … but none speaks less often than this: who is not heard for 15 s counts as away. */
+const SLOWEST_HEARTBEAT_MS = 5_000;
 
 /** Runs an agent for each instance of a folder, as their files come and go. */
 export class Host implements Service {
@@ -94,7 +98,7 @@ export class Host implements Service {
   }
 
   async #add(id: string): Promise<void> {
-    const { dir, bus, log, heartbeat_ms, observe } = this.#deps;
+    const { dir, bus, log, observe } = this.#deps;
     const config = await readConfig(join(dir, `${id}.json`));
     const stateDir = join(dir, 'state', id);
     const driver = config && this.#driverFor(config, stateDir);
@@ -116,7 +120,7 @@ export class Host implements Service {
       journal,
       bus,
       log,
-      heartbeat_ms,
+      heartbeat_ms: () => this.#heartbeatMs(),
       observe,
       now: Date.now,
       sleep,
@@ -124,6 +128,11 @@ export class Host implements Service {
     this.#agents.set(id, agent);
     await agent.start();
     log.info({ instance_id: id, cluster_id: config.cluster_id }, `agent of ${config.name} started`);
+  }
+
+  #heartbeatMs(): number {
+    const shared_ms = (this.#agents.size * 1_000) / HEARTBEATS_PER_SECOND;
+    return Math.max(this.#deps.heartbeat_ms, Math.min(shared_ms, SLOWEST_HEARTBEAT_MS));
   }
 
   /** Of an instance whose file is gone nothing may stay, whether or not its agent was ever started here. */

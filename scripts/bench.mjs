@@ -15,7 +15,7 @@ import { createProgress } from './lib/progress.mjs';
 import { handleSignals } from './lib/signals.mjs';
 import { startStack } from './lib/stack.mjs';
 
-const CASES = { flow: 1, http: 1, takeover: 2 };
+const CASES = { flow: 1, http: 1, batch: 1, takeover: 2 };
 const USAGE = `usage: npm run bench -- [options]
 
   --only NAME   only this part: ${Object.keys(CASES).join(', ')}

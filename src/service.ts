@@ -93,10 +93,13 @@ export const sleep: Sleep = (ms, signal) => {
   });
 };
 
-/** Calls `work` every `period_ms`, never twice at once; an error is logged and the next round tries again. */
+/**
+ * Calls `work` every `period_ms`, asked anew for each round if it is a function; never twice at once. An
+ * error is logged and the next round tries again.
+ */
 export function every(
   name: string,
-  period_ms: number,
+  period_ms: number | (() => number),
   { log, sleep: pause = sleep }: { readonly log: Logger; readonly sleep?: Sleep },
   work: () => Promise<void>,
 ): Service {
@@ -108,7 +111,7 @@ export function every(
       } catch (err) {
         log.warn({ err, loop: name }, 'a round failed; trying again');
       }
-      await pause(period_ms, abort.signal);
+      await pause(typeof period_ms === 'number' ? period_ms : period_ms(), abort.signal);
     }
   })();
   return {

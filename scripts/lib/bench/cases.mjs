@@ -28,12 +28,31 @@ import { confirmedPublishMs, openTap } from './wire.mjs';
  * @property {number} stored clusters that are only stored
  * @property {number} seconds of requests over HTTP
  * @property {number} held upgrades in flight when a taskmanager is killed
+ * @property {number} batch clusters of a batch
  */
 
 /** @type {Sizes} */
-export const FULL = { few: 100, many: 5_000, rounds: 6, alone: 30, stored: 100_000, seconds: 5, held: 1_000 };
+export const FULL = {
+  few: 100,
+  many: 5_000,
+  rounds: 6,
+  alone: 30,
+  stored: 100_000,
+  seconds: 5,
+  held: 1_000,
+  batch: 2_000,
+};
 /** To see that it runs; its figures mean little. */
-export const QUICK = { few: 20, many: 100, rounds: 2, alone: 5, stored: 2_000, seconds: 1, held: 50 };
+export const QUICK = {
+  few: 20,
+  many: 100,
+  rounds: 2,
+  alone: 5,
+  stored: 2_000,
+  seconds: 1,
+  held: 50,
+  batch: 60,
+};
 
 const [, NEXT, LAST] = VERSIONS;
 const EXCHANGE = 'trove';
@@ -230,6 +249,41 @@ export async function takeover({ tools, stack, sizes, tell }) {
   return [
     figure('after a kill: first progress of an upgrade in flight, p99', 's', percentile(gaps, 0.99) / 1000, {
       atMost: 2,
+    }),
+  ];
+}
+
+/**
+ * One batch against the same clusters upgraded by requests of their own, as many in flight both times.
+ * @param {Bench} bench
+ * @returns {Promise<Figure[]>}
+ */
+export async function batch({ tools, sizes, tell }) {
+  const { http, redis, prefix } = tools;
+  tell(`${sizes.batch} clusters by requests of their own, ${sizes.few} in flight`);
+  const fleet = await buildFleet(tools, 'bench-batch', sizes.batch);
+  const { ms: singleMs } = await upgradeFleet(tools, fleet, { to: NEXT, inFlight: sizes.few });
+  await settled(tools);
+
+  tell('the same clusters in one batch');
+  const request = {
+    datastore_version: LAST,
+    clusters: fleet.clusters,
+    waves: [{ max_concurrent: sizes.few }],
+  };
+  const began = performance.now();
+  const path = `${fleet.path}/upgrade-batches`;
+  const answer = await http.ask({ method: 'POST', path, body: { batch: request } });
+  if (answer.status !== 202) throw new Error(`the batch was not accepted: ${JSON.stringify(answer.body)}`);
+  const member = `batch:${answer.body.batch.id}`;
+  await until(async () => !(await due(redis, prefix)).includes(member), 600_000, 'the batch does not end');
+  const ms = performance.now() - began;
+  const { body } = await http.ask({ path: `${path}/${answer.body.batch.id}` });
+  if (body.batch.state !== 'succeeded') throw new Error(`the batch ended ${JSON.stringify(body.batch)}`);
+  return [
+    figure(`batch of ${sizes.batch} clusters of 3: clusters per second`, '/s', (sizes.batch * 1000) / ms, {
+      floor: (sizes.batch * 1000) / singleMs,
+      atLeast: 0.8,
     }),
   ];
 }
