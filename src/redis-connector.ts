@@ -1,10 +1,11 @@
-import { createConnection } from 'node:net';
+import { createConnection, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { AbstractConnector, type RedisOptions } from 'ioredis';
 
 /**
  * Makes the sockets of a client of Redis, as its option `Connector`. ioredis's own does the same, and
- * listens for the first error of each: under TLS a second one may follow, which would end the process.
+ * listens for the first error of each: under TLS a second one may follow, which would end the process. And it
+ * has a system call for each command.
  */
 export class RedisConnector extends AbstractConnector {
   readonly #options: RedisOptions;
@@ -23,8 +24,27 @@ export class RedisConnector extends AbstractConnector {
     stream.on('error', (err: Error) => {
       this.firstError ??= err;
     });
+    corkEachTurn(stream);
     this.connecting = true;
     this.stream = stream;
     return stream;
   }
+}
+
+/** What is written in one turn of the event loop goes out as one write, at its end. */
+function corkEachTurn(stream: Socket): void {
+  const write = stream.write;
+  let isCorked = false;
+  const uncork = () => {
+    isCorked = false;
+    stream.uncork();
+  };
+  stream.write = function corked(this: Socket, ...args: Parameters<typeof write>) {
+    if (!isCorked) {
+      isCorked = true;
+      stream.cork();
+      setImmediate(uncork);
+    }
+    return write.apply(this, args);
+  } as typeof write;
 }
