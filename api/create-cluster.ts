@@ -128,8 +128,8 @@ function checkFit(
   if (instances.length > max) {
     refuse(`cluster['instances'] has too many items (at most ${max} for datastore '${name}')`);
   }
-  if (manager !== 'simulated' && Object.keys(extended_properties).length > 0) {
-    refuse(`cluster['extended_properties'] the datastore '${name}' has none`);
+  if (manager !== 'simulated' && extended_properties.simulated !== undefined) {
+    refuse(`cluster['extended_properties'] 'simulated' is not for the datastore '${name}'`);
   }
   for (const { instance } of faultsOf(extended_properties)) {
     if (instance < instances.length) continue;

@@ -1,14 +1,23 @@
 /** The frame around every screen, and which screen an address leads to. */
 import { type ReactNode, useEffect, useState } from 'react';
+import { DeadLettersScreen } from './admin/dead-letters.tsx';
+import { HealthScreen } from './admin/health.tsx';
+import { BatchScreen } from './batches/batch.tsx';
+import { CreateBatchScreen } from './batches/create.tsx';
+import { BatchesScreen } from './batches/list.tsx';
+import { ClusterScreen } from './clusters/cluster.tsx';
+import { CreateClusterScreen } from './clusters/create.tsx';
 import { ClustersScreen } from './clusters/list.tsx';
 import { zoneName } from './format.ts';
 import { Button } from './parts/basics.tsx';
-import { ClustersIcon, Logo, ThemeIcon } from './parts/icons.tsx';
+import { BatchesIcon, ClustersIcon, HealthIcon, LettersIcon, Logo, ThemeIcon } from './parts/icons.tsx';
 import { Page } from './parts/page.tsx';
 import { When } from './parts/when.tsx';
 import { go, hrefTo, Link, usePlace } from './router.tsx';
 import { type Session, SessionGate, useSession } from './session.tsx';
 import { chooseTheme, chosenTheme, nextTheme, type Theme } from './theme.ts';
+import { AskUpgradeScreen } from './upgrades/ask.tsx';
+import { UpgradeScreen } from './upgrades/upgrade.tsx';
 
 /** Whom the command line takes when nobody says otherwise. */
 const DEFAULT_TENANT = 'demo';
@@ -31,7 +40,32 @@ export function App() {
 }
 
 function Screen({ path }: { readonly path: readonly string[] }) {
-  return path.join('/') === 'clusters' ? <ClustersScreen /> : <NowhereScreen />;
+  const [room, id = '', deed] = path;
+  const place = `${room}/${[...path.slice(1).map((part) => (part === 'new' ? part : '*'))].join('/')}`;
+  switch (place.replace(/\/$/, '')) {
+    case 'clusters':
+      return <ClustersScreen />;
+    case 'clusters/new':
+      return <CreateClusterScreen />;
+    case 'clusters/*':
+      return <ClusterScreen key={id} id={id} />;
+    case 'clusters/*/*':
+      return deed === 'upgrade' ? <AskUpgradeScreen key={id} id={id} /> : <NowhereScreen />;
+    case 'upgrades/*':
+      return <UpgradeScreen key={id} id={id} />;
+    case 'batches':
+      return <BatchesScreen />;
+    case 'batches/new':
+      return <CreateBatchScreen />;
+    case 'batches/*':
+      return <BatchScreen key={id} id={id} />;
+    case 'dead-letters':
+      return <DeadLettersScreen />;
+    case 'health':
+      return <HealthScreen />;
+    default:
+      return <NowhereScreen />;
+  }
 }
 
 function NowhereScreen() {
@@ -99,6 +133,15 @@ function Frame({ children }: { readonly children: ReactNode }) {
 
 const PLACES = [
   { path: 'clusters', label: 'Clusters', icon: ClustersIcon, rule: 'cluster:index', also: 'upgrades' },
+  { path: 'batches', label: 'Batches', icon: BatchesIcon, rule: 'batch:index', also: '' },
+  {
+    path: 'dead-letters',
+    label: 'Dead letters',
+    icon: LettersIcon,
+    rule: 'dead-letter:index',
+    also: '',
+  },
+  { path: 'health', label: 'Health', icon: HealthIcon, rule: 'health:show', also: '' },
 ];
 
 function Navigation({ session }: { readonly session: Session }) {

@@ -67,7 +67,7 @@ export function zoneName(at: number, zone?: string): string {
     .formatToParts(at)
     .find(({ type }) => type === 'timeZoneName')?.value;
   const utc = (offset ?? 'UTC').replace('GMT', 'UTC');
-  return name === utc ? name : `${name} (${utc})`;
+  return utc.startsWith(name) ? name : `${name} (${utc})`;
 }
 
 const formats = new Map<string, Intl.DateTimeFormat>();

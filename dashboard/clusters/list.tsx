@@ -4,13 +4,14 @@ import { allClusters, usePolled } from '../data.ts';
 import { count } from '../format.ts';
 import { Empty, More, Pill, Spinner } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
-import { PlusIcon, SearchIcon, UpIcon } from '../parts/icons.tsx';
+import { PlusIcon, SearchIcon } from '../parts/icons.tsx';
 import { Page } from '../parts/page.tsx';
 import { Ago } from '../parts/when.tsx';
 import { go, Link, usePlace } from '../router.tsx';
 import { useSession } from '../session.tsx';
 import { clusterWord, INSTANCE_WORDS } from '../words.ts';
 import { type ClusterFilter, choicesIn, FILTER_FIELDS, filterOf, isFiltering, matching } from './filter.ts';
+import { NewerVersions } from './newer.tsx';
 
 const EVERY_MS = 2_000;
 const PAGE = 50;
@@ -93,9 +94,9 @@ function FilterBar({ clusters, filter, onChange }: FilterBarProps) {
           onChange={({ target: { value } }) => onChange({ text: value })}
         />
       </label>
-      {select('datastore', 'Every datastore')}
-      {select('version', 'Every version')}
-      {select('task', 'Every task')}
+      {select('datastore', 'Datastore')}
+      {select('version', 'Version')}
+      {select('task', 'Task')}
     </search>
   );
 }
@@ -190,35 +191,6 @@ function ClusterRow({ cluster }: { readonly cluster: ClusterDocument }) {
         <Ago at={updated} />
       </td>
     </tr>
-  );
-}
-
-/** Says that there is something newer, and leads to it. */
-export function NewerVersions({ cluster }: { readonly cluster: ClusterDocument }) {
-  const { href, may } = useSession();
-  const newest = cluster.upgrades_to?.at(-1);
-  if (newest === undefined) return null;
-  const others = (cluster.upgrades_to?.length ?? 1) - 1;
-  const text = `${newest} available`;
-  const title = others > 0 ? `${text}, and ${count(others, 'other version')}` : text;
-  if (!may('cluster:action') || cluster.task.name !== 'NONE') {
-    return (
-      <span className="newer" title={title}>
-        <UpIcon />
-        {text}
-      </span>
-    );
-  }
-  return (
-    <Link
-      className="newer over"
-      to={href(['clusters', cluster.id, 'upgrade'])}
-      title={title}
-      aria-label={`Upgrade ${cluster.name}: ${title}`}
-    >
-      <UpIcon />
-      {text}
-    </Link>
   );
 }
 

@@ -125,7 +125,7 @@ export function Stat({
 }: {
   readonly label: string;
   readonly children: ReactNode;
-  readonly tone?: Tone;
+  readonly tone?: Tone | undefined;
 }) {
   return (
     <div className={`stat ${tone ?? ''}`}>

@@ -14,11 +14,15 @@ interface DialogProps {
 /** Over everything else. The browser keeps the focus in it, and closes it on Escape. */
 export function Dialog({ title, children, onClose, actions, isWide = false }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
+  const heading = useRef<HTMLHeadingElement>(null);
   const titleId = useId();
   useEffect(() => {
     const dialog = element.current;
     const before = document.activeElement;
     dialog?.showModal();
+    // The browser would begin with the way out of it.
+    const first = dialog?.querySelector<HTMLElement>('input, select, textarea') ?? heading.current;
+    first?.focus();
     return () => {
       dialog?.close();
       if (before instanceof HTMLElement) before.focus();
@@ -35,7 +39,9 @@ export function Dialog({ title, children, onClose, actions, isWide = false }: Di
       }}
     >
       <header className="dialog-head">
-        <h2 id={titleId}>{title}</h2>
+        <h2 id={titleId} ref={heading} tabIndex={-1}>
+          {title}
+        </h2>
         {onClose && (
           <Button kind="quiet" label="Close" onClick={onClose}>
             <CloseIcon />

@@ -178,7 +178,7 @@ const CREATIONS: readonly Wrong[] = [
   bad(
     '/clusters',
     create({ ...postgresql, extended_properties: { simulated: {} } }),
-    "'postgresql' has none",
+    "'simulated' is not for the datastore 'postgresql'",
   ),
   bad('/clusters', create({ ...postgresql, databases: [{ name: 'a' }, { name: 'a' }] }), 'has a name twice'),
   bad('/clusters', create({ ...postgresql, databases: [{ name: 'postgres' }] }), "'postgres' is reserved"),

@@ -1,0 +1,263 @@
+/** How all parts of the installation are. */
+import type { ReactNode } from 'react';
+import type { HealthReportDocument } from '../../client/index.ts';
+import { usePolled } from '../data.ts';
+import { count, duration } from '../format.ts';
+import { Card, Empty, Note, Pill, Spinner, type Tone } from '../parts/basics.tsx';
+import { FailureNote } from '../parts/failure.tsx';
+import { Page } from '../parts/page.tsx';
+import { Ago } from '../parts/when.tsx';
+import { hrefTo, Link } from '../router.tsx';
+import { useSession } from '../session.tsx';
+import { INSTANCE_WORDS } from '../words.ts';
+
+const EVERY_MS = 4_000;
+/** What is due is looked at within a second or so. */
+const OVERDUE_MS = 10_000;
+
+export function HealthScreen() {
+  const { data, error, reload } = usePolled((client) => client.health(), {
+    key: 'health',
+    everyMs: EVERY_MS,
+  });
+  return (
+    <Page title="Health">
+      {error !== undefined && (
+        <FailureNote error={error} what="How things are could not be read" onRetry={reload} />
+      )}
+      {!data && error === undefined && <Spinner label="Asking all parts" />}
+      {data && <Report health={data} />}
+    </Page>
+  );
+}
+
+function Report({ health }: { readonly health: HealthReportDocument }) {
+  return (
+    <>
+      {troublesOf(health).map(({ title, advice }) => (
+        <Note key={title} kind="bad" title={title}>
+          {advice}
+        </Note>
+      ))}
+      <div className="tiles">
+        <Redis health={health} />
+        <RabbitMq health={health} />
+        <Taskmanagers health={health} />
+        <Guests health={health} />
+      </div>
+      <Queues health={health} />
+      <Unwell health={health} />
+    </>
+  );
+}
+
+interface Trouble {
+  readonly title: string;
+  readonly advice: string;
+}
+
+function troublesOf({ redis, rabbitmq, taskmanagers, work }: HealthReportDocument): readonly Trouble[] {
+  const overdue = work && work.overdue_ms > OVERDUE_MS;
+  return [
+    redis.status === 'unreachable' && {
+      title: 'Redis cannot be reached',
+      advice: 'Requests are answered 503, and nothing is lost that was accepted. Start it again.',
+    },
+    rabbitmq.status === 'unreachable' && {
+      title: 'RabbitMQ cannot be reached',
+      advice:
+        'Requests are accepted and kept safe in Redis, and carried out when it is back. Start it again.',
+    },
+    taskmanagers === 0 && {
+      title: 'No taskmanager is running',
+      advice: 'Upgrades are accepted and wait. Start one: node dist/taskmanager/main.js',
+    },
+    overdue && {
+      title: `Nobody has looked at ${count(work.overdue, 'upgrade or cluster', 'upgrades and clusters')} that are due, for ${duration(work.overdue_ms)}`,
+      advice: 'Taskmanagers are away, or have more to do than they can: start another one.',
+    },
+  ].filter((trouble) => trouble !== false && trouble !== null);
+}
+
+interface TileProps {
+  readonly title: string;
+  readonly tone: Tone;
+  readonly state: string;
+  readonly children: ReactNode;
+}
+
+function Tile({ title, tone, state, children }: TileProps) {
+  return (
+    <section className="tile" aria-label={title}>
+      <header>
+        <h2>{title}</h2>
+        <Pill tone={tone}>{state}</Pill>
+      </header>
+      <p className="quiet">{children}</p>
+    </section>
+  );
+}
+
+interface HealthProps {
+  readonly health: HealthReportDocument;
+}
+
+function Redis({ health: { redis, work } }: HealthProps) {
+  if (redis.status === 'unreachable') {
+    return (
+      <Tile title="Redis" tone="bad" state="Away">
+        It does not answer.
+      </Tile>
+    );
+  }
+  const pending = work && work.pending_casts > 0;
+  return (
+    <Tile title="Redis" tone="ok" state="Ok">
+      Answers in {duration(redis.latency_ms ?? 0)}.{' '}
+      {pending
+        ? `${count(work.pending_casts, 'message')} wait for RabbitMQ.`
+        : 'No message waits for RabbitMQ.'}
+    </Tile>
+  );
+}
+
+function RabbitMq({ health: { rabbitmq } }: HealthProps) {
+  const { href } = useSession();
+  if (rabbitmq.status === 'unreachable') {
+    return (
+      <Tile title="RabbitMQ" tone="bad" state="Away">
+        It does not answer.
+      </Tile>
+    );
+  }
+  const letters = rabbitmq.dead_letters ?? 0;
+  return (
+    <Tile title="RabbitMQ" tone={letters > 0 ? 'wait' : 'ok'} state="Ok">
+      {letters > 0 ? (
+        <Link to={href(['dead-letters'])}>{count(letters, 'dead letter')} to look at</Link>
+      ) : (
+        'No dead letters.'
+      )}
+    </Tile>
+  );
+}
+
+function Taskmanagers({ health: { taskmanagers, work } }: HealthProps) {
+  const atWork = Object.entries(work?.upgrades ?? {}).filter(([, number]) => number > 0);
+  const upgrades = atWork.map(([state, number]) => `${number} ${state}`).join(', ');
+  const tone = taskmanagers === null ? 'idle' : taskmanagers === 0 ? 'bad' : 'ok';
+  return (
+    <Tile
+      title="Taskmanagers"
+      tone={tone}
+      state={taskmanagers === null ? 'Not known' : `${taskmanagers} at work`}
+    >
+      {upgrades === '' ? 'No upgrade is under way.' : `Upgrades: ${upgrades}.`}
+    </Tile>
+  );
+}
+
+function Guests({ health: { guests } }: HealthProps) {
+  if (!guests) {
+    return (
+      <Tile title="Guests" tone="idle" state="Not known">
+        Their reports are in Redis.
+      </Tile>
+    );
+  }
+  const active = guests.by_status['ACTIVE'] ?? 0;
+  return (
+    <Tile
+      title="Guests"
+      tone={active === guests.total ? 'ok' : 'wait'}
+      state={`${active} of ${guests.total} well`}
+    >
+      In {count(guests.clusters, 'cluster')} of all projects, counted <Ago at={guests.counted} />.
+    </Tile>
+  );
+}
+
+function Queues({ health: { rabbitmq } }: HealthProps) {
+  if (rabbitmq.queues.length === 0) return null;
+  return (
+    <Card title="Queues">
+      <div className="table-frame">
+        <table className="rows">
+          <thead>
+            <tr>
+              <th scope="col">Queue</th>
+              <th scope="col">Messages that wait</th>
+              <th scope="col">Consumers</th>
+            </tr>
+          </thead>
+          <tbody>
+            {rabbitmq.queues.map(({ name, messages, consumers }) => (
+              <tr key={name}>
+                <th scope="row" className="mono">
+                  {name}
+                </th>
+                <td data-label="Messages">{messages}</td>
+                <td data-label="Consumers">{consumers}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Card>
+  );
+}
+
+function Unwell({ health: { guests } }: HealthProps) {
+  if (!guests) return null;
+  return (
+    <Card title="Guests that are not well" aside="of all projects, a hundred at most">
+      {guests.unwell.length === 0 ? (
+        <Empty title="All of them are well" />
+      ) : (
+        <div className="table-frame">
+          <table className="rows">
+            <thead>
+              <tr>
+                <th scope="col">Instance</th>
+                <th scope="col">State</th>
+                <th scope="col">Cluster</th>
+                <th scope="col">Project</th>
+                <th scope="col">Heard</th>
+                <th scope="col">Fault</th>
+              </tr>
+            </thead>
+            <tbody>
+              {guests.unwell.map((guest) => (
+                <UnwellRow key={guest.instance_id} guest={guest} />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </Card>
+  );
+}
+
+type Guest = NonNullable<HealthReportDocument['guests']>['unwell'][number];
+
+function UnwellRow({ guest }: { readonly guest: Guest }) {
+  const word = INSTANCE_WORDS[guest.status];
+  return (
+    <tr>
+      <th scope="row">
+        <Link className="row-link" to={hrefTo([guest.tenant_id, 'clusters', guest.cluster_id])}>
+          {guest.instance_name}
+        </Link>
+      </th>
+      <td data-label="State">
+        <Pill tone={word.tone}>{word.text}</Pill>
+      </td>
+      <td data-label="Cluster">{guest.cluster_name}</td>
+      <td data-label="Project">{guest.tenant_id}</td>
+      <td data-label="Heard">{guest.heard ? <Ago at={guest.heard} /> : 'never'}</td>
+      <td data-label="Fault" className="reason">
+        {guest.fault}
+      </td>
+    </tr>
+  );
+}

@@ -1,0 +1,106 @@
+/** A batch as it is typed into a form, and as the API takes it. Pure. */
+import type { CreateBatchInput, WaveDocument } from '../../client/index.ts';
+
+export interface WaveDraft {
+  /** Names it within the form. */
+  readonly key: number;
+  /** Clusters, or a percentage of all; empty: all that are left. */
+  readonly share: string;
+  readonly maxConcurrent: string;
+  /** Clusters, or a percentage of the wave. */
+  readonly failureBudget: string;
+  /** Seconds that its clusters may be without writes together; empty: any. */
+  readonly outageBudget: string;
+  readonly soakMinutes: string;
+  readonly approval: boolean;
+}
+
+export interface BatchDraft {
+  readonly name: string;
+  readonly datastore: string;
+  readonly version: string;
+  readonly range: string;
+  readonly pattern: string;
+  readonly tag: string;
+  readonly allTenants: boolean;
+  readonly waves: readonly WaveDraft[];
+}
+
+export function waveDraft(key: number, part: Partial<WaveDraft> = {}): WaveDraft {
+  const plain = { share: '', maxConcurrent: '10', failureBudget: '5%', outageBudget: '', soakMinutes: '0' };
+  return { key, ...plain, approval: false, ...part };
+}
+
+/** What the API takes by itself: one that must succeed, then a tenth, then the rest. */
+export const DEFAULT_WAVES: readonly WaveDraft[] = [
+  waveDraft(1, { share: '1', failureBudget: '0' }),
+  waveDraft(2, { share: '10%' }),
+  waveDraft(3),
+];
+
+/** What keeps a draft from being sent, in a sentence; null if nothing does. The API checks the rest. */
+export function problemOf({ datastore, version, waves }: BatchDraft): string | null {
+  if (datastore === '' || version === '') return 'Choose the version to go to.';
+  for (const [index, wave] of waves.entries()) {
+    const problem = waveProblem(wave);
+    if (problem) return `Wave ${index + 1}: ${problem}`;
+  }
+  return null;
+}
+
+function waveProblem(wave: WaveDraft): string | null {
+  if (wave.share !== '' && !isAmount(wave.share, 1))
+    return 'its share is a number of clusters or a percentage, e.g. 1 or 10%.';
+  if (!isAmount(wave.failureBudget, 0))
+    return 'its failure budget is a number of clusters or a percentage, e.g. 0 or 5%.';
+  if (!isWhole(wave.maxConcurrent, 1, 10_000)) return 'clusters at once are a number from 1 to 10000.';
+  if (wave.outageBudget !== '' && !isWhole(wave.outageBudget, 0, 86_400))
+    return 'its outage budget is a number of seconds.';
+  return isWhole(wave.soakMinutes, 0, 43_200) ? null : 'its soak is a number of minutes.';
+}
+
+function isAmount(text: string, min: number): boolean {
+  const percentage = /^(\d{1,3})%$/.exec(text)?.[1];
+  return percentage === undefined ? isWhole(text, min, 1_000_000) : isWhole(percentage, min, 100);
+}
+
+function isWhole(text: string, min: number, max: number): boolean {
+  return /^\d{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max;
+}
+
+/** Of a draft without a problem. */
+export function batchOf(draft: BatchDraft): CreateBatchInput {
+  const { name, datastore, version, range, pattern, tag, allTenants, waves } = draft;
+  return {
+    ...(name.trim() !== '' && { name: name.trim() }),
+    datastore_version: version,
+    selector: {
+      datastore,
+      ...(range.trim() !== '' && { version: range.trim() }),
+      ...(pattern.trim() !== '' && { name: pattern.trim() }),
+      ...(tag.trim() !== '' && { tag: tag.trim() }),
+    },
+    ...(allTenants && { all_tenants: true }),
+    waves: waves.map((wave) => ({
+      ...(wave.share !== '' && { share: amountOf(wave.share) }),
+      max_concurrent: Number(wave.maxConcurrent),
+      failure_budget: amountOf(wave.failureBudget),
+      ...(wave.outageBudget !== '' && { write_outage_budget_seconds: Number(wave.outageBudget) }),
+      soak_seconds: Number(wave.soakMinutes) * 60,
+      approval: wave.approval,
+    })),
+  };
+}
+
+function amountOf(text: string): number | `${number}%` {
+  return text.endsWith('%') ? (text as `${number}%`) : Number(text);
+}
+
+/** How many clusters of a wave may fail: a percentage is one of the wave, rounded down. */
+export function allowedFailures({
+  failure_budget,
+  size,
+}: Pick<WaveDocument, 'failure_budget' | 'size'>): number {
+  if (typeof failure_budget === 'number') return failure_budget;
+  return Math.floor((size * Number.parseInt(failure_budget, 10)) / 100);
+}

@@ -1,0 +1,100 @@
+import { useState } from 'react';
+import type { BatchDocument } from '../../client/index.ts';
+import { firstOf, usePolled } from '../data.ts';
+import { Button, Empty, Pill, Spinner } from '../parts/basics.tsx';
+import { FailureNote } from '../parts/failure.tsx';
+import { PlusIcon } from '../parts/icons.tsx';
+import { Page } from '../parts/page.tsx';
+import { Ago } from '../parts/when.tsx';
+import { Link } from '../router.tsx';
+import { useSession } from '../session.tsx';
+import { batchWord } from '../words.ts';
+import { CountsBar } from './counts.tsx';
+
+const PAGE = 20;
+const EVERY_MS = 2_000;
+
+export function BatchesScreen() {
+  const { href, may } = useSession();
+  const [limit, setLimit] = useState(PAGE);
+  const { data, error, reload } = usePolled((client) => firstOf(client.batches.list(), limit), {
+    key: `batches ${limit}`,
+    everyMs: EVERY_MS,
+  });
+  const create = may('batch:create') && (
+    <Link className="button primary" to={href(['batches', 'new'])}>
+      <PlusIcon />
+      New batch
+    </Link>
+  );
+  return (
+    <Page title="Batches" aside={create}>
+      {error !== undefined && (
+        <FailureNote error={error} what="The batches could not be read" onRetry={reload} />
+      )}
+      {!data && error === undefined && <Spinner label="Reading the batches" />}
+      {data?.items.length === 0 && (
+        <Empty title="There are no batches yet">
+          A batch takes many clusters to one version, wave by wave, and stops when too many fail.
+        </Empty>
+      )}
+      {data && data.items.length > 0 && <BatchTable batches={data.items} />}
+      {data?.hasMore && (
+        <div className="more">
+          <Button onClick={() => setLimit(limit + PAGE)}>Show earlier ones</Button>
+        </div>
+      )}
+    </Page>
+  );
+}
+
+function BatchTable({ batches }: { readonly batches: readonly BatchDocument[] }) {
+  return (
+    <div className="table-frame">
+      <table className="rows">
+        <caption className="hidden">Batches, newest first</caption>
+        <thead>
+          <tr>
+            <th scope="col">Batch</th>
+            <th scope="col">State</th>
+            <th scope="col">To</th>
+            <th scope="col">Clusters</th>
+            <th scope="col">Begun</th>
+          </tr>
+        </thead>
+        <tbody>
+          {batches.map((batch) => (
+            <BatchRow key={batch.id} batch={batch} />
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function BatchRow({ batch }: { readonly batch: BatchDocument }) {
+  const { href } = useSession();
+  const { id, name, datastore, to, counts, created } = batch;
+  const word = batchWord(batch);
+  return (
+    <tr>
+      <th scope="row">
+        <Link className="row-link" to={href(['batches', id])}>
+          {name ?? `Batch ${id.slice(0, 8)}`}
+        </Link>
+      </th>
+      <td data-label="State">
+        <Pill tone={word.tone}>{word.text}</Pill>
+      </td>
+      <td data-label="To">
+        {datastore} <b className="mono">{to.name}</b>
+      </td>
+      <td data-label="Clusters" className="wide">
+        <CountsBar counts={counts} label="Clusters" />
+      </td>
+      <td data-label="Begun" className="quiet">
+        <Ago at={created} />
+      </td>
+    </tr>
+  );
+}

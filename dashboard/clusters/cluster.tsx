@@ -1,0 +1,224 @@
+import { useState } from 'react';
+import type { ClusterDocument, ClusterInstanceDocument, UpgradeDocument } from '../../client/index.ts';
+import { firstOf, usePolled } from '../data.ts';
+import { bytes, count, duration } from '../format.ts';
+import { Button, Card, Empty, Note, Pill, Spinner, Stat } from '../parts/basics.tsx';
+import { FailureNote } from '../parts/failure.tsx';
+import { UpIcon } from '../parts/icons.tsx';
+import { Page } from '../parts/page.tsx';
+import { Ago, Lasted, When } from '../parts/when.tsx';
+import { Link } from '../router.tsx';
+import { useSession } from '../session.tsx';
+import { clusterWord, INSTANCE_WORDS, upgradeWord } from '../words.ts';
+import { NewerVersions } from './newer.tsx';
+import { TopologyDrawing } from './topology-drawing.tsx';
+
+const EVERY_MS = 1_000;
+const HISTORY_EVERY_MS = 3_000;
+const HISTORY_PAGE = 10;
+
+export function ClusterScreen({ id }: { readonly id: string }) {
+  const { href } = useSession();
+  const { data, error, reload } = usePolled((client) => client.clusters.get(id), {
+    key: id,
+    everyMs: EVERY_MS,
+  });
+  return (
+    <Page
+      title={data?.name ?? 'Cluster'}
+      crumbs={<Link to={href(['clusters'])}>Clusters</Link>}
+      aside={data && <ClusterActions cluster={data} />}
+    >
+      {error !== undefined && (
+        <FailureNote error={error} what="The cluster could not be read" onRetry={reload} />
+      )}
+      {!data && error === undefined && <Spinner label="Reading the cluster" />}
+      {data && <ClusterParts cluster={data} />}
+    </Page>
+  );
+}
+
+function ClusterActions({ cluster }: { readonly cluster: ClusterDocument }) {
+  const { href, may } = useSession();
+  const { id, task, upgrade_id } = cluster;
+  if (task.name === 'UPGRADING_CLUSTER' && upgrade_id !== null) {
+    return (
+      <Link className="button primary" to={href(['upgrades', upgrade_id])}>
+        Watch the upgrade
+      </Link>
+    );
+  }
+  if (!may('cluster:action')) return null;
+  if (task.name !== 'NONE') return <Button isDisabled>{task.description}</Button>;
+  return (
+    <Link className="button primary" to={href(['clusters', id, 'upgrade'])}>
+      <UpIcon />
+      Upgrade …
+    </Link>
+  );
+}
+
+function ClusterParts({ cluster }: { readonly cluster: ClusterDocument }) {
+  const { datastore, instances, created, task } = cluster;
+  const word = clusterWord(cluster);
+  const faults = instances.filter(({ fault }) => fault !== undefined);
+  const tags = cluster.extended_properties?.['tags'];
+  return (
+    <>
+      {faults.map(({ id, name, fault }) => (
+        <Note key={id} kind="bad" title={`${name} is in trouble`}>
+          {fault?.message}
+        </Note>
+      ))}
+      <Card className="summary">
+        <dl className="stats">
+          <Stat label="State">
+            <Pill tone={word.tone}>{word.text}</Pill>
+          </Stat>
+          <Stat label="Version">
+            {datastore.type} <span className="mono">{datastore.version}</span>{' '}
+            <NewerVersions cluster={cluster} />
+          </Stat>
+          <Stat label="Instances">{instances.length}</Stat>
+          <Stat label="Created">
+            <Ago at={created} />
+          </Stat>
+          {Array.isArray(tags) && tags.length > 0 && <Stat label="Tags">{tags.map(String).join(', ')}</Stat>}
+        </dl>
+        {task.name !== 'NONE' && <p className="quiet task">{task.description}</p>}
+      </Card>
+      <Card title="Topology">
+        <TopologyDrawing instances={instances} />
+        <InstanceTable instances={instances} />
+      </Card>
+      <History id={cluster.id} />
+    </>
+  );
+}
+
+function InstanceTable({ instances }: { readonly instances: readonly ClusterInstanceDocument[] }) {
+  return (
+    <div className="table-frame">
+      <table className="rows">
+        <caption className="hidden">The instances of the cluster</caption>
+        <thead>
+          <tr>
+            <th scope="col">Instance</th>
+            <th scope="col">Role</th>
+            <th scope="col">State</th>
+            <th scope="col">Version</th>
+            <th scope="col">Lag</th>
+            <th scope="col">Endpoint</th>
+          </tr>
+        </thead>
+        <tbody>
+          {instances.map((instance) => (
+            <InstanceRow key={instance.id} instance={instance} />
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function InstanceRow({ instance }: { readonly instance: ClusterInstanceDocument }) {
+  const { name, role, status, version, lag_bytes, endpoint } = instance;
+  const word = INSTANCE_WORDS[status];
+  return (
+    <tr>
+      <th scope="row">{name}</th>
+      <td data-label="Role">{role ?? '–'}</td>
+      <td data-label="State">
+        <Pill tone={word.tone}>{word.text}</Pill>
+      </td>
+      <td data-label="Version" className="mono">
+        {version ?? '–'}
+      </td>
+      <td data-label="Lag">{lag_bytes === null ? '–' : bytes(lag_bytes)}</td>
+      <td data-label="Endpoint" className="mono">
+        {endpoint ? `${endpoint.host}:${endpoint.port}` : '–'}
+      </td>
+    </tr>
+  );
+}
+
+function History({ id }: { readonly id: string }) {
+  const [limit, setLimit] = useState(HISTORY_PAGE);
+  const { data, error } = usePolled((client) => firstOf(client.upgrades.list(id), limit), {
+    key: `${id} ${limit}`,
+    everyMs: HISTORY_EVERY_MS,
+  });
+  return (
+    <Card title="Upgrades" aside={data && data.items.length > 0 && 'newest first'}>
+      {error !== undefined && <FailureNote error={error} what="The upgrades could not be read" />}
+      {data?.items.length === 0 && <Empty title="It has never been upgraded" />}
+      {data && data.items.length > 0 && <HistoryTable upgrades={data.items} />}
+      {data?.hasMore && (
+        <div className="more">
+          <Button onClick={() => setLimit(limit + HISTORY_PAGE)}>Show earlier ones</Button>
+        </div>
+      )}
+    </Card>
+  );
+}
+
+function HistoryTable({ upgrades }: { readonly upgrades: readonly UpgradeDocument[] }) {
+  return (
+    <div className="table-frame">
+      <table className="rows">
+        <caption className="hidden">Upgrades of the cluster, newest first</caption>
+        <thead>
+          <tr>
+            <th scope="col">Upgrade</th>
+            <th scope="col">State</th>
+            <th scope="col">Begun</th>
+            <th scope="col">Took</th>
+            <th scope="col">Write outage</th>
+            <th scope="col">By</th>
+          </tr>
+        </thead>
+        <tbody>
+          {upgrades.map((upgrade) => (
+            <HistoryRow key={upgrade.id} upgrade={upgrade} />
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function HistoryRow({ upgrade }: { readonly upgrade: UpgradeDocument }) {
+  const { href } = useSession();
+  const { id, from, to, created, started, ended, write_outage_ms, requested_by, progress, follows } = upgrade;
+  const word = upgradeWord(upgrade);
+  const steps = count(progress.total, 'step');
+  return (
+    <tr>
+      <th scope="row">
+        <Link className="row-link mono" to={href(['upgrades', id])}>
+          {from.name} → {to.name}
+        </Link>
+        {follows && <span className="quiet"> · {follows.as}</span>}
+      </th>
+      <td data-label="State">
+        <Pill tone={word.tone}>{word.text}</Pill>
+      </td>
+      <td data-label="Begun">
+        <When at={created} />
+      </td>
+      <td data-label="Took">
+        {started ? (
+          <span title={steps}>
+            <Lasted from={started} to={ended} />
+          </span>
+        ) : (
+          '–'
+        )}
+      </td>
+      <td data-label="Write outage">{write_outage_ms > 0 ? duration(write_outage_ms) : 'none'}</td>
+      <td data-label="By" className="quiet">
+        {requested_by.user ?? (requested_by.via === 'rest' ? 'the API' : requested_by.via)}
+      </td>
+    </tr>
+  );
+}

@@ -1,0 +1,105 @@
+/** The policy of an upgrade as it is typed into a form, and as the API takes it. Pure. */
+import type { PolicyRequest } from '../../client/index.ts';
+
+/** Texts as they are typed: a number may be half written. */
+export interface PolicyDraft {
+  readonly onFailure: 'pause' | 'rollback' | 'fail';
+  /** Empty: no canary. */
+  readonly canary: string;
+  readonly maxUnavailable: string;
+  readonly soakSeconds: string;
+  readonly retries: string;
+  readonly stepTimeoutSeconds: string;
+  readonly timeoutSeconds: string;
+  /** As the browser's field has it, in the user's zone: `2026-11-25T03:00`; empty: at once. */
+  readonly notBefore: string;
+  /** A cron expression; empty: at any time. */
+  readonly windowCron: string;
+  readonly windowMinutes: string;
+  readonly windowZone: string;
+  /** Reasons for gates that are to be skipped, by gate. */
+  readonly overrides: Readonly<Record<string, string>>;
+}
+
+/** What the API takes when nothing is said. */
+export const DEFAULT_DRAFT: PolicyDraft = {
+  onFailure: 'pause',
+  canary: '',
+  maxUnavailable: '1',
+  soakSeconds: '0',
+  retries: '2',
+  stepTimeoutSeconds: '600',
+  timeoutSeconds: '36000',
+  notBefore: '',
+  windowCron: '',
+  windowMinutes: '60',
+  windowZone: 'UTC',
+  overrides: {},
+};
+
+export type PolicyProblems = Readonly<Partial<Record<keyof PolicyDraft, string>>>;
+
+/** What keeps a draft from being sent; the API checks the rest. */
+export function problemsOf(draft: PolicyDraft): PolicyProblems {
+  const whole = (field: NumberField, min: number, max: number) =>
+    isWhole(draft[field], min, max) ? {} : { [field]: `A whole number from ${min} to ${max}.` };
+  return {
+    ...(draft.canary === '' ? {} : whole('canary', 1, 100)),
+    ...(/^([1-9]\d?|100)%$/.test(draft.maxUnavailable) || isWhole(draft.maxUnavailable, 1, 100)
+      ? {}
+      : { maxUnavailable: 'A number of instances from 1 to 100, or a percentage such as 25%.' }),
+    ...whole('soakSeconds', 0, 86_400),
+    ...whole('retries', 0, 20),
+    ...whole('stepTimeoutSeconds', 1, 86_400),
+    ...whole('timeoutSeconds', 1, 2_592_000),
+    ...(draft.windowCron === '' ? {} : whole('windowMinutes', 1, 1440)),
+    ...(draft.notBefore === '' || !Number.isNaN(Date.parse(draft.notBefore))
+      ? {}
+      : { notBefore: 'A day and a time.' }),
+  };
+}
+
+type NumberField =
+  | 'canary'
+  | 'soakSeconds'
+  | 'retries'
+  | 'stepTimeoutSeconds'
+  | 'timeoutSeconds'
+  | 'windowMinutes';
+
+function isWhole(text: string, min: number, max: number): boolean {
+  return /^\d{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max;
+}
+
+/** Of a draft without problems. What is as the API has it by itself is left out. */
+export function policyOf(draft: PolicyDraft): PolicyRequest {
+  const number = (field: NumberField, name: string) =>
+    draft[field] === DEFAULT_DRAFT[field] ? {} : { [name]: Number(draft[field]) };
+  const overrides = Object.entries(draft.overrides).filter(([, reason]) => reason.trim() !== '');
+  return {
+    ...(draft.onFailure !== DEFAULT_DRAFT.onFailure && { on_failure: draft.onFailure }),
+    ...number('canary', 'canary'),
+    ...(draft.maxUnavailable !== DEFAULT_DRAFT.maxUnavailable && {
+      max_unavailable: draft.maxUnavailable.endsWith('%')
+        ? (draft.maxUnavailable as `${number}%`)
+        : Number(draft.maxUnavailable),
+    }),
+    ...number('soakSeconds', 'soak_seconds'),
+    ...number('retries', 'retries'),
+    ...number('stepTimeoutSeconds', 'step_timeout_seconds'),
+    ...number('timeoutSeconds', 'timeout_seconds'),
+    ...(draft.notBefore !== '' && { not_before: new Date(draft.notBefore).toISOString() }),
+    ...(draft.windowCron !== '' && {
+      window: {
+        cron: draft.windowCron.trim(),
+        duration_seconds: Number(draft.windowMinutes) * 60,
+        time_zone: draft.windowZone.trim(),
+      },
+    }),
+    ...(overrides.length > 0 && {
+      overrides: overrides.map(([gate, reason]) => ({ gate, reason: reason.trim() })) as NonNullable<
+        PolicyRequest['overrides']
+      >,
+    }),
+  };
+}

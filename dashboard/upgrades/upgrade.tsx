@@ -1,0 +1,187 @@
+/** An upgrade as it happens. */
+import type { EventDocument, PolicyDocument, UpgradeDocument } from '../../client/index.ts';
+import { type Connection, useFollowed } from '../data.ts';
+import { clock, duration, fullTime, instant } from '../format.ts';
+import { Card, Note, Pill, Progress, Spinner, Stat } from '../parts/basics.tsx';
+import { FailureNote } from '../parts/failure.tsx';
+import { ConnectionState, EventLog } from '../parts/log.tsx';
+import { Page } from '../parts/page.tsx';
+import { Lasted, useNow, When } from '../parts/when.tsx';
+import { go, Link } from '../router.tsx';
+import { useSession } from '../session.tsx';
+import { isOver, upgradeWord } from '../words.ts';
+import { UpgradeActions } from './actions.tsx';
+import { Gantt } from './gantt.tsx';
+
+/** In the log only for who wants to know everything. */
+const DETAILS = ['step_phase'];
+
+export function UpgradeScreen({ id }: { readonly id: string }) {
+  const { href } = useSession();
+  const followed = useFollowed<UpgradeDocument, EventDocument>({
+    key: id,
+    get: (client) => client.upgrades.get(id),
+    watch: (client, hooks) => client.upgrades.watch(id, hooks),
+    isOver,
+  });
+  const { document: upgrade, events, connection, error, put } = followed;
+  const name = upgrade?.cluster_name ?? 'a cluster that is gone';
+  const done = (after: UpgradeDocument) => {
+    // What has ended is taken up by another one.
+    if (after.id === id) put(after);
+    else go(href(['upgrades', after.id]));
+  };
+  return (
+    <Page
+      title={upgrade ? `${name} to ${upgrade.to.name}` : 'Upgrade'}
+      crumbs={
+        <>
+          <Link to={href(['clusters'])}>Clusters</Link>
+          {upgrade && (
+            <>
+              {' '}
+              / <Link to={href(['clusters', upgrade.cluster_id])}>{name}</Link>
+            </>
+          )}
+        </>
+      }
+      aside={upgrade && <UpgradeActions upgrade={upgrade} onDone={done} />}
+    >
+      {error !== undefined && <FailureNote error={error} what="The upgrade could not be read" />}
+      {!upgrade && error === undefined && <Spinner label="Reading the upgrade" />}
+      {upgrade && (
+        <>
+          <Summary upgrade={upgrade} connection={connection} />
+          <Card title="Timeline" aside="since its start">
+            <Gantt upgrade={upgrade} events={events} />
+          </Card>
+          <div className="columns">
+            <EventLog events={events} details={DETAILS} everything="Every phase" />
+            <Details upgrade={upgrade} />
+          </div>
+        </>
+      )}
+    </Page>
+  );
+}
+
+function Summary({
+  upgrade,
+  connection,
+}: {
+  readonly upgrade: UpgradeDocument;
+  readonly connection: Connection;
+}) {
+  const word = upgradeWord(upgrade);
+  const { progress, status, from, to, state, started, created, ended, write_outage_ms } = upgrade;
+  const isBack = state === 'rolling_back' || state === 'rolled_back';
+  return (
+    <Card className={`hero ${word.tone}`}>
+      <div className="hero-head">
+        <Pill tone={word.tone}>{word.text}</Pill>
+        <span className="mono quiet">
+          {from.name} {isBack ? '←' : '→'} {to.name}
+        </span>
+        <ConnectionState connection={connection} />
+      </div>
+      <p className="sentence" aria-live="polite">
+        {sentenceOf(status)}
+      </p>
+      <Progress label="Steps done" value={progress.done} max={progress.total} tone={word.tone} />
+      <dl className="stats">
+        <Stat label="Steps done">
+          {progress.done} of {progress.total}
+        </Stat>
+        <Stat label={ended ? 'Took' : 'Elapsed'}>
+          <Lasted from={started ?? created} to={ended} />
+        </Stat>
+        {!ended && <EstimatedEnd upgrade={upgrade} />}
+        <Stat label="Write outage" tone={write_outage_ms > 5_000 ? 'wait' : undefined}>
+          {write_outage_ms > 0 ? duration(write_outage_ms) : 'none'}
+        </Stat>
+      </dl>
+    </Card>
+  );
+}
+
+/** What a person can do stands on the buttons, and times are those of the user's zone. */
+function sentenceOf(status: string): string {
+  const said = status.replace(/; (a person can: [^;]*|nothing is left for a person to do)$/, '');
+  const local = said.replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (time) => clock(instant(time), Date.now()));
+  return local.charAt(0).toUpperCase() + local.slice(1);
+}
+
+function EstimatedEnd({ upgrade: { estimated_end } }: { readonly upgrade: UpgradeDocument }) {
+  const now = useNow(1000);
+  if (estimated_end === null) return null;
+  return (
+    <Stat label="Expected to take">another {duration(Math.max(1000, instant(estimated_end) - now))}</Stat>
+  );
+}
+
+function Details({ upgrade }: { readonly upgrade: UpgradeDocument }) {
+  const { href } = useSession();
+  const { id, created, requested_by, follows, batch_id, steps, policy } = upgrade;
+  const failed = steps.filter(({ error, phase }) => error !== null && phase !== 'done');
+  return (
+    <Card title="Details">
+      {failed.map((step) => (
+        <Note key={step.id} kind="bad" title={`${step.instance_name ?? step.instance_id} has failed`}>
+          {step.error}
+        </Note>
+      ))}
+      <dl className="details">
+        <dt>Asked for</dt>
+        <dd>
+          <When at={created} />, {requested_by.user !== null && `by ${requested_by.user}, `}over{' '}
+          {requested_by.via.toUpperCase()}
+        </dd>
+        {batch_id !== null && (
+          <>
+            <dt>Part of</dt>
+            <dd>
+              <Link to={href(['batches', batch_id])}>a batch</Link>
+            </dd>
+          </>
+        )}
+        {follows && (
+          <>
+            <dt>A {follows.as} of</dt>
+            <dd>
+              <Link to={href(['upgrades', follows.upgrade_id])}>an earlier upgrade</Link>
+            </dd>
+          </>
+        )}
+        <dt>Policy</dt>
+        <dd>
+          <ul>
+            {policyTexts(policy).map((text) => (
+              <li key={text}>{text}</li>
+            ))}
+          </ul>
+        </dd>
+        <dt>Id</dt>
+        <dd className="mono">{id}</dd>
+        <dt>Request</dt>
+        <dd className="mono">{requested_by.request_id}</dd>
+      </dl>
+    </Card>
+  );
+}
+
+function policyTexts(policy: PolicyDocument): readonly string[] {
+  const { max_unavailable, canary, soak_seconds, retries, on_failure, not_before, window, overrides } =
+    policy;
+  const failing = { pause: 'pauses', rollback: 'rolls back', fail: 'ends as failed' }[on_failure];
+  return [
+    `at most ${max_unavailable} out of service at once`,
+    ...(canary > 0 ? [`approval after ${canary}`] : []),
+    ...(soak_seconds > 0 ? [`soaks ${duration(soak_seconds * 1000)} after each step`] : []),
+    `${retries} retries, then ${failing}`,
+    ...(not_before ? [`not before ${fullTime(instant(not_before))}`] : []),
+    ...(window
+      ? [`in windows ${window.cron} of ${duration(window.duration_seconds * 1000)}, ${window.time_zone}`]
+      : []),
+    ...overrides.map(({ gate, reason }) => `${gate} skipped: ${reason}`),
+  ];
+}
