@@ -50,6 +50,8 @@ const PREFETCH = 100;
 /** Work that takes longer says that it was taken, so that it is not said again too soon. */
 const TELL_AFTER_MS = 250;
 const RESTART_MS = 3_000;
+/** Whoever speaks less often than this says so, for else it would be missed. */
+const OFTEN_MS = 5_000;
 /** An agent that has just started has its connection in a moment. */
 const HEARD_TRIES = 4;
 const HEARD_PAUSE_MS = 500;
@@ -348,7 +350,8 @@ export class Agent implements Service {
 
   /** Resolves when RabbitMQ has the heartbeat. */
   async #speak(): Promise<void> {
-    const { bus, config, driver, journal, now } = this.#deps;
+    const { bus, config, driver, heartbeat_ms, journal, now } = this.#deps;
+    const period_ms = typeof heartbeat_ms === 'number' ? heartbeat_ms : heartbeat_ms();
     const sent = now();
     const health = await driver.health();
     const isUpgrading = this.#busyWith === 'upgrade' && health.service_status !== 'healthy';
@@ -358,6 +361,7 @@ export class Agent implements Service {
       ...(isUpgrading && { service_status: 'upgrading' as const }),
       ...(this.#trouble !== null && { service_status: 'failed' as const, message: this.#trouble }),
       attempt: journal.entry?.attempt ?? null,
+      ...(period_ms > OFTEN_MS && { heartbeat_ms: Math.ceil(period_ms) }),
       agent: AGENT,
     };
     const args = heartbeatArgs(config.instance_id, report);

@@ -27,9 +27,9 @@ const RESCAN_MS = 1_000;
 /** Agents that are started side by side. */
 const START_AT_ONCE = 50;
 /** Many agents of one process share what all others have to listen to … */
-const HEARTBEATS_PER_SECOND = 500;
-/** … but none speaks less often than this: who is not heard for 15 s counts as away. */
-const SLOWEST_HEARTBEAT_MS = 5_000;
+const HEARTBEATS_PER_SECOND = 200;
+/** … but none speaks less often than Trove's guests. */
+const SLOWEST_HEARTBEAT_MS = 30_000;
 
 /** Runs an agent for each instance of a folder, as their files come and go. */
 export class Host implements Service {

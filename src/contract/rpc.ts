@@ -160,6 +160,7 @@ export const HeartbeatArgs = z.looseObject({
       .nullable()
       .exactOptional(),
     attempt: AttemptReportArg.nullable().exactOptional(),
+    heartbeat_ms: z.int().min(0).exactOptional(),
     agent: z.string().max(255).exactOptional(),
   }),
 });
@@ -168,7 +169,7 @@ export type HeartbeatArgs = z.output<typeof HeartbeatArgs>;
 /** The report within a heartbeat, in the core's words and in milliseconds; keys of others fall away. */
 export function reportOf(args: HeartbeatArgs): GuestReport {
   const { service_status, version, role, lag_bytes, synchronous } = args.payload;
-  const { endpoint, placement, message, attempt, agent } = args.payload;
+  const { endpoint, placement, message, attempt, heartbeat_ms, agent } = args.payload;
   return {
     service_status,
     sent: Math.round(args.sent * 1000),
@@ -180,6 +181,7 @@ export function reportOf(args: HeartbeatArgs): GuestReport {
     ...(placement !== undefined && { placement }),
     ...(message !== undefined && { message }),
     ...(attempt !== undefined && { attempt }),
+    ...(heartbeat_ms !== undefined && { heartbeat_ms }),
     ...(agent !== undefined && { agent }),
   };
 }

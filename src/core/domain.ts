@@ -154,6 +154,8 @@ export interface GuestReport {
   readonly message?: string | null;
   /** The last attempt that this guest accepted, and how it went: from its journal. */
   readonly attempt?: AttemptReport | null;
+  /** Until this guest speaks again, at the latest; absent from one that speaks every few seconds. */
+  readonly heartbeat_ms?: number;
   /** `coffer/<version>` for our own agents; absent for Trove's. */
   readonly agent?: string;
 }
@@ -226,14 +228,21 @@ export function lagOf({ report }: Instance): number {
   return report?.lag_bytes ?? Number.MAX_SAFE_INTEGER;
 }
 
-/** A guest that was not heard for so long counts as away. Guests speak every few seconds. */
+/** A guest that was not heard for so long counts as away. Guests speak every few seconds … */
 const ALIVE_WITHIN_MS = 15_000;
+/** … or say that they won't; then they are waited for as long as a Trove guest, and missed after three times. */
+const MISSED_AFTER = 3;
 /** Trove's speak every 30 s; Trove itself takes one for dead after so long (`agent_heartbeat_expiry`). */
 const TROVE_ALIVE_WITHIN_MS = 90_000;
 
 export function isAlive(instance: Instance, now: Instant): boolean {
-  const within = isTroveGuest(instance) ? TROVE_ALIVE_WITHIN_MS : ALIVE_WITHIN_MS;
-  return instance.heard !== null && now - instance.heard <= within;
+  return instance.heard !== null && now - instance.heard <= aliveWithinMs(instance);
+}
+
+function aliveWithinMs(instance: Instance): number {
+  if (isTroveGuest(instance)) return TROVE_ALIVE_WITHIN_MS;
+  const announced_ms = MISSED_AFTER * (instance.report?.heartbeat_ms ?? 0);
+  return Math.min(Math.max(ALIVE_WITHIN_MS, announced_ms), TROVE_ALIVE_WITHIN_MS);
 }
 
 /** In service: its guest is heard and finds the server healthy. */

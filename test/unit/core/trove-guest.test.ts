@@ -113,7 +113,13 @@ describe('Trove guests', () => {
     expect(isAlive(heard, world.now + 90_000)).toBe(true);
     expect(isAlive(heard, world.now + 90_001)).toBe(false);
     const ours = { ...heard, report: { service_status: 'healthy' as const, sent: 1, agent: 'coffer/0.1' } };
+    expect(isAlive(ours, world.now + 15_000)).toBe(true);
     expect(isAlive(ours, world.now + 15_001)).toBe(false);
+    const rare = { ...ours, report: { ...ours.report, heartbeat_ms: 20_000 } };
+    expect(isAlive(rare, world.now + 60_000)).toBe(true);
+    expect(isAlive(rare, world.now + 60_001)).toBe(false);
+    const hardlyEver = { ...ours, report: { ...ours.report, heartbeat_ms: 3_600_000 } };
+    expect(isAlive(hardlyEver, world.now + 90_001)).toBe(false);
   });
 
   it('end, whatever they take and however often they fail, without a second copy of an order', () => {
