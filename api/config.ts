@@ -8,7 +8,7 @@ import {
   redisPrefix,
   urlOf,
 } from '../src/config.ts';
-import { masterKeyConfig } from '../src/master-key.ts';
+import { masterKeyConfig, requireMasterKey } from '../src/master-key.ts';
 import { metricsConfig } from '../src/telemetry.ts';
 import { DEFAULT_RATES, LIMITED_VERBS, type Rates } from './access/rate-limits.ts';
 import { readRuleFile } from './access/rule-file.ts';
@@ -81,6 +81,7 @@ function problemsTogether(given: Readonly<Record<string, string>>): readonly str
   } = given;
   const missing = (NEEDED.get(auth) ?? []).filter((name) => given[name] === undefined);
   return [
+    ...requireMasterKey(given),
     ...missing.map((name) => `${name}: is not set, and COFFER_AUTH=${auth} needs it`),
     ...(auth === 'none' && !isLoopback(host) ? [`COFFER_API_HOST: ${openTo(host)}`] : []),
     ...(tokens !== undefined && auth === 'token'

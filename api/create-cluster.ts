@@ -1,13 +1,16 @@
+import { newInstanceKey, sealKey } from '../src/bus/instance-key.ts';
+import { joinKeyOf } from '../src/bus/joining.ts';
 import type { ClusterRequest } from '../src/contract/http.ts';
 import type { ExtendedProperties } from '../src/contract/simulated.ts';
 import { findDatastore, findVersion, versionsOf } from '../src/core/catalogue.ts';
 import type { Cluster, Datastore, DatastoreVersion, Instance } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
-import type { BuildOrder } from '../src/store/store.ts';
+import type { MasterKey } from '../src/master-key.ts';
+import { type BuildOrder, joinKeyId, type Keys, NO_KEYS } from '../src/store/store.ts';
 import type { Caller } from './auth.ts';
 import { clusterCast, publish } from './casts.ts';
 import type { Deps } from './deps.ts';
-import { hashOfToken, newJoinToken } from './join-token.ts';
+import { newJoinToken } from './join-token.ts';
 import { scramVerifier } from './scram.ts';
 
 /** Instances that a cluster may have. A PostgreSQL primary feeds each replica itself. */
@@ -38,10 +41,10 @@ export async function createCluster(
   const cast = clusterCast(caller, 'create_cluster', cluster);
   const isJoined = deps.provisioner === 'external' && !isRegistration(request);
   const join_token = isJoined ? newJoinToken(cluster.id) : null;
-  await keepSecrets(deps, request);
   const { max_clusters } = deps;
-  const order = await buildOrder(request, join_token);
-  const outcome = await deps.store.createCluster(cluster, order, cast, max_clusters);
+  const order = await buildOrder(request);
+  const keys = keysFor(deps, request, cluster, join_token);
+  const outcome = await deps.store.createCluster(cluster, order, cast, { max_clusters, keys });
   if (outcome === 'full') throw quotaExceeded(max_clusters);
   if (outcome === 'taken') {
     const earlier = await deps.store.getCluster(cluster.id);
@@ -68,7 +71,7 @@ function isRegistration({ instances }: ClusterRequest): boolean {
 
 /** Whoever names an instance takes it for a cluster of theirs: that is an administrator's to do. */
 async function checkRegistration(
-  { provisioner, store, masterKey }: Deps,
+  { provisioner, store }: Deps,
   { is_admin }: Caller,
   { instances }: ClusterRequest,
   cluster_id: string,
@@ -78,9 +81,6 @@ async function checkRegistration(
   }
   if (provisioner !== 'external') {
     refuse("cluster['instances'] 'id' is for COFFER_PROVISIONER=external: here instances are made");
-  }
-  if (instances.some(({ rpc_secret }) => rpc_secret !== undefined) && !masterKey) {
-    refuse("cluster['instances'] 'rpc_secret' can be kept only where COFFER_MASTER_KEY is set");
   }
   const ids = instances.map((instance) => instance.id);
   if (ids.includes(undefined)) refuse("cluster['instances'] either every instance has an 'id', or none");
@@ -92,13 +92,34 @@ async function checkRegistration(
   }
 }
 
-/** Encrypted, and before anybody hears of the instances. */
-async function keepSecrets({ store, masterKey }: Deps, { instances }: ClusterRequest): Promise<void> {
-  for (const { id, rpc_secret: secret } of instances) {
-    if (id === undefined || secret === undefined || !masterKey) continue;
-    const sealed = masterKey.seal(JSON.stringify({ mode: 'trove', secret }), id);
-    await store.replaceInstanceKey(id, sealed);
+/**
+ * Encrypted, and there before anybody hears of the instances: none of ours can be spoken for without its
+ * key, not even before it is built. Registered ones have the keys that Trove has given them, if any.
+ */
+function keysFor(
+  { masterKey }: Deps,
+  request: ClusterRequest,
+  cluster: Cluster,
+  join_token: string | null,
+): Keys {
+  if (!masterKey) return NO_KEYS;
+  if (!isRegistration(request)) {
+    const keys = newKeys(masterKey, cluster.instances);
+    if (join_token === null) return keys;
+    const id = joinKeyId(cluster.id);
+    return new Map([...keys, [id, masterKey.seal(joinKeyOf(join_token), id)]]);
   }
+  const secrets = request.instances.map(({ id = '', rpc_secret: secret }) => ({ id, secret }));
+  return new Map(
+    secrets.flatMap(({ id, secret }) =>
+      secret === undefined ? [] : [[id, sealKey(masterKey, id, { mode: 'trove', secret })] as const],
+    ),
+  );
+}
+
+/** A key of its own for each instance. */
+export function newKeys(masterKey: MasterKey, instances: readonly Instance[]): Keys {
+  return new Map(instances.map(({ id }) => [id, sealKey(masterKey, id, newInstanceKey())]));
 }
 
 /** The version that the request names, or its datastore's default. Throws if it can't be had. */
@@ -195,11 +216,8 @@ export function newInstance(
   };
 }
 
-/** Passwords and the token end here: only their verifiers and its hash are stored. */
-async function buildOrder(
-  { databases, users }: ClusterRequest,
-  join_token: string | null,
-): Promise<BuildOrder> {
+/** Passwords end here: only their verifiers are stored. */
+async function buildOrder({ databases, users }: ClusterRequest): Promise<BuildOrder> {
   return {
     databases: databases.map((database) => database.name),
     users: await Promise.all(
@@ -209,6 +227,5 @@ async function buildOrder(
         databases: user.databases.map((database) => database.name),
       })),
     ),
-    join_token_sha256: join_token === null ? null : hashOfToken(join_token),
   };
 }

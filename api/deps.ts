@@ -25,8 +25,8 @@ export interface Deps {
   readonly wakeBatch: (batch_id: string) => void;
   /** `external`: whoever creates a cluster starts its agents, which join with a token. */
   readonly provisioner: 'local' | 'external';
-  /** Encrypts the keys of instances that are registered; without it none can be kept. */
-  readonly masterKey?: MasterKey | null;
+  /** Encrypts the keys of instances; null: none gets one. Always there with external agents. */
+  readonly masterKey: MasterKey | null;
 }
 
 /** The fastify instance that routes are added to. */

@@ -2,10 +2,10 @@ import type { AddedInstance } from '../src/contract/http.ts';
 import { busy } from '../src/core/admit.ts';
 import { type Cluster, type Instance, primaryOf } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
-import type { PendingCast, ResizeVerdict } from '../src/store/store.ts';
+import { joinKeyId, NO_KEYS, type PendingCast, type ResizeVerdict } from '../src/store/store.ts';
 import type { Caller } from './auth.ts';
 import { clusterCast, publish } from './casts.ts';
-import { maxInstances, newInstance } from './create-cluster.ts';
+import { maxInstances, newInstance, newKeys } from './create-cluster.ts';
 import type { Deps } from './deps.ts';
 
 /** Managers whose drivers can build an instance into a cluster that serves already. */
@@ -25,6 +25,8 @@ export async function growCluster(
   id: string = deps.newId(),
 ): Promise<Cluster> {
   requireResizable(cluster, 'grow');
+  await requireJoinable(deps, cluster);
+  const { masterKey } = deps;
   const cast = clusterCast(caller, 'grow_cluster', cluster);
   return resize(deps, cluster, cast, (seen, now) => {
     if (seen.instances.some((one) => one.id === id)) return null;
@@ -34,7 +36,8 @@ export async function growCluster(
       return newInstance({ id: index === 0 ? id : deps.newId(), cluster_id: seen.id, name }, one);
     });
     checkNames([...seen.instances, ...added]);
-    return deps.store.beginGrow(seen, added, cast, now);
+    const keys = masterKey ? newKeys(masterKey, added) : NO_KEYS;
+    return deps.store.beginGrow(seen, added, cast, now, keys);
   });
 }
 
@@ -85,6 +88,12 @@ async function resize(
 function requireResizable({ manager }: Cluster, action: 'grow' | 'shrink'): void {
   if (RESIZABLE.includes(manager)) return;
   throw new CofferError('invalid_request', `Action '${action}' not supported`);
+}
+
+/** Where agents are external, new ones join with the token of the cluster; one that was registered has none. */
+async function requireJoinable({ provisioner, store }: Deps, { id }: Cluster): Promise<void> {
+  if (provisioner === 'local' || (await store.getKey(joinKeyId(id))) !== null) return;
+  refuse('The instances of this cluster were registered by their ids: no agent can join it.');
 }
 
 function checkRoom(seen: Cluster, wanted: readonly AddedInstance[]): void {

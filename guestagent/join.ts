@@ -1,10 +1,9 @@
-import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join as pathOf } from 'node:path';
 import { type Bus, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
-import { isId } from '../src/contract/fields.ts';
+import { isAgentKey, joinKeyOf, newAgentKey, newQuestion } from '../src/bus/joining.ts';
 import type { InstanceConfig } from '../src/contract/guest-config.ts';
-import { JoinAnswer } from '../src/contract/rpc.ts';
+import { JoinAnswer, JoinedInstance } from '../src/contract/rpc.ts';
 import type { Endpoint } from '../src/core/domain.ts';
 import type { Logger } from '../src/log.ts';
 import { sleep } from '../src/service.ts';
@@ -32,8 +31,8 @@ interface JoinOptions {
 /**
  * Takes a place in the cluster that `token` belongs to, for an agent without any instance yet: asks
  * until a taskmanager has answered and, for a replica, until it is known where the primary will be.
- * Writes what the instance is to be into `dir`, where the host finds it. The token itself is not sent.
- * Rejects with `JoinRefused`.
+ * Writes what the instance is to be, its key included, into `dir`, where the host finds it. The token
+ * itself is not sent. Rejects with `JoinRefused`.
  */
 export async function joinCluster(options: JoinOptions): Promise<void> {
   const { dir, token, signal, log } = options;
@@ -47,9 +46,9 @@ export async function joinCluster(options: JoinOptions): Promise<void> {
     const advice = 'not joining: the folder holds an instance of another cluster; give each agent its own';
     return log.error({ cluster_id, dir, of_clusters: clusters }, advice);
   }
-  const agent_id = await ownId(dir);
+  const keys = { join_key: joinKeyOf(token), agent_key: await ownKey(dir) };
   while (!signal.aborted) {
-    const config = await ask(options, cluster_id, agent_id);
+    const config = await ask(options, cluster_id, keys);
     if (config) return keep(dir, config);
     await sleep(RETRY_MS, signal);
   }
@@ -59,21 +58,21 @@ export async function joinCluster(options: JoinOptions): Promise<void> {
 async function ask(
   { token, endpoint, bus, log }: JoinOptions,
   cluster_id: string,
-  agent_id: string,
+  keys: { readonly join_key: string; readonly agent_key: string },
 ): Promise<InstanceConfig | null> {
-  const token_sha256 = createHash('sha256').update(token).digest('hex');
-  const args = { cluster_id, token_sha256, agent_id, endpoint };
-  let answer: JoinAnswer;
+  const { question, open } = newQuestion(keys, { cluster_id, endpoint, sent: Date.now() });
+  let instance: JoinedInstance;
   try {
-    answer = JoinAnswer.parse(
-      await bus.call(TASKMANAGER_TOPIC, 'join', args, { timeout_ms: CALL_TIMEOUT_MS }),
-    );
+    const args = { ...question };
+    const said = await bus.call(TASKMANAGER_TOPIC, 'join', args, { timeout_ms: CALL_TIMEOUT_MS });
+    const answer = JoinAnswer.parse(said);
+    if (answer.verdict === 'refused') throw new JoinRefused(answer.reason);
+    instance = JoinedInstance.parse(open(answer.sealed));
   } catch (err) {
+    if (err instanceof JoinRefused) throw err;
     log.warn({ err, cluster_id }, 'could not join the cluster; trying again');
     return null;
   }
-  if (answer.verdict === 'refused') throw new JoinRefused(answer.reason);
-  const { instance } = answer;
   const about = { cluster_id, instance_id: instance.instance_id };
   if (instance.role === 'replica' && !instance.primary) {
     log.info(about, 'joined; waiting for the agent of the primary to join');
@@ -94,14 +93,18 @@ async function clustersIn(dir: string): Promise<readonly string[]> {
   );
 }
 
-/** Made once, so that an agent that is started again gets the same instance. */
-async function ownId(dir: string): Promise<string> {
-  const path = pathOf(dir, '.agent-id');
-  const held = (await readFile(path, 'utf8').catch(() => '')).trim();
-  if (isId(held)) return held;
-  const id = randomUUID();
-  await replace(path, id);
-  return id;
+/** Made once, so that an agent that is started again gets the same instance, and nobody else does. */
+async function ownKey(dir: string): Promise<string> {
+  const path = pathOf(dir, '.agent-key');
+  const held = await readFile(path, 'utf8').catch((err: NodeJS.ErrnoException) => {
+    if (err.code === 'ENOENT') return null;
+    throw err;
+  });
+  if (held !== null && isAgentKey(held)) return held;
+  if (held !== null) throw new Error(`${path} holds no key: remove it, and this agent joins as a new one`);
+  const key = newAgentKey();
+  await replace(path, key);
+  return key;
 }
 
 async function keep(dir: string, config: InstanceConfig): Promise<void> {

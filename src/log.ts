@@ -9,7 +9,9 @@ const SECRETS = [
   'auth_token',
   'cluster_token',
   'join_token',
-  'token_sha256',
+  'rpc_key',
+  'rpc_secret',
+  'join_key',
   'verifier',
   'authorization',
 ];

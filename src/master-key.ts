@@ -13,6 +13,14 @@ export const masterKeyConfig = {
   COFFER_MASTER_KEY_PREVIOUS: MasterKeyText.optional(),
 };
 
+/** What is wrong with a configuration in which external agents join: each of them gets a key, and keys are not kept in clear. */
+export function requireMasterKey(given: Readonly<Record<string, string>>): readonly string[] {
+  if (given['COFFER_PROVISIONER'] !== 'external' || given['COFFER_MASTER_KEY'] !== undefined) return [];
+  return [
+    'COFFER_MASTER_KEY: is not set, and COFFER_PROVISIONER=external needs it: 32 bytes in base64, the same for every api and taskmanager, e.g. of: openssl rand -base64 32',
+  ];
+}
+
 /** Encrypts what is kept at rest (AES-256-GCM), and says under which key. */
 export class MasterKey {
   readonly #keys: readonly Buffer[];

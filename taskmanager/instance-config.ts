@@ -1,11 +1,11 @@
-import type { JoinedInstance } from '../src/contract/guest-config.ts';
+import type { PlannedInstance } from '../src/contract/guest-config.ts';
 import { type Cluster, type Endpoint, type Instance, primaryOf } from '../src/core/domain.ts';
 import type { BuildOrder } from '../src/store/store.ts';
 
 const NOWHERE: Endpoint = { host: '127.0.0.1', port: 0 };
 
 /**
- * What an instance is to be, less the secret of its cluster. In a new cluster the first instance is built
+ * What an instance is to be, less its secrets. In a new cluster the first instance is built
  * as the primary, and the others copy it; an instance that comes later copies the primary of that time.
  * Simulated ones are all alike.
  */
@@ -14,7 +14,7 @@ export function instanceConfig(
   instance: Instance,
   order: BuildOrder,
   endpoints: ReadonlyMap<string, Endpoint>,
-): JoinedInstance {
+): PlannedInstance {
   const isReplicated = cluster.manager !== 'simulated';
   const isNew = cluster.task === 'BUILDING';
   const source = isNew ? cluster.instances[0] : primaryOf(cluster);

@@ -1,9 +1,9 @@
-import { type InstanceKey, protectionUnder } from '../src/bus/instance-key.ts';
+import { openKey, protectionUnder } from '../src/bus/instance-key.ts';
 import { type Guard, MessageRefused, type Protection } from '../src/bus/protection.ts';
-import { newSecret, sealOf } from '../src/bus/sealed.ts';
+import { sealOf } from '../src/bus/sealed.ts';
 import { isTroveSecure, troveProtection, troveSpeakerOf } from '../src/bus/trove-secure.ts';
 import type { MasterKey } from '../src/master-key.ts';
-import type { Store } from '../src/store/store.ts';
+import { joinKeyId, type Store } from '../src/store/store.ts';
 
 /** Whoever sends heartbeats of instances that nobody knows must not fill the memory. */
 const MAX_HELD = 100_000;
@@ -19,8 +19,8 @@ interface Held {
 }
 
 export interface KeyringDeps {
-  readonly store: Pick<Store, 'instanceKey' | 'keepInstanceKey'>;
-  /** Null: no instance gets a key, and those that have one are not understood. */
+  readonly store: Pick<Store, 'getKey'>;
+  /** Null: instances that have a key are not understood. */
   readonly master: MasterKey | null;
   readonly now: () => number;
 }
@@ -34,13 +34,17 @@ export class Keyring {
     this.#deps = deps;
   }
 
-  /** The key of an instance that is to be built: made now, or by an earlier try. Null without a master key. */
-  async ensure(instance_id: string): Promise<string | null> {
-    const { store, master } = this.#deps;
-    if (!master) return null;
-    const made = master.seal(JSON.stringify({ mode: 'coffer', secret: newSecret() }), instance_id);
-    const kept = await store.keepInstanceKey(instance_id, made);
-    return keyIn(master, instance_id, kept).secret;
+  /** For the instance's own agent; null if it has no key. */
+  async secretOf(instance_id: string): Promise<string | null> {
+    const sealed = await this.#deps.store.getKey(instance_id);
+    return sealed === null ? null : openKey(this.#master(), instance_id, sealed).secret;
+  }
+
+  /** Under which the agents of a cluster prove that they may join; null if none may. */
+  async joinKeyOf(cluster_id: string): Promise<string | null> {
+    const id = joinKeyId(cluster_id);
+    const sealed = await this.#deps.store.getKey(id);
+    return sealed === null ? null : this.#master().open(sealed, id);
   }
 
   /** Of what the instance is told; null if it has no key. */
@@ -63,29 +67,30 @@ export class Keyring {
   };
 
   async #find(instance_id: string): Promise<Held> {
-    const { store, master, now } = this.#deps;
+    const { store, now } = this.#deps;
     const before = this.#held.get(instance_id);
     if (before && now() - before.at < KEPT_MS) return before;
-    const text = await store.instanceKey(instance_id);
+    const text = await store.getKey(instance_id);
     // The same key keeps its memory of what has come in under it.
-    const held =
-      before && before.text === text ? { ...before, at: now() } : open(master, instance_id, text, now);
+    const held = before && before.text === text ? { ...before, at: now() } : this.#open(instance_id, text);
     if (this.#held.size >= MAX_HELD) this.#held.clear();
     this.#held.set(instance_id, held);
     return held;
   }
-}
 
-function open(master: MasterKey | null, instance_id: string, text: string | null, now: () => number): Held {
-  if (text === null) return { at: now(), text, told: null, heard: null };
-  if (!master) throw new MessageRefused('instances have keys, and COFFER_MASTER_KEY is not set');
-  const key = keyIn(master, instance_id, text);
-  const under = (is_to_conductor: boolean) => protectionUnder(instance_id, key, { is_to_conductor, now });
-  return { at: now(), text, told: under(false), heard: under(true) };
-}
+  #open(instance_id: string, text: string | null): Held {
+    const { now } = this.#deps;
+    if (text === null) return { at: now(), text, told: null, heard: null };
+    const key = openKey(this.#master(), instance_id, text);
+    const under = (is_to_conductor: boolean) => protectionUnder(instance_id, key, { is_to_conductor, now });
+    return { at: now(), text, told: under(false), heard: under(true) };
+  }
 
-export function keyIn(master: MasterKey, instance_id: string, text: string): InstanceKey {
-  return JSON.parse(master.open(text, instance_id)) as InstanceKey;
+  #master(): MasterKey {
+    const { master } = this.#deps;
+    if (!master) throw new MessageRefused('instances have keys, and COFFER_MASTER_KEY is not set');
+    return master;
+  }
 }
 
 /** For the taskmanager's own topic: Trove's services share one key, which by default everybody knows. */

@@ -6,7 +6,7 @@
  * `sweep.ts` time: what is due, and recovery at start · `retention.ts` forgets what has ended long ago ·
  * `provisioning.ts` building and
  * removing clusters · `provisioner-local.ts` instances on this machine · `provisioner-external.ts`
- * instances that an operator brings · `instance-config.ts` what an instance is to be · `metrics.ts` what
+ * instances that an operator brings, `join.ts` takes them in · `instance-config.ts` what an instance is to be · `metrics.ts` what
  * is counted · `keyring.ts` instances' keys, `rekey.ts` the command that rotates them · `notifier.ts` tells the cloud's other services of upgrades.
  */
 import { randomUUID } from 'node:crypto';
@@ -25,7 +25,7 @@ import {
   redisTls,
 } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
-import { masterKeyConfig, masterKeyOf } from '../src/master-key.ts';
+import { masterKeyConfig, masterKeyOf, requireMasterKey } from '../src/master-key.ts';
 import { openLooks, serveLooks, serveRequests } from '../src/queue.ts';
 import { runProcess, Services, sleep } from '../src/service.ts';
 import { seedCatalogue } from '../src/store/change-catalogue.ts';
@@ -71,8 +71,9 @@ function newProvisioner(
   return isLocal ? new LocalProvisioner(COFFER_GUESTS_DIR, keyring) : externalProvisioner;
 }
 
-function requireGuestsDir(given: Readonly<Record<string, string>>): readonly string[] {
-  if (given['COFFER_PROVISIONER'] === 'external' || given['COFFER_GUESTS_DIR'] !== undefined) return [];
+function requireOfProvisioner(given: Readonly<Record<string, string>>): readonly string[] {
+  if (given['COFFER_PROVISIONER'] === 'external') return requireMasterKey(given);
+  if (given['COFFER_GUESTS_DIR'] !== undefined) return [];
   return [
     'COFFER_GUESTS_DIR: is not set, and COFFER_PROVISIONER=local needs it: the folder in which guest agents find what they are to be',
   ];
@@ -96,7 +97,7 @@ function serveTopics(
 }
 
 await runProcess(async () => {
-  const config = loadConfig(configShape, process.env, requireGuestsDir);
+  const config = loadConfig(configShape, process.env, requireOfProvisioner);
   const log = createLogger({ name: 'taskmanager', level: config.COFFER_LOG_LEVEL });
   const services = new Services(log);
 
@@ -147,7 +148,7 @@ await runProcess(async () => {
   const provisioning = new Provisioning({ ...common, provisioner: newProvisioner(config, keyring) });
   const max_concurrent_total = config.COFFER_BATCH_MAX_CONCURRENT;
   const batches = new Batches({ ...common, engine, max_concurrent_total });
-  const deps = { ...common, engine, provisioning, notifies, batches };
+  const deps = { ...common, keyring, engine, provisioning, notifies, batches };
 
   const guards = {
     taskmanager: taskmanagerGuard(config.COFFER_TASKMANAGER_RPC_KEY),

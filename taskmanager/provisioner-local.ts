@@ -26,10 +26,10 @@ const OWNER_ONLY = { mode: 0o600 };
  */
 export class LocalProvisioner implements Provisioner {
   readonly #dir: string;
-  readonly #keyring: Pick<Keyring, 'ensure'> | undefined;
+  readonly #keyring: Pick<Keyring, 'secretOf'> | undefined;
 
-  /** With a keyring every instance gets a key of its own. */
-  constructor(dir: string, keyring?: Pick<Keyring, 'ensure'>) {
+  /** With a keyring every instance is given the key that it has there. */
+  constructor(dir: string, keyring?: Pick<Keyring, 'secretOf'>) {
     this.#dir = dir;
     this.#keyring = keyring;
   }
@@ -54,7 +54,7 @@ export class LocalProvisioner implements Provisioner {
     }
     for (const instance of cluster.instances) {
       if (existing.has(instance.id)) continue;
-      const rpc_key = (await this.#keyring?.ensure(instance.id)) ?? null;
+      const rpc_key = (await this.#keyring?.secretOf(instance.id)) ?? null;
       const secrets = { cluster_token, ...(rpc_key !== null && { rpc_key }) };
       const config = { ...instanceConfig(cluster, instance, order, endpoints), ...secrets };
       if (!(await this.#write(cluster, config))) return false;

@@ -125,13 +125,8 @@ export class Provisioning {
     } else if (await remove(doomed)) {
       const ids = doomed.map(({ id }) => id);
       await store.finishShrink(cluster, ids, null, now());
-      await this.#forgetKeys(ids);
       log.info({ cluster_id, removed: ids }, 'cluster shrunk');
     }
-  }
-
-  async #forgetKeys(instance_ids: readonly string[]): Promise<void> {
-    await Promise.all(instance_ids.map((id) => this.#deps.store.replaceInstanceKey(id, null)));
   }
 
   /** False if they are still being removed after a while: the sweep goes on with it. */
@@ -154,7 +149,6 @@ export class Provisioning {
     if (cluster?.task === 'DELETING') {
       if (!(await this.#removed(cluster, cluster.instances))) return;
       await store.removeCluster(cluster_id);
-      await this.#forgetKeys(cluster.instances.map(({ id }) => id));
       log.info({ cluster_id }, 'cluster deleted');
     }
     await store.castConfirmed(`${cluster_id}:delete_cluster`);

@@ -1,17 +1,17 @@
 /**
- * Rotates keys. With `COFFER_MASTER_KEY` and `COFFER_MASTER_KEY_PREVIOUS`: encrypts all instances' keys
- * anew under the former. With `--instance <id>`: gives that instance a new key, in the store and, where
+ * Rotates keys. With `COFFER_MASTER_KEY` and `COFFER_MASTER_KEY_PREVIOUS`: encrypts all keys anew
+ * under the former. With `--instance <id>`: gives that instance a new key, in the store and, where
  * `COFFER_GUESTS_DIR` has its file, there too, which its agent notices by itself.
  */
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { newSecret } from '../src/bus/sealed.ts';
+import { newInstanceKey, openKey, sealKey } from '../src/bus/instance-key.ts';
 import { ConfigError, commonConfig, loadConfig, redisPrefix, redisTls } from '../src/config.ts';
+import { isId } from '../src/contract/fields.ts';
 import { createLogger } from '../src/log.ts';
 import { type MasterKey, masterKeyConfig, masterKeyOf } from '../src/master-key.ts';
 import { openRedisStore } from '../src/store/redis.ts';
 import type { Store } from '../src/store/store.ts';
-import { keyIn } from './keyring.ts';
 import { replaceRpcKey } from './provisioner-local.ts';
 
 const shape = {
@@ -40,11 +40,11 @@ async function main(): Promise<string> {
 }
 
 async function encryptAnew(store: Store, master: MasterKey): Promise<string> {
-  const ids = await store.instancesWithKey();
+  const ids = await store.keyIds();
   for (const id of ids) {
-    const held = await store.instanceKey(id);
-    // Gone meanwhile, with its cluster.
-    if (held !== null) await store.replaceInstanceKey(id, master.seal(master.open(held, id), id));
+    const held = await store.getKey(id);
+    // Else it is gone meanwhile, with its cluster.
+    if (held !== null) await store.replaceKey(id, master.seal(master.open(held, id), id));
   }
   return `${ids.length} key(s) are encrypted under COFFER_MASTER_KEY now: COFFER_MASTER_KEY_PREVIOUS can go`;
 }
@@ -55,12 +55,13 @@ async function giveNewKey(
   id: string,
   guests_dir: string | undefined,
 ): Promise<string> {
-  const held = await store.instanceKey(id);
-  if (held === null) throw new Error(`instance ${id} has no key`);
-  if (keyIn(master, id, held).mode === 'trove')
+  const held = await store.getKey(id);
+  if (held === null || !isId(id)) throw new Error(`instance ${id} has no key`);
+  if (openKey(master, id, held).mode === 'trove')
     throw new Error(`instance ${id} has a key of Trove's making: change it there, and register it anew`);
-  const secret = newSecret();
-  await store.replaceInstanceKey(id, master.seal(JSON.stringify({ mode: 'coffer', secret }), id));
+  const key = newInstanceKey();
+  await store.replaceKey(id, sealKey(master, id, key));
+  const { secret } = key;
   if (guests_dir !== undefined && (await replaceRpcKey(guests_dir, id, secret)))
     return `instance ${id} has a new key`;
   return `instance ${id} has a new key; put it into its agent's file as "rpc_key": ${secret}`;

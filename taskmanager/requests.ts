@@ -3,8 +3,6 @@ import { parseAs } from '../src/contract/explain.ts';
 import {
   ClusterArgs,
   HeartbeatArgs,
-  type JoinAnswer,
-  JoinArgs,
   type ResetStatusAnswer,
   ResetStatusArgs,
   reportOf,
@@ -21,7 +19,7 @@ import { beginUpgrade } from '../src/store/begin-upgrade.ts';
 import { batchAction } from './batch-requests.ts';
 import type { Batches } from './batches.ts';
 import type { Engine, EngineDeps } from './engine.ts';
-import { instanceConfig } from './instance-config.ts';
+import { join } from './join.ts';
 import { tellOfRefusal } from './notifier.ts';
 import type { Provisioning } from './provisioning.ts';
 
@@ -170,31 +168,6 @@ async function resetStatus(
   if (task === 'SHRINKING_CLUSTER') await provisioning.abandonShrink(cluster);
   if (task === 'UPGRADING_CLUSTER' && upgrade_id) await engine.handle(upgrade_id, { type: 'reset', by });
   return { verdict: 'done' };
-}
-
-/** An external agent takes its place: answers what its instance is to be, less the secret that it has. */
-async function join({ store, log }: RequestDeps, request: Request): Promise<JoinAnswer> {
-  const args = parseAs(JoinArgs, request.args, 'join');
-  const cluster = await store.getCluster(args.cluster_id);
-  const order = await store.getBuildOrder(args.cluster_id);
-  const isOpen = cluster?.task === 'BUILDING' || cluster?.task === 'GROWING_CLUSTER';
-  if (!isOpen || order?.join_token_sha256 !== args.token_sha256) {
-    log.warn({ cluster_id: args.cluster_id, agent_id: args.agent_id }, 'an agent with a wrong join token');
-    const reason = 'the join token fits no cluster that is being built or grown: none other takes an agent';
-    return { verdict: 'refused', reason };
-  }
-  const joined = await store.joinCluster(cluster.id, args.agent_id, args.endpoint);
-  const instance = cluster.instances.find((one) => one.id === joined?.instance_id);
-  if (!joined || !instance) {
-    const { length } = cluster.instances.filter(({ task }) => task === 'BUILDING');
-    return { verdict: 'refused', reason: `all ${length} places of the cluster are taken by other agents` };
-  }
-  const first = cluster.task === 'BUILDING' ? cluster.instances[0] : undefined;
-  const endpoints = new Map([
-    ...(joined.first && first ? [[first.id, joined.first] as const] : []),
-    [instance.id, args.endpoint],
-  ]);
-  return { verdict: 'joined', instance: instanceConfig(cluster, instance, order, endpoints) };
 }
 
 /** Handles what guest agents cast to the conductor's topic. */

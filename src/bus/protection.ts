@@ -2,7 +2,8 @@
  * How messages are protected on their way through a broker that others use too.
  *
  * Files: `protection.ts` what a protection is · `sealed.ts` our own: nobody without the instance's key
- * reads or forges anything · `trove-secure.ts` Trove's: nobody without the key reads.
+ * reads or forges anything · `trove-secure.ts` Trove's: nobody without the key reads · `instance-key.ts` whose
+ * key it is, and which of the two it is for · `joining.ts` how an agent that joins comes by its key.
  */
 
 /** The inner message: `method`, `args`, `_context_…`, or `result` and `failure`. */

@@ -33,5 +33,5 @@ export interface InstanceConfig {
   }[];
 }
 
-/** The same as an agent that joins is told it: the secret is the token that it came with. */
-export type JoinedInstance = Omit<InstanceConfig, 'cluster_token' | 'rpc_key'>;
+/** What does not depend on who brings the instance. */
+export type PlannedInstance = Omit<InstanceConfig, 'cluster_token' | 'rpc_key'>;

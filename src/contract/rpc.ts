@@ -15,7 +15,6 @@ import {
 } from '../core/domain.ts';
 import { ACTIONS } from '../core/machine/advance.ts';
 import { Id, Reference, text } from './fields.ts';
-import type { JoinedInstance } from './guest-config.ts';
 import { PolicyRequest } from './policy.ts';
 
 /** taskmanager: `upgrade_cluster`. */
@@ -107,18 +106,23 @@ const STATUS_MEANINGS: ReadonlyMap<string, ServiceStatus> = new Map([
 /** What a guest said is kept in the record and shown: a line, not a log. */
 const MAX_MESSAGE = 2000;
 
-/**
- * taskmanager: `join`, by which an agent that an operator started takes its place in a cluster. Who
- * knows the token's hash knows the cluster's token; the token itself is never sent.
- */
-export const JoinArgs = z.looseObject({
+/** 32 bytes in base64url. */
+const publicKey = z.string().regex(/^[A-Za-z0-9_-]{43}$/, 'must be 32 bytes in base64url');
+
+/** taskmanager: `join`, by which an agent that an operator started takes its place in a cluster: see `bus/joining.ts`. */
+export const JoinArgs = z.object({
   cluster_id: Id,
-  token_sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be a sha256 in hexadecimal digits'),
-  agent_id: Id,
   endpoint: EndpointArg,
+  /** In milliseconds, by the agent's clock. */
+  sent: z.int().min(0),
+  agent_key: publicKey,
+  exchange_key: publicKey,
+  proof: z.string().regex(/^[0-9a-f]{64}$/, 'must be 32 bytes in hexadecimal digits'),
+  signature: z.string().regex(/^[0-9a-f]{128}$/, 'must be 64 bytes in hexadecimal digits'),
 });
 
-const JoinedInstanceArg = z.object({
+/** What an agent is handed over that has joined: for its eyes only. */
+export const JoinedInstance = z.object({
   instance_id: Id,
   cluster_id: Id,
   name: z.string(),
@@ -131,16 +135,19 @@ const JoinedInstanceArg = z.object({
   extended_properties: z.record(z.string(), z.unknown()),
   databases: z.array(z.string()),
   users: z.array(z.object({ name: z.string(), verifier: z.string(), databases: z.array(z.string()) })),
+  rpc_key: z.string(),
 });
+export type JoinedInstance = z.output<typeof JoinedInstance>;
 
 /** Its answer. `refused`: asking again is of no use. */
-export type JoinAnswer =
-  | { readonly verdict: 'joined'; readonly instance: JoinedInstance }
-  | { readonly verdict: 'refused'; readonly reason: string };
-export const JoinAnswer: z.ZodType<JoinAnswer> = z.discriminatedUnion('verdict', [
-  z.object({ verdict: z.literal('joined'), instance: JoinedInstanceArg }),
+export const JoinAnswer = z.discriminatedUnion('verdict', [
+  z.object({
+    verdict: z.literal('joined'),
+    sealed: z.object({ exchange_key: publicKey, nonce: z.string(), text: z.string() }),
+  }),
   z.object({ verdict: z.literal('refused'), reason: z.string() }),
 ]);
+export type JoinAnswer = z.output<typeof JoinAnswer>;
 
 /** conductor: `heartbeat`. `sent` is in seconds with a fraction, as Trove's guests send it. */
 export const HeartbeatArgs = z.looseObject({

@@ -16,20 +16,20 @@
  * | `catalogue` | hash | `revision`, `doc`; per datastore, under its id, the versions |
  * | `catalogue:versions` | set | ids of all versions |
  * | `uses:<version>` | set | `cluster:<id>` and `upgrade:<id>` of the clusters that have it and the active upgrades from it or to it |
- * | `cluster:<id>` | hash | `doc` (what never changes), `datastore`, `task`, `upgrade`, `version_id`, `version`, `updated`, `token` (what agents join with, hashed), `members` (instance ids in creation order, blanks between them); per instance `instance:<id>` (what never changes), `task:<id>`, `report:<id>`, `sent:<id>`, `heard:<id>`, `told:<id>` |
+ * | `cluster:<id>` | hash | `doc` (what never changes), `datastore`, `task`, `upgrade`, `version_id`, `version`, `updated`, `members` (instance ids in creation order, blanks between them); per instance `instance:<id>` (what never changes), `task:<id>`, `report:<id>`, `sent:<id>`, `heard:<id>`, `told:<id>` |
  * | `instance:<id>` | string | its cluster's id |
  * | `clusters` | sorted set | ids of all clusters, in order of id |
  * | `clusters:<tenant>` | sorted set | a tenant's cluster ids, in order of id |
  * | `cluster-name:<tenant>:<name>` | sorted set | cluster ids by creation |
  * | `build:<cluster>` | string | the build order, until built or grown |
- * | `joined:<cluster>` | hash | external agents' ids, and `<instance>` to where each serves, until built or grown |
+ * | `joined:<cluster>` | hash | external agents' ids, when each has asked, and `<instance>` to where it serves, until built or grown |
  * | `upgrade:<id>` | hash | `revision`, `cluster`, `state`, `uses` (ids of versions), `doc` |
  * | `upgrade:<id>:events` | stream | entry `<seq>-0` for event number seq |
  * | `upgrades:<cluster>` | sorted set | upgrade ids by creation |
  * | `steps:<manager>:<kind>` | list | the latest durations of its steps, in milliseconds |
  * | `due` | sorted set | `upgrade:<id>` and `cluster:<id>` by the time of their next look |
  * | `idempotency:<tenant>:<key>` | hash | `fingerprint`, `operation`, `claim`, `until`, `answer` of a request, for a day |
- * | `keys` | hash | instances' keys, encrypted |
+ * | `keys` | hash | instances' keys, and under `join:<cluster>` what external agents join with, encrypted |
  * | `untold` | hash | upgrades with notifications to come, and the last event that was told of |
  * | `duty:<name>` | string | the process that has the duty now |
  * | `casts`, `casts:at` | hash, sorted set | casts that the bus has not confirmed yet, and since when |
@@ -56,15 +56,14 @@ for i = at, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 return { 'put' }`,
   },
 
-  /** KEYS cluster, tenant's clusters, name, build, due, casts, casts:at, clusters, catalogue:versions, uses · ARGV id, doc, version_id, version, created, order, due_at, cast_id, cast, max clusters, token or '', members, datastore_id, instance key, doc, task, id … */
+  /** KEYS cluster, tenant's clusters, name, build, due, casts, casts:at, clusters, catalogue:versions, uses, keys · ARGV id, doc, version_id, version, created, order, due_at, cast_id, cast, max clusters, members, datastore_id, number of keys, id of a key and the key …, instance key, doc, task, id … */
   createCluster: {
-    keys: ['hash', 'zset', 'zset', 'string', 'zset', 'hash', 'zset', 'zset', 'set', 'set'],
+    keys: ['hash', 'zset', 'zset', 'string', 'zset', 'hash', 'zset', 'zset', 'set', 'set', 'hash'],
     lua: `
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'taken' end
 if ARGV[10] ~= '' and redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[10]) then return 'full' end
 if redis.call('SISMEMBER', KEYS[9], ARGV[3]) == 0 then return 'no_version' end
-redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'task', 'BUILDING', 'version_id', ARGV[3], 'version', ARGV[4], 'updated', ARGV[5], 'members', ARGV[12], 'datastore', ARGV[13])
-if ARGV[11] ~= '' then redis.call('HSET', KEYS[1], 'token', ARGV[11]) end
+redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'task', 'BUILDING', 'version_id', ARGV[3], 'version', ARGV[4], 'updated', ARGV[5], 'members', ARGV[11], 'datastore', ARGV[12])
 redis.call('SADD', KEYS[10], 'cluster:' .. ARGV[1])
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
 redis.call('ZADD', KEYS[8], 0, ARGV[1])
@@ -73,30 +72,33 @@ redis.call('SET', KEYS[4], ARGV[6])
 redis.call('ZADD', KEYS[5], ARGV[7], 'cluster:' .. ARGV[1])
 redis.call('HSET', KEYS[6], ARGV[8], ARGV[9])
 redis.call('ZADD', KEYS[7], ARGV[5], ARGV[8])
-for i = 14, #ARGV, 4 do
+local at = 14 + 2 * tonumber(ARGV[13])
+for i = 14, at - 1, 2 do redis.call('HSET', KEYS[11], ARGV[i], ARGV[i + 1]) end
+for i = at, #ARGV, 4 do
   redis.call('SET', ARGV[i], ARGV[1])
   redis.call('HSET', KEYS[1], 'instance:' .. ARGV[i + 3], ARGV[i + 1], 'task:' .. ARGV[i + 3], ARGV[i + 2])
 end
 return 'created'`,
   },
 
-  /** KEYS cluster, joined · ARGV agent id, endpoint, instance id … */
+  /** KEYS cluster, joined · ARGV agent id, endpoint, sent, instance id … */
   joinCluster: {
     keys: ['hash', 'hash'],
     lua: `
 local task = redis.call('HGET', KEYS[1], 'task')
-if task ~= 'BUILDING' and task ~= 'GROWING_CLUSTER' then return false end
+if task ~= 'BUILDING' and task ~= 'GROWING_CLUSTER' then return { 'full' } end
 local mine = redis.call('HGET', KEYS[2], 'agent:' .. ARGV[1])
-for i = 3, #ARGV do
+if tonumber(ARGV[3]) < tonumber(redis.call('HGET', KEYS[2], 'sent:' .. ARGV[1]) or 0) then return { 'stale' } end
+for i = 4, #ARGV do
   if mine then break end
   if redis.call('HSETNX', KEYS[2], ARGV[i], ARGV[2]) == 1 then
     mine = ARGV[i]
     redis.call('HSET', KEYS[2], 'agent:' .. ARGV[1], mine)
   end
 end
-if not mine then return false end
-redis.call('HSET', KEYS[2], mine, ARGV[2])
-return { mine, redis.call('HGET', KEYS[2], ARGV[3]) or '' }`,
+if not mine then return { 'full' } end
+redis.call('HSET', KEYS[2], mine, ARGV[2], 'sent:' .. ARGV[1], ARGV[3])
+return { 'joined', mine, redis.call('HGET', KEYS[2], ARGV[4]) or '' }`,
   },
 
   /** KEYS cluster, due, build, joined · ARGV id, since, updated, instance task, instance id … */
@@ -113,16 +115,18 @@ for i = 5, #ARGV do redis.call('HSET', KEYS[1], 'task:' .. ARGV[i], ARGV[4]) end
 return 1`,
   },
 
-  /** KEYS cluster, build, due, casts, casts:at · ARGV id, seen, updated, order, due_at, cast_id, cast, instance key, doc, task, id … */
+  /** KEYS cluster, build, due, casts, casts:at, keys · ARGV id, seen, updated, order, due_at, cast_id, cast, number of keys, id of a key and the key …, instance key, doc, task, id … */
   beginGrow: {
-    keys: ['hash', 'string', 'zset', 'hash', 'zset'],
+    keys: ['hash', 'string', 'zset', 'hash', 'zset', 'hash'],
     lua: `
 local held = redis.call('HMGET', KEYS[1], 'task', 'updated', 'members')
 if not held[1] then return '' end
 if held[1] ~= 'NONE' then return held[1] end
 if held[2] ~= ARGV[2] then return 'changed' end
 local members = held[3]
-for i = 8, #ARGV, 4 do
+local at = 9 + 2 * tonumber(ARGV[8])
+for i = 9, at - 1, 2 do redis.call('HSET', KEYS[6], ARGV[i], ARGV[i + 1]) end
+for i = at, #ARGV, 4 do
   redis.call('SET', ARGV[i], ARGV[1])
   redis.call('HSET', KEYS[1], 'instance:' .. ARGV[i + 3], ARGV[i + 1], 'task:' .. ARGV[i + 3], ARGV[i + 2])
   members = members .. ' ' .. ARGV[i + 3]
@@ -152,9 +156,9 @@ redis.call('ZADD', KEYS[4], ARGV[3], ARGV[5])
 return 'begun'`,
   },
 
-  /** KEYS cluster, due · ARGV id, since, updated, members that stay, task of those spared, their number, their ids …, key and id of those removed … */
+  /** KEYS cluster, due, keys · ARGV id, since, updated, members that stay, task of those spared, their number, their ids …, key and id of those removed … */
   finishShrink: {
-    keys: ['hash', 'zset'],
+    keys: ['hash', 'zset', 'hash'],
     lua: `
 local held = redis.call('HMGET', KEYS[1], 'task', 'updated')
 if held[1] ~= 'SHRINKING_CLUSTER' or held[2] ~= ARGV[2] then return 0 end
@@ -163,6 +167,7 @@ local at = 7 + tonumber(ARGV[6])
 for i = 7, at - 1 do redis.call('HSET', KEYS[1], 'task:' .. ARGV[i], ARGV[5]) end
 for i = at, #ARGV, 2 do
   redis.call('DEL', ARGV[i])
+  redis.call('HDEL', KEYS[3], ARGV[i + 1])
   for _, field in ipairs({ 'instance:', 'task:', 'report:', 'sent:', 'heard:', 'told:' }) do
     redis.call('HDEL', KEYS[1], field .. ARGV[i + 1])
   end
@@ -186,9 +191,9 @@ redis.call('ZADD', KEYS[4], ARGV[2], ARGV[4])
 return 'begun'`,
   },
 
-  /** KEYS cluster, tenant's clusters, name, build, due, upgrades, joined, clusters · ARGV id, prefix, instance key … */
+  /** KEYS cluster, tenant's clusters, name, build, due, upgrades, joined, clusters, keys · ARGV id, prefix, number of instances, their keys …, ids of keys … */
   removeCluster: {
-    keys: ['hash', 'zset', 'zset', 'string', 'zset', 'zset', 'hash', 'zset'],
+    keys: ['hash', 'zset', 'zset', 'string', 'zset', 'zset', 'hash', 'zset', 'hash'],
     lua: `
 if redis.call('HGET', KEYS[1], 'task') ~= 'DELETING' then return 0 end
 redis.call('SREM', ARGV[2] .. ':uses:' .. redis.call('HGET', KEYS[1], 'version_id'), 'cluster:' .. ARGV[1])
@@ -196,7 +201,9 @@ for _, upgrade in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do
   local key = ARGV[2] .. ':upgrade:' .. upgrade
   redis.call('DEL', key, key .. ':events')
 end
-for i = 3, #ARGV do redis.call('DEL', ARGV[i]) end
+local at = 4 + tonumber(ARGV[3])
+for i = 4, at - 1 do redis.call('DEL', ARGV[i]) end
+for i = at, #ARGV do redis.call('HDEL', KEYS[9], ARGV[i]) end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[8], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
@@ -246,6 +253,15 @@ if ARGV[7] ~= '' then
 end
 if ARGV[12] == '1' then redis.call('HSET', KEYS[8], ARGV[1], 0) end
 return { 'begun' }`,
+  },
+
+  /** KEYS keys · ARGV id, key */
+  replaceKey: {
+    keys: ['hash'],
+    lua: `
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1`,
   },
 
   /** KEYS duty · ARGV holder, milliseconds */

@@ -16,7 +16,9 @@ import {
   type Forgotten,
   HINT_GRACE_MS,
   IN_FLIGHT_MS,
+  joinKeyId,
   type KeyedRequest,
+  NO_KEYS,
   type Page,
   type PageRequest,
   type PendingCast,
@@ -43,7 +45,7 @@ export interface MemoryData {
 }
 
 interface Joinings {
-  readonly agents: Map<string, string>;
+  readonly agents: Map<string, { readonly instance_id: string; readonly sent: Instant }>;
   readonly endpoints: Map<string, Endpoint>;
 }
 
@@ -66,8 +68,6 @@ export class MemoryStore implements Store {
   readonly #clusters = new Map<string, Cluster>();
   readonly #orders = new Map<string, BuildOrder>();
   readonly #joined = new Map<string, Joinings>();
-  /** What agents join with, hashed, by cluster. */
-  readonly #tokens = new Map<string, string | null>();
   readonly #clusterOf = new Map<string, string>();
   readonly #upgrades = new Map<string, Upgrade>();
   readonly #log: EventLog<UpgradeEvent>;
@@ -129,8 +129,9 @@ export class MemoryStore implements Store {
     return this.#catalogue.versions.some(({ id }) => id === version_id);
   }
 
-  async createCluster(...[cluster, order, cast, max_clusters = null]: Parameters<Store['createCluster']>) {
+  async createCluster(...[cluster, order, cast, options = {}]: Parameters<Store['createCluster']>) {
     const { id, tenant_id, created } = cluster;
+    const { max_clusters = null, keys = NO_KEYS } = options;
     if (this.#clusters.has(id)) return 'taken';
     const others = [...this.#clusters.values()].filter((one) => one.tenant_id === tenant_id);
     if (max_clusters !== null && others.length >= max_clusters) return 'full';
@@ -142,7 +143,7 @@ export class MemoryStore implements Store {
     this.#clusters.set(id, { ...doc, datastore_version_id, datastore_version, ...fresh });
     for (const instance of instances) this.#clusterOf.set(instance.id, id);
     this.#orders.set(id, asJson(order));
-    this.#tokens.set(id, order.join_token_sha256);
+    for (const [of, key] of keys) this.#keys.set(of, key);
     this.#due.set(`cluster:${id}`, created + RETRY_CLUSTER_MS);
     this.#casts.set(cast.id, { cast: asJson(cast), at: created });
     return 'created';
@@ -176,16 +177,18 @@ export class MemoryStore implements Store {
     return this.#orders.get(cluster_id) ?? null;
   }
 
-  async joinCluster(...[cluster_id, agent_id, endpoint]: Parameters<Store['joinCluster']>) {
+  async joinCluster(...[cluster_id, agent]: Parameters<Store['joinCluster']>) {
     const cluster = this.#clusters.get(cluster_id);
-    if (!cluster || !isBuilding(cluster)) return null;
+    if (!cluster || !isBuilding(cluster)) return 'full';
     const places = cluster.instances.filter(({ task }) => task === 'BUILDING');
     const joined = this.#joined.get(cluster_id) ?? { agents: new Map(), endpoints: new Map() };
     this.#joined.set(cluster_id, joined);
-    const instance_id = joined.agents.get(agent_id) ?? places.find(({ id }) => !joined.endpoints.has(id))?.id;
-    if (instance_id === undefined) return null;
-    joined.endpoints.set(instance_id, endpoint);
-    joined.agents.set(agent_id, instance_id);
+    const before = joined.agents.get(agent.id);
+    if (before && agent.sent < before.sent) return 'stale';
+    const instance_id = before?.instance_id ?? places.find(({ id }) => !joined.endpoints.has(id))?.id;
+    if (instance_id === undefined) return 'full';
+    joined.endpoints.set(instance_id, agent.endpoint);
+    joined.agents.set(agent.id, { instance_id, sent: agent.sent });
     return { instance_id, first: joined.endpoints.get(places[0]?.id ?? '') ?? null };
   }
 
@@ -201,13 +204,13 @@ export class MemoryStore implements Store {
     this.#joined.delete(cluster_id);
   }
 
-  async beginGrow(...[seen, added, cast, now]: Parameters<Store['beginGrow']>) {
+  async beginGrow(...[seen, added, cast, now, keys = NO_KEYS]: Parameters<Store['beginGrow']>) {
     const instances = [...seen.instances, ...added.map(newInstance)];
     const verdict = this.#beginResize(seen, { task: 'GROWING_CLUSTER', instances }, cast, now);
     if (verdict !== 'begun') return verdict;
     for (const { id } of added) this.#clusterOf.set(id, seen.id);
-    const join_token_sha256 = this.#tokens.get(seen.id) ?? null;
-    this.#orders.set(seen.id, { databases: [], users: [], join_token_sha256 });
+    for (const [of, key] of keys) this.#keys.set(of, key);
+    this.#orders.set(seen.id, { databases: [], users: [] });
     return verdict;
   }
 
@@ -243,7 +246,10 @@ export class MemoryStore implements Store {
     const instances = cluster.instances
       .filter(({ id }) => !removed.includes(id))
       .map((one) => (one.task === 'DELETING' ? { ...one, task: 'NONE' as const, fault } : one));
-    for (const id of removed) this.#clusterOf.delete(id);
+    for (const id of removed) {
+      this.#clusterOf.delete(id);
+      this.#keys.delete(id);
+    }
     this.#clusters.set(seen.id, { ...cluster, task: 'NONE', updated: now, instances });
     this.#due.delete(`cluster:${seen.id}`);
   }
@@ -266,11 +272,14 @@ export class MemoryStore implements Store {
       this.#upgrades.delete(upgrade.id);
       this.#log.delete(upgrade.id);
     }
-    for (const { id } of cluster.instances) this.#clusterOf.delete(id);
+    for (const { id } of cluster.instances) {
+      this.#clusterOf.delete(id);
+      this.#keys.delete(id);
+    }
+    this.#keys.delete(joinKeyId(cluster_id));
     this.#due.delete(`cluster:${cluster_id}`);
     this.#clusters.delete(cluster_id);
     this.#orders.delete(cluster_id);
-    this.#tokens.delete(cluster_id);
     this.#joined.delete(cluster_id);
   }
 
@@ -310,22 +319,17 @@ export class MemoryStore implements Store {
     return { verdict: 'begun' as const };
   }
 
-  async instanceKey(instance_id: string): Promise<string | null> {
-    return this.#keys.get(instance_id) ?? null;
+  async getKey(id: string): Promise<string | null> {
+    return this.#keys.get(id) ?? null;
   }
 
-  async keepInstanceKey(instance_id: string, sealed: string): Promise<string> {
-    const held = this.#keys.get(instance_id) ?? sealed;
-    this.#keys.set(instance_id, held);
-    return held;
+  async replaceKey(id: string, sealed: string): Promise<boolean> {
+    if (!this.#keys.has(id)) return false;
+    this.#keys.set(id, sealed);
+    return true;
   }
 
-  async replaceInstanceKey(instance_id: string, sealed: string | null): Promise<void> {
-    if (sealed === null) this.#keys.delete(instance_id);
-    else this.#keys.set(instance_id, sealed);
-  }
-
-  async instancesWithKey(): Promise<readonly string[]> {
+  async keyIds(): Promise<readonly string[]> {
     return [...this.#keys.keys()];
   }
 

@@ -24,7 +24,9 @@ import {
   type Forgotten,
   HINT_GRACE_MS,
   IN_FLIGHT_MS,
+  joinKeyId,
   type KeyedRequest,
+  NO_KEYS,
   type Page,
   type PageRequest,
   type PendingCast,
@@ -194,8 +196,9 @@ class RedisStore implements Store {
     return verdict === 'in_use' ? { verdict, version_id, users: users.toSorted() } : { verdict };
   }
 
-  async createCluster(...[cluster, order, cast, max_clusters = null]: Parameters<Store['createCluster']>) {
+  async createCluster(...[cluster, order, cast, options = {}]: Parameters<Store['createCluster']>) {
     const { id, tenant_id, name, created } = cluster;
+    const { max_clusters, keys = NO_KEYS } = options;
     const outcome = await this.#run(
       'createCluster',
       this.#key('cluster', id),
@@ -208,6 +211,7 @@ class RedisStore implements Store {
       this.#key('clusters'),
       this.#key('catalogue', 'versions'),
       this.#key('uses', cluster.datastore_version_id),
+      this.#key('keys'),
       id,
       JSON.stringify(docOfCluster(cluster)),
       cluster.datastore_version_id,
@@ -218,9 +222,10 @@ class RedisStore implements Store {
       cast.id,
       JSON.stringify(cast),
       max_clusters ?? '',
-      order.join_token_sha256 ?? '',
       cluster.instances.map((instance) => instance.id).join(' '),
       cluster.datastore_id,
+      keys.size,
+      ...[...keys].flat(),
       ...this.#newInstances(cluster.instances),
     );
     return outcome as Awaited<ReturnType<Store['createCluster']>>;
@@ -268,19 +273,20 @@ class RedisStore implements Store {
     return text === null ? null : (JSON.parse(text) as BuildOrder);
   }
 
-  async joinCluster(...[cluster_id, agent_id, endpoint]: Parameters<Store['joinCluster']>) {
+  async joinCluster(...[cluster_id, agent]: Parameters<Store['joinCluster']>) {
     const cluster = await this.getCluster(cluster_id);
-    if (!cluster) return null;
+    if (!cluster) return 'full';
     const answer = await this.#run(
       'joinCluster',
       this.#key('cluster', cluster_id),
       this.#key('joined', cluster_id),
-      agent_id,
-      JSON.stringify(endpoint),
+      agent.id,
+      JSON.stringify(agent.endpoint),
+      agent.sent,
       ...cluster.instances.filter(({ task }) => task === 'BUILDING').map((instance) => instance.id),
     );
-    if (answer === null) return null;
-    const [instance_id, first] = answer as [string, string];
+    const [verdict, instance_id, first] = answer as ['full' | 'stale'] | ['joined', string, string];
+    if (verdict !== 'joined') return verdict;
     return { instance_id, first: first === '' ? null : (JSON.parse(first) as Endpoint) };
   }
 
@@ -302,8 +308,7 @@ class RedisStore implements Store {
     );
   }
 
-  async beginGrow(...[seen, added, cast, now]: Parameters<Store['beginGrow']>) {
-    const token = await this.#ask(() => this.#redis.hget(this.#key('cluster', seen.id), 'token'));
+  async beginGrow(...[seen, added, cast, now, keys = NO_KEYS]: Parameters<Store['beginGrow']>) {
     const verdict = await this.#run(
       'beginGrow',
       this.#key('cluster', seen.id),
@@ -311,13 +316,16 @@ class RedisStore implements Store {
       this.#key('due'),
       this.#key('casts'),
       this.#key('casts', 'at'),
+      this.#key('keys'),
       seen.id,
       seen.updated,
       now,
-      JSON.stringify({ databases: [], users: [], join_token_sha256: token } satisfies BuildOrder),
+      JSON.stringify({ databases: [], users: [] } satisfies BuildOrder),
       now + RETRY_CLUSTER_MS,
       cast.id,
       JSON.stringify(cast),
+      keys.size,
+      ...[...keys].flat(),
       ...this.#newInstances(added),
     );
     return verdict === '' ? null : (verdict as ResizeVerdict);
@@ -349,6 +357,7 @@ class RedisStore implements Store {
       'finishShrink',
       this.#key('cluster', seen.id),
       this.#key('due'),
+      this.#key('keys'),
       seen.id,
       seen.updated,
       now,
@@ -379,6 +388,7 @@ class RedisStore implements Store {
   async removeCluster(cluster_id: string): Promise<void> {
     const cluster = await this.getCluster(cluster_id);
     if (!cluster) return;
+    const ids = cluster.instances.map((instance) => instance.id);
     await this.#run(
       'removeCluster',
       this.#key('cluster', cluster_id),
@@ -389,9 +399,13 @@ class RedisStore implements Store {
       this.#key('upgrades', cluster_id),
       this.#key('joined', cluster_id),
       this.#key('clusters'),
+      this.#key('keys'),
       cluster_id,
       this.#prefix,
-      ...cluster.instances.map((instance) => this.#key('instance', instance.id)),
+      ids.length,
+      ...ids.map((id) => this.#key('instance', id)),
+      ...ids,
+      joinKeyId(cluster_id),
     );
   }
 
@@ -447,22 +461,15 @@ class RedisStore implements Store {
     return { verdict, task: task as never, upgrade_id: upgrade_id || null };
   }
 
-  instanceKey(instance_id: string): Promise<string | null> {
-    return this.#ask(() => this.#redis.hget(this.#key('keys'), instance_id));
+  getKey(id: string): Promise<string | null> {
+    return this.#ask(() => this.#redis.hget(this.#key('keys'), id));
   }
 
-  async keepInstanceKey(instance_id: string, sealed: string): Promise<string> {
-    await this.#ask(() => this.#redis.hsetnx(this.#key('keys'), instance_id, sealed));
-    return (await this.instanceKey(instance_id)) ?? sealed;
+  async replaceKey(id: string, sealed: string): Promise<boolean> {
+    return (await this.#run('replaceKey', this.#key('keys'), id, sealed)) === 1;
   }
 
-  async replaceInstanceKey(instance_id: string, sealed: string | null): Promise<void> {
-    const key = this.#key('keys');
-    if (sealed === null) await this.#ask(() => this.#redis.hdel(key, instance_id));
-    else await this.#ask(() => this.#redis.hset(key, instance_id, sealed));
-  }
-
-  instancesWithKey(): Promise<readonly string[]> {
+  keyIds(): Promise<readonly string[]> {
     return this.#ask(() => this.#redis.hkeys(this.#key('keys')));
   }
 

@@ -44,9 +44,19 @@ export interface BuildOrder {
     readonly verifier: string;
     readonly databases: readonly string[];
   }[];
-  /** sha256 of the token with which external agents join; null with the local provisioner. */
-  readonly join_token_sha256: string | null;
 }
+
+/** Keys by the ids of what they are for, as whoever keeps them has encrypted them. */
+export type Keys = ReadonlyMap<string, string>;
+export const NO_KEYS: Keys = new Map();
+
+/** The id under which a cluster's join key is kept, beside the keys of instances. */
+export function joinKeyId(cluster_id: string): string {
+  return `join:${cluster_id}`;
+}
+
+/** `stale`: the agent has asked later than that already. `full`: all places are taken. */
+export type JoinVerdict = 'stale' | 'full' | Joined;
 
 export interface Joined {
   readonly instance_id: string;
@@ -178,14 +188,14 @@ export interface Store {
   putCatalogue(catalogue: Catalogue, unused: readonly string[]): Promise<PutVerdict>;
 
   /**
-   * Task BUILDING, its `create_cluster` cast pending. `taken`: there is one of that id. `full`: its
-   * tenant has `max_clusters` already. `no_version`: its version was deleted meanwhile.
+   * Task BUILDING, its `create_cluster` cast pending, its keys kept. `taken`: there is one of that id.
+   * `full`: its tenant has `max_clusters` already. `no_version`: its version was deleted meanwhile.
    */
   createCluster(
     cluster: Cluster,
     order: BuildOrder,
     cast: PendingCast,
-    max_clusters?: number | null,
+    options?: { readonly max_clusters?: number | null; readonly keys?: Keys },
   ): Promise<'created' | 'taken' | 'full' | 'no_version'>;
   getCluster(id: string): Promise<Cluster | null>;
   /** Those of them that exist. */
@@ -197,10 +207,13 @@ export interface Store {
   getBuildOrder(cluster_id: string): Promise<BuildOrder | null>;
   /**
    * Gives an external agent an instance that is being built: the next in creation order, or
-   * the one that it was given before, which is to serve at `endpoint` from now on. Null when all are
-   * taken.
+   * the one that it was given before, which is to serve at `endpoint` from now on. Each time that it
+   * asks it must have `sent` later than before.
    */
-  joinCluster(cluster_id: string, agent_id: string, endpoint: Endpoint): Promise<Joined | null>;
+  joinCluster(
+    cluster_id: string,
+    agent: { readonly id: string; readonly endpoint: Endpoint; readonly sent: Instant },
+  ): Promise<JoinVerdict>;
   /**
    * BUILDING or GROWING_CLUSTER → NONE, and with it the tasks of the instances that were being built;
    * nothing if the task is another by now. `since` is the `updated` of the cluster that was judged: of a
@@ -208,19 +221,20 @@ export interface Store {
    */
   finishBuild(cluster_id: string, now: Instant, since?: Instant): Promise<void>;
   /**
-   * Task NONE → GROWING_CLUSTER, with these instances at the end, a build order for them, and the cast
-   * pending. `seen` is the cluster by which that was decided; see `ResizeVerdict`.
+   * Task NONE → GROWING_CLUSTER, with these instances at the end, their keys, a build order for them,
+   * and the cast pending. `seen` is the cluster by which that was decided; see `ResizeVerdict`.
    */
   beginGrow(
     seen: Cluster,
     added: readonly Instance[],
     cast: PendingCast,
     now: Instant,
+    keys?: Keys,
   ): Promise<ResizeVerdict>;
   /** Task NONE → SHRINKING_CLUSTER, these instances' tasks DELETING, and the cast pending. */
   beginShrink(seen: Cluster, ids: readonly string[], cast: PendingCast, now: Instant): Promise<ResizeVerdict>;
   /**
-   * SHRINKING_CLUSTER → NONE: forgets the instances in `removed`; others that were to go stay, with `fault`.
+   * SHRINKING_CLUSTER → NONE: forgets the instances in `removed` and their keys; others that were to go stay, with `fault`.
    * Nothing if the cluster is not as it was `seen` any more.
    */
   finishShrink(seen: Cluster, removed: readonly string[], fault: string | null, now: Instant): Promise<void>;
@@ -229,7 +243,7 @@ export interface Store {
    * if missing. A cluster that never gets built must have a way out.
    */
   beginDelete(cluster_id: string, cast: PendingCast, now: Instant): Promise<'begun' | ClusterTask | null>;
-  /** Forgets a cluster in task DELETING with its instances, upgrades and events. */
+  /** Forgets a cluster in task DELETING with its instances, keys, upgrades and events. */
   removeCluster(cluster_id: string): Promise<void>;
   clusterOfInstance(instance_id: string): Promise<string | null>;
   /**
@@ -291,14 +305,12 @@ export interface Store {
   /** True if `holder` has the duty now and for `lease_ms` from now: one at a time has. */
   holdDuty(duty: string, holder: string, lease_ms: number): Promise<boolean>;
 
-  /** An instance's key, as whoever keeps it has encrypted it; null if it has none. */
-  instanceKey(instance_id: string): Promise<string | null>;
-  /** Keeps a key for an instance that has none; answers the one that it has now. */
-  keepInstanceKey(instance_id: string, sealed: string): Promise<string>;
-  /** Null: the instance is gone. */
-  replaceInstanceKey(instance_id: string, sealed: string | null): Promise<void>;
-  /** Ids of all instances that have a key. */
-  instancesWithKey(): Promise<readonly string[]>;
+  /** The key of an instance, or a join key; null if there is none. */
+  getKey(id: string): Promise<string | null>;
+  /** Puts another in the place of a key that is there. False if there is none any more. */
+  replaceKey(id: string, sealed: string): Promise<boolean>;
+  /** Of all keys. */
+  keyIds(): Promise<readonly string[]>;
 
   pendingCasts(before: Instant, limit: number): Promise<readonly PendingCast[]>;
   castConfirmed(id: string): Promise<void>;

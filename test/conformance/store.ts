@@ -10,6 +10,7 @@ import {
   type BuildOrder,
   type Commit,
   FORGET_AT_ONCE,
+  joinKeyId,
   type KeyedRequest,
   type PendingCast,
   type Store,
@@ -18,7 +19,7 @@ import { describeBatches, newBatch } from './batches.ts';
 
 const NOW = 1_800_000_000_000;
 const ENDPOINT = { host: '127.0.0.1', port: 5432 };
-const NO_ORDER: BuildOrder = { databases: [], users: [], join_token_sha256: null };
+const NO_ORDER: BuildOrder = { databases: [], users: [] };
 
 export function describeStore(
   name: string,
@@ -51,7 +52,9 @@ export function describeStore(
         const tenant_id = randomUUID();
         const create = (tenant: string, max: number | null) => {
           const cluster = newCluster({ tenant_id: tenant });
-          return store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'), max);
+          return store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'), {
+            max_clusters: max,
+          });
         };
         const outcomes = await Promise.all(Array.from({ length: 8 }, () => create(tenant_id, 3)));
         expect(outcomes.sort()).toEqual([...Array(3).fill('created'), ...Array(5).fill('full')]);
@@ -130,7 +133,8 @@ export function describeStore(
         expect(await store.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW)).toBe('begun');
         await store.finishBuild(cluster.id, NOW);
         expect((await store.getCluster(cluster.id))?.task, 'a late heartbeat ends no build').toBe('DELETING');
-        expect(await store.joinCluster(cluster.id, randomUUID(), ENDPOINT)).toBeNull();
+        const agent = { id: randomUUID(), endpoint: ENDPOINT, sent: NOW };
+        expect(await store.joinCluster(cluster.id, agent)).toBe('full');
         await store.removeCluster(cluster.id);
         expect(await store.getCluster(cluster.id)).toBeNull();
         expect(await store.getBuildOrder(cluster.id)).toBeNull();
@@ -147,15 +151,55 @@ export function describeStore(
         const cluster = newCluster();
         await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
         const [first, second] = cluster.instances.map(({ id }) => id);
-        const join = (agent: string, port: number) =>
-          store.joinCluster(cluster.id, agent, { host: 'h', port });
+        let sent = NOW;
+        const join = (id: string, port: number) => {
+          sent += 1;
+          return store.joinCluster(cluster.id, { id, endpoint: { host: 'h', port }, sent });
+        };
         expect(await join('agent-1', 1)).toEqual({ instance_id: first, first: { host: 'h', port: 1 } });
         expect(await join('agent-2', 2)).toEqual({ instance_id: second, first: { host: 'h', port: 1 } });
-        expect(await join('agent-3', 3)).toBeNull();
+        expect(await join('agent-3', 3)).toBe('full');
         expect(await join('agent-1', 4), 'it has moved').toMatchObject({ instance_id: first });
         expect(await join('agent-2', 2)).toEqual({ instance_id: second, first: { host: 'h', port: 4 } });
         await store.finishBuild(cluster.id, NOW);
-        expect(await join('agent-1', 4), 'nobody joins what is built').toBeNull();
+        expect(await join('agent-1', 4), 'nobody joins what is built').toBe('full');
+      });
+
+      it('takes no older word of an agent that has joined; the same again changes nothing', async () => {
+        const cluster = newCluster();
+        await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
+        const [first] = cluster.instances.map(({ id }) => id);
+        const join = (sent: number, port: number) =>
+          store.joinCluster(cluster.id, { id: 'agent-1', endpoint: { host: 'h', port }, sent });
+        const told = { instance_id: first, first: { host: 'h', port: 2 } };
+        await join(NOW + 1, 1);
+        expect(await join(NOW + 2, 2)).toEqual(told);
+        expect(await join(NOW + 1, 1)).toBe('stale');
+        expect(await join(NOW + 2, 2)).toEqual(told);
+      });
+
+      it('keeps the keys of its instances, and forgets them with it', async () => {
+        const cluster = newCluster();
+        const [a = '', b = ''] = cluster.instances.map(({ id }) => id);
+        const keys = new Map([
+          [a, 'key of a'],
+          [b, 'key of b'],
+          [joinKeyId(cluster.id), 'join key'],
+        ]);
+        const cast = castOf(cluster, 'create_cluster');
+        await store.createCluster(cluster, NO_ORDER, cast, { keys });
+        const other = new Map([[a, 'another key']]);
+        expect(await store.createCluster(cluster, NO_ORDER, cast, { keys: other })).toBe('taken');
+        expect(await store.getKey(a)).toBe('key of a');
+        expect(await store.replaceKey(a, 'new key of a')).toBe(true);
+        expect(await store.getKey(a)).toBe('new key of a');
+        expect(await store.keyIds()).toEqual(expect.arrayContaining([...keys.keys()]));
+        await store.finishBuild(cluster.id, NOW);
+        await store.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW);
+        await store.removeCluster(cluster.id);
+        for (const id of keys.keys()) expect(await store.getKey(id)).toBeNull();
+        expect(await store.replaceKey(a, 'too late')).toBe(false);
+        expect(await store.getKey(a)).toBeNull();
       });
     });
 
@@ -164,8 +208,8 @@ export function describeStore(
         store.beginGrow(cluster, added, castOf(cluster, 'grow_cluster'), now);
       const shrink = async (cluster: Cluster, ids: readonly string[], now = NOW + 10) =>
         store.beginShrink(cluster, ids, castOf(cluster, 'shrink_cluster'), now);
-      const idle = async (order = NO_ORDER) => {
-        const { id } = await built(store, order);
+      const idle = async () => {
+        const { id } = await built(store);
         return (await store.getCluster(id)) as Cluster;
       };
       const ids = ({ instances }: Cluster) => instances.map((one) => one.id);
@@ -238,15 +282,22 @@ export function describeStore(
         expect((await store.getCluster(cluster.id))?.task).toBe('GROWING_CLUSTER');
       });
 
-      it('give new instances only to agents that join', async () => {
-        const order = { ...NO_ORDER, join_token_sha256: 'abc' };
-        const cluster = await idle(order);
+      it('give new instances only to agents that join, with a key each', async () => {
+        const cluster = await idle();
         const added = newInstance(cluster.id, 2);
-        await grow(cluster, [added]);
-        expect(await store.getBuildOrder(cluster.id), 'the token stays the one they have').toEqual(order);
-        const joined = await store.joinCluster(cluster.id, 'agent-3', ENDPOINT);
-        expect(joined?.instance_id).toBe(added.id);
-        expect(await store.joinCluster(cluster.id, 'agent-4', ENDPOINT)).toBeNull();
+        const keys = new Map([[added.id, 'its key']]);
+        const cast = castOf(cluster, 'grow_cluster');
+        expect(await store.beginGrow(cluster, [added], cast, NOW + 10, keys)).toBe('begun');
+        expect(await store.getKey(added.id)).toBe('its key');
+        const join = (id: string) => store.joinCluster(cluster.id, { id, endpoint: ENDPOINT, sent: NOW });
+        expect(await join('agent-3')).toMatchObject({ instance_id: added.id });
+        expect(await join('agent-4')).toBe('full');
+        await store.finishBuild(cluster.id, NOW + 20);
+        const grown = (await store.getCluster(cluster.id)) as Cluster;
+        await shrink(grown, [added.id], NOW + 30);
+        const shrinking = (await store.getCluster(cluster.id)) as Cluster;
+        await store.finishShrink(shrinking, [added.id], null, NOW + 40);
+        expect(await store.getKey(added.id), 'gone with it').toBeNull();
       });
 
       it('forget what was removed, and nothing else', async () => {

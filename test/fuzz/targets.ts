@@ -121,7 +121,11 @@ export function argsFor(
     [
       'taskmanager',
       'join',
-      { cluster_id: ids.cluster, token_sha256: 'a'.repeat(64), agent_id: randomUUID(), endpoint },
+      {
+        ...{ cluster_id: ids.cluster, endpoint, sent: Date.now() },
+        ...{ agent_key: 'a'.repeat(43), exchange_key: 'a'.repeat(43) },
+        ...{ proof: 'a'.repeat(64), signature: 'a'.repeat(128) },
+      },
     ],
     [
       'conductor',

@@ -2,7 +2,7 @@
  * The api as a test has it: the real HTTP server on a port of its own, real Redis under a prefix of
  * its own, real RabbitMQ under an exchange of its own; each behind a proxy that can take it away.
  */
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { connect as connectAmqp } from 'amqplib';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
@@ -17,11 +17,13 @@ import { openAmqpBus } from '../../src/bus/amqp.ts';
 import { TASKMANAGER_TOPIC } from '../../src/bus/bus.ts';
 import { decodeRequest, encodeReply, type WireRequest } from '../../src/bus/envelope.ts';
 import type { Step, UpgradeEvent, UpgradeState } from '../../src/core/record.ts';
+import { MasterKey } from '../../src/master-key.ts';
 import { seedCatalogue } from '../../src/store/change-catalogue.ts';
 import { openRedisStore } from '../../src/store/redis.ts';
 import type { Store } from '../../src/store/store.ts';
 import { Batches } from '../../taskmanager/batches.ts';
 import { Engine } from '../../taskmanager/engine.ts';
+import { Keyring } from '../../taskmanager/keyring.ts';
 import { externalProvisioner } from '../../taskmanager/provisioner-external.ts';
 import { Provisioning } from '../../taskmanager/provisioning.ts';
 import { handleTaskmanagerRequest } from '../../taskmanager/requests.ts';
@@ -62,7 +64,9 @@ export async function startApi({
   await seedCatalogue(store);
   const casts = await interceptCasts(amqp_url, name);
   const common = { store, bus, log, now: Date.now, newId: randomUUID, wakeBatch: () => undefined };
-  const deps: Deps = { ...common, access: { ...EVERYBODY, ...access }, provisioner, max_clusters };
+  const masterKey = new MasterKey(randomBytes(32));
+  const own = { provisioner, max_clusters, masterKey };
+  const deps: Deps = { ...common, ...own, access: { ...EVERYBODY, ...access } };
   const relay = startRelay(deps);
   const app = await buildApp(deps, { dashboard });
   const origin = await app.listen({ host: '127.0.0.1', port: 0 });
@@ -80,12 +84,13 @@ export async function startApi({
     casts: casts.received,
     /** From now on calls are answered by a taskmanager's real handlers; casts stay with the test. */
     answerCalls() {
-      const engine = new Engine(common);
+      const keyring = new Keyring({ ...common, master: masterKey });
+      const engine = new Engine({ ...common, keyring });
       const provisioning = new Provisioning({ ...common, provisioner: externalProvisioner });
       const batches = new Batches({ ...common, engine, max_concurrent_total: 100, wake: () => undefined });
       casts.answerWith(({ method, args, context, unique_id }) =>
         handleTaskmanagerRequest(
-          { ...common, engine, provisioning, batches },
+          { ...common, keyring, engine, provisioning, batches },
           { method, args, context, unique_id, redelivered: false },
         ),
       );

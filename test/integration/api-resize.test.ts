@@ -145,7 +145,7 @@ describe('growing', () => {
     const cluster = await held(id);
     const added = cluster.instances.at(-1) as Instance;
     const endpoints = new Map([[now?.id ?? '', { host: '10.0.0.2', port: 6000 }]]);
-    const order: BuildOrder = { databases: [], users: [], join_token_sha256: null };
+    const order: BuildOrder = { databases: [], users: [] };
     expect(instanceConfig(cluster, added, order, endpoints)).toMatchObject({
       ...{ role: 'replica', ordinal: 3, primary: { host: '10.0.0.2', port: 6000 }, databases: [] },
     });

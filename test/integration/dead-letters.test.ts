@@ -263,7 +263,7 @@ describe('over HTTP and on the command line', () => {
     const { bus, store } = api;
     const app = await buildApp({
       ...{ bus, store, log: silentLog, now: Date.now, newId: () => 'id', provisioner: 'local' },
-      max_clusters: null,
+      ...{ max_clusters: null, masterKey: null },
       wakeBatch: () => undefined,
       access: {
         ...EVERYBODY,

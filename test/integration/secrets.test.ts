@@ -8,6 +8,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClient } from '../../client/index.ts';
+import { joinKeyOf } from '../../src/bus/joining.ts';
 import { freePort } from '../support/ports.ts';
 import { rabbitmqProgram, startRabbitmq } from '../support/rabbitmq.ts';
 import { type PrivateRedis, redisProgram, startRedis } from '../support/redis.ts';
@@ -85,6 +86,9 @@ describe.skipIf(!redisProgram || !rabbitmqProgram)('a secret', () => {
       COFFER_LOG_LEVEL: 'trace',
     });
     await client.clusters.waitFor(created, { intervalMs: 100 });
+    const agentFile = join(home, 'agent', `${created.instances[0]?.id}.json`);
+    const { rpc_key } = JSON.parse(await readFile(agentFile, 'utf8')) as { rpc_key: string };
+    const agentKey = await readFile(join(home, 'agent', '.agent-key'), 'utf8');
     const { upgrade_id } = await client.clusters.upgrade('kept', '1.1');
     expect((await client.upgrades.waitFor(upgrade_id)).state).toBe('succeeded');
     const errors = await refusals(url);
@@ -105,6 +109,10 @@ describe.skipIf(!redisProgram || !rabbitmqProgram)('a secret', () => {
       ...SECRETS,
       join: join_token,
       joinSecret: join_token.slice(join_token.indexOf('.') + 1),
+      joinKey: joinKeyOf(join_token),
+      rpcKey: rpc_key,
+      agentKey: agentKey.split('\n')[1] ?? 'none',
+      masterKey: (await readFile(join(home, 'master-key'), 'utf8')).trim(),
     };
     const told = Object.entries(secrets).flatMap(([name, text]) =>
       Object.entries({ log, errors, records }).flatMap(([where, all]) =>

@@ -48,7 +48,7 @@ describe.skipIf(redisProgram === undefined)(
 
     it('takes nothing new while it is full, and nothing is half done', async () => {
       const cluster = await built(store);
-      const order = { databases: [], users: [], join_token_sha256: null };
+      const order = { databases: [], users: [] };
       const [other, upgrade] = [newCluster(), newUpgrade(cluster)];
       const request = { tenant_id: 't', key: 'k', fingerprint: 'f', claim: 'c' };
       const before = await everything();
@@ -67,7 +67,7 @@ describe.skipIf(redisProgram === undefined)(
       const { cluster, upgrade } = await begun(store);
       const idle = await built(store);
       const unfinished = newCluster();
-      const order = { databases: [], users: [], join_token_sha256: null };
+      const order = { databases: [], users: [] };
       await store.createCluster(unfinished, order, castOf(unfinished, 'create_cluster'));
       const instance_id = cluster.instances[0]?.id ?? '';
       await fill();
@@ -97,11 +97,7 @@ describe.skipIf(redisProgram === undefined)(
       const before = await everything();
       await expect(store.commit(commitOf(upgrade, [event(2, 'started')]))).rejects.toThrow(/p:due.*string/);
       await expect(
-        store.createCluster(
-          newCluster(),
-          { databases: [], users: [], join_token_sha256: null },
-          castOf(cluster, 'create_cluster'),
-        ),
+        store.createCluster(newCluster(), { databases: [], users: [] }, castOf(cluster, 'create_cluster')),
       ).rejects.toThrow(/p:due.*string/);
       expect(await everything()).toEqual(before);
     });

@@ -19,7 +19,7 @@ import { handleConductorRequest, type RequestDeps } from '../../taskmanager/requ
 import { seeded } from '../conformance/store.ts';
 import { silentLog as log, testUrls, uniqueName } from '../support/services.ts';
 
-const ORDER: BuildOrder = { databases: [], users: [], join_token_sha256: null };
+const ORDER: BuildOrder = { databases: [], users: [] };
 const MINUTE_MS = 60_000;
 
 let store: Store;

@@ -159,7 +159,8 @@ describe('HTTP under TLS', () => {
     const bus = new MemoryBroker({ now: Date.now, newId, after: () => () => undefined }).connect();
     const wakeBatch = () => undefined;
     const common = { store, bus, log: silentLog, now: Date.now, newId, wakeBatch };
-    const deps = { ...common, access: EVERYBODY, max_clusters: null, provisioner: 'local' as const };
+    const rest = { max_clusters: null, provisioner: 'local' as const, masterKey: null };
+    const deps = { ...common, ...rest, access: EVERYBODY };
     const http = await serveHttp(deps, config, createRegistry());
     try {
       const first = await get(port, ours.ca);

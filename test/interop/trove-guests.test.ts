@@ -205,6 +205,46 @@ describeInterop('guest agents of Trove', () => {
     expect(heard(ids)).toEqual([]);
   });
 
+  it('hear nothing of a cast for a busy cluster: the upgrade that holds it goes on as it was', async () => {
+    const { id, ids, to } = await register('busy', [{ down_s: 3_600 }]);
+    const { upgrade_id } = await client.clusters.upgrade(id, '2.0');
+    await until('the guest is at work', async () => heard(ids).some(({ method }) => method === 'upgrade'));
+    const [cluster, upgrade] = [await client.clusters.get(id), await client.upgrades.get(upgrade_id)];
+    const known = (await client.deadLetters.list()).dead_letters.length;
+    const args = { cluster_id: id, datastore_version_id: to };
+    await peer.do('cast', { topic: 'taskmanager', method: 'upgrade_cluster', args });
+    const one = { instance_id: ids[0], datastore_version_id: to };
+    await peer.do('cast', { topic: 'taskmanager', method: 'upgrade', args: one });
+    const about = (text: string) =>
+      peer.events.filter(({ event_type, payload }) => {
+        const { exception = '' } = payload as { exception?: string };
+        return String(event_type).endsWith('upgrade.error') && exception.includes(text);
+      });
+    await until('both refusals were told', async () => about(upgrade_id).length >= 2);
+    const letters = await until('both are dead letters', async () => {
+      const { dead_letters } = await client.deadLetters.list();
+      return dead_letters.length >= known + 2 && dead_letters;
+    });
+    const reasons = letters.slice(known).map(({ method, reason }) => `${method}: ${reason}`);
+    expect(reasons.sort()).toEqual([
+      expect.stringMatching(`^upgrade: .*${upgrade_id}`),
+      expect.stringMatching(`^upgrade_cluster: .*${upgrade_id}`),
+    ]);
+    // Later ones have their turn, and these two do not come again.
+    await peer.do('cast', { topic: 'taskmanager', method: 'no_such_method', args: {} });
+    await until('the next is a dead letter', async () => {
+      return (await client.deadLetters.list()).dead_letters.length === known + 3;
+    });
+    const told = about(upgrade_id).map(({ event_type }) => event_type);
+    expect(told.sort()).toEqual(['dbaas.cluster_upgrade.error', 'dbaas.upgrade.error']);
+    expect(await client.clusters.get(id)).toMatchObject({ task: cluster.task, upgrade_id });
+    const { steps, state } = await client.upgrades.get(upgrade_id);
+    expect({ steps, state }).toEqual({ steps: upgrade.steps, state: upgrade.state });
+    const { value: latest } = await client.upgrades.list(id).next();
+    expect(latest?.id, 'nothing else was begun').toBe(upgrade_id);
+    await client.clusters.resetStatus(id);
+  });
+
   it('are registered by their ids, each for one cluster', async () => {
     const { ids } = await register('once', [{}]);
     const create = (instances: readonly { id?: string }[]) =>

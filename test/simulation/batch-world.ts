@@ -322,7 +322,7 @@ export class BatchWorld {
       ],
     };
     const cast = { id, topic: '', method: '', args: {}, request_id: '', tenant_id };
-    void this.store.createCluster(cluster, { databases: [], users: [], join_token_sha256: null }, cast);
+    void this.store.createCluster(cluster, { databases: [], users: [] }, cast);
     void this.store.castConfirmed(id);
     void this.store.finishBuild(id, created);
     return cluster;

@@ -197,6 +197,7 @@ export class World {
     const deps = {
       ...{ ...this.#common(life), newId: () => this.random.uuid() },
       provisioner: 'external' as const,
+      masterKey: null,
       // Nobody is woken here: every batch that has something to do becomes due.
       wakeBatch: () => undefined,
     };
@@ -277,7 +278,7 @@ export class World {
       })),
     };
     const cast = { id, topic: '', method: '', args: {}, request_id: '', tenant_id };
-    const order = { databases: [], users: [], join_token_sha256: null };
+    const order = { databases: [], users: [] };
     void this.store.createCluster(cluster, order, cast);
     void this.store.castConfirmed(id);
     void this.store.finishBuild(id, created);

@@ -10,7 +10,10 @@ describe('the configuration', () => {
 
   it('knows two kinds of provisioner', () => {
     expect(loadApiConfig(urls).COFFER_PROVISIONER).toBe('local');
-    expect(loadApiConfig({ ...urls, COFFER_PROVISIONER: 'external' }).COFFER_PROVISIONER).toBe('external');
+    const external = { ...urls, COFFER_PROVISIONER: 'external' };
+    expect(() => loadApiConfig(external)).toThrow(/COFFER_MASTER_KEY: is not set, and COFFER_PROVISIONER/);
+    const COFFER_MASTER_KEY = Buffer.alloc(32).toString('base64');
+    expect(loadApiConfig({ ...external, COFFER_MASTER_KEY }).COFFER_PROVISIONER).toBe('external');
     expect(() => loadApiConfig({ ...urls, COFFER_PROVISIONER: 'cloud' })).toThrow(/COFFER_PROVISIONER/);
   });
 

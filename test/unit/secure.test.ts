@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { decodeBody, newUniqueId, replyBody, requestBody } from '../../src/bus/envelope.ts';
+import { newInstanceKey, sealKey } from '../../src/bus/instance-key.ts';
 import { type Body, MessageRefused } from '../../src/bus/protection.ts';
 import { newSecret, sealedProtection } from '../../src/bus/sealed.ts';
 import {
@@ -16,8 +17,6 @@ import {
   troveSpeakerOf,
 } from '../../src/bus/trove-secure.ts';
 import { MasterKey } from '../../src/master-key.ts';
-import { sleep } from '../../src/service.ts';
-import { MemoryStore } from '../../src/store/memory.ts';
 import { Keyring, taskmanagerGuard } from '../../taskmanager/keyring.ts';
 
 const VECTORS = join(import.meta.dirname, '../vectors');
@@ -204,10 +203,10 @@ describe('keys', () => {
   });
 
   it('let a guest speak for itself, and nobody else for it (G10)', async () => {
-    const store = new MemoryStore({ sleep });
+    const kept = new Map([a, b].map((id) => [id, sealKey(master, id, newInstanceKey())]));
+    const store = { getKey: async (id: string) => kept.get(id) ?? null };
     const keyring = new Keyring({ store, master, now: Date.now });
-    const [mine, theirs] = [await keyring.ensure(a), await keyring.ensure(b)];
-    expect(await keyring.ensure(a)).toBe(mine);
+    const [mine, theirs] = [await keyring.secretOf(a), await keyring.secretOf(b)];
     expect(mine).not.toBe(theirs);
     const heartbeat = (instance_id: string) => newRequest({ instance_id, sent: 1, payload: {} });
     const say = async (body: Body) =>
@@ -220,5 +219,12 @@ describe('keys', () => {
     await expect(say(forged.sealRequest(heartbeat(b), 'trove-conductor'))).rejects.toThrow(MessageRefused);
     await expect(say(withSeal(sealed, { instance_id: 'a3' }))).rejects.toThrow(/no key here/);
     expect(await keyring.conductorGuard(heartbeat('a3'))).toBeNull();
+  });
+
+  it('are of no use to a taskmanager without the master key: it hears nobody in their place', async () => {
+    const store = { getKey: async () => sealKey(master, a, newInstanceKey()) };
+    const keyring = new Keyring({ store, master: null, now: Date.now });
+    const heartbeat = newRequest({ instance_id: a, sent: 1, payload: {} });
+    await expect(keyring.conductorGuard(heartbeat)).rejects.toThrow(/COFFER_MASTER_KEY is not set/);
   });
 });

@@ -22,7 +22,7 @@ export async function storeClusters({ redis_url: url, prefix, tenant, size }) {
   await forEach([...ids.entries()], AT_ONCE, async ([index, id]) => {
     const now = Date.now();
     const cluster = clusterOf(id, tenant, now);
-    const order = { databases: [], users: [], join_token_sha256: null };
+    const order = { databases: [], users: [] };
     const cast = {
       id: `${id}:create_cluster`,
       topic: 'taskmanager',

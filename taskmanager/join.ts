@@ -1,0 +1,67 @@
+import type { Request } from '../src/bus/bus.ts';
+import { agentIdOf, handOver, isProven } from '../src/bus/joining.ts';
+import { parseAs } from '../src/contract/explain.ts';
+import { type JoinAnswer, JoinArgs } from '../src/contract/rpc.ts';
+import type { Instant } from '../src/core/domain.ts';
+import { CofferError } from '../src/core/errors.ts';
+import type { Logger } from '../src/log.ts';
+import type { Store } from '../src/store/store.ts';
+import { instanceConfig } from './instance-config.ts';
+import type { Keyring } from './keyring.ts';
+
+/** A question counts for so long, by the clocks of both sides: whoever says it again later asks in vain. */
+const WINDOW_MS = 30_000;
+
+interface JoinDeps {
+  readonly store: Store;
+  readonly log: Logger;
+  readonly now: () => Instant;
+  readonly keyring?: Keyring;
+}
+
+/**
+ * An external agent takes its place: answers what its instance is to be, and the key of that, in a form
+ * that only this agent can open. Whoever says its question again gets nothing by it and changes nothing.
+ */
+export async function join({ store, log, now, keyring }: JoinDeps, request: Request): Promise<JoinAnswer> {
+  const question = parseAs(JoinArgs, request.args, 'join');
+  const { cluster_id, endpoint, sent } = question;
+  const agent_id = agentIdOf(question.agent_key);
+  const cluster = await store.getCluster(cluster_id);
+  const order = await store.getBuildOrder(cluster_id);
+  const join_key = (await keyring?.joinKeyOf(cluster_id)) ?? null;
+  if (!cluster || !order || join_key === null || !isProven(join_key, question)) {
+    log.warn({ cluster_id, agent_id }, 'an agent with a wrong join token');
+    return refused('the join token fits no cluster that is being built or grown: none other takes an agent');
+  }
+  requireFresh(now() - sent);
+  const joined = await store.joinCluster(cluster_id, { id: agent_id, endpoint, sent });
+  if (joined === 'stale')
+    throw new CofferError('conflict', 'this agent has asked anew since: it is a replay');
+  const instance = joined !== 'full' && cluster.instances.find(({ id }) => id === joined.instance_id);
+  const rpc_key = instance ? ((await keyring?.secretOf(instance.id)) ?? null) : null;
+  if (!instance || rpc_key === null) {
+    const { length } = cluster.instances.filter(({ task }) => task === 'BUILDING');
+    return refused(`all ${length} places of the cluster are taken by other agents`);
+  }
+  const first = cluster.task === 'BUILDING' ? cluster.instances[0] : undefined;
+  const endpoints = new Map([
+    ...(joined.first && first ? [[first.id, joined.first] as const] : []),
+    [instance.id, endpoint],
+  ]);
+  const config = instanceConfig(cluster, instance, order, endpoints);
+  return { verdict: 'joined', sealed: handOver(join_key, question, { ...config, rpc_key }) };
+}
+
+function refused(reason: string): JoinAnswer {
+  return { verdict: 'refused', reason };
+}
+
+function requireFresh(age_ms: number): void {
+  if (Math.abs(age_ms) <= WINDOW_MS) return;
+  const off_s = Math.round(age_ms / 1000);
+  throw new CofferError(
+    'conflict',
+    `the agent's clock says that it asked ${off_s} s ago: set the clocks of both hosts (NTP), or it is a replay`,
+  );
+}
