@@ -217,7 +217,7 @@ describeInterop('guest agents of Trove', () => {
     await peer.do('cast', { topic: 'taskmanager', method: 'upgrade', args: one });
     const about = (text: string) =>
       peer.events.filter(({ event_type, payload }) => {
-        const { exception = '' } = payload as { exception?: string };
+        const { exception = '' } = (payload ?? {}) as { exception?: string };
         return String(event_type).endsWith('upgrade.error') && exception.includes(text);
       });
     await until('both refusals were told', async () => about(upgrade_id).length >= 2);
