@@ -1,19 +1,21 @@
-import { BATCH_ACTIONS, type BatchAction, lastStarted } from './orders.ts';
-import { type Batch, isBatchActive, type Wave } from './record.ts';
+import { BATCH_ACTIONS, type BatchAction, lastStarted, nextApproval } from './orders.ts';
+import { type Batch, isBatchActive } from './record.ts';
 
 /**
  * What a person can do to a batch now: what `advanceBatch` would take, and what would change something.
  * Of one that waits for a person, the action that makes it go on comes first.
  */
 export function possibleBatchActions(batch: Batch): readonly BatchAction[] {
+  const { state } = batch;
   if (!isBatchActive(batch)) return [];
   const possible = BATCH_ACTIONS.filter((action) => isPossible(batch, action));
-  const first = wayOn(batch);
-  return possible.toSorted((a, b) => Number(b === first) - Number(a === first));
+  if (state.name !== 'paused' || state.reason !== 'failures') return possible;
+  const isFirst = (action: BatchAction) => Number(action === 'retry');
+  return possible.toSorted((a, b) => isFirst(b) - isFirst(a));
 }
 
 function isPossible(batch: Batch, action: BatchAction): boolean {
-  const { state, cancelling, waves, wave, approved_wave } = batch;
+  const { state, cancelling, waves, approved_wave } = batch;
   if (cancelling) return false;
   const failed = waves.some(({ counts }) => counts.failed > 0);
   switch (action) {
@@ -22,7 +24,7 @@ function isPossible(batch: Batch, action: BatchAction): boolean {
     case 'resume':
       return state.name === 'paused' && state.reason !== 'approval';
     case 'approve':
-      return waves.some((one, index) => index >= wave && index > approved_wave && awaitsApproval(one));
+      return nextApproval(batch) > approved_wave;
     case 'retry':
       return failed && state.name !== 'rolling_back';
     case 'skip':
@@ -38,14 +40,4 @@ function isPossible(batch: Batch, action: BatchAction): boolean {
     default:
       return action satisfies never;
   }
-}
-
-function awaitsApproval({ approval, size, started }: Wave): boolean {
-  return approval && size > 0 && started === null;
-}
-
-function wayOn({ state }: Batch): BatchAction | null {
-  if (state.name !== 'paused') return null;
-  if (state.reason === 'approval') return 'approve';
-  return state.reason === 'failures' ? 'retry' : 'resume';
 }

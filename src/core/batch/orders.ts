@@ -1,6 +1,6 @@
 /** What a person can have a batch do. To ask for the same twice does no harm. */
 import type { BatchDraft } from './draft.ts';
-import { type Batch, isOpen, type Member, type MemberStateName } from './record.ts';
+import { type Batch, isOpen, type Member, type MemberStateName, type Wave } from './record.ts';
 import { cancelMember, namesOf } from './schedule.ts';
 
 export const BATCH_ACTIONS = ['pause', 'resume', 'approve', 'retry', 'skip', 'rollback', 'cancel'] as const;
@@ -68,16 +68,21 @@ function resume(draft: BatchDraft, by: string): string | undefined {
 }
 
 function approve(draft: BatchDraft, by: string): string | undefined {
-  const { state, waves, wave, approved_wave } = draft.batch;
-  // Before its first wave has started, that is the one meant.
-  const first = draft.wave.started === null ? wave : wave + 1;
-  const next = waves.findIndex(({ approval, size }, index) => index >= first && approval && size > 0);
+  const { state, approved_wave } = draft.batch;
+  const next = nextApproval(draft.batch);
   if (next < 0) return 'no further wave needs an approval';
   if (approved_wave >= next) return undefined;
   draft.set({ approved_wave: next });
   draft.emit('approved', `wave ${next + 1} approved by ${by}`, { wave: next });
   if (state.name === 'paused' && state.reason === 'approval') draft.resume(`approved by ${by}`);
   return undefined;
+}
+
+/** The next wave to start that asks for an approval, whether it has that or not; -1 if none does. */
+export function nextApproval({ waves, wave }: Batch): number {
+  const isNext = ({ approval, size, started }: Wave, index: number) =>
+    approval && size > 0 && (index > wave || (index === wave && started === null));
+  return waves.findIndex(isNext);
 }
 
 /** Tries again, from the wave on in which the first of them is. */

@@ -12,8 +12,9 @@ import { rollbackRefusal } from './schedule.ts';
 export function possibleActions(upgrade: Upgrade, cluster: Cluster | null): readonly Action[] {
   if (!isActive(upgrade)) return cluster ? possibleFollowUps(upgrade, cluster) : [];
   const possible = ACTIONS.filter((action) => isPossible(upgrade, action));
-  const first = wayOn(upgrade);
-  return possible.toSorted((a, b) => Number(b === first) - Number(a === first));
+  if (!waitsForRetry(upgrade)) return possible;
+  const isFirst = (action: Action) => Number(action === 'retry');
+  return possible.toSorted((a, b) => isFirst(b) - isFirst(a));
 }
 
 function isPossible(upgrade: Upgrade, action: Action): boolean {
@@ -37,14 +38,9 @@ function isPossible(upgrade: Upgrade, action: Action): boolean {
   }
 }
 
-/** Which action ends the wait: the one that the upgrade's message names. */
-function wayOn({ state, steps }: Upgrade): Action | null {
-  if (state.name !== 'paused') return null;
-  if (steps.some(hasFailed)) return 'retry';
-  if (state.reason === 'canary') return 'approve';
-  if (state.reason === 'window') return null;
-  // Out of time it is only resumed: nothing has failed.
-  return state.reason === 'failure' && steps.some(isInSwitchover) ? 'retry' : 'resume';
+/** Out of time it is only resumed: nothing has failed. */
+function waitsForRetry({ state, steps }: Upgrade): boolean {
+  return state.name === 'paused' && steps.some((step) => hasFailed(step) || isInSwitchover(step));
 }
 
 function hasFailed({ phase }: Step): boolean {

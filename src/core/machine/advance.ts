@@ -191,8 +191,6 @@ function act(draft: Draft, { action, by, target }: Extract<Input, { type: 'actio
   const { state } = draft.upgrade;
   switch (action) {
     case 'pause':
-      // What waits for its window would go on by itself.
-      if (state.name === 'paused' && state.reason !== 'window') return undefined;
       if (state.name === 'scheduled') return `it has not started yet: cancel it instead`;
       draft.pause('requested', `paused by ${by}: resume it, or cancel it`);
       return undefined;

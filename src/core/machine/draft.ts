@@ -208,10 +208,9 @@ export class Draft {
 
   /** M5. What was done to one instance makes the cluster's version another only if all of them have it now. */
   #versionAt(state: EndState): { datastore_version_id: string; datastore_version: string } {
-    const { instance_id, from_version_id, from_version, to_version_id, to_version } = this.#upgrade;
+    const { from_version_id, from_version, to_version_id, to_version } = this.#upgrade;
     const { datastore_version_id, datastore_version, instances } = this.seen;
-    const isWhole = (version: string) =>
-      instance_id === undefined || instances.every((instance) => versionOf(instance) === version);
+    const isWhole = (version: string) => instances.every((instance) => versionOf(instance) === version);
     if (state === 'succeeded' && isWhole(to_version))
       return { datastore_version_id: to_version_id, datastore_version: to_version };
     if (state === 'rolled_back' && isWhole(from_version))

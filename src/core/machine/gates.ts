@@ -21,7 +21,10 @@ export function gateFor(draft: Draft, step: Step): Finding | null {
   );
 }
 
-/** The gates that do not hold and are overridden: whoever reads the events later should know what was skipped. */
+/**
+ * Of a step that starts all the same: the gates that do not hold, each of them overridden. Whoever reads the
+ * events later should know what was skipped.
+ */
 export function skippedGates(draft: Draft, step: Step): readonly Finding[] {
   const findings = [
     versionOpen(draft, step),
@@ -29,9 +32,7 @@ export function skippedGates(draft: Draft, step: Step): readonly Finding[] {
     availability(draft, step, brokenOf(draft)),
     successorReady(draft, step),
   ];
-  return findings
-    .filter((finding) => finding !== null)
-    .filter(({ gate }) => isOverridden(draft.upgrade.policy, gate));
+  return findings.filter((finding) => finding !== null);
 }
 
 /**
