@@ -12,6 +12,8 @@ export default {
   testRunner: 'vitest',
   vitest: { configFile: 'vitest.mutation.config.ts' },
   coverageAnalysis: 'perTest',
+  // Tables that are made once, as a module is loaded: each fault in them would take every test anew.
+  ignoreStatic: true,
   concurrency: 2,
   // On a busy machine a slow test must not be taken for an endless one.
   timeoutMS: 60_000,

@@ -26,7 +26,7 @@ const after = (seconds: number, options: BatchWorldOptions, ...orders: readonly 
 const approval: BatchWorldOptions = { clusters: 3, waves: [{ share: 1 }, { approval: true }] };
 const overBudget: BatchWorldOptions = {
   clusters: 3,
-  waves: [{ max_concurrent: 1, failure_budget: 0 }],
+  waves: [{ share: 2, max_concurrent: 1, failure_budget: 0 }, {}],
   scripts: { 'c-1': FAIL },
 };
 
@@ -67,6 +67,30 @@ const STATES: readonly (readonly [string, () => BatchWorld, readonly BatchAction
     'that failed and goes on',
     () => after(30, overBudget, 'resume'),
     ['pause', 'retry', 'skip', 'rollback', 'cancel'],
+  ],
+  [
+    'that was approved in advance, and will need another approval later',
+    () =>
+      after(
+        1,
+        { clusters: 3, waves: [{ share: 1 }, { share: 1, approval: true }, { approval: true }] },
+        'approve',
+      ),
+    ['pause', 'skip', 'rollback', 'cancel'],
+  ],
+  [
+    'that takes a wave back after one with a failure',
+    () =>
+      after(
+        30,
+        {
+          clusters: 3,
+          waves: [{ share: 1, failure_budget: 1 }, { share: 1 }, { approval: true }],
+          scripts: { 'c-1': FAIL },
+        },
+        'rollback',
+      ),
+    ['approve', 'skip', 'cancel'],
   ],
   ['that takes a wave back', () => after(20, approval, 'rollback'), ['approve', 'skip', 'cancel']],
   [

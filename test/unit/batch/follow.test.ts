@@ -1,7 +1,9 @@
 /** What becomes of a cluster whose upgrade could not begin, is held, or ends otherwise than it was to. */
 import { describe, expect, it } from 'vitest';
+import { seenOf } from '../../../src/core/batch/advance.ts';
 import type { Refusal } from '../../../src/core/batch/follow.ts';
 import type { PauseReason } from '../../../src/core/record.ts';
+import { World } from '../core/world.ts';
 import { type BatchWorld, T0 } from './world.ts';
 import { batchWorlds } from './worlds.ts';
 
@@ -137,6 +139,45 @@ describe('an upgrade that is held', () => {
   });
 });
 
+describe('what a batch goes by', () => {
+  it('is the state of an upgrade, with the words that it has for it', () => {
+    const { upgrade } = new World({ manager: 'cassandra' });
+    const rest = { direction: 'forward', cancelling: false, write_outage_ms: 0 };
+    expect(seenOf(upgrade)).toEqual({ state: 'scheduled', reason: null, message: 'scheduled', ...rest });
+    const times = { started: T0, since: T0, ended: T0 };
+    const message = 'db-1: no space left';
+    const paused = { ...times, name: 'paused', reason: 'failure', message, until: null } as const;
+    expect(seenOf({ ...upgrade, state: paused, cancelling: true })).toEqual({
+      ...{ state: 'paused', reason: 'failure', message, ...rest, cancelling: true },
+    });
+    const failed = { ...times, name: 'failed', message } as const;
+    expect(seenOf({ ...upgrade, state: failed, direction: 'back', write_outage_ms: 70 })).toEqual({
+      ...{
+        state: 'failed',
+        reason: null,
+        message,
+        cancelling: false,
+        direction: 'back',
+        write_outage_ms: 70,
+      },
+    });
+  });
+
+  it('is told again when its words change', () => {
+    const it = world({ clusters: 1, waves, scripts: { 'c-1': [{ pauses: 'gate' }] } });
+    it.pass(12);
+    const id = it.member('c-1').upgrade_id ?? '';
+    const upgrade = it.upgrades.get(id);
+    if (!upgrade) throw new Error('nothing runs');
+    for (const seen of [{ message: 'db-2 waits' }, { reason: 'failure' as const, message: 'db-2 waits' }]) {
+      it.upgrades.set(id, { ...upgrade, seen: { ...upgrade.seen, ...seen } });
+      it.feed({ type: 'wake' });
+      expect(it.member('c-1').state).toMatchObject({ held: { reason: 'gate', ...seen } });
+    }
+    expect(it.eventsOf('cluster_held')).toHaveLength(3);
+  });
+});
+
 describe('the end of an upgrade', () => {
   it.each([
     ['succeeded', { name: 'succeeded' }],
@@ -147,7 +188,10 @@ describe('the end of an upgrade', () => {
     const it = world({ clusters: 1, waves, scripts: { 'c-1': [{ end, outage_ms: 250 }] } });
     it.settle();
     expect(it.member('c-1')).toMatchObject({ state: { ...state, ended: T0 + 10_000 }, write_outage_ms: 250 });
-    expect(it.eventsOf(`cluster_${state.name}`)).toHaveLength(1);
+    const { upgrade_id } = it.member('c-1');
+    expect(it.eventsOf(`cluster_${state.name}`)).toMatchObject([
+      { cluster_id: 'id-c-1', wave: 0, upgrade_id },
+    ]);
   });
 
   it('adds up with those before it: what its clusters took no writes is theirs for good', () => {

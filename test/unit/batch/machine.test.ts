@@ -238,6 +238,19 @@ describe('the failure budget', () => {
     expect(it.batch.state.name).toBe('succeeded');
   });
 
+  it('once forgiven is not asked for again, whatever else ends', () => {
+    const it = world({
+      clusters: 3,
+      waves: [{ failure_budget: 0 }],
+      scripts: { 'c-1': FAIL, 'c-2': [{ pauses: 'gate' }], 'c-3': [{ takes_s: 30 }] },
+    });
+    it.pass(12);
+    it.order({ action: 'resume' });
+    it.pass(30);
+    expect(it.namesIn('succeeded')).toEqual(['c-3']);
+    expect(it.eventsOf('paused')).toHaveLength(1);
+  });
+
   it('is whole again after resume', () => {
     const it = world({
       clusters: 6,

@@ -1,7 +1,7 @@
 /** What a person can have a batch do, and what is refused with which reason. */
 import { describe, expect, it } from 'vitest';
 import type { BatchOrder } from '../../../src/core/batch/orders.ts';
-import type { BatchWorld, Script } from './world.ts';
+import { type BatchWorld, type Script, T0 } from './world.ts';
 import { batchWorlds, FAIL } from './worlds.ts';
 
 const world = batchWorlds();
@@ -20,7 +20,7 @@ describe('pause and resume', () => {
     it.order({ action: 'resume' });
     expect(it.order({ action: 'resume' }).verdict).toBe('stale');
     it.settle();
-    expect(it.batch.state.name).toBe('succeeded');
+    expect(it.batch.state).toMatchObject({ name: 'succeeded', started: T0, ended: it.now });
   });
 
   it('may come before it is taken up', () => {
@@ -99,7 +99,10 @@ describe('skip', () => {
   it('of named clusters takes them out before they begin', () => {
     const it = world({ clusters: 3, waves: ONE_BY_ONE });
     it.pass(1);
-    it.order({ action: 'skip', clusters: ['id-c-3'] });
+    const { members } = it.order({ action: 'skip', clusters: ['id-c-3'] });
+    expect(members.map(({ before, after }) => [before.state.name, after.state.name])).toEqual([
+      ['queued', 'skipped'],
+    ]);
     expect(it.order({ action: 'skip', clusters: ['id-c-3'] }).verdict).toBe('stale');
     it.settle();
     expect(it.namesIn('skipped')).toEqual(['c-3']);
@@ -297,11 +300,13 @@ describe('a retry of named clusters', () => {
     it.pass(1);
     it.order({ action: 'skip', clusters: ['id-c-3', 'id-c-4'] });
     const left_out = it.order({ action: 'retry', clusters: ['id-c-1'] });
-    expect(left_out.reason).toBe(
-      'c-1 is skipped: only what failed, was skipped or cancelled can be tried again',
-    );
+    expect(left_out).toMatchObject({
+      ...{ verdict: 'refused', members: [], effects: [], events: [] },
+      reason: 'c-1 is skipped: only what failed, was skipped or cancelled can be tried again',
+    });
     it.order({ action: 'retry', clusters: ['id-c-3'] });
     it.settle();
+    expect(it.eventsOf('resumed'), 'it was not paused').toEqual([]);
     expect([it.stateOf('c-3'), it.stateOf('c-4')]).toEqual(['succeeded', 'skipped']);
   });
 

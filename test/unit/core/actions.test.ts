@@ -213,9 +213,16 @@ describe('the actions that an upgrade offers', () => {
     [{ ...STATES[2], reason: 'failure' }, [PHASES[5]], ['retry', 'cancel', 'rollback']],
     [{ ...STATES[2], reason: 'failure' }, [PHASES[3]], ['retry', 'resume', 'cancel', 'rollback']],
     [{ ...STATES[2], reason: 'failure' }, [PHASES[2]], ['resume', 'retry', 'cancel', 'rollback']],
+    [{ ...STATES[2], reason: 'failure' }, [PHASES[3], PHASES[0]], ['retry', 'resume', 'cancel', 'rollback']],
+    [{ ...STATES[2], reason: 'failure' }, [PHASES[4]], ['retry', 'resume', 'cancel', 'rollback']],
+    [{ name: 'running', started }, [PHASES[5], PHASES[2]], ['pause', 'retry', 'cancel', 'rollback']],
     [{ name: 'succeeded', started, ended: NOW }, [], []],
   ] as const)('in %j with %j are %j', (state, phases, actions) => {
     const steps = phases.flatMap((phase, id) => (phase ? [step(id, phase)] : []));
     expect(possibleActions(upgrade({ state: state as UpgradeState, steps }), CLUSTER)).toEqual(actions);
+  });
+
+  it('are no way back for what is on its way back', () => {
+    expect(possibleActions(upgrade({ direction: 'back' }), CLUSTER)).toEqual(['pause', 'cancel']);
   });
 });

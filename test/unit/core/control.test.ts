@@ -70,8 +70,9 @@ describe('pause', () => {
     const it = world({ ...members, scripts: { 'db-1': { upgrade: BAD } }, policy: { retries: 0 } });
     it.reach('db-1', 'upgrading');
     it.act('pause');
+    const since = it.now;
     it.pass(60);
-    expect(it.upgrade.state).toMatchObject({ name: 'paused', reason: 'failure' });
+    expect(it.upgrade.state).toMatchObject({ name: 'paused', reason: 'failure', since });
     expect(it.message).toContain('no space left on device: retry it');
   });
 });
@@ -189,8 +190,27 @@ describe('cancel', () => {
   it('ends what is paused at once when nothing is in flight', () => {
     const it = world({ ...members, policy: { canary: 1 } });
     it.settle();
+    const { started } = it.upgrade.state as { started: number };
+    it.pass(60);
     it.act('cancel');
-    expect(it.upgrade.state.name).toBe('cancelled');
+    expect(it.upgrade.state).toMatchObject({ name: 'cancelled', started, ended: it.now });
+    const [resumed] = it.eventsOf('resumed');
+    expect(resumed?.message).toBe('cancelled by ann: what is in flight ends first');
+  });
+
+  it('of what was to be retried and could not start yet leaves it as it is: its last attempt has failed', () => {
+    const it = world({ ...members, scripts: { 'db-1': { upgrade: [BAD] } }, policy: { retries: 0 } });
+    it.settle();
+    it.guest('db-1').awayUntil = Infinity;
+    it.pass(60);
+    it.act('retry');
+    expect(it.step('db-1').phase).toMatchObject({ name: 'pending', blocked: { gate: 'guests_alive' } });
+    it.act('cancel');
+    expect(it.cluster.instances.map(({ task, fault }) => [task, fault])).toEqual([
+      ['UPGRADING_ERROR', 'its last attempt failed'],
+      ['NONE', null],
+      ['NONE', null],
+    ]);
   });
 
   it('does not wait for another attempt, and leaves no instance UPGRADING', () => {
@@ -271,6 +291,17 @@ describe('canary', () => {
 
   it('of all instances asks for nothing', () => {
     const it = world({ ...members, policy: { canary: 3 } });
+    it.settle();
+    expect(it.upgrade.state.name).toBe('succeeded');
+  });
+
+  it('approved while a person has paused the upgrade lets it wait for that person', () => {
+    const it = world({ ...members, policy: { canary: 1 } });
+    it.reach('db-1', 'upgrading');
+    it.act('pause');
+    it.act('approve');
+    expect(it.upgrade.state).toMatchObject({ name: 'paused', reason: 'requested' });
+    it.act('resume');
     it.settle();
     expect(it.upgrade.state.name).toBe('succeeded');
   });

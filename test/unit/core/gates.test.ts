@@ -56,6 +56,16 @@ describe('a gate', () => {
     );
   });
 
+  it('of an instance that has left the cluster names it by its id', () => {
+    const it = world(members);
+    it.reach('db-1', 'verifying');
+    it.cluster = { ...it.cluster, instances: it.cluster.instances.filter(({ name }) => name !== 'db-2') };
+    it.until(() => it.eventsOf('gate_blocked').length > 0);
+    expect(it.eventsOf('gate_blocked')[0]?.message).toBe(
+      'i-2 waits for guests_alive: the guest agent of i-2 has not been heard lately: start it',
+    );
+  });
+
   it('that holds is not told of, overridden or not', () => {
     const overrides = [{ gate: 'guests_alive', reason: 'to be on the safe side' }] as const;
     const it = world({ ...members, policy: { overrides } });

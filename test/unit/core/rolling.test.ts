@@ -155,6 +155,7 @@ describe('a plan that was made blindly', () => {
     it.settle();
     expect(it.upgrade.state.name).toBe('succeeded');
     expect(it.step('db-2').id).toBe(begun.id);
+    expect(it.eventsOf('switched_over'), 'the primary was only away').toHaveLength(1);
     expect(new Set(it.upgrade.steps.map(({ id }) => id)).size).toBe(it.upgrade.steps.length);
   });
 

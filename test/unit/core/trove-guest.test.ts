@@ -56,6 +56,14 @@ describe('Trove guests', () => {
     expect(world.upgrade.state.name).toBe('succeeded');
   });
 
+  it('say nothing by a message that is no heartbeat', () => {
+    const world = newWorld({ scripts: { 'db-1': { upgrade: { ms: 60_000 } } } });
+    world.reach('db-1', 'upgrading');
+    const { upgrade } = world;
+    expect(world.feed({ type: 'reported', instance_id: 'i-1', report: null }).verdict).toBe('stale');
+    expect(world.upgrade).toBe(upgrade);
+  });
+
   it('hear an order once per attempt, however long they take, and whoever starts again', () => {
     const world = newWorld({ scripts: { 'db-1': { upgrade: { ms: 300_000 } } } });
     world.reach('db-1', 'upgrading');

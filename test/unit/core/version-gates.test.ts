@@ -238,6 +238,23 @@ describe('retry with another version', () => {
     });
   });
 
+  it('is refused if that is older than what an instance runs that has not been told anything', () => {
+    const it = world({
+      ...members,
+      policy: { retries: 0 },
+      scripts: { 'db-2': { upgrade: [{ error: 'no' }] } },
+    });
+    it.guest('db-3').version = '17.9';
+    it.speak(it.guest('db-3'));
+    it.settle();
+    const between = target('17.8');
+    it.versions = [...it.versions, between];
+    const { reason } = it.feed({ type: 'action', action: 'retry', by: 'ann', target: between });
+    expect(reason).toBe(
+      'version_path: db-3 runs 17.9: 17.8 is older than 17.9, and a cluster is not downgraded',
+    );
+  });
+
   it('is refused if there is no such version', () => {
     expect(retried(target('17.11'), false).reason).toBe('datastore version 17.11 is not in the catalogue');
   });

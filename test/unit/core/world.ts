@@ -66,6 +66,8 @@ export const T0: Instant = 1_800_000_000_000;
 const HEARTBEAT_MS = 3_000;
 const LEND_MS = 3_000;
 const SWEEP_MS = 250;
+/** Far more than any upgrade has to tell. */
+const MAX_EVENTS = 2_000;
 /** A fast, sound network. */
 const SOUND: Network = () => [10];
 
@@ -336,6 +338,7 @@ export class World implements Surroundings {
   #commit({ upgrade, events, effects }: Next): void {
     this.upgrade = upgrade;
     this.events.push(...events);
+    if (this.events.length > MAX_EVENTS) throw new Error('it tells more and more');
     for (const effect of effects) {
       if (effect.kind === 'instance_task') {
         const { kind: _, instance_id, ...fields } = effect;
