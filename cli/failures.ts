@@ -55,6 +55,7 @@ const ADVICE: ReadonlyMap<string, string> = new Map([
   ['unreachable', 'Is the API running? `npm start` starts it. Another one: --endpoint, or COFFER_ENDPOINT.'],
   ['unexpected_answer', 'Is the endpoint right? Set it with --endpoint, or COFFER_ENDPOINT.'],
   ['cluster_not_found', 'List the clusters of your tenant: coffer cluster-list'],
+  ['instance_not_found', 'Show a cluster with its instances: coffer cluster-show <cluster>'],
   ['datastore_not_found', 'List them: coffer datastore-list'],
   ['datastore_version_not_found', 'List the versions: coffer datastore-version-list <datastore>'],
   [

@@ -17,9 +17,10 @@ interface UpgradeOptions extends PolicyOptions {
   readonly planHash?: string;
 }
 
-/** `cluster-upgrade`, `upgrade-list`, `-show`, `-watch`. */
+/** `cluster-upgrade`, `instance-upgrade`, `upgrade-list`, `-show`, `-watch`. */
 export function addUpgradeCommands(program: Command, io: Io, exit: Exit): void {
   addClusterUpgrade(program, io, exit);
+  addInstanceUpgrade(program, io, exit);
 
   program
     .command('upgrade-list')
@@ -67,13 +68,8 @@ function addClusterUpgrade(program: Command, io: Io, exit: Exit): void {
   const command = program
     .command('cluster-upgrade')
     .description('Upgrade a cluster to a datastore version while it serves.')
-    .argument('<cluster>', 'name or id')
-    .argument('<datastore_version>', 'name or id')
-    .option('--dry-run', 'show the plan and what would hold it back now, and change nothing')
-    .option('--plan-hash <hash>', 'upgrade only if the plan is still the one with this hash')
-    .option('--watch', 'show how it goes, to the end; Ctrl-C leaves it running')
-    .option('--wait', 'wait until it has ended, or is paused and waits for a person');
-  withPolicyOptions(command)
+    .argument('<cluster>', 'name or id');
+  withUpgradeOptions(command)
     .addHelpText(
       'after',
       `
@@ -85,34 +81,70 @@ Examples:
     )
     .action(async (cluster: string, version: string, options: UpgradeOptions, self: Command) => {
       const session = sessionOf(self, io);
-      if (options.dryRun) return plan(session, cluster, version, options);
-      const { planHash } = options;
-      const upgrading = await session.client.clusters.upgrade(
-        cluster,
-        version,
-        policyOf(options),
-        planHash === undefined ? {} : { planHash },
-      );
+      const { clusters } = session.client;
+      const policy = policyOf(options);
+      if (options.dryRun) return tellPlan(session, await clusters.plan(cluster, version, policy));
+      const upgrading = await clusters.upgrade(cluster, version, policy, planOptionsOf(options));
       const id = upgrading.upgrade_id;
-      if (options.watch) return watch(session, id, options.wait ? 'settled' : 'ended', exit);
-      if (options.wait) return wait(session, id, exit);
-      session.output.result({ cluster: upgrading }, () => {
-        session.output.line(
-          `Upgrade ${id} of ${upgrading.name} is accepted. Watch it: coffer upgrade-watch ${id}`,
-        );
-      });
+      if (await followed(session, id, options, exit)) return;
+      session.output.result({ cluster: upgrading }, () => tellAccepted(session.output, id, upgrading.name));
     });
 }
 
-async function plan(
-  session: Session,
-  cluster: string,
-  version: string,
-  options: UpgradeOptions,
-): Promise<void> {
-  const { client, output } = session;
-  const document = await client.clusters.plan(cluster, version, policyOf(options));
-  output.result({ plan: document }, () => showPlan(output, document));
+function addInstanceUpgrade(program: Command, io: Io, exit: Exit): void {
+  const command = program
+    .command('instance-upgrade')
+    .description('Upgrade one instance of a cluster, ahead of the others.')
+    .argument('<instance>', 'name or id');
+  withUpgradeOptions(command)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  coffer instance-upgrade shop-member-2 17.10 --watch
+  coffer instance-upgrade shop-member-2 17.10 --dry-run
+  coffer instance-upgrade shop-member-2 17.10 --wait && coffer cluster-upgrade shop 17.10`,
+    )
+    .action(async (instance: string, version: string, options: UpgradeOptions, self: Command) => {
+      const session = sessionOf(self, io);
+      const { instances, upgrades } = session.client;
+      const policy = policyOf(options);
+      if (options.dryRun) return tellPlan(session, await instances.plan(instance, version, policy));
+      const { upgrade_id: id } = await instances.upgrade(instance, version, policy, planOptionsOf(options));
+      if (await followed(session, id, options, exit)) return;
+      const upgrade = await upgrades.get(id);
+      session.output.result({ upgrade }, () => tellAccepted(session.output, id, instance));
+    });
+}
+
+/** What the commands have in common that begin an upgrade. */
+function withUpgradeOptions(command: Command): Command {
+  command
+    .argument('<datastore_version>', 'name or id')
+    .option('--dry-run', 'show the plan and what would hold it back now, and change nothing')
+    .option('--plan-hash <hash>', 'upgrade only if the plan is still the one with this hash')
+    .option('--watch', 'show how it goes, to the end; Ctrl-C leaves it running')
+    .option('--wait', 'wait until it has ended, or is paused and waits for a person');
+  return withPolicyOptions(command);
+}
+
+function planOptionsOf({ planHash }: UpgradeOptions): { readonly planHash?: string } {
+  return planHash === undefined ? {} : { planHash };
+}
+
+/** Watches the upgrade or waits for it, if that was asked for. */
+async function followed(session: Session, id: string, options: UpgradeOptions, exit: Exit): Promise<boolean> {
+  if (options.watch) await watch(session, id, options.wait ? 'settled' : 'ended', exit);
+  else if (options.wait) await wait(session, id, exit);
+  return options.watch === true || options.wait === true;
+}
+
+function tellAccepted(output: Output, id: string, whose: string): void {
+  output.line(`Upgrade ${id} of ${whose} is accepted. Watch it: coffer upgrade-watch ${id}`);
+}
+
+function tellPlan({ output }: Session, plan: PlanDocument): void {
+  output.result({ plan }, () => showPlan(output, plan));
 }
 
 /** Shows an upgrade as it goes: live on a terminal, line by line elsewhere, JSON lines with `--json`. */

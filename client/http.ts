@@ -46,13 +46,13 @@ export class Http {
   async get<Answer>(path: string, { signal }: RequestOptions = {}): Promise<Answer> {
     for (const delay of READ_RETRIES_MS) {
       try {
-        return await this.#json<Answer>('GET', path, { signal });
+        return await this.#json<Answer>(path, signal);
       } catch (error) {
         if (!isTemporary(error)) throw error;
         await pause(delay, signal);
       }
     }
-    return this.#json<Answer>('GET', path, { signal });
+    return this.#json<Answer>(path, signal);
   }
 
   /**
@@ -65,12 +65,30 @@ export class Http {
     path: string,
     options: RequestOptions = {},
   ): Promise<Answer> {
-    if (method === 'DELETE') return this.#json<Answer>(method, path, options);
+    return this.#send(method, path, options, (response, signal) => this.#read<Answer>(response, signal));
+  }
+
+  /** The same, of what is answered by its place alone: resolves with the id in the header Location. */
+  async begin(method: 'POST' | 'PATCH', path: string, options: RequestOptions): Promise<string> {
+    return this.#send(method, path, options, async (response) => {
+      const id = response.headers.get('location')?.split('/').at(-1);
+      if (id === undefined) throw notCoffer(response);
+      return id;
+    });
+  }
+
+  async #send<Answer>(
+    method: string,
+    path: string,
+    options: RequestOptions,
+    read: (response: Response, signal: AbortSignal) => Promise<Answer>,
+  ): Promise<Answer> {
+    if (method === 'DELETE') return this.#request(method, path, options, read);
     const keyed = { ...options, headers: { 'idempotency-key': randomKey() } };
     const left = { away: 1, in_flight: IN_FLIGHT_RETRIES };
     for (;;) {
       try {
-        return await this.#json<Answer>(method, path, keyed);
+        return await this.#request(method, path, keyed, read);
       } catch (error) {
         if (!isTemporary(error)) throw error;
         const why = error.code === 'request_in_flight' ? 'in_flight' : 'away';
@@ -100,10 +118,15 @@ export class Http {
     return response.status === 204 ? null : response;
   }
 
-  async #json<Answer>(
+  #json<Answer>(path: string, signal: AbortSignal | undefined): Promise<Answer> {
+    return this.#request('GET', path, { signal }, (response, until) => this.#read<Answer>(response, until));
+  }
+
+  async #request<Answer>(
     method: string,
     path: string,
     { body, signal: outer, headers }: RequestOptions,
+    read: (response: Response, signal: AbortSignal) => Promise<Answer>,
   ): Promise<Answer> {
     const { signal, clear } = deadlineOf(this.#timeoutMs, outer);
     const init = {
@@ -118,7 +141,7 @@ export class Http {
     };
     try {
       const response = await this.#ask(path, init);
-      return await this.#read<Answer>(response, signal);
+      return await read(response, signal);
     } finally {
       clear();
     }

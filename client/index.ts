@@ -5,7 +5,7 @@
  *     const { upgrade_id } = await client.clusters.upgrade('shop', '17.10');
  *     for await (const event of client.upgrades.watch(upgrade_id)) console.log(event.message);
  *
- * - `clusters.ts` · `upgrades.ts` · `batches.ts` · `datastores.ts` · `dead-letters.ts` what can be asked
+ * - `clusters.ts` · `instances.ts` · `upgrades.ts` · `batches.ts` · `datastores.ts` · `dead-letters.ts` what can be asked
  * - `events.ts` event streams that survive lost connections · `pages.ts` listings page by page
  * - `http.ts` one endpoint · `errors.ts` `CofferApiError` · `references.ts` document, id or name · `time.ts`
  */
@@ -17,6 +17,7 @@ import { Clusters } from './clusters.ts';
 import { Datastores } from './datastores.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { type ClientOptions, Http } from './http.ts';
+import { Instances } from './instances.ts';
 import { Upgrades } from './upgrades.ts';
 
 export type {
@@ -46,6 +47,7 @@ export type {
   DatastoreVersionDocument,
   DatastoreVersionListed,
   EventDocument,
+  InstanceDocument,
   PlanDocument,
   StepDocument,
   UpgradeDocument,
@@ -61,11 +63,13 @@ export type { Datastores } from './datastores.ts';
 export type { DeadLetters } from './dead-letters.ts';
 export { type ClientErrorCode, CofferApiError } from './errors.ts';
 export type { ClientOptions } from './http.ts';
+export type { Instances } from './instances.ts';
 export type { Reference } from './references.ts';
 export type { Upgrades, UpgradeWatchOptions } from './upgrades.ts';
 
 export interface CofferClient {
   readonly clusters: Clusters;
+  readonly instances: Instances;
   readonly upgrades: Upgrades;
   readonly batches: Batches;
   readonly datastores: Datastores;
@@ -81,6 +85,7 @@ export function createClient(options: ClientOptions): CofferClient {
   const http = new Http(options);
   return {
     clusters: new Clusters(http),
+    instances: new Instances(http),
     upgrades: new Upgrades(http),
     batches: new Batches(http),
     datastores: new Datastores(http),

@@ -52,6 +52,22 @@ describe('the client', () => {
     for await (const upgrade of client.upgrades.list('shop')) expect(upgrade.id).toBe(upgrade_id);
   });
 
+  it('upgrades one instance of a cluster, and shows its plan before', async () => {
+    const client = clientOf(api);
+    const id = await buildCluster(api, 'by-one');
+    const instance = await client.instances.get('by-one-member-2');
+    expect(instance).toMatchObject({ cluster_id: id, name: 'by-one-member-2' });
+    const plan = await client.instances.plan(instance, '1.1');
+    expect(plan.steps.map((step) => step.instance_id)).toEqual([instance.id]);
+    const other = client.instances.upgrade(instance, '1.1', {}, { planHash: '0123456789abcdef' });
+    await expect(other).rejects.toMatchObject({ code: 'conflict' });
+    const planHash = plan.hash;
+    const { upgrade_id } = await client.instances.upgrade(instance, '1.1', { retries: 0 }, { planHash });
+    expect((await client.clusters.get(id)).upgrade_id).toBe(upgrade_id);
+    expect(await client.upgrades.get(upgrade_id)).toMatchObject({ policy: { retries: 0 } });
+    await expect(client.instances.get('nope')).rejects.toMatchObject({ code: 'instance_not_found' });
+  });
+
   it('lists more clusters than fit on a page', async () => {
     const client = createClient({ endpoint: `${api.origin}/v1/many` });
     const input = { datastore: { type: 'simulated' }, instances: [{}] };

@@ -208,6 +208,37 @@ describe('cluster-upgrade', () => {
     expect((await coffer(here('upgrade-list quick'))).stdout).toContain(`${id}\t1.0\t1.1\tscheduled`);
   });
 
+  it('of one instance shows its part of the plan, says what was accepted, and waits for that', async () => {
+    const id = await buildCluster(api, 'single');
+    const planned = await coffer(here('instance-upgrade single-member-2 1.1 --dry-run'));
+    expect(planned.code).toBe(0);
+    expect(planned.stdout).toContain('instance\tsingle-member-2\tmember\t');
+    expect(planned.stdout).not.toContain('single-member-1');
+    expect((await api.store.getCluster(id))?.task).toBe('NONE');
+    const hash = /^hash\t([0-9a-f]{16})$/m.exec(planned.stdout)?.[1];
+    const wrong = await coffer(here('instance-upgrade single-member-2 1.1 --plan-hash 0123456789abcdef'));
+    expect(wrong.stderr).toContain('no longer');
+    const args = `instance-upgrade single-member-2 1.1 --plan-hash ${hash} --retries 0`;
+    const { code, stdout } = await coffer(here(args));
+    expect(code).toBe(0);
+    const accepted = /^Upgrade (\S+) of single-member-2 is accepted\. Watch it: coffer upgrade-watch \1\n$/;
+    const upgrade_id = accepted.exec(stdout)?.[1] ?? 'none';
+    expect(await api.store.getUpgrade(upgrade_id)).toMatchObject({
+      instance_id: (await api.store.getCluster(id))?.instances[1]?.id,
+      policy: { retries: 0 },
+    });
+    const busy = await coffer(here('instance-upgrade single-member-1 1.1 --wait'));
+    expect(busy).toMatchObject({ code: 4, stderr: expect.stringContaining(upgrade_id) as string });
+
+    const cluster = await buildCluster(api, 'alone');
+    const waiting = coffer(here('instance-upgrade alone-member-1 1.1 --wait --json'));
+    await vi.waitFor(async () => expect((await api.store.getCluster(cluster))?.upgrade_id).not.toBeNull());
+    await play((await api.store.getCluster(cluster))?.upgrade_id ?? '', 'succeeded');
+    const waited = await waiting;
+    expect(waited.code).toBe(0);
+    expect(JSON.parse(waited.stdout)).toMatchObject({ upgrade: { state: 'succeeded' } });
+  });
+
   it.each([
     ['succeeded', 0],
     ['failed', 1],
@@ -422,6 +453,8 @@ describe('what goes wrong', () => {
     ['cluster-upgrade ready 9', 3, 'coffer datastore-version-list'],
     ['cluster-upgrade ready 1.0', 4, 'upgrade_needed'],
     ['cluster-delete busy', 4, 'coffer cluster-show'],
+    ['instance-upgrade nope 1.1', 3, 'Instance nope cannot be found.\nShow a cluster with its instances: '],
+    ['instance-upgrade busy-member-1 1.1', 4, "while the current cluster task is 'UPGRADING_CLUSTER'"],
   ])('`coffer %s` exits %i and says why', async (args, code, message) => {
     if (!(await api.store.findClusters('t1', 'ready')).length) {
       await buildCluster(api, 'ready');
@@ -460,6 +493,7 @@ describe('what goes wrong', () => {
       ...ACTIONS.map((action) => `upgrade-${action}`),
       'upgrade-show',
       'cluster-upgrade',
+      'instance-upgrade',
       'cluster-create',
       'cluster-reset-status',
       'cluster-list',

@@ -19,6 +19,7 @@ from trove.common import notification
 from trove.common.rpc import secure_serializer
 from trove.common.rpc import serializer as trove_serializer
 from trove.conductor import api as conductor_api
+from trove.guestagent import api as guest_api
 from trove.taskmanager import api as taskmanager_api
 
 CONF = cfg.CONF
@@ -165,6 +166,13 @@ class Peer(object):
         taskmanager_api.API(context).upgrade(instance_id, version_id)
         return context.request_id
 
+    def trove_guest(self, order):
+        """What Trove's taskmanager says to a guest, or asks of it."""
+        instance_id = order['instance_id']
+        context = self.trove_context(notification.DBaaSInstanceUpgrade,
+                                     instance_id=instance_id, datastore_version_id='a version')
+        return getattr(GuestApi(context, instance_id), order['method'])(**order['args'])
+
     def secure(self, order):
         CONF.set_override('enable_secure_rpc_messaging', order['on'])
 
@@ -198,12 +206,30 @@ class Peer(object):
         server.start()
         self.servers.append(server)
 
+    def serve_conductor(self, order):
+        class Endpoint(object):
+            def heartbeat(self, context, instance_id, payload, sent):
+                say({'event': 'heartbeat', 'instance_id': instance_id, 'payload': payload, 'sent': sent})
+
+        target = messaging.Target(topic='trove-conductor', server='conductor-1', version='1.0')
+        server = messaging.get_rpc_server(rpc.TRANSPORT, target, [Endpoint()], executor='threading',
+                                          access_policy=dispatcher.DefaultRPCAccessPolicy)
+        server.start()
+        self.servers.append(server)
+
     def listen(self, order):
         listener = messaging.get_notification_listener(
             rpc.NOTIFICATION_TRANSPORT, [messaging.Target(topic='notifications')], [Listener()],
             executor='threading')
         listener.start()
         self.servers.append(listener)
+
+
+class GuestApi(guest_api.API):
+    """Trove's own, but for where it finds the guest's key: not in a database."""
+
+    def get_client(self, target, version_cap, serializer=None):
+        return rpc.get_client(target, key=None, version_cap=version_cap, serializer=serializer)
 
 
 class Request(object):
