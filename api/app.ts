@@ -31,6 +31,7 @@ import { limitRoutes } from './limits.ts';
 import { observeRequests } from './metrics.ts';
 import { registerOpenApi } from './openapi.ts';
 import { permissionRoutes } from './permissions.ts';
+import { traceRequests } from './tracing.ts';
 import { upgradeRoutes } from './upgrades.ts';
 
 /** A hundred instances fit into a tenth of it. */
@@ -77,6 +78,7 @@ export async function buildApp(
     : Fastify(options);
   const app: App = fastify.withTypeProvider<ZodTypeProvider>();
   app.decorateRequest('caller');
+  traceRequests(app, deps.tracing);
   useContract(app);
   useErrors(app);
   logRequests(app);

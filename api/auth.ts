@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { CofferError } from '../src/core/errors.ts';
+import type { RequestedBy } from '../src/core/record.ts';
 import type { Credentials } from './access/language.ts';
 import { isLoopback } from './config.ts';
 
@@ -22,8 +23,15 @@ export interface Caller extends Identity {
   /** May see what belongs to any tenant. */
   readonly is_admin: boolean;
   readonly request_id: string;
+  /** The span of this request; absent where nothing is traced. */
+  readonly trace?: string;
   /** Whether what belongs to that tenant exists for this request. */
   sees(tenant_id: string): boolean;
+}
+
+/** As records keep it. */
+export function requestedBy({ user, request_id, trace }: Caller): RequestedBy {
+  return { user, request_id, ...(trace !== undefined && { trace }), via: 'rest' };
 }
 
 /** Answers who asks. Rejects with `unauthorized` or `forbidden`. */

@@ -28,7 +28,7 @@ import { CofferError } from '../src/core/errors.ts';
 import { allMembers, beginBatch, planBatch } from '../src/store/begin-batch.ts';
 import { actionRule } from './access/enforce.ts';
 import type { RuleName } from './access/rules.ts';
-import type { Caller } from './auth.ts';
+import { type Caller, requestedBy } from './auth.ts';
 import { batchEventView, batchView, memberView, reportAsCsv } from './batch-views.ts';
 import type { App, Deps } from './deps.ts';
 import { STREAM_DESCRIPTION, Streams } from './event-stream.ts';
@@ -107,7 +107,7 @@ function wantedOf({ caller, claim }: FastifyRequest, asked: BatchRequest): Wante
     datastore_version,
     policy,
     ...(waves && { waves }),
-    requested_by: { user: caller.user, request_id: caller.request_id, via: 'rest' },
+    requested_by: requestedBy(caller),
     ...(claim && { batch_id: claim.operation_id }),
   };
 }

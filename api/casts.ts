@@ -16,7 +16,7 @@ type CastDeps = Pick<Deps, 'store' | 'bus' | 'log' | 'now'> & { readonly sleep?:
 
 /** The cast that makes a taskmanager build, grow, shrink or remove a cluster. */
 export function clusterCast(
-  { request_id }: Caller,
+  { request_id, trace }: Caller,
   method: 'create_cluster' | 'grow_cluster' | 'shrink_cluster' | 'delete_cluster',
   { id: cluster_id, tenant_id }: Pick<Cluster, 'id' | 'tenant_id'>,
 ): PendingCast {
@@ -26,6 +26,7 @@ export function clusterCast(
     method,
     args: { cluster_id },
     request_id,
+    ...(trace !== undefined && { trace }),
     tenant_id,
   };
 }
@@ -51,10 +52,11 @@ export function startRelay(deps: CastDeps): Service {
 }
 
 async function send(deps: CastDeps, cast: PendingCast): Promise<void> {
-  const { id, topic, method, args, request_id, tenant_id, notification } = cast;
+  const { id, topic, method, args, request_id, trace, tenant_id, notification } = cast;
   try {
     await deps.bus.cast(topic, method, args, {
       context: { request_id, tenant_id, user: null, is_admin: false, ...(notification && { notification }) },
+      trace,
     });
     await deps.store.castConfirmed(id);
   } catch (err) {

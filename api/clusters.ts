@@ -26,7 +26,7 @@ import { reachableIn } from '../src/core/reachable.ts';
 import { beginUpgrade, planUpgrade } from '../src/store/begin-upgrade.ts';
 import type { PendingCast } from '../src/store/store.ts';
 import { actionRule } from './access/enforce.ts';
-import type { Caller } from './auth.ts';
+import { type Caller, requestedBy } from './auth.ts';
 import { clusterCast, publish } from './casts.ts';
 import { createCluster } from './create-cluster.ts';
 import type { App, Deps } from './deps.ts';
@@ -230,10 +230,7 @@ export async function upgrade(
     datastore_version,
     policy,
     ...(plan_hash !== undefined && { plan_hash }),
-    requested_by: {
-      ...{ user: caller.user, request_id: caller.request_id, via: 'rest' },
-      ...{ client_ip: request.ip, server_ip: request.host },
-    },
+    requested_by: { ...requestedBy(caller), client_ip: request.ip, server_ip: request.host },
     ...(request.claim && { upgrade_id: request.claim.operation_id }),
   });
   await publish(deps, begun.cast);

@@ -10,6 +10,7 @@ import {
 } from '../src/config.ts';
 import { masterKeyConfig, requireMasterKey } from '../src/master-key.ts';
 import { metricsConfig } from '../src/telemetry.ts';
+import { tracingConfig } from '../src/tracing.ts';
 import { DEFAULT_RATES, LIMITED_VERBS, type Rates } from './access/rate-limits.ts';
 import { readRuleFile } from './access/rule-file.ts';
 import { readTokenFile } from './access/token-file.ts';
@@ -21,6 +22,7 @@ const path = z.string().min(1).max(4096);
 const shape = {
   ...commonConfig,
   ...metricsConfig,
+  ...tracingConfig,
   COFFER_REDIS_PREFIX: redisPrefix,
   COFFER_NOTIFICATIONS: notifications,
   ...masterKeyConfig,

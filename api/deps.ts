@@ -6,6 +6,7 @@ import type { Instant } from '../src/core/domain.ts';
 import type { Logger } from '../src/log.ts';
 import type { MasterKey } from '../src/master-key.ts';
 import type { Store } from '../src/store/store.ts';
+import type { Span, Tracing } from '../src/tracing.ts';
 import type { Access } from './access/enforce.ts';
 import type { Caller } from './auth.ts';
 import type { Claim } from './idempotency.ts';
@@ -25,6 +26,7 @@ export interface Deps {
   readonly wakeBatch: (batch_id: string) => void;
   /** `external`: whoever creates a cluster starts its agents, which join with a token. */
   readonly provisioner: 'local' | 'external';
+  readonly tracing?: Tracing;
   /** Encrypts the keys of instances; null: none gets one. Always there with external agents. */
   readonly masterKey: MasterKey | null;
 }
@@ -42,6 +44,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Who asks. Set before any handler under `/v1.0/{tenant_id}` runs. */
     caller: Caller;
+    /** Of this request; null where nothing is traced. */
+    span: Span | null;
     /** Set while a request that came with an `Idempotency-Key` is carried out. */
     claim: Claim | null;
   }

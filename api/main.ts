@@ -12,18 +12,19 @@
  * - `events.ts` and `event-stream.ts` server-sent events · `datastores.ts`, `datastore-versions.ts` the catalogue · `flavors.ts` · `limits.ts` · `health.ts` · `discovery.ts`
  * - `dead-letters.ts` messages that nobody could act on · `health-report.ts` how all parts are · `permissions.ts` what the caller may do
  * - `dashboard.ts` the web page, as it was built from the folder of that name
- * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts` · `metrics.ts`
+ * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts` · `metrics.ts` · `tracing.ts`
  */
 import { randomUUID } from 'node:crypto';
 import { openAmqpBus } from '../src/bus/amqp.ts';
 import { amqpTls, redisTls } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
 import { masterKeyOf } from '../src/master-key.ts';
-import { openLooks } from '../src/queue.ts';
+import { openLooks, queueOptions } from '../src/queue.ts';
 import { runProcess, Services } from '../src/service.ts';
 import { seedCatalogue } from '../src/store/change-catalogue.ts';
 import { openRedisStore } from '../src/store/redis.ts';
 import { createRegistry, serveMetrics } from '../src/telemetry.ts';
+import { openTracing } from '../src/tracing.ts';
 import { openAccess } from './access/open.ts';
 import { startRelay } from './casts.ts';
 import { loadApiConfig } from './config.ts';
@@ -34,6 +35,7 @@ await runProcess(async () => {
   const config = loadApiConfig(process.env);
   const log = createLogger({ name: 'api', level: config.COFFER_LOG_LEVEL });
   const services = new Services(log);
+  const tracing = await openTracing(config, { service: 'coffer-api', log, services });
 
   const store = await openRedisStore({
     url: config.COFFER_REDIS_URL,
@@ -52,16 +54,12 @@ await runProcess(async () => {
     log,
     control_exchange: config.COFFER_CONTROL_EXCHANGE,
     queues: config.COFFER_AMQP_QUEUES,
+    tracing,
   });
   services.add({ name: 'bus', stop: () => bus.close() });
 
   const access = openAccess(config, { log, now: Date.now, add: (service) => services.add(service) });
-  const queues = {
-    url: config.COFFER_REDIS_URL,
-    tls: redisTls(config),
-    prefix: config.COFFER_REDIS_PREFIX,
-    log,
-  };
+  const queues = queueOptions(config, log);
   const looks = services.add(openLooks(queues));
   const deps: Deps = {
     store,
@@ -74,6 +72,7 @@ await runProcess(async () => {
     max_clusters: config.COFFER_MAX_CLUSTERS,
     provisioner: config.COFFER_PROVISIONER,
     masterKey: masterKeyOf(config),
+    tracing,
   };
   services.add(startRelay(deps));
   const registry = createRegistry();

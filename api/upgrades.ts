@@ -11,7 +11,7 @@ import { beginFollowUp, beginUpgrade } from '../src/store/begin-upgrade.ts';
 import type { Loaded } from '../src/store/store.ts';
 import { actionRule } from './access/enforce.ts';
 import type { RuleName } from './access/rules.ts';
-import type { Caller } from './auth.ts';
+import { type Caller, requestedBy } from './auth.ts';
 import { publish } from './casts.ts';
 import { findCluster } from './clusters.ts';
 import type { App, Deps } from './deps.ts';
@@ -119,7 +119,7 @@ async function carryOut(deps: Deps, asked: Asked, found: Loaded): Promise<string
  * ordinary upgrade to that version, under the policy of the ended one.
  */
 async function takeUp(deps: Deps, { caller, body }: Asked, ended: Loaded, as: FollowUp): Promise<string> {
-  const requested_by = { user: caller.user, request_id: caller.request_id, via: 'rest' } as const;
+  const requested_by = requestedBy(caller);
   const datastore_version = body.retry?.datastore_version;
   const { cluster_id, tenant_id, policy } = ended.upgrade;
   const begun = await (datastore_version === undefined

@@ -15,6 +15,7 @@ import { GUEST_ACTIONS } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import type { Logger } from '../src/log.ts';
 import { every, type Service, type Sleep } from '../src/service.ts';
+import { NO_TRACING, type Span, type Tracing } from '../src/tracing.ts';
 import { type Driver, type InstanceConfig, PermanentError } from './driver.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 import type { ObserveOrder } from './metrics.ts';
@@ -31,6 +32,7 @@ export interface AgentDeps {
   readonly heartbeat_ms: number | (() => number);
   /** Hears how each order went, and how long it took. */
   readonly observe?: ObserveOrder;
+  readonly tracing?: Tracing;
 }
 
 /** What a message may say, whichever action it is of. */
@@ -63,6 +65,7 @@ const HEARD_PAUSE_MS = 500;
 export class Agent implements Service {
   readonly name: string;
   readonly #deps: AgentDeps;
+  readonly #tracing: Tracing;
   readonly #stopped = new AbortController();
   readonly #parts: Service[] = [];
   #served: Served | undefined;
@@ -80,6 +83,7 @@ export class Agent implements Service {
 
   constructor(deps: AgentDeps) {
     this.#deps = deps;
+    this.#tracing = deps.tracing ?? NO_TRACING;
     this.#protection = this.#under(deps.config.rpc_key);
     this.name = `agent of ${deps.config.name}`;
   }
@@ -142,10 +146,10 @@ export class Agent implements Service {
     await this.#startServer();
     if (this.#trouble !== null) void this.#goOnStarting();
     if (entry?.attempt.status === 'running' && !this.#stopped.signal.aborted) {
-      const { attempt, request_id } = entry;
-      const about = { instance_id: config.instance_id, request_id, ...attempt };
+      const { attempt, ...order } = entry;
+      const about = { instance_id: config.instance_id, request_id: order.request_id, ...attempt };
       log.info(about, 'taking up the attempt that was cut off');
-      await this.#carryOut(attempt, entry);
+      await this.#carryOut(attempt, order);
     } else {
       await this.#heartbeat();
     }
@@ -188,7 +192,9 @@ export class Agent implements Service {
       this.#refuseStale(id, fence);
       return this.#call(action, id, { info, request_id });
     }
-    return this.#inJournal(() => this.#accept(id, { info, fence, request_id }));
+    const trace = this.#tracing.current();
+    const order = { info, fence, request_id, ...(trace !== undefined && { trace }) };
+    return this.#inJournal(() => this.#accept(id, order));
   }
 
   #refuseStale(id: AttemptId, fence: number): 'new' | 'same' {
@@ -226,9 +232,16 @@ export class Agent implements Service {
   }
 
   /** A newer order may have come in while this one waited for its turn: nobody wants it any more. */
-  async #carryOut(id: AttemptId, { info, fence, request_id }: Order): Promise<void> {
-    if (this.#deps.journal.compare(id, fence) !== 'same') return;
-    await this.#onBehalfOf(request_id, () => this.#perform(id, { info, fence, request_id }));
+  async #carryOut(id: AttemptId, order: Order): Promise<void> {
+    if (this.#deps.journal.compare(id, order.fence) !== 'same') return;
+    const { instance_id } = this.#deps.config;
+    const attributes = { 'coffer.upgrade_id': id.upgrade_id, 'coffer.instance_id': instance_id };
+    const about = {
+      parent: order.trace ?? null,
+      attributes: { ...attributes, 'coffer.attempt': id.attempt },
+    };
+    const work = (span: Span | null) => this.#perform(id, order, span);
+    await this.#onBehalfOf(order.request_id, () => this.#tracing.span(`execute ${id.action}`, about, work));
   }
 
   async #onBehalfOf<T>(request_id: string, work: () => Promise<T>): Promise<T> {
@@ -240,7 +253,7 @@ export class Agent implements Service {
     }
   }
 
-  async #perform(id: AttemptId, order: Order): Promise<void> {
+  async #perform(id: AttemptId, order: Order, span: Span | null): Promise<void> {
     const { log, config, journal, now, observe } = this.#deps;
     const { info, fence, request_id } = order;
     const about = { instance_id: config.instance_id, request_id, ...id };
@@ -252,6 +265,7 @@ export class Agent implements Service {
     ended.abort();
     this.#busyWith = null;
     observe?.(report, now() - begun);
+    if (report.status === 'failed') span?.fail(report.error ?? 'failed');
     if (report.status === 'succeeded') log.info(about, `${id.action} done`);
     else log.warn({ ...about, reason: report.error }, `${id.action} failed`);
     // Cut off by our own end, it has not failed: the next agent takes it up.

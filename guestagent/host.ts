@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Bus } from '../src/bus/bus.ts';
 import type { Logger } from '../src/log.ts';
 import { every, type Service, sleep } from '../src/service.ts';
+import type { Tracing } from '../src/tracing.ts';
 import { Agent } from './agent.ts';
 import type { Driver, DriverFactory, DriverLog, InstanceConfig } from './driver.ts';
 import { fileIn, Journal } from './journal.ts';
@@ -20,6 +21,7 @@ export interface HostDeps {
   readonly heartbeat_ms: number;
   readonly drivers: Readonly<Record<string, DriverFactory>>;
   readonly observe: ObserveOrder;
+  readonly tracing: Tracing;
 }
 
 /** Watching files is lossy, so they are looked at now and then all the same. */
@@ -98,7 +100,7 @@ export class Host implements Service {
   }
 
   async #add(id: string): Promise<void> {
-    const { dir, bus, log, observe } = this.#deps;
+    const { dir, bus, log, observe, tracing } = this.#deps;
     const config = await readConfig(join(dir, `${id}.json`));
     const stateDir = join(dir, 'state', id);
     const driver = config && this.#driverFor(config, stateDir);
@@ -122,6 +124,7 @@ export class Host implements Service {
       log,
       heartbeat_ms: () => this.#heartbeatMs(),
       observe,
+      tracing,
       now: Date.now,
       sleep,
     });

@@ -11,6 +11,8 @@ export interface JournalEntry {
   readonly fence: number;
   /** On whose request: in every line that is logged about it, and in every report of it. */
   readonly request_id: string;
+  /** The span in which it came; absent where nothing is traced. */
+  readonly trace?: string;
 }
 
 /** Where a journal is kept. */

@@ -13,6 +13,7 @@ import type { Endpoint } from '../src/core/domain.ts';
 import { createLogger } from '../src/log.ts';
 import { runProcess, type Service, Services } from '../src/service.ts';
 import { createRegistry, metricsConfig, serveMetrics } from '../src/telemetry.ts';
+import { openTracing, tracingConfig } from '../src/tracing.ts';
 import { postgresqlDriver } from './drivers/postgresql/index.ts';
 import { simulatedDriver } from './drivers/simulated.ts';
 import { Host } from './host.ts';
@@ -40,6 +41,7 @@ const configShape = {
   COFFER_GUEST_USER: z.string().min(1).optional(),
   COFFER_HEARTBEAT_MS: numberOf(100, 10_000).default(2_000),
   ...metricsConfig,
+  ...tracingConfig,
 };
 
 /** An agent that its cluster does not want; the supervisor that started it shows it as failed. */
@@ -85,6 +87,7 @@ await runProcess(async () => {
   const name = `guest-${basename(config.COFFER_GUEST_DIR)}`;
   const log = createLogger({ name, level: config.COFFER_LOG_LEVEL });
   const services = new Services(log);
+  const tracing = await openTracing(config, { service: 'coffer-guestagent', log, services });
 
   const bus = await openAmqpBus({
     url: config.COFFER_AMQP_URL,
@@ -93,6 +96,7 @@ await runProcess(async () => {
     log,
     control_exchange: config.COFFER_CONTROL_EXCHANGE,
     queues: config.COFFER_AMQP_QUEUES,
+    tracing,
   });
   services.add({ name: 'bus', stop: () => bus.close() });
   const registry = createRegistry();
@@ -108,6 +112,7 @@ await runProcess(async () => {
       heartbeat_ms: config.COFFER_HEARTBEAT_MS,
       drivers: { postgresql: postgresqlDriver, simulated: simulatedDriver },
       observe: observeOrders(registry),
+      tracing,
     }),
   );
   await host.start();

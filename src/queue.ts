@@ -8,7 +8,7 @@
  */
 import { type Job, Queue, UnrecoverableError, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
-import type { TlsOptions } from './config.ts';
+import { redisTls, type TlsOptions } from './config.ts';
 import { CofferError } from './core/errors.ts';
 import { type Logger, textOf } from './log.ts';
 import { RedisConnector } from './redis-connector.ts';
@@ -48,6 +48,15 @@ export interface QueueOptions {
   /** Names of queues begin with it. */
   readonly prefix: string;
   readonly log: Logger;
+}
+
+/** As the environment has them. */
+export function queueOptions(
+  config: Parameters<typeof redisTls>[0] & { readonly COFFER_REDIS_PREFIX: string },
+  log: Logger,
+): QueueOptions {
+  const { COFFER_REDIS_URL: url, COFFER_REDIS_PREFIX: prefix } = config;
+  return { url, tls: redisTls(config), prefix, log };
 }
 
 /** The documented name of the queue that takes requests: `coffer-batches` where nothing else is set. */

@@ -16,6 +16,7 @@ import type { Logger } from '../src/log.ts';
 import type { BatchCommit, LoadedBatch } from '../src/store/batches.ts';
 import { beginFollowUp, beginUpgrade } from '../src/store/begin-upgrade.ts';
 import type { Store } from '../src/store/store.ts';
+import { NO_TRACING, type Span, type Tracing } from '../src/tracing.ts';
 import type { Engine } from './engine.ts';
 import { Turns } from './turns.ts';
 
@@ -25,6 +26,7 @@ export interface BatchDeps {
   readonly log: Logger;
   readonly now: () => Instant;
   readonly newId: () => string;
+  readonly tracing?: Tracing;
   /** Clusters in flight in all batches together. */
   readonly max_concurrent_total: number;
   /** Has some taskmanager look at a batch soon. Never rejects: what it loses becomes due. */
@@ -178,7 +180,16 @@ export class Batches {
     }
   }
 
-  async #begin(batch: Batch, member: Member): Promise<Refusal | null> {
+  /** In a trace of its own: one of a batch of thousands would be of use to nobody. */
+  #begin(batch: Batch, member: Member): Promise<Refusal | null> {
+    const { tracing = NO_TRACING } = this.#deps;
+    const { trace: link } = batch.requested_by;
+    const attributes = { 'coffer.batch_id': batch.id, 'coffer.cluster_id': member.cluster_id };
+    const options = { parent: null, isRoot: true, link, attributes };
+    return tracing.span('begin for a batch', options, (span) => this.#beginTraced(batch, member, span));
+  }
+
+  async #beginTraced(batch: Batch, member: Member, span: Span | null): Promise<Refusal | null> {
     const { engine, store } = this.#deps;
     const { upgrade_id, undo, cluster_id, tenant_id, position } = member;
     if (upgrade_id === null) return null;
@@ -188,7 +199,7 @@ export class Batches {
       return { position, cluster_id, upgrade_id, verdict: 'needless', reason };
     }
     const { user, request_id } = batch.requested_by;
-    const requested_by = { user, request_id, via: 'queue' } as const;
+    const requested_by = { user, request_id, ...(span && { trace: span.name }), via: 'queue' } as const;
     const place = { id: batch.id, position };
     if (undo === null) {
       await beginUpgrade(this.#deps, {

@@ -9,7 +9,9 @@ import { inContext, instanceNotification } from '../src/core/notification.ts';
 import type { Effect, Upgrade, UpgradeEventType } from '../src/core/record.ts';
 import type { Logger } from '../src/log.ts';
 import type { Commit, Store } from '../src/store/store.ts';
+import { NO_TRACING, type Tracing } from '../src/tracing.ts';
 import type { Keyring } from './keyring.ts';
+import { stepSpan, upgradeSpan } from './tracing.ts';
 import { Turns } from './turns.ts';
 
 export interface EngineDeps {
@@ -19,6 +21,7 @@ export interface EngineDeps {
   readonly bus: Bus;
   readonly log: Logger;
   readonly now: () => Instant;
+  readonly tracing?: Tracing;
   /** Hears of every move that was committed. */
   readonly observe?: (next: Next, manager: string) => void;
   /** An upgrade of that batch has moved. Never rejects; what it loses becomes due. */
@@ -52,9 +55,11 @@ export class Engine {
   readonly #deps: EngineDeps;
   /** Inputs of one upgrade go one after the other here, so that they don't conflict with each other. */
   readonly #turns = new Turns();
+  readonly #tracing: Tracing;
 
   constructor(deps: EngineDeps) {
     this.#deps = deps;
+    this.#tracing = deps.tracing ?? NO_TRACING;
   }
 
   /**
@@ -81,7 +86,7 @@ export class Engine {
         return 'stale';
       }
       const commit = commitOf(next, loaded.cluster.manager, wake_at, at);
-      if ((await store.commit(commit)) === 'conflict') continue;
+      if ((await this.#commit(commit)) === 'conflict') continue;
       this.#tell(next);
       this.#deps.observe?.(next, loaded.cluster.manager);
       if (commit.moves_batch && next.upgrade.batch) this.#deps.wakeBatch?.(next.upgrade.batch.id);
@@ -89,6 +94,15 @@ export class Engine {
       return 'applied';
     }
     throw new CofferError('store_unavailable', `the record of upgrade ${upgrade_id} keeps changing`);
+  }
+
+  /** Part of what led to it; of the upgrade, if that was only time. */
+  #commit(commit: Commit): Promise<'committed' | 'conflict'> {
+    const { store } = this.#deps;
+    const { id, revision } = commit.upgrade;
+    const parent = this.#tracing.current() ?? upgradeSpan(commit.upgrade);
+    const attributes = { 'coffer.upgrade_id': id, 'coffer.revision': revision };
+    return this.#tracing.span('commit', { parent, attributes }, () => store.commit(commit));
   }
 
   #tell({ upgrade, events }: Next): void {
@@ -108,7 +122,7 @@ export class Engine {
   async #perform({ upgrade, effects }: Next): Promise<void> {
     await Promise.all(
       effects.map(async (effect) => {
-        if (effect.kind === 'call') void this.#ask(effect, upgrade);
+        if (effect.kind === 'call') void this.#askTraced(effect, upgrade);
         else if (effect.kind === 'cast') await this.#cast(effect, upgrade);
       }),
     );
@@ -119,7 +133,8 @@ export class Engine {
     const args = messageOf(effect, upgrade.created);
     try {
       const protection = await this.#protectionOf(instance_id);
-      const options = { context: contextOf(effect, upgrade), expires_ms: timeout_ms, protection };
+      const trace = stepSpan(upgrade, attempt.step);
+      const options = { context: contextOf(effect, upgrade), expires_ms: timeout_ms, protection, trace };
       await this.#deps.bus.cast(guestTopic(instance_id), attempt.action, args, options);
     } catch (err) {
       const { request_id } = upgrade.requested_by;
@@ -128,6 +143,14 @@ export class Engine {
         'a cast did not go out; it is said again',
       );
     }
+  }
+
+  /** Question, answer and what the answer leads to are one thing. */
+  #askTraced(effect: MessageEffect, upgrade: Upgrade): Promise<void> {
+    const { action, step } = effect.attempt;
+    // Null: whatever is at work here is not about it.
+    const parent = stepSpan(upgrade, step) ?? null;
+    return this.#tracing.span(action, { parent }, () => this.#ask(effect, upgrade));
   }
 
   /** Asks a guest; its answer is an input like any other. Never rejects. */

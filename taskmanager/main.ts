@@ -7,7 +7,7 @@
  * `provisioning.ts` building and
  * removing clusters · `provisioner-local.ts` instances on this machine · `provisioner-external.ts`
  * instances that an operator brings, `join.ts` takes them in · `instance-config.ts` what an instance is to be · `metrics.ts` what
- * is counted · `keyring.ts` instances' keys, `rekey.ts` the command that rotates them · `notifier.ts` tells the cloud's other services of upgrades.
+ * is counted, `tracing.ts` spans · `keyring.ts` instances' keys, `rekey.ts` the command that rotates them · `notifier.ts` tells the cloud's other services of upgrades.
  */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
@@ -26,16 +26,17 @@ import {
 } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
 import { masterKeyConfig, masterKeyOf, requireMasterKey } from '../src/master-key.ts';
-import { openLooks, serveLooks, serveRequests } from '../src/queue.ts';
+import { openLooks, queueOptions, serveLooks, serveRequests } from '../src/queue.ts';
 import { runProcess, Services, sleep } from '../src/service.ts';
 import { seedCatalogue } from '../src/store/change-catalogue.ts';
 import { openRedisStore } from '../src/store/redis.ts';
 import { createRegistry, metricsConfig, serveMetrics } from '../src/telemetry.ts';
+import { openTracing, tracingConfig } from '../src/tracing.ts';
 import { beginRequestedBatch } from './batch-requests.ts';
 import { Batches } from './batches.ts';
 import { Engine } from './engine.ts';
 import { Keyring, taskmanagerGuard } from './keyring.ts';
-import { observeShared, observeUpgrades } from './metrics.ts';
+import { type Observe, observeShared, observeUpgrades } from './metrics.ts';
 import { startNotifier } from './notifier.ts';
 import { externalProvisioner } from './provisioner-external.ts';
 import { LocalProvisioner } from './provisioner-local.ts';
@@ -43,6 +44,7 @@ import { type Provisioner, Provisioning } from './provisioning.ts';
 import { handleConductorRequest, handleTaskmanagerRequest, type RequestDeps } from './requests.ts';
 import { startRetention } from './retention.ts';
 import { recover, startSweep } from './sweep.ts';
+import { observeSpans } from './tracing.ts';
 
 /** Messages in work at once, per topic. */
 const PREFETCH = 200;
@@ -50,6 +52,7 @@ const PREFETCH = 200;
 const configShape = {
   ...commonConfig,
   ...metricsConfig,
+  ...tracingConfig,
   COFFER_REDIS_PREFIX: redisPrefix,
   COFFER_NOTIFICATIONS: notifications,
   ...masterKeyConfig,
@@ -79,6 +82,13 @@ function requireOfProvisioner(given: Readonly<Record<string, string>>): readonly
   ];
 }
 
+function both(first: Observe, second: Observe): Observe {
+  return (...move) => {
+    first(...move);
+    second(...move);
+  };
+}
+
 function serveTopics(
   deps: RequestDeps,
   guards: { readonly taskmanager: Guard; readonly conductor: Guard },
@@ -86,7 +96,7 @@ function serveTopics(
   const common = { queue: 'shared' as const, prefetch: PREFETCH };
   return Promise.all([
     deps.bus.serve({
-      ...{ ...common, topic: TASKMANAGER_TOPIC, guard: guards.taskmanager },
+      ...{ ...common, topic: TASKMANAGER_TOPIC, guard: guards.taskmanager, begins_traces: true },
       handler: (request) => handleTaskmanagerRequest(deps, request),
     }),
     deps.bus.serve({
@@ -100,6 +110,7 @@ await runProcess(async () => {
   const config = loadConfig(configShape, process.env, requireOfProvisioner);
   const log = createLogger({ name: 'taskmanager', level: config.COFFER_LOG_LEVEL });
   const services = new Services(log);
+  const tracing = await openTracing(config, { service: 'coffer-taskmanager', log, services });
 
   const notifies = config.COFFER_NOTIFICATIONS === 'on';
   const store = await openRedisStore({
@@ -119,19 +130,15 @@ await runProcess(async () => {
     log,
     control_exchange: config.COFFER_CONTROL_EXCHANGE,
     queues: config.COFFER_AMQP_QUEUES,
+    tracing,
     notifies,
   });
   services.add({ name: 'bus', stop: () => bus.close() });
 
-  const queues = {
-    url: config.COFFER_REDIS_URL,
-    tls: redisTls(config),
-    prefix: config.COFFER_REDIS_PREFIX,
-    log,
-  };
+  const queues = queueOptions(config, log);
   const looks = services.add(openLooks(queues));
 
-  const common = { store, bus, log, now: Date.now, newId: randomUUID, wake: looks.wake };
+  const common = { store, bus, log, tracing, now: Date.now, newId: randomUUID, wake: looks.wake };
   const registry = createRegistry();
   const metrics = await serveMetrics(registry, config, log, observeShared(registry, common));
   if (metrics) services.add(metrics);
@@ -142,7 +149,7 @@ await runProcess(async () => {
   const engine = new Engine({
     ...common,
     keyring,
-    observe: observeUpgrades(registry),
+    observe: both(observeUpgrades(registry), observeSpans(tracing)),
     wakeBatch: looks.wake,
   });
   const provisioning = new Provisioning({ ...common, provisioner: newProvisioner(config, keyring) });

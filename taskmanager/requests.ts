@@ -113,11 +113,20 @@ async function upgrade(
     tenant_id: null,
     datastore_version: args.datastore_version_id,
     ...(args.policy && { policy: args.policy }),
-    requested_by: { user, request_id, ...addressesIn(request.context), via: 'rpc' },
+    requested_by: {
+      ...{ user, request_id, ...addressesIn(request.context), via: 'rpc' },
+      ...traceOf(deps),
+    },
     upgrade_id,
   });
   await deps.engine.handle(upgrade_id, { type: 'wake' });
   await deps.store.castConfirmed(upgrade_id);
+}
+
+/** The span of the message, for the record. */
+function traceOf({ tracing }: RequestDeps): { trace?: string } {
+  const trace = tracing?.current();
+  return trace === undefined ? {} : { trace };
 }
 
 /** As Trove's services pass them on. */

@@ -88,6 +88,7 @@ function callerOf(
     tenant_id,
     is_admin,
     request_id: request.id,
+    ...(request.span && { trace: request.span.name }),
     sees(other) {
       if (other === tenant_id) return true;
       if (is_confined || !is_admin) return false;

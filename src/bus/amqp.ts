@@ -4,6 +4,7 @@ import type { ConfirmChannel, ConsumeMessage, Message, Options } from 'amqplib';
 import type { QueueMode, TlsOptions } from '../config.ts';
 import { CofferError } from '../core/errors.ts';
 import { type Logger, textOf } from '../log.ts';
+import { NO_TRACING, type Span, type SpanOptions, type TraceParent, type Tracing } from '../tracing.ts';
 import {
   type Bus,
   type CallOptions,
@@ -30,7 +31,7 @@ import {
 } from './envelope.ts';
 import type { Protection } from './protection.ts';
 import { declareExchange, declareNotifications, declareReplyQueue } from './queues.ts';
-import { AGAIN, Server } from './server.ts';
+import { AGAIN, Server, TRACE_HEADER } from './server.ts';
 
 /** What every server of Trove's kind understands. */
 const RPC_VERSION = '1.0';
@@ -54,6 +55,7 @@ export interface AmqpBusOptions {
   readonly notifies?: boolean;
   /** The queue of the dead letters, if not the usual one. */
   readonly dead_letters?: string;
+  readonly tracing?: Tracing;
 }
 
 /**
@@ -85,6 +87,7 @@ class AmqpBus implements Bus {
   readonly #notifies: boolean;
   readonly #deadLetterQueue: string;
   readonly #log: Logger;
+  readonly #tracing: Tracing;
   /** Two connections: RabbitMQ blocks publishers under memory pressure, and acknowledgements must go on. */
   readonly #publisher: Link;
   readonly #consumer: Link;
@@ -106,6 +109,7 @@ class AmqpBus implements Bus {
     this.#notifies = options.notifies ?? false;
     this.#deadLetterQueue = dead_letters;
     this.#log = log;
+    this.#tracing = options.tracing ?? NO_TRACING;
     this.#publisher = new Link({
       url,
       tls,
@@ -163,7 +167,10 @@ class AmqpBus implements Bus {
   ) {
     const content = sealed(newRequest(method, args, options.context, null), topic, options.protection);
     const expires = options.expires_ms === undefined ? {} : { expiration: options.expires_ms };
-    await this.#publish(this.#exchange, topic, content, expires);
+    const about = spanOf('producer', topic, method, options.trace);
+    await this.#tracing.span(`${method} publish`, about, (span) =>
+      this.#publish(this.#exchange, topic, content, { ...expires, ...traceHeaders(span) }),
+    );
   }
 
   async call(
@@ -177,15 +184,18 @@ class AmqpBus implements Bus {
     const monitor_s = monitor_ms === undefined ? null : monitor_ms / 1000;
     const reply_to = { queue: this.#replyQueue, msg_id, monitor_s };
     const content = sealed(newRequest(method, args, context, reply_to), topic, options.protection);
-    // The waiter is there before the question goes out: an answer may overtake the confirm.
-    const { answer, forget } = this.#await(msg_id, `${method} from ${topic}`, options);
-    try {
-      const sent = this.#publish(this.#exchange, topic, content, { expiration: timeout_ms });
-      return await Promise.race([answer, sent.then(() => answer)]);
-    } finally {
-      answer.catch(() => undefined);
-      forget();
-    }
+    return this.#tracing.span(`${method} call`, spanOf('client', topic, method), async (span) => {
+      // The waiter is there before the question goes out: an answer may overtake the confirm.
+      const { answer, forget } = this.#await(msg_id, `${method} from ${topic}`, options);
+      try {
+        const properties = { expiration: timeout_ms, ...traceHeaders(span) };
+        const sent = this.#publish(this.#exchange, topic, content, properties);
+        return await Promise.race([answer, sent.then(() => answer)]);
+      } finally {
+        answer.catch(() => undefined);
+        forget();
+      }
+    });
   }
 
   #await(msg_id: string, what: string, options: CallOptions) {
@@ -215,6 +225,7 @@ class AmqpBus implements Bus {
       { server: hostname(), ...options },
       {
         log: this.#log,
+        tracing: this.#tracing,
         exchange: this.#exchange,
         queues: this.#queues,
         reply: (queue, content) => this.#publish('', queue, content, {}),
@@ -344,6 +355,24 @@ const PROPERTIES: Options.Publish = {
   persistent: true,
   priority: 0,
 };
+
+/** By OpenTelemetry's names for messaging. */
+function spanOf(
+  kind: 'producer' | 'client',
+  topic: string,
+  method: string,
+  trace?: TraceParent,
+): SpanOptions {
+  const attributes = {
+    ...{ 'messaging.system': 'rabbitmq', 'messaging.destination.name': topic },
+    ...{ 'messaging.operation.type': 'send', 'rpc.method': method },
+  };
+  return { kind, parent: trace, attributes };
+}
+
+function traceHeaders(span: Span | null): Options.Publish {
+  return span ? { headers: { [TRACE_HEADER]: span.name } } : {};
+}
 
 function sealed(request: WireRequest, topic: string, protection: Protection | null = null): Buffer {
   const body = requestBody(request);

@@ -7,6 +7,7 @@
  * `memory.ts` the in-memory twin.
  */
 import { CofferError } from '../core/errors.ts';
+import type { TraceParent } from '../tracing.ts';
 import type { Depth } from './depths.ts';
 import type { WireNotification } from './envelope.ts';
 import type { Guard, Protection } from './protection.ts';
@@ -53,6 +54,8 @@ export interface ServeOptions {
   readonly handler: Handler;
   /** Opens what comes in; without it everything comes in clear. */
   readonly guard?: Guard;
+  /** A message that is part of no trace begins one. */
+  readonly begins_traces?: boolean;
 }
 
 export interface Served {
@@ -65,6 +68,8 @@ export interface CastOptions {
   /** Dropped by the broker if nobody took it by then; never when absent. */
   readonly expires_ms?: number;
   readonly protection?: Protection | null;
+  /** The span that it is part of; if not said, the one at work. */
+  readonly trace?: TraceParent | undefined;
 }
 
 export interface CallOptions {

@@ -2,6 +2,7 @@ import type { ConfirmChannel, ConsumeMessage } from 'amqplib';
 import type { QueueMode } from '../config.ts';
 import { type Logger, textOf } from '../log.ts';
 import { sleep } from '../service.ts';
+import { type Tracing, traceParentOf } from '../tracing.ts';
 import { DispatchError, isFinal, isPassing, type Served, type ServeOptions } from './bus.ts';
 import {
   decodeBody,
@@ -28,6 +29,8 @@ const SUSPECT_AFTER = 2;
 const MAX_CUT_OFFS = 6;
 /** Header of a message that was written anew because its work could not be done. */
 export const AGAIN = 'coffer-again';
+/** Header of a message that is part of a trace, as W3C has it. */
+export const TRACE_HEADER = 'traceparent';
 /** Counts of failures that are kept: who failed before may be done elsewhere. */
 const MAX_COUNTED = 1_000;
 const CANCEL_TIMEOUT_MS = 1_000;
@@ -38,6 +41,7 @@ type Options = ServeOptions & { readonly server: string };
 
 interface ServerDeps {
   readonly log: Logger;
+  readonly tracing: Tracing;
   readonly exchange: string;
   readonly queues: QueueMode;
   reply(queue: string, content: Buffer): Promise<void>;
@@ -185,7 +189,9 @@ export class Server implements Served {
     }
     const { method, context, reply_to } = request;
     try {
-      const result = await this.#serve(request, wasDelivered(message), protection);
+      const result = await this.#traced(message, method, () =>
+        this.#serve(request, wasDelivered(message), protection),
+      );
       if (reply_to) await this.#answer(reply_to, protection, result, null);
       return 'ack';
     } catch (err) {
@@ -201,6 +207,21 @@ export class Server implements Served {
       }
       return this.#requeueOrBury(message, request.unique_id, error);
     }
+  }
+
+  /** Of no span but the one that the message names: what else seems to be at work here is not about it. */
+  #traced<T>({ properties }: ConsumeMessage, method: string, work: () => Promise<T>): Promise<T> {
+    const { topic, begins_traces: isRoot = false } = this.#options;
+    const parent = traceParentOf(properties.headers?.[TRACE_HEADER]);
+    const attributes = {
+      ...{ 'messaging.system': 'rabbitmq', 'messaging.destination.name': topic },
+      ...{ 'messaging.operation.type': 'process', 'rpc.method': method },
+    };
+    return this.#deps.tracing.span(
+      `${method} process`,
+      { kind: 'consumer', parent, isRoot, attributes },
+      work,
+    );
   }
 
   /** The handler's result, or its rejection; meanwhile the caller is told that it is being worked on. */

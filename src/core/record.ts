@@ -67,6 +67,8 @@ export interface Follows {
 export interface RequestedBy {
   readonly user: string | null;
   readonly request_id: string;
+  /** The span of the request, as W3C's `traceparent` names it; absent where nothing is traced. */
+  readonly trace?: string;
   /** From where, and at which of our addresses, as notifications tell it. */
   readonly client_ip?: string;
   readonly server_ip?: string;

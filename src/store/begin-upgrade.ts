@@ -146,6 +146,7 @@ function castFor(upgrade: Upgrade): PendingCast {
       ? { method: 'upgrade_cluster', args: { cluster_id, ...args } }
       : { method: 'upgrade', args: { instance_id, ...args } }),
     request_id: requested_by.request_id,
+    ...(requested_by.trace !== undefined && { trace: requested_by.trace }),
     tenant_id,
     notification: inContext('DBaaSClusterUpgrade', clusterNotification(upgrade)),
   };

@@ -31,6 +31,8 @@ export interface PendingCast {
   readonly method: string;
   readonly args: Readonly<Record<string, unknown>>;
   readonly request_id: string;
+  /** The span of the request; absent where nothing is traced. */
+  readonly trace?: string;
   readonly tenant_id: string;
   /** What a taskmanager of Trove's kind must find in its context. */
   readonly notification?: Readonly<Record<string, string>>;

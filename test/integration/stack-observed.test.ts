@@ -1,8 +1,13 @@
-/** One upgrade seen from outside: what all real processes log of it goes by one request id. */
+/**
+ * One upgrade seen from outside: what all real processes log of it goes by one request id, and their spans are
+ * one trace, though a taskmanager is killed in the middle of it.
+ */
+import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CofferClient, createClient } from '../../client/index.ts';
+import { type SeenSpan, SpanReceiver } from '../support/otlp.ts';
 import { newHome, RunningStack, removeHome, type StackFile, until } from '../support/stack.ts';
 
 describe('an upgrade seen from outside', () => {
@@ -13,10 +18,16 @@ describe('an upgrade seen from outside', () => {
   /** The request that asked for the upgrade, as its answer names it. */
   let request_id: string;
   let upgrade_id: string;
+  const receiver = new SpanReceiver();
+  /** Of whoever asks us. */
+  const caller = { trace: randomBytes(16).toString('hex'), span: randomBytes(8).toString('hex') };
 
   beforeAll(async () => {
     home = await newHome();
-    stack = await RunningStack.start(home);
+    stack = await RunningStack.start(home, {
+      OTEL_EXPORTER_OTLP_ENDPOINT: await receiver.start(),
+      OTEL_BSP_SCHEDULE_DELAY: '100',
+    });
     file = await stack.file();
     client = createClient({ endpoint: `${file.api_url}/v1.0/demo` });
     await client.clusters.create({
@@ -26,7 +37,10 @@ describe('an upgrade seen from outside', () => {
     await client.clusters.waitFor('seen', { intervalMs: 50, signal: AbortSignal.timeout(30_000) });
     const answer = await fetch(`${file.api_url}/v1.0/demo/clusters/seen`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: {
+        'content-type': 'application/json',
+        traceparent: `00-${caller.trace}-${caller.span}-01`,
+      },
       body: JSON.stringify({ upgrade: { datastore_version: '1.1' } }),
     });
     expect(answer.status).toBe(202);
@@ -37,6 +51,7 @@ describe('an upgrade seen from outside', () => {
   }, 300_000);
   afterAll(async () => {
     await stack?.stop();
+    await receiver.stop();
     await removeHome(home);
   });
 
@@ -84,4 +99,54 @@ describe('an upgrade seen from outside', () => {
     expect(shown.join('\n')).toMatch(/^\d\d:\d\d:\d\d\.\d{3} info {2}taskmanager seen-member-1: done {2}/m);
     expect(stack.output, 'and what is no line of ours is left out').not.toMatch(/"level":|rabbit/);
   });
+
+  it('is one trace, from the caller through api, taskmanager and guest and back', async () => {
+    const spans = () => receiver.spans.filter(({ trace }) => trace === caller.trace);
+    await until('its end was told of', async () => spans().some(({ name }) => name === 'upgrade'));
+    const told = await until('everything before it, too', async () => {
+      const all = spans();
+      const late = ['execute upgrade', 'heartbeat process', 'pre_upgrade process'];
+      return late.every((name) => pathTo(all, name).length > 0) && all;
+    });
+    expect(new Set(told.map(({ service }) => service))).toEqual(
+      new Set(['coffer-api', 'coffer-taskmanager', 'coffer-guestagent']),
+    );
+    const request = told.find(({ service, name }) => service === 'coffer-api' && name.startsWith('POST'));
+    expect(request).toMatchObject({
+      ...{ name: 'POST /v1.0/:tenant_id/clusters/:cluster_id', parent: caller.span, failed: false },
+      attributes: { 'coffer.request_id': request_id },
+    });
+    const post = 'POST /v1.0/:tenant_id/clusters/:cluster_id';
+    expect(pathTo(told, 'upgrade_cluster process')).toEqual([
+      ...[post, 'upgrade_cluster publish', 'upgrade_cluster process'],
+    ]);
+    const order = [post, 'upgrade', 'step instance', 'upgrade publish', 'upgrade process', 'execute upgrade'];
+    expect(pathTo(told, 'execute upgrade')).toEqual(order);
+    expect(pathTo(told, 'heartbeat process')).toEqual([...order, 'heartbeat publish', 'heartbeat process']);
+    expect(pathTo(told, 'pre_upgrade process')).toEqual([
+      ...[post, 'upgrade', 'step instance', 'pre_upgrade', 'pre_upgrade call', 'pre_upgrade process'],
+    ]);
+    const steps = told.filter(({ name }) => name === 'step instance');
+    expect(steps.map(({ attributes }) => Number(attributes['coffer.step'])).sort()).toEqual([0, 1, 2]);
+    const lives = told.filter(({ service }) => service === 'coffer-taskmanager').map(({ pid }) => pid);
+    expect(new Set(lives).size, 'before and after the kill').toBe(2);
+  });
+
+  it('begins a trace for what somebody asks, and none for what happens by itself', async () => {
+    const first = receiver.spans.filter(({ parent }) => parent === '');
+    expect(first.map(({ name }) => name)).toContain('GET /v1.0/:tenant_id/upgrades/:upgrade_id');
+    expect(first.filter(({ name }) => !/^(GET|POST) \/v1\.0/.test(name))).toEqual([]);
+  });
 });
+
+/** From the first span of a trace to the last one of that name whose way there is known. */
+function pathTo(spans: readonly SeenSpan[], name: string): readonly string[] {
+  const parentOf = ({ parent }: SeenSpan) => spans.find(({ span }) => span === parent);
+  const wayTo = (last: SeenSpan): readonly SeenSpan[] => {
+    const before = parentOf(last);
+    return before ? [...wayTo(before), last] : [last];
+  };
+  const ways = spans.filter((span) => span.name === name).map(wayTo);
+  const known = ways.filter(([first]) => first?.service === 'coffer-api');
+  return (known.at(-1) ?? []).map((span) => span.name);
+}
