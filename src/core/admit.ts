@@ -1,4 +1,11 @@
-import { type Cluster, type DatastoreVersion, type Instance, type Instant, versionOf } from './domain.ts';
+import {
+  type Cluster,
+  type DatastoreVersion,
+  type Instance,
+  type Instant,
+  isInDoubt,
+  versionOf,
+} from './domain.ts';
 import { CofferError } from './errors.ts';
 import { type ExpectedTimes, expectedTimes, NOTHING_MEASURED } from './history.ts';
 import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
@@ -158,7 +165,7 @@ function mixOf(
 function upgradeNeeded(cluster: Cluster, target: DatastoreVersion): Finding | null {
   const isNeeded =
     cluster.datastore_version_id !== target.id ||
-    cluster.instances.some((instance) => versionOf(instance) !== target.name);
+    cluster.instances.some((instance) => versionOf(instance) !== target.name || isInDoubt(instance));
   if (isNeeded) return null;
   return { gate: 'upgrade_needed', reason: `all of ${cluster.name} runs ${target.name} already` };
 }

@@ -211,6 +211,17 @@ export function versionOf(instance: Instance): string | null {
   return instance.report?.version ?? null;
 }
 
+/** The fault of an instance whose order was under way when its cluster's status was reset. */
+export const CUT_OFF = 'its status was reset while it was being upgraded';
+/** How the fault of an instance begins whose guest was silent for too long. */
+export const UNANSWERED = 'the guest agent did not finish';
+
+/** After an upgrade has ended: its order may be carried out at any moment, until it has had a newer one. */
+export function isInDoubt({ task, fault }: Instance): boolean {
+  if (task !== 'UPGRADING_ERROR' || fault === null) return false;
+  return fault === CUT_OFF || fault.startsWith(`${UNANSWERED} upgrading`);
+}
+
 /** The instance that reports to be the primary; undefined if none does, or more than one. */
 export function primaryOf({ instances }: Cluster): Instance | undefined {
   const primaries = instances.filter(({ report }) => report?.role === 'primary');

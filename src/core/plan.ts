@@ -1,4 +1,4 @@
-import type { Cluster, Instant } from './domain.ts';
+import { type Cluster, type Instant, isInDoubt } from './domain.ts';
 import type { ExpectedTimes } from './history.ts';
 import { type Move, orderFor } from './order/order.ts';
 import { maxUnavailable, type Policy } from './policy.ts';
@@ -19,9 +19,9 @@ export interface Goal {
 export function planSteps(cluster: Cluster, goal: Goal, now: Instant): readonly Step[] {
   const { to_version, direction, round, first_id, instance_id } = goal;
   const isMeant = (move: Move) => instance_id === undefined || move.instance_id === instance_id;
-  const forward = orderFor(cluster.manager)(cluster, to_version, now).filter(isMeant);
-  const moves = direction === 'back' ? reversed(forward) : forward;
-  return moves.map((move, index) => ({
+  const forward = orderFor(cluster.manager)(cluster, to_version, now);
+  const moves = doubtfulFirst(direction === 'back' ? reversed(forward) : forward, cluster);
+  return moves.filter(isMeant).map((move, index) => ({
     id: first_id + index,
     stage: move.stage,
     round,
@@ -37,6 +37,20 @@ export function planSteps(cluster: Cluster, goal: Goal, now: Instant): readonly 
     started: null,
     phase: { name: 'pending', blocked: null },
   }));
+}
+
+/**
+ * Who is in doubt is ordered anew before anybody else goes down, whatever version it reports: afterwards no
+ * older order counts there. Not a primary: it would go down for nothing.
+ */
+function doubtfulFirst(moves: readonly Move[], { instances }: Cluster): readonly Move[] {
+  const doubtful = instances.filter((instance) => isInDoubt(instance) && instance.report?.role !== 'primary');
+  const stage = Math.min(0, ...moves.map((move) => move.stage)) - 1;
+  const first = doubtful.map(({ id }) => {
+    const own = moves.find((move) => move.instance_id === id);
+    return { kind: 'instance' as const, instance_id: id, repair: own?.repair ?? false, stage };
+  });
+  return [...first, ...moves.filter((move) => !doubtful.some(({ id }) => id === move.instance_id))];
 }
 
 /** How long steps take: those of a stage side by side as far as `max_unavailable` allows, each turn with its soak. */

@@ -86,8 +86,8 @@ export class SimulatedServerDriver implements Driver {
     return this.#order('pre_upgrade', async () => {
       await this.#take(100);
       this.#throwIfFated(this.#fate());
-      const { role, lag_bytes } = await this.health();
-      return { reversible: true, role: role ?? null, lag_bytes: lag_bytes ?? null };
+      const { role, lag_bytes, service_status } = await this.health();
+      return { reversible: true, role: role ?? null, lag_bytes: lag_bytes ?? null, service_status };
     });
   }
 

@@ -1,5 +1,6 @@
 import { CONDUCTOR_TOPIC } from '../../src/bus/bus.ts';
 import { heartbeatArgs } from '../../src/contract/rpc.ts';
+import { isInDoubt } from '../../src/core/domain.ts';
 import type { Action } from '../../src/core/machine/advance.ts';
 import type { Policy } from '../../src/core/policy.ts';
 import type { Upgrade } from '../../src/core/record.ts';
@@ -177,7 +178,7 @@ function race(world: World): void {
 /** Does what a waiting upgrade asks for. */
 export function help(world: World): void {
   const upgrade = activeUpgrade(world);
-  if (upgrade && isHopeless(upgrade)) return act(world, 'cancel');
+  if (upgrade && isHopeless(world, upgrade)) return act(world, 'cancel');
   if (upgrade?.state.name !== 'paused') return;
   const { reason, message } = upgrade.state;
   if (isLeaderless(world, upgrade)) return lead(world);
@@ -188,12 +189,15 @@ export function help(world: World): void {
   act(world, hasFailed && !message.startsWith('not done within') ? 'retry' : 'resume');
 }
 
-/** A primary that is upgraded for itself: nobody else runs the version, and nobody ever will. */
-function isHopeless({ instance_id, cancelling, steps }: Upgrade): boolean {
-  const isBlocked = steps.some(
-    ({ phase }) => phase.name === 'pending' && phase.blocked?.gate === 'replication_caught_up',
-  );
-  return instance_id !== undefined && !cancelling && isBlocked;
+/**
+ * An instance that is upgraded for itself: a primary, where nobody else runs the version, and nobody ever
+ * will; or any, beside one that is in doubt, which only an upgrade of the whole cluster mends.
+ */
+function isHopeless({ store, cluster }: World, { instance_id, cancelling, steps }: Upgrade): boolean {
+  if (instance_id === undefined || cancelling) return false;
+  const blocks = steps.map(({ phase }) => (phase.name === 'pending' ? phase.blocked?.gate : undefined));
+  const isDoubtful = store.data.clusters.get(cluster.id)?.instances.some(isInDoubt) ?? false;
+  return blocks.includes('replication_caught_up') || (isDoubtful && blocks.includes('instances_healthy'));
 }
 
 /** A status was reset in the middle of a switchover: the old primary has stopped, and nobody has taken over. */

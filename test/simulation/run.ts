@@ -62,7 +62,7 @@ export async function simulate(seed: number, scenario: Scenario = scenarioOf(see
       () =>
         hasFailed() ||
         scheduler.now > deadline ||
-        (scheduler.now >= rest && isAtRest() && checks.events.isReadUp()),
+        (scheduler.now >= rest && isAtRest() && checks.events.isReadUp() && checks.records.isTrue()),
       check,
     );
     if (!hasFailed()) checks.atTheEnd();

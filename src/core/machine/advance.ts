@@ -22,13 +22,14 @@
  * - M7: a reset ends an upgrade at once: whatever a guest still does for it changes nothing in the record.
  */
 import { scopeOf, versionFindings } from '../admit.ts';
-import type {
-  AttemptReport,
-  Cluster,
-  DatastoreVersion,
-  Instant,
-  ServiceStatus,
-  UpgradeInfo,
+import {
+  type AttemptReport,
+  type Cluster,
+  CUT_OFF,
+  type DatastoreVersion,
+  type Instant,
+  type ServiceStatus,
+  type UpgradeInfo,
 } from '../domain.ts';
 import { isOverridden } from '../policy.ts';
 import {
@@ -156,10 +157,9 @@ function reset(draft: Draft, by: string): undefined {
   const open = draft.steps.filter(
     (step) => isInFlight(step) || (isReturn(draft.steps, step) && !isOver(step)),
   );
-  const error = 'its status was reset while it was being upgraded';
   for (const step of open) {
-    draft.change({ ...step, phase: { name: 'failed', ended: draft.now, error } });
-    draft.instanceTask(step.instance_id, 'UPGRADING_ERROR', error);
+    draft.change({ ...step, phase: { name: 'failed', ended: draft.now, error: CUT_OFF } });
+    draft.instanceTask(step.instance_id, 'UPGRADING_ERROR', CUT_OFF);
   }
   const ended = `status reset by ${by}; ${open.length} step(s) were in flight`;
   draft.end('cancelled', [ended, ...open.flatMap((step) => mayLackPrimary(draft, step))].join('; '));

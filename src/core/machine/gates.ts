@@ -1,5 +1,5 @@
 import { type Finding, versionActive } from '../admit.ts';
-import { type Instance, isAlive, isHealthy, lagOf, replicaSetOf, versionOf } from '../domain.ts';
+import { type Instance, isAlive, isHealthy, isInDoubt, lagOf, replicaSetOf, versionOf } from '../domain.ts';
 import { isOverridden, maxUnavailable } from '../policy.ts';
 import { isInFlight, type Step } from '../record.ts';
 import { mixRefusal, pathRefusal } from '../version-path.ts';
@@ -17,7 +17,7 @@ export function gateFor(draft: Draft, step: Step): Finding | null {
     unlessSkipped(versionOpen(draft, step)) ??
     unlessSkipped(guestAlive(draft, step)) ??
     availability(draft, step, isOverridden(policy, 'instances_healthy') ? [] : brokenOf(draft)) ??
-    unlessSkipped(successorReady(draft, step))
+    successorReady(draft, step, { mayLag: isOverridden(policy, 'replication_caught_up') })
   );
 }
 
@@ -30,7 +30,7 @@ export function skippedGates(draft: Draft, step: Step): readonly Finding[] {
     versionOpen(draft, step),
     guestAlive(draft, step),
     availability(draft, step, brokenOf(draft)),
-    successorReady(draft, step),
+    successorReady(draft, step, { mayLag: false }),
   ];
   return findings.filter((finding) => finding !== null);
 }
@@ -63,8 +63,7 @@ function versionOpen(draft: Draft, step: Step): Finding | null {
 }
 
 function guestAlive(draft: Draft, step: Step): Finding | null {
-  const instance = draft.instance(step.instance_id);
-  if (instance && isAlive(instance, draft.now)) return null;
+  if (!isUnheard(draft, step)) return null;
   return {
     gate: 'guests_alive',
     reason: `the guest agent of ${draft.nameOf(step.instance_id)} has not been heard lately: start it`,
@@ -73,7 +72,8 @@ function guestAlive(draft: Draft, step: Step): Finding | null {
 
 /**
  * M2. An instance that is down already costs nothing more; any other may only go down while, with
- * it, no more than `max_unavailable` are.
+ * it, no more than `max_unavailable` are. One that is not heard, or whose attempt was given up, may be
+ * serving all the while: it counts against the others, and is not down when its own turn comes.
  *
  * A step that waits for its next attempt counts too: a guest that was not heard in time may be at work
  * on the last one all the while, and what it said before is no news of that.
@@ -86,18 +86,36 @@ function availability(draft: Draft, step: Step, broken: readonly Instance[]): Fi
   const others = draft.steps.filter(
     (other) => other.id !== step.id && (isInFlight(other) || other.phase.name === 'backoff'),
   );
-  const down = new Set([
-    ...others.map((other) => other.instance_id),
-    ...broken.map(({ id }) => id),
-    ...givenUp(draft),
-  ]);
-  const costsNothing = down.has(step.instance_id) || isReturn(draft.steps, step);
-  if (others.length < max_unavailable && (costsNothing || down.size < max_unavailable)) return null;
+  const doubt = new Set([...givenUp(draft), ...doubtful(draft)]);
+  const certain = [...others.map((other) => other.instance_id), ...broken.map(({ id }) => id)];
+  const down = new Set([...certain, ...doubt]);
+  const costsNothing = saysThatItIsDown(draft, step) || isReturn(draft.steps, step);
+  // Those in doubt would wait for one another for ever: each goes as if there were no other of them.
+  const beside = new Set(doubt.has(step.instance_id) ? certain : down);
+  beside.delete(step.instance_id);
+  if (others.length < max_unavailable && (costsNothing || beside.size < max_unavailable)) return null;
   const names = [...down].map((id) => draft.nameOf(id)).join(', ');
   return {
     gate: 'instances_healthy',
     reason: `${down.size} of at most ${max_unavailable} instance(s) out of service already: ${names}`,
   };
+}
+
+/** Only with `guests_alive` overridden does it come to its turn. */
+function isUnheard(draft: Draft, { instance_id }: Step): boolean {
+  const instance = draft.instance(instance_id);
+  return !instance || !isAlive(instance, draft.now);
+}
+
+/** In an upgrade of the whole cluster they are ordered anew before all others. */
+function doubtful({ upgrade, seen }: Draft): readonly string[] {
+  if (upgrade.instance_id === undefined) return [];
+  return seen.instances.filter(isInDoubt).map(({ id }) => id);
+}
+
+function saysThatItIsDown(draft: Draft, { instance_id }: Step): boolean {
+  const instance = draft.instance(instance_id);
+  return !!instance && isAlive(instance, draft.now) && !isHealthy(instance, draft.now);
 }
 
 function brokenOf({ seen, now }: Draft): readonly Instance[] {
@@ -119,48 +137,55 @@ export function givenUp({ steps, upgrade }: Draft): ReadonlySet<string> {
   return new Set(ids.filter((id) => !isSettled(id)));
 }
 
-/** After a switchover the old primary is down, whatever was heard of it before: its upgrade brings it back. */
+/**
+ * After a switchover the old primary is down, whatever was heard of it before: its upgrade brings it back, if
+ * need be that of a later round.
+ */
 export function isReturn(steps: readonly Step[], step: Step): boolean {
-  return (
-    step.kind === 'instance' &&
-    steps.some(
-      (other) =>
-        other.kind === 'switchover' &&
-        other.round === step.round &&
-        other.instance_id === step.instance_id &&
-        other.phase.name === 'done',
-    )
-  );
+  if (step.kind !== 'instance') return false;
+  const own = steps.filter((other) => other.instance_id === step.instance_id && other.round <= step.round);
+  const isBehind = (other: Step) => other.kind === 'switchover' && other.phase.name === 'done';
+  const last = own.findLast(isBehind);
+  const isBack = ({ id, kind, phase }: Step) =>
+    kind === 'instance' && phase.name === 'done' && id !== step.id;
+  return last !== undefined && !own.some((other) => other.id > last.id && isBack(other));
 }
 
-/** M3. */
-function successorReady(draft: Draft, step: Step): Finding | null {
+/**
+ * M3. Overridden, the switchover may begin while its successor catches up; there has to be one, and before the
+ * primary steps down it must have caught up all the same (G6).
+ */
+function successorReady(draft: Draft, step: Step, { mayLag }: { mayLag: boolean }): Finding | null {
   if (step.kind !== 'switchover' || successorOf(draft, step)) return null;
-  return {
-    gate: 'replication_caught_up',
-    reason: `no replica that runs ${step.to_version} has caught up with ${draft.nameOf(step.instance_id)}`,
-  };
+  if (mayLag && candidatesOf(draft, step).length > 0) return null;
+  const name = draft.nameOf(step.instance_id);
+  const reason = mayLag
+    ? `no replica runs ${step.to_version}: there is nobody to take over from ${name}`
+    : `no replica that runs ${step.to_version} has caught up with ${name}`;
+  return { gate: 'replication_caught_up', reason };
 }
 
 /** M3: the upgraded, healthy replica of the same set that is behind least, if that is little enough. */
 export function successorOf(draft: Draft, step: Step): Instance | null {
-  const ready = setOf(draft, step)
-    .filter((instance) => instance.id !== step.instance_id && isReadyToLead(draft, instance, step.to_version))
+  const ready = candidatesOf(draft, step)
+    .filter((instance) => lagOf(instance) <= CAUGHT_UP_LAG_BYTES)
     .sort((a, b) => lagOf(a) - lagOf(b));
   return ready[0] ?? null;
+}
+
+function candidatesOf(draft: Draft, step: Step): readonly Instance[] {
+  const { instance_id, to_version } = step;
+  return setOf(draft, step).filter(
+    (instance) =>
+      instance.id !== instance_id &&
+      instance.report?.role === 'replica' &&
+      isHealthy(instance, draft.now) &&
+      versionOf(instance) === to_version,
+  );
 }
 
 /** The instances that replicate from one another, the step's own among them. */
 export function setOf(draft: Draft, { instance_id }: Step): readonly Instance[] {
   const own = draft.instance(instance_id);
   return draft.seen.instances.filter((other) => !own || replicaSetOf(other) === replicaSetOf(own));
-}
-
-function isReadyToLead(draft: Draft, instance: Instance, to_version: string): boolean {
-  return (
-    instance.report?.role === 'replica' &&
-    isHealthy(instance, draft.now) &&
-    versionOf(instance) === to_version &&
-    lagOf(instance) <= CAUGHT_UP_LAG_BYTES
-  );
 }

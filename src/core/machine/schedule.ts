@@ -75,11 +75,11 @@ function stepsOfRound(draft: Draft): readonly Step[] {
  */
 function knownOf(draft: Draft): Cluster {
   const uncertain = givenUp(draft);
-  const instances = draft.seen.instances.map((instance) =>
-    uncertain.has(instance.id) && instance.report
-      ? { ...instance, report: { ...instance.report, version: null, service_status: 'unknown' as const } }
-      : instance,
-  );
+  const instances = draft.seen.instances.map((instance) => {
+    if (!uncertain.has(instance.id) || !instance.report) return instance;
+    const report = { ...instance.report, version: null, service_status: 'unknown' as const };
+    return { ...instance, task: 'NONE' as const, fault: null, report };
+  });
   return { ...draft.seen, instances };
 }
 

@@ -11,6 +11,7 @@ import {
   type Instant,
   isHealthy,
   type ServiceStatus,
+  UNANSWERED,
   type UpgradeInfo,
   versionOf,
 } from '../domain.ts';
@@ -84,8 +85,11 @@ function unexpectedRole(draft: Draft, step: Step, info: UpgradeInfo): string | n
   // The guest's own word, given just now, is fresher than its last heartbeat.
   const serves = info.service_status === 'healthy' || (instance && isHealthy(instance, draft.now));
   if (info.role !== 'primary' || !instance || !serves) return null;
-  const hasReplicas = setOf(draft, step).some(({ report }) => report?.role === 'replica');
-  if (!hasReplicas) return null;
+  // Nor is one that was not heard yet known to be none.
+  const mayHaveReplicas = setOf(draft, step).some(
+    ({ id, report }) => id !== instance.id && (report?.role ?? 'replica') === 'replica',
+  );
+  if (!mayHaveReplicas) return null;
   return `${instance.name} serves as the primary, which was not so when the upgrade was planned: cancel, and start a new upgrade`;
 }
 
@@ -311,7 +315,7 @@ export function attemptFailed(draft: Draft, step: Step, error: string, permanent
 export function timedOut(draft: Draft, step: Step): void {
   const { phase } = step;
   const name = draft.nameOf(step.instance_id);
-  const error = `the guest agent did not finish ${phase.name} within ${draft.upgrade.policy.step_timeout_seconds} s`;
+  const error = `${UNANSWERED} ${phase.name} within ${draft.upgrade.policy.step_timeout_seconds} s`;
   switch (phase.name) {
     case 'demoting':
       // It may or may not have stopped: being told to serve as primary is right in both cases.

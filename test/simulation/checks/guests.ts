@@ -1,6 +1,6 @@
 import type { JournalEntry } from '../../../guestagent/journal.ts';
 import type { AttemptId, GuestAction } from '../../../src/core/domain.ts';
-import type { Policy } from '../../../src/core/policy.ts';
+import type { Upgrade } from '../../../src/core/record.ts';
 import type { Watch } from '../driver.ts';
 import type { Server } from '../servers.ts';
 import type { World } from '../world.ts';
@@ -96,6 +96,8 @@ export class GuestChecks implements Watch {
     const isAgain = book.executed.has(key) || this.#settled.has(key);
     this.#checks.must(!isAgain, 'G4', `${server.name} executes ${textOf(attempt)} again`);
     book.executed.add(key);
+    // What is still at work while its cluster is removed does no harm any more.
+    if (!this.#world.store.data.clusters.has(this.#world.cluster.id)) return;
     const step = this.#world.store.data.upgrades
       .get(attempt.upgrade_id)
       ?.steps.find(({ id }) => id === attempt.step);
@@ -136,7 +138,7 @@ export class GuestChecks implements Watch {
     const { current } = this.#bookOf(server);
     const upgrade = this.#world.store.data.upgrades.get(current?.upgrade_id ?? '');
     if (!upgrade) return;
-    this.#checkAvailability(server, upgrade.policy);
+    this.#checkAvailability(server, upgrade);
     if (action !== 'demote') return;
     const { servers, scheduler } = this.#world;
     const { now } = scheduler;
@@ -148,12 +150,15 @@ export class GuestChecks implements Watch {
   }
 
   /** G2: an instance that was in service goes down. */
-  #checkAvailability(server: Server, policy: Policy): void {
+  #checkAvailability(server: Server, { id, policy }: Upgrade): void {
     const max_unavailable = limitOf(policy.max_unavailable, this.#world.servers.all.length);
     const before = this.#before.get(server.index);
     if (!before?.wasWell) return;
     const down = this.#world.servers.all.filter((other) => {
       if (other === server) return true;
+      // What an earlier upgrade has left down, a person has seen who overrides the gate.
+      const isOurs = this.#bookOf(other).current?.upgrade_id === id;
+      if (hasOverride(policy, 'instances_healthy') && !isOurs) return false;
       if (other.isDownByUpgrade) return this.#before.get(other.index)?.wasWell ?? true;
       if (hasOverride(policy, 'instances_healthy')) return false;
       return !other.isUp && before.broken.has(other);

@@ -267,8 +267,11 @@ export class RecordChecks implements StoreWatch {
   #checkRest(after: Upgrade): void {
     for (const server of this.#world.servers.all) {
       const { id } = this.#world.instanceOf(server);
-      const hasFailed = after.steps.some((step) => step.instance_id === id && step.phase.name === 'failed');
-      const isLeft = server.state.phase === 'demoted' && !hasFailed;
+      const own = after.steps.filter((step) => step.instance_id === id);
+      const hasFailed = own.some(({ phase }) => phase.name === 'failed');
+      // Else an earlier upgrade has left it so, whose status was reset.
+      const isOurs = own.some(({ kind, attempt }) => kind === 'switchover' && attempt > 0);
+      const isLeft = server.state.phase === 'demoted' && isOurs && !hasFailed;
       this.#checks.must(!isLeft, 'G8', `ended as ${after.state.name}, and ${server.name} is left demoted`);
     }
   }
@@ -277,14 +280,23 @@ export class RecordChecks implements StoreWatch {
     return this.#world.servers.all.find((server) => this.#world.instanceOf(server).id === instance_id);
   }
 
+  /** Every instance is held to run what it runs. One whose agent is held up by its driver may take a while. */
+  isTrue(): boolean {
+    return this.isDeleted || this.#world.servers.all.every((server) => this.#saysOf(server) === isOf(server));
+  }
+
+  #saysOf(server: Server): string | null {
+    const cluster = this.#world.store.data.clusters.get(this.#world.cluster.id);
+    return cluster?.instances[server.index]?.report?.version ?? null;
+  }
+
   atTheEnd(): void {
     if (this.isDeleted) return;
     const cluster = this.#world.store.data.clusters.get(this.#world.cluster.id);
     this.#checks.must(cluster?.task === 'NONE', 'G1', `in the end the cluster's task is ${cluster?.task}`);
     for (const server of this.#world.servers.all) {
       const held = cluster?.instances[server.index];
-      const says = held?.report?.version ?? null;
-      const is = server.isUp ? server.version : null;
+      const [says, is] = [this.#saysOf(server), isOf(server)];
       this.#checks.must(
         says === is,
         'G5',
@@ -297,4 +309,8 @@ export class RecordChecks implements StoreWatch {
 
 function isActive({ state }: Upgrade): boolean {
   return ACTIVE.includes(state.name);
+}
+
+function isOf({ isUp, version }: Server): string | null {
+  return isUp ? version : null;
 }

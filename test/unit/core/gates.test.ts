@@ -134,6 +134,18 @@ describe('a gate', () => {
     expect(it.upgrade.state.name).toBe('succeeded');
   });
 
+  it('one that is not heard may be serving: it is not free, though nobody waits for its word (G2)', () => {
+    const overrides = [{ gate: 'guests_alive', reason: 'it is up' }] as const;
+    const it = world({ ...members, last_heard_s_ago: 60, policy: { overrides } });
+    it.guest('db-1').awayUntil = Infinity;
+    it.guest('db-3').sickUntil = Infinity;
+    it.pass(30);
+    expect(it.instance('db-3').report?.service_status).toBe('failed');
+    // It says that it is down: its repair costs nothing, and db-1 is none beside it.
+    expect(it.told('pre_upgrade')).toEqual(['db-3']);
+    expect(it.step('db-1').phase.name).toBe('pending');
+  });
+
   it('names all that are out of service', () => {
     const it = world({
       ...members,

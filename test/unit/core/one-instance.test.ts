@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { admissionFindings, checkAdmission, scopeOf } from '../../../src/core/admit.ts';
+import { CUT_OFF } from '../../../src/core/domain.ts';
 import { possibleFollowUps } from '../../../src/core/follow-up.ts';
 import { previewUpgrade } from '../../../src/core/preview.ts';
 import { versionOf } from './versions.ts';
@@ -41,6 +42,28 @@ describe('an upgrade of one instance', () => {
     expect(it.told('promote')).toEqual(['db-2']);
     expect(it.told('upgrade')).toEqual(['db-1']);
     expect(it.guests.map(({ version }) => version)).toEqual([TO, TO, FROM]);
+  });
+
+  it('of the primary waits for a replica that runs the version, whatever is overridden (G6)', () => {
+    const overrides = [{ gate: 'replication_caught_up', reason: 'it is Sunday' }] as const;
+    const it = world({ only: 'db-1', policy: { overrides } });
+    it.until(() => it.eventsOf('gate_blocked').length > 0);
+    expect(it.step('db-1', 'switchover').phase).toMatchObject({
+      blocked: { reason: 'no replica runs 17.10: there is nobody to take over from db-1' },
+    });
+    expect(it.told('pre_upgrade')).toEqual([]);
+  });
+
+  it('waits while another one may still carry an old order out: only the whole cluster mends that (G2)', () => {
+    const it = world({ only: 'db-3' });
+    const instances = it.cluster.instances.map((one) =>
+      one.name === 'db-2' ? { ...one, task: 'UPGRADING_ERROR' as const, fault: CUT_OFF } : one,
+    );
+    it.cluster = { ...it.cluster, instances };
+    it.until(() => it.eventsOf('gate_blocked').length > 0);
+    expect(it.eventsOf('gate_blocked')[0]?.message).toBe(
+      'db-3 waits for instances_healthy: 1 of at most 1 instance(s) out of service already: db-2',
+    );
   });
 
   it('of the primary waits while no replica is upgraded, and says so (G6)', () => {

@@ -1,6 +1,12 @@
 /** In which order instances are upgraded: design, section 5. Which of them run side by side is the machine's part. */
 import { describe, expect, it } from 'vitest';
-import type { Placement, Role, ServiceStatus } from '../../../src/core/domain.ts';
+import {
+  CUT_OFF,
+  type Placement,
+  type Role,
+  type ServiceStatus,
+  UNANSWERED,
+} from '../../../src/core/domain.ts';
 import { planSteps } from '../../../src/core/plan.ts';
 import type { Step } from '../../../src/core/record.ts';
 import { T0, TO, World, type WorldOptions } from './world.ts';
@@ -20,6 +26,35 @@ function textOf(world: World, steps: readonly Step[]): string[] {
       `${step.kind === 'instance' ? '' : ` ${step.kind}`}${step.repair ? ' repair' : ''}`,
   );
 }
+
+describe('an instance that may still carry an old order out', () => {
+  const FAULTS = [CUT_OFF, `${UNANSWERED} upgrading within 600 s`];
+  const inDoubt = (name: string, fault: string, options: WorldOptions = {}) => {
+    const world = new World(options);
+    const instances = world.cluster.instances.map((one) =>
+      one.name === name ? { ...one, task: 'UPGRADING_ERROR' as const, fault } : one,
+    );
+    return textOf(world, planSteps({ ...world.cluster, instances }, FORWARD, T0));
+  };
+
+  it('goes first and alone, also if it runs the version already: a newer order ends the old one', () => {
+    for (const fault of FAULTS) {
+      expect(inDoubt('db-3', fault)).toEqual(['-1 db-3', '1 db-2', '3 db-1 switchover', '4 db-1']);
+      expect(inDoubt('db-3', fault, { already_upgraded: ['db-3'] })[0]).toBe('-1 db-3');
+      expect(inDoubt('db-2', fault, { manager: 'cassandra' })[0]).toBe('-1 db-2');
+    }
+  });
+
+  it('that serves as the primary is not taken down for that (G6)', () => {
+    expect(inDoubt('db-1', CUT_OFF)).toEqual(['1 db-2', '1 db-3', '3 db-1 switchover', '4 db-1']);
+    expect(inDoubt('db-1', CUT_OFF, { already_upgraded: ['db-1'] })).toEqual(['1 db-2', '1 db-3']);
+  });
+
+  it('is not one whose failure its guest has told', () => {
+    expect(inDoubt('db-3', 'it went wrong', { already_upgraded: ['db-3'] })[0]).toBe('1 db-2');
+    expect(inDoubt('db-3', `${UNANSWERED} preparing within 600 s`)[0]).toBe('1 db-2');
+  });
+});
 
 describe('primary and replicas', () => {
   it('replicas, a switchover, the old primary last', () => {
