@@ -75,9 +75,14 @@ describe('finding', () => {
   });
 
   it('says what it does not find', () => {
-    expect(() => findDatastore(FULL, 'x')).toThrow(expect.objectContaining({ code: 'datastore_not_found' }));
+    expect(() => findDatastore(FULL, 'x')).toThrow(
+      expect.objectContaining({ code: 'datastore_not_found', message: "Datastore 'x' cannot be found." }),
+    );
     expect(() => findVersion(versionsOf(FULL, SIMULATED.id), '17.10')).toThrow(
-      expect.objectContaining({ code: 'datastore_version_not_found' }),
+      expect.objectContaining({
+        code: 'datastore_version_not_found',
+        message: "Datastore version '17.10' cannot be found.",
+      }),
     );
   });
 });
@@ -102,7 +107,9 @@ describe('a new version', () => {
   });
 
   it('is refused under a name that is taken, but not in another datastore', () => {
-    expect(() => add(FULL, described('2.0'))).toThrow(expect.objectContaining({ code: 'conflict' }));
+    const { id } = findVersion(versionsOf(FULL, SIMULATED.id), '2.0');
+    const message = `Datastore 'simulated' has a version '2.0' already (${id}): change that one, or choose another name.`;
+    expect(() => add(FULL, described('2.0'))).toThrow(expect.objectContaining({ code: 'conflict', message }));
     expect(namesOf(add(FULL, described('2.0', { datastore_name: 'other' })), 'other')).toEqual(['2.0']);
   });
 

@@ -147,8 +147,11 @@ describe('what an upgrade of one instance is judged by', () => {
     expect(() => checkAdmission(other, VERSION_TO, { versions })).not.toThrow();
     expect(scopeOf(versions, cluster, undefined)).toBe(cluster);
     expect(() => scopeOf(versions, cluster, 'nobody')).toThrow(
-      expect.objectContaining({ code: 'instance_not_found' }),
+      expect.objectContaining({ code: 'instance_not_found', message: 'Instance nobody cannot be found.' }),
     );
+    const namesake = versionOf(TO, { id: 'v-else', datastore_id: 'else' });
+    const own = scopeOf([namesake, ...versions], cluster, idOf('db-2', cluster));
+    expect(own.datastore_version_id, 'and not a namesake of another datastore').toBe('v-to');
   });
 
   it('is shown before anything is begun', () => {

@@ -1,6 +1,6 @@
 /** The gates `version_active` and `version_path`: before an upgrade, and again before each of its steps. */
 import { describe, expect, it } from 'vitest';
-import { admissionFindings, type Circumstances } from '../../../src/core/admit.ts';
+import { admissionFindings, type Circumstances, scopeOf } from '../../../src/core/admit.ts';
 import type { Cluster, DatastoreVersion } from '../../../src/core/domain.ts';
 import { versionOf } from './versions.ts';
 import { FROM, TO, World, type WorldOptions } from './world.ts';
@@ -47,6 +47,28 @@ describe('before an upgrade', () => {
     expect(found(idle({ instances: 1 }), target), 'one alone is never mixed').toEqual([]);
     const last = idle({ already_upgraded: ['db-2', 'db-3'] });
     expect(found(last, target), 'its step ends the mixture').toEqual([]);
+  });
+
+  it('each of the old versions is looked at, and one that may stay hides none that must not', () => {
+    const cluster = idle();
+    const instances = cluster.instances.map((one) =>
+      one.name === 'db-1' && one.report ? { ...one, report: { ...one.report, version: '17.8' } } : one,
+    );
+    expect(found({ ...cluster, instances }, versionOf(TO, { not_mixed_with: FROM }))).toEqual([
+      'version_path: 17.10 must not run beside 17.6 in one cluster',
+    ]);
+  });
+
+  it('an upgrade of one instance leaves the others beside it for good: they are looked at too', () => {
+    const whole = idle({ already_upgraded: ['db-2'] });
+    const target = versionOf(TO, { not_mixed_with: FROM });
+    const alone = scopeOf([versionOf(FROM), target], whole, 'i-3');
+    expect(found(alone, target, { whole })).toEqual([
+      'version_path: 17.10 must not run beside 17.6 in one cluster',
+    ]);
+    const upgraded = idle({ already_upgraded: ['db-1', 'db-2'] });
+    const last = scopeOf([versionOf(FROM), target], upgraded, 'i-3');
+    expect(found(last, target, { whole: upgraded }), 'then nobody is left on it').toEqual([]);
   });
 
   it('of an instance that does not say what it runs, the record is believed', () => {
