@@ -104,7 +104,7 @@ function retry(draft: BatchDraft, clusters: readonly string[] | undefined, by: s
   }
   draft.resume(`retried by ${by}`);
   // B3: what is tried again has its soak before it, however far the present one is.
-  if (draft.batch.state.name === 'running') draft.run();
+  draft.run();
   draft.set({ wave });
   return undefined;
 }

@@ -187,7 +187,9 @@ describe('the end of an upgrade', () => {
   ] as const)('as %s is that of its cluster', (end, state) => {
     const it = world({ clusters: 1, waves, scripts: { 'c-1': [{ end, outage_ms: 250 }] } });
     it.settle();
-    expect(it.member('c-1')).toMatchObject({ state: { ...state, ended: T0 + 10_000 }, write_outage_ms: 250 });
+    expect(it.member('c-1').state).toEqual({ ...state, ended: T0 + 10_000 });
+    expect(it.member('c-1').write_outage_ms).toBe(250);
+    expect(it.eventsOf('paused'), 'no budget, no pause').toEqual([]);
     const { upgrade_id } = it.member('c-1');
     expect(it.eventsOf(`cluster_${state.name}`)).toMatchObject([
       { cluster_id: 'id-c-1', wave: 0, upgrade_id },

@@ -7,6 +7,7 @@ import {
   MEMBER_STATES,
   type Member,
 } from '../../../src/core/batch/record.ts';
+import type { Load } from '../../../src/core/batch/share.ts';
 import type { Instant } from '../../../src/core/domain.ts';
 
 interface Before {
@@ -19,12 +20,13 @@ export function violationsOf(
   next: BatchNext,
   members: readonly Member[],
   seen: BatchSeen,
-  { wake_at, now }: { readonly wake_at: Instant | null; readonly now: Instant },
+  { wake_at, load, now }: { readonly wake_at: Instant | null; readonly load: Load; readonly now: Instant },
 ): string[] {
   return [
     ...tallies(next.batch, members),
     ...places(next, members, seen),
     ...order(before, next, now),
+    ...share(next, members, load, now),
     ...endings(before, next, members, wake_at),
     ...record(before, next),
   ];
@@ -100,6 +102,26 @@ function order(before: Before, { batch }: BatchNext, now: Instant): string[] {
   if (last && last.size > 0 && now - (last.ended ?? now) < last.soak_seconds * 1000)
     found.push(`B3: wave ${before.batch.wave} has not soaked since it was over`);
   return found;
+}
+
+/** B2: what others are told that it has and could use is what its members say, unless it looks again at once. */
+function share(
+  { batch, effects, verdict }: BatchNext,
+  members: readonly Member[],
+  load: Load,
+  now: Instant,
+): string[] {
+  if (verdict === 'refused' || effects.some(({ kind }) => kind === 'again')) return [];
+  const { state, cancelling, waves, wave } = batch;
+  const running = inFlight(members);
+  const isReady = ({ state: own }: Member) =>
+    own.name === 'queued' || (own.name === 'waiting' && own.until <= now);
+  const ready = members.filter((member) => member.wave === wave && isReady(member)).length;
+  const begins = !cancelling && (state.name === 'running' || state.name === 'rolling_back');
+  const most = Math.max(running, waves[wave]?.max_concurrent ?? 0);
+  const wants = begins ? Math.min(most, running + ready) : running;
+  if (load.running === running && load.wants === wants) return [];
+  return [`B2: tells of ${load.running} and ${load.wants}, and has ${running} and could use ${wants}`];
 }
 
 /** B1, G1. */

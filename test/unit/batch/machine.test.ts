@@ -29,6 +29,7 @@ describe('waves', () => {
     it.pass(10);
     expect(it.namesIn('running')).toEqual(['c-3']);
     expect(it.eventsOf('wave_started').map(({ wave }) => wave)).toEqual([0, 1]);
+    expect(it.eventsOf('wave_done').map(({ message }) => message)).toEqual(['wave 1: 2 succeeded']);
   });
 
   it('without a cluster are passed over, their soak and approval too', () => {
@@ -45,6 +46,7 @@ describe('waves', () => {
     const it = world({ clusters: 3, waves: [{ share: 2 }] });
     expect(it.member('c-3').state).toMatchObject({ name: 'skipped', reason: 'no wave takes it' });
     it.settle();
+    expect(it.eventsOf('started')[0]?.message).toBe('2 cluster(s) to 1.1 in 1 wave(s)');
     expect(it.batch.state).toMatchObject({
       name: 'succeeded',
       message: '2 succeeded, 0 failed, 1 skipped, 0 cancelled',
@@ -149,7 +151,8 @@ describe('a cluster that has to wait', () => {
     const opens = T0 + 3_600_000;
     const it = world({ clusters: 2, policies: { 'c-1': { not_before: opens } }, waves: [{}] });
     it.pass(60);
-    expect(it.member('c-1').state).toMatchObject({ name: 'waiting', until: opens });
+    const reason = 'it is not to start before 2027-01-15T09:00:00.000Z';
+    expect(it.member('c-1').state).toEqual({ name: 'waiting', until: opens, reason });
     expect(it.namesIn('succeeded')).toEqual(['c-2']);
     it.pass(3_600);
     expect(it.batch.state.name).toBe('succeeded');
@@ -168,6 +171,13 @@ describe('a cluster that has to wait', () => {
         wave: 0,
       },
     ]);
+  });
+
+  it('is one of five: all are named', () => {
+    const window = { cron: '0 2 * * *', duration_seconds: 3_600, time_zone: 'UTC' };
+    const it = world({ clusters: 5, policy: { window }, waves: [{}] });
+    it.pass(1);
+    expect(it.eventsOf('cluster_waiting')[0]?.message).toMatch(/\(c-1, c-2, c-3, c-4, c-5\)$/);
   });
 
   it('for ever, as its window never opens, is looked at once a day and told of once', () => {
@@ -191,6 +201,7 @@ describe('the failure budget', () => {
       name: 'incomplete',
       message: '2 succeeded, 2 failed, 0 skipped, 0 cancelled',
     });
+    expect(it.eventsOf('wave_done').map(({ message }) => message)).toEqual(['wave 1: 2 succeeded, 2 failed']);
   });
 
   it('exceeded pauses: what runs ends, nothing begins', () => {

@@ -131,8 +131,10 @@ describe('rollback', () => {
     it.order({ action: 'rollback' });
     expect(it.batch.state).toMatchObject({ name: 'rolling_back', wave: 0 });
     expect(it.order({ action: 'rollback' }).verdict).not.toBe('refused');
-    expect(it.order({ action: 'pause' }).verdict).toBe('refused');
-    expect(it.order({ action: 'retry' }).verdict).toBe('refused');
+    expect(it.order({ action: 'pause' }).reason).toBe(
+      'it takes a wave back, and pauses afterwards: cancel it, or wait',
+    );
+    expect(it.order({ action: 'retry' }).reason).toBe('it takes a wave back: wait until that is done');
     it.settle();
     expect(it.batch.state).toMatchObject({ name: 'paused', reason: 'rolled_back' });
     for (const name of ['c-1', 'c-3']) {
@@ -152,6 +154,34 @@ describe('rollback', () => {
     expect(it.countOf('running')).toBe(3);
     it.settle();
     expect(it.countOf('cancelled')).toBe(8);
+  });
+
+  it('leaves alone what its upgrade left as it was, and cancels what has not begun', () => {
+    const waves = [{ share: 4, max_concurrent: 1 }, {}];
+    const it = world({ clusters: 4, waves, scripts: { 'c-1': [{ end: 'cancelled' }] } });
+    it.pass(21);
+    expect([it.stateOf('c-1'), it.stateOf('c-2'), it.stateOf('c-3')]).toEqual([
+      'cancelled',
+      'succeeded',
+      'running',
+    ]);
+    it.order({ action: 'rollback' });
+    expect(it.member('c-4').state).toMatchObject({ name: 'cancelled', ended: it.now });
+    it.settle();
+    expect(it.batch.state.name).toBe('paused');
+    expect(
+      it.members.map(({ tries }) => tries),
+      'c-2 by another upgrade, c-3 by its own',
+    ).toEqual([1, 2, 1, 0]);
+  });
+
+  it('waits for no window: what is on the wrong version goes back at once', () => {
+    const window = { cron: '0 8 * * *', duration_seconds: 60, time_zone: 'UTC' };
+    const it = world({ clusters: 2, policy: { window }, waves: [{ share: 1 }, { approval: true }] });
+    it.pass(600);
+    it.order({ action: 'rollback' });
+    it.pass(1);
+    expect(it.member('c-1').state).toMatchObject({ name: 'running', way: 'back' });
   });
 
   it('of a cluster that does not get back is a failure', () => {
@@ -308,6 +338,28 @@ describe('a retry of named clusters', () => {
     it.settle();
     expect(it.eventsOf('resumed'), 'it was not paused').toEqual([]);
     expect([it.stateOf('c-3'), it.stateOf('c-4')]).toEqual(['succeeded', 'skipped']);
+  });
+
+  it('takes along what a rollback has cancelled', () => {
+    const it = world({ clusters: 3, waves: [{ share: 2, max_concurrent: 1 }, { approval: true }] });
+    it.pass(1);
+    it.order({ action: 'rollback' });
+    it.settle();
+    it.order({ action: 'retry', clusters: ['id-c-1', 'id-c-2'] });
+    it.settle();
+    expect(it.namesIn('succeeded')).toEqual(['c-1', 'c-2']);
+    expect(it.member('c-1'), 'it began for the first time then').toMatchObject({ tries: 2, started: T0 });
+  });
+
+  it('has them wait anew, if they have to', () => {
+    const scripts = { 'c-2': [{ takes_s: 90 }] };
+    const it = world({ clusters: 2, waves: [{ max_concurrent: 1 }], busy_s: { 'c-1': 30 }, scripts });
+    it.pass(1);
+    expect(it.member('c-1').waiting_since).toBe(T0);
+    const clusters = ['id-c-1'];
+    it.order({ action: 'skip', clusters });
+    it.order({ action: 'retry', clusters });
+    expect(it.member('c-1')).toMatchObject({ waiting_since: null, state: { name: 'queued' } });
   });
 
   it('goes back to the earliest wave that has one of them, and on from there', () => {

@@ -110,6 +110,11 @@ describe('places for all batches', () => {
     expect(loads.map(({ batch_id }) => shareOf(batch_id, loads, 10))).toEqual([2, 8]);
   });
 
+  it('go first to the one whose id comes first where they can not be even', () => {
+    const loads = [load('b', 't', 0, 9), load('a', 't', 0, 9), load('c', 't', 0, 9)];
+    expect(loads.map(({ batch_id }) => shareOf(batch_id, loads, 4))).toEqual([1, 2, 1]);
+  });
+
   it('are not begun while others still hold them', () => {
     const loads = [load('old', 't', 10, 99), load('new', 'u', 0, 99)];
     expect([mayBegin('old', loads, 10), mayBegin('new', loads, 10)]).toEqual([0, 0]);

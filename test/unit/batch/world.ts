@@ -24,7 +24,7 @@ import {
 } from '../../../src/core/batch/record.ts';
 import type { WaveRequest } from '../../../src/core/batch/selection.ts';
 import type { Load } from '../../../src/core/batch/share.ts';
-import { batchWakeAt } from '../../../src/core/batch/wake.ts';
+import { batchWakeAt, loadAfter } from '../../../src/core/batch/wake.ts';
 import type { Cluster, DatastoreVersion, Instant } from '../../../src/core/domain.ts';
 import type { Policy } from '../../../src/core/policy.ts';
 import type { PauseReason } from '../../../src/core/record.ts';
@@ -130,10 +130,11 @@ export class BatchWorld {
     const before = { batch: this.batch, members: this.members };
     const next = advanceBatch(this.batch, input, seen, this.now);
     const wake_at = batchWakeAt(next, seen, this.now);
+    const load = loadAfter(next, seen, this.now);
     this.batch = next.batch;
     const changed = new Map(next.members.map(({ after }) => [after.position, after]));
     this.members = this.members.map((member) => changed.get(member.position) ?? member);
-    this.violations.push(...violationsOf(before, next, this.members, seen, { wake_at, now: this.now }));
+    this.violations.push(...violationsOf(before, next, this.members, seen, { wake_at, load, now: this.now }));
     if (next.verdict === 'refused') return next;
     this.#due = wake_at;
     if (next.verdict === 'stale') return next;

@@ -1,6 +1,6 @@
 /** What can be asked of an upgrade that has ended, and what becomes of it. */
 import { describe, expect, it } from 'vitest';
-import { followUpRefusal } from '../../../src/core/follow-up.ts';
+import { followUpRefusal, followUpUpgrade } from '../../../src/core/follow-up.ts';
 import { possibleActions } from '../../../src/core/machine/actions.ts';
 import { FROM, TO, type World } from './world.ts';
 import { worlds } from './worlds.ts';
@@ -35,6 +35,10 @@ describe('an upgrade that has failed', () => {
     const it = failed();
     it.takeUp('retry', 'u2');
     expect(it.upgrade).toMatchObject({ follows: { upgrade_id: 'u', as: 'retry' }, direction: 'forward' });
+    expect(it.upgrade).toMatchObject({ id: 'u2', cluster_id: 'c', tenant_id: 't', batch: null });
+    expect(it.upgrade).not.toHaveProperty('instance_id');
+    const message = 'retry of upgrade u of shop accepted';
+    expect(it.events).toEqual([{ seq: 1, at: it.now, type: 'accepted', message }]);
     expect(it.upgrade.policy.on_failure).toBe('fail');
     ended(it);
     expect(it.upgrade.state.name).toBe('succeeded');
@@ -52,6 +56,7 @@ describe('an upgrade that has failed', () => {
     expect(versionsOf(it)).toEqual([FROM, FROM, FROM]);
     expect(it.cluster).toMatchObject({ datastore_version: FROM, task: 'NONE' });
     expect(actionsOf(it), 'back where it came from').toEqual([]);
+    expect(followUpRefusal(it.upgrade, it.cluster, 'rollback')).toBe(`it is back at ${FROM} already`);
   });
 });
 
@@ -102,6 +107,30 @@ describe('taking up an upgrade', () => {
     it.takeUp('retry', 'u2');
     expect(followUpRefusal(first, it.cluster, 'rollback')).toMatch(/later upgrade of the cluster is u2/);
     expect(possibleActions(first, it.cluster)).toEqual([]);
+  });
+
+  it('keeps its place in the batch that asks for it', () => {
+    const it = failed();
+    const { requested_by } = it.upgrade;
+    const batch = { id: 'b', position: 4 };
+    const about = { id: 'u2', now: it.now, as: 'retry', requested_by, batch } as const;
+    expect(followUpUpgrade(it.upgrade, it.cluster, about).upgrade.batch).toEqual(batch);
+  });
+
+  it('goes back as long as the record has the new version, whatever its instances run', () => {
+    const it = ended(world({ manager: 'cassandra' }));
+    for (const name of ['db-1', 'db-2', 'db-3']) it.heard(name, { version: FROM });
+    expect(followUpRefusal(it.upgrade, it.cluster, 'rollback')).toBeNull();
+  });
+
+  it('names an instance that is gone by its id', () => {
+    const it = world({ manager: 'cassandra' });
+    const { id, attempt } = it.reach('db-2', 'preparing');
+    it.feed({ type: 'answered', step: id, attempt, action: 'pre_upgrade', info: { reversible: false } });
+    ended(it);
+    const without = it.cluster.instances.filter(({ name }) => name !== 'db-2');
+    const refusal = followUpRefusal(it.upgrade, { ...it.cluster, instances: without }, 'rollback');
+    expect(refusal).toMatch(/i-2 was upgraded irreversibly/);
   });
 
   it('is not offered where the cluster is gone', () => {

@@ -44,6 +44,38 @@ describe('a plan preview', () => {
       'instance db-1 primary',
     ]);
     expect(plan.gates).toEqual([]);
+    expect([plan.from, plan.to]).toEqual([
+      { id: 'v-from', name: FROM },
+      { id: 'v-to', name: TO },
+    ]);
+  });
+
+  it('says of each gate what it is about', () => {
+    const reasons = (cluster: Cluster) =>
+      preview(cluster).gates.map(({ gate, reason }) => `${gate}: ${reason}`);
+    expect(reasons(idle({ last_heard_s_ago: 60 }))).toEqual([
+      'guests_alive: the guest agent of db-1, db-2, db-3 has not been heard lately: start it',
+    ]);
+    const ill = reporting(idle({ already_upgraded: ['db-2'] }), 'db-2', { service_status: 'failed' });
+    expect(reasons(ill)).toContain(
+      'instances_healthy: db-2 not healthy, and no step of this upgrade would mend that',
+    );
+    const lag_bytes = { 'db-2': 1024 * 1024 + 1, 'db-3': 1024 * 1024 + 1 };
+    expect(reasons(idle({ lag_bytes }))).toEqual([
+      'replication_caught_up: no replica has caught up with db-1',
+    ]);
+    expect(reasons(idle({ lag_bytes: { ...lag_bytes, 'db-3': 1024 * 1024 } }))).toEqual([]);
+  });
+
+  it('knows nothing of an instance that was never heard, and plans it all the same', () => {
+    const cluster = idle({ manager: 'cassandra' });
+    const instances = cluster.instances.map((one) => ({ ...one, report: null, heard: null }));
+    const plan = preview({ ...cluster, instances });
+    expect(plan.steps.map(({ instance_name, role }) => [instance_name, role])).toEqual([
+      ['db-1', null],
+      ['db-2', null],
+      ['db-3', null],
+    ]);
   });
 
   it('names who would become primary: the replica that is behind least', () => {
@@ -168,7 +200,10 @@ describe('the hash of a plan', () => {
       expect.unreachable();
     } catch (err) {
       expect(err).toBeInstanceOf(CofferError);
-      expect(err).toMatchObject({ code: 'conflict', message: expect.stringContaining('dry_run') });
+      expect(err).toMatchObject({
+        code: 'conflict',
+        message: `The plan is no longer the one with hash ${'0'.repeat(16)}: order, roles or versions have changed, and its hash is ${plan.hash} now. Ask for the plan again (dry_run), look at it, and send its hash.`,
+      });
     }
   });
 });
