@@ -1,6 +1,6 @@
 /** The sentence that says what an upgrade is doing. It must be true at every moment. */
 import { expect, it, describe as suite } from 'vitest';
-import type { Upgrade } from '../../../src/core/record.ts';
+import { isInFlight, type Upgrade } from '../../../src/core/record.ts';
 import { describe, estimatedEnd } from '../../../src/core/status.ts';
 import { World, type WorldOptions } from './world.ts';
 
@@ -66,6 +66,35 @@ suite('the status of an upgrade', () => {
     expect(say(world)).toBe(
       '0 of 3 done; now db-1: upgrading for 0 s; then it ends as cancelled; nothing is left for a person to do',
     );
+  });
+
+  it('to be cancelled, with nothing in flight any more: just that', () => {
+    const { upgrade, cluster, now } = members();
+    const state = { name: 'running', started: now } as const;
+    expect(describe({ ...upgrade, state, cancelling: true }, cluster, now)).toBe(
+      '0 of 0 done; being cancelled; nothing is left for a person to do',
+    );
+  });
+
+  it('between two plans: that it is being planned', () => {
+    const { upgrade, cluster, now } = members();
+    const state = { name: 'running', started: now } as const;
+    expect(describe({ ...upgrade, state }, cluster, now)).toContain('0 of 0 done; being planned;');
+    const planned = { ...upgrade, state, planned_round: 0 };
+    expect(describe(planned, cluster, now)).toContain(
+      'waits for every instance to report that it is healthy',
+    );
+  });
+
+  it('with a step that has failed beside one that is done, waits for nothing', () => {
+    const world = members({ scripts: { 'db-2': { upgrade: { error: 'no' } } }, policy: { retries: 0 } });
+    world.settle();
+    const { cluster, now } = world;
+    const [first, second] = world.upgrade.steps;
+    if (!first || !second) throw new Error('no steps');
+    const state = { name: 'running', started: now } as const;
+    const text = describe({ ...world.upgrade, state, steps: [first, second] }, cluster, now);
+    expect(text).toContain('1 of 2 done; being planned;');
   });
 
   it('paused while something is in flight: what that is', () => {
@@ -191,6 +220,16 @@ suite('the estimated end', () => {
       const now = started + after_ms;
       expect(estimatedEnd(world.upgrade, world.cluster, now)).toBe(now + left_ms);
     }
+  });
+
+  it('takes off what the one has used that has used least, of several in flight', () => {
+    const policy = { max_unavailable: 3 };
+    const world = members({ policy, scripts: { 'db-1': { upgrade: { ms: 50_000 } } } });
+    world.until(inPhase(world, 'upgrading'));
+    const { cluster, upgrade, now } = world;
+    const steps = upgrade.steps.map((step, index) => ({ ...step, started: now - (index + 1) * 5_000 }));
+    expect(upgrade.steps.filter(isInFlight)).toHaveLength(3);
+    expect(estimatedEnd({ ...upgrade, steps }, cluster, now)).toBe(now + 55_000);
   });
 
   it('is not known while it is held, is to be cancelled or has no plan, or when its cluster is gone', () => {
