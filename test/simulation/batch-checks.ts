@@ -129,7 +129,10 @@ export class BatchChecks implements StoreWatch {
     const last = own.find(({ id }) => id === upgrade_id);
     if (state.name === 'succeeded')
       this.must(last?.state.name === 'succeeded', `B1: ${cluster_name} succeeded by no upgrade`);
-    if (state.name === 'failed' && last) {
+    // A way back that could not begin leaves what its last upgrade has done.
+    const isStranded =
+      'reason' in state && state.reason.startsWith('its way back: ') && last?.follows === null;
+    if (state.name === 'failed' && last && !isStranded) {
       const came = last.follows?.as === 'rollback' ? 'rolled_back' : 'succeeded';
       this.must(
         last.state.name !== came,

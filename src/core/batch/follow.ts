@@ -106,10 +106,15 @@ function outcomeOf(
   const isBack = state === 'rolled_back' || (way === 'back' && state === 'succeeded');
   if (undo !== null && isBack) return { name: 'cancelled', reason: `rolled back to ${from_version}` };
   if (undo !== null && way === 'forward') return { name: 'again', reason: message };
-  if (undo !== null) return { name: 'failed', reason: `its way back: ${message}` };
+  if (undo !== null) return { name: 'failed', reason: wayBack(message) };
   if (state === 'succeeded') return { name: 'succeeded', reason: 'succeeded' };
   if (state === 'cancelled') return { name: 'cancelled', reason: message };
   return { name: 'failed', reason: message };
+}
+
+/** What its last upgrade did, forward, stands. */
+function wayBack(message: string): string {
+  return `its way back: ${message}`;
 }
 
 /** An upgrade could not begin. */
@@ -125,7 +130,7 @@ export function refused(draft: BatchDraft, { position, upgrade_id, verdict, reas
     case 'gone':
       return leave(draft, member, 'skipped', reason);
     case 'failed':
-      return leave(draft, member, 'failed', reason);
+      return leave(draft, member, 'failed', member.undo === null ? reason : wayBack(reason));
     default:
       return verdict satisfies never;
   }

@@ -59,6 +59,25 @@ describe('an upgrade that could not begin', () => {
     expect(it.member('c-1')).toMatchObject({ undo: null, state: { name: 'cancelled', reason } });
   });
 
+  it('to take a cluster back leaves it where its last upgrade has taken it, and says so', () => {
+    const it = world({ clusters: 2, waves: [{ share: 1 }, { approval: true }] });
+    it.settle();
+    const { upgrade_id } = it.member('c-1');
+    it.order({ action: 'rollback' });
+    it.feed({ type: 'wake' });
+    refuse(it, { reason: 'a later upgrade of the cluster is u-7' });
+    const reason = 'its way back: a later upgrade of the cluster is u-7';
+    expect(it.member('c-1')).toMatchObject({
+      tries: 1,
+      upgrade_id,
+      undo: null,
+      state: { name: 'failed', reason },
+    });
+    it.settle();
+    it.order({ action: 'rollback', wave: 0 });
+    expect(it.member('c-1'), 'it can be asked for again').toMatchObject({ undo: upgrade_id });
+  });
+
   it('is no news once another one has taken its place (B5)', () => {
     const it = begun();
     expect(refuse(it, { upgrade_id: 'another' }).verdict).toBe('stale');
