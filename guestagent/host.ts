@@ -108,7 +108,7 @@ export class Host implements Service {
       this.#unusable.add(id);
       return log.error(
         { instance_id: id, manager: config?.manager },
-        'no driver for this manager in this agent',
+        'no driver for this manager in this agent: COFFER_HOOKS_FILE names commands for others',
       );
     }
     await mkdir(stateDir, { recursive: true });

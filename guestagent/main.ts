@@ -3,22 +3,27 @@
  *
  * `main.ts` wiring · `host.ts` the instances of a folder · `agent.ts` one instance: orders and
  * heartbeats · `join.ts` taking a place in a cluster · `journal.ts` what it must not forget · `driver.ts` what a datastore's driver must be
- * able to do · `drivers/` one per datastore · `metrics.ts` what is counted.
+ * able to do · `drivers/` one per datastore, and `command/` for any other · `metrics.ts` what is counted.
  */
 import { basename } from 'node:path';
 import { z } from 'zod';
 import { openAmqpBus } from '../src/bus/amqp.ts';
 import { amqpConfig, amqpTls, loadConfig, logConfig, numberOf } from '../src/config.ts';
 import type { Endpoint } from '../src/core/domain.ts';
-import { createLogger } from '../src/log.ts';
+import { createLogger, textOf } from '../src/log.ts';
 import { runProcess, type Service, Services } from '../src/service.ts';
 import { createRegistry, metricsConfig, serveMetrics } from '../src/telemetry.ts';
 import { openTracing, tracingConfig } from '../src/tracing.ts';
+import type { DriverFactory } from './driver.ts';
+import { type Hooks, readHooksFile } from './drivers/command/hooks-file.ts';
+import { commandDriver } from './drivers/command/index.ts';
 import { postgresqlDriver } from './drivers/postgresql/index.ts';
 import { simulatedDriver } from './drivers/simulated.ts';
 import { Host } from './host.ts';
 import { JOIN_TOKEN, joinCluster } from './join.ts';
 import { observeOrders } from './metrics.ts';
+
+const BUILT_IN = { postgresql: postgresqlDriver, simulated: simulatedDriver };
 
 const configShape = {
   ...amqpConfig,
@@ -37,6 +42,18 @@ const configShape = {
       'must be the host and port at which the database is to serve, e.g. 10.0.0.5:5432',
     )
     .refine((advertise) => isPort(endpointOf(advertise).port), 'must have a port from 1 to 65535')
+    .optional(),
+  /** The commands with which datastores are upgraded that have no driver here. */
+  COFFER_HOOKS_FILE: z
+    .string()
+    .transform((path, context) => {
+      try {
+        return readHooksFile(path, Object.keys(BUILT_IN));
+      } catch (err) {
+        context.addIssue({ code: 'custom', message: textOf(err) });
+        return z.NEVER;
+      }
+    })
     .optional(),
   COFFER_GUEST_USER: z.string().min(1).optional(),
   COFFER_HEARTBEAT_MS: numberOf(100, 10_000).default(2_000),
@@ -75,6 +92,10 @@ function startToJoin(
   };
 }
 
+function commandDrivers(file: ReadonlyMap<string, Hooks> = new Map()): Record<string, DriverFactory> {
+  return Object.fromEntries([...file].map(([manager, hooks]) => [manager, commandDriver(hooks)]));
+}
+
 function requireAdvertise(given: Readonly<Record<string, string>>): readonly string[] {
   if (given['COFFER_JOIN_TOKEN'] === undefined || given['COFFER_ADVERTISE'] !== undefined) return [];
   return [
@@ -110,7 +131,7 @@ await runProcess(async () => {
       bus,
       log,
       heartbeat_ms: config.COFFER_HEARTBEAT_MS,
-      drivers: { postgresql: postgresqlDriver, simulated: simulatedDriver },
+      drivers: { ...commandDrivers(config.COFFER_HOOKS_FILE), ...BUILT_IN },
       observe: observeOrders(registry),
       tracing,
     }),

@@ -52,8 +52,13 @@ export function explain(
 /** Of a union nothing fitted: the problems of the branch that came nearest. */
 function branchesOf(issue: Issue): readonly Issue[] {
   if (issue.code !== 'invalid_union' || issue.errors.length === 0) return [issue];
-  const nearest = issue.errors.toSorted((a, b) => a.length - b.length)[0] ?? [];
+  const nearest = issue.errors.toSorted((a, b) => a.length - b.length || depthOf(b) - depthOf(a))[0] ?? [];
   return nearest.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }));
+}
+
+/** Whoever's fault lies deeper has fitted further. */
+function depthOf(issues: readonly Issue[]): number {
+  return Math.max(0, ...issues.map(({ path }) => path.length));
 }
 
 function sentence(issue: Issue, input: unknown, where: string): string {

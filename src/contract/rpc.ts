@@ -66,7 +66,7 @@ export const ResetStatusAnswer = z.object({ verdict: z.enum(['done', 'missing', 
 export type ResetStatusAnswer = z.output<typeof ResetStatusAnswer>;
 
 const EndpointArg = z.object({ host: text(255), port: z.int().min(1).max(65_535) });
-const PlacementArg = z.object({
+export const PlacementArg = z.object({
   rack: text(255).exactOptional(),
   seed: z.boolean().exactOptional(),
   shard: text(255).exactOptional(),

@@ -20,8 +20,8 @@ import { promisify } from 'node:util';
 import { createGunzip } from 'node:zlib';
 import { hasPackage, packageFor, type ServerPackage } from '../../../src/core/built-in.ts';
 import { type DriverLog, PermanentError } from '../../driver.ts';
+import { isErrno, messageOf, removeIfThere, sleep, syncFolder } from '../files.ts';
 import { type Account, requireReachable } from './account.ts';
-import { isErrno, messageOf, removeIfThere, sleep, syncFolder } from './files.ts';
 import { extractTar } from './tar.ts';
 
 /**

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Client } from 'pg';
 import type { Endpoint, Role, ServiceStatus } from '../../../src/core/domain.ts';
 import type { Health, InstanceConfig } from '../../driver.ts';
-import { isErrno, messageOf } from './files.ts';
+import { isErrno, messageOf } from '../files.ts';
 import { type Glance, glance } from './replication.ts';
 import type { Server } from './server.ts';
 import type { Places } from './settings.ts';

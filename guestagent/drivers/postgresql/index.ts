@@ -11,6 +11,7 @@ import {
   PermanentError,
   type Target,
 } from '../../driver.ts';
+import { messageOf, removeIfThere, sleep, writeFileAtomic } from '../files.ts';
 import { type Account, requireReachable, serverAccount } from './account.ts';
 import {
   type Binaries,
@@ -22,7 +23,6 @@ import {
 } from './binaries.ts';
 import { buildPrimary, buildReplica } from './build.ts';
 import { formatLsn, isLsn, readControl } from './control.ts';
-import { messageOf, removeIfThere, sleep, writeFileAtomic } from './files.ts';
 import { type Activity, HealthWatch, notStreaming, STREAM_GRACE_MS } from './health.ts';
 import {
   type Glance,
@@ -50,7 +50,7 @@ import { loadState, type State, saveState } from './state.ts';
  * - `health.ts`       how it finds the server, for heartbeats
  * - `control.ts`      where its log ends once it is stopped
  * - `state.ts`        what must survive a crash of the agent
- * - `account.ts`, `files.ts`  the user that it runs as; writing files so that a crash leaves no half
+ * - `account.ts`    the user that it runs as
  *
  * What it keeps to:
  *

@@ -3,9 +3,9 @@ import { copyFile, open, readFile, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { DriverLog } from '../../driver.ts';
+import { isErrno, sleep } from '../files.ts';
 import type { Account } from './account.ts';
 import type { Binaries } from './binaries.ts';
-import { isErrno, sleep } from './files.ts';
 import { configFile, type Places } from './settings.ts';
 
 /**

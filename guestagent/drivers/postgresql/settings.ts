@@ -3,8 +3,8 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Endpoint } from '../../../src/core/domain.ts';
 import type { InstanceConfig } from '../../driver.ts';
+import { writeFileAtomic } from '../files.ts';
 import type { Account } from './account.ts';
-import { writeFileAtomic } from './files.ts';
 
 /**
  * The server's configuration, kept outside the data directory and written anew before each start: a

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { isErrno, writeFileAtomic } from './files.ts';
+import { isErrno, writeFileAtomic } from '../files.ts';
 
 /**
  * What the driver must remember across a crash: `state.json` in the state directory, written before

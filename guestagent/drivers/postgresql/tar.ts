@@ -1,7 +1,7 @@
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
+import { syncFolder } from '../files.ts';
 import type { Account } from './account.ts';
-import { syncFolder } from './files.ts';
 
 /**
  * Unpacks the two tar streams that the driver meets: npm packages, and the base backup of a running

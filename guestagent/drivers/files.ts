@@ -1,12 +1,17 @@
 import { open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { Account } from './account.ts';
+
+/** Whom a file is to belong to. */
+interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
 
 /** Replaces a file so that a crash at any moment leaves the old content or the new, whole and on disk. */
 export async function writeFileAtomic(
   path: string,
   content: string,
-  options: { readonly mode: number; readonly owner?: Account | null },
+  options: { readonly mode: number; readonly owner?: Owner | null },
 ): Promise<void> {
   const temporary = `${path}.new`;
   const file = await open(temporary, 'w', options.mode);

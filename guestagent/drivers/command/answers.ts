@@ -1,0 +1,103 @@
+import { z } from 'zod';
+import { PlacementArg } from '../../../src/contract/rpc.ts';
+import { SERVICE_STATUSES } from '../../../src/core/domain.ts';
+import { type Health, PermanentError } from '../../driver.ts';
+import type { HookName } from './hooks-file.ts';
+import type { HookEnd } from './run-hook.ts';
+
+/**
+ * What a hook's exit code means: 0, done. 75 (EX_TEMPFAIL of sysexits.h): it can't be done now, nothing
+ * has changed, try again. Anything else: it can't be done, and trying again would not help. Of one that took
+ * too long or was killed nobody knows how far it came: it is tried again.
+ */
+const TEMPORARY = 75;
+
+/** What `health` may print. A version that it doesn't print is the one that the hooks brought it to. */
+const HealthAnswer = z.strictObject({
+  status: z.enum(SERVICE_STATUSES).exactOptional(),
+  version: z.string().min(1).max(255).exactOptional(),
+  message: z.string().exactOptional(),
+  placement: PlacementArg.exactOptional(),
+});
+const PreUpgradeAnswer = z.looseObject({ reversible: z.boolean().exactOptional() });
+
+const TOLD_LINES = 5;
+const TOLD_CHARACTERS = 500;
+
+export function isDone(end: HookEnd): boolean {
+  return end.kind === 'exited' && end.code === 0;
+}
+
+/** True if by its own word, or because it never ran, it has changed nothing. */
+export function hasChangedNothing(end: HookEnd): boolean {
+  return end.kind === 'not started' || (end.kind === 'exited' && end.code === TEMPORARY);
+}
+
+/** The error that an order ends with whose hook has not succeeded. */
+export function failureOf(name: HookName, end: HookEnd): Error {
+  const isPermanent = end.kind === 'exited' && end.code !== TEMPORARY;
+  const message = complaint(name, end);
+  return isPermanent ? new PermanentError(message) : new Error(message);
+}
+
+/** How the `health` hook finds the server; `supposed` is its version if the hook doesn't tell. */
+export function healthOf(end: HookEnd, supposed: string | null): Health {
+  const sick = { service_status: 'failed', version: supposed, role: 'member' } as const;
+  if (end.kind !== 'exited') return { ...sick, message: complaint('health', end) };
+  const answer = HealthAnswer.safeParse(documentIn(end.stdout));
+  if (!answer.success) {
+    return { ...sick, message: `what the health hook says can't be used: ${z.prettifyError(answer.error)}` };
+  }
+  const { status, version = supposed, message, placement } = answer.data;
+  const isWell = end.code === 0;
+  return {
+    service_status: status ?? (isWell ? 'healthy' : 'failed'),
+    version,
+    role: 'member',
+    message: message ?? (isWell ? null : complaint('health', end)),
+    ...(placement && { placement }),
+  };
+}
+
+/** What `pre_upgrade` says of the way back; undefined if it says nothing. */
+export function reversibleOf(stdout: string): boolean | undefined {
+  const answer = PreUpgradeAnswer.safeParse(documentIn(stdout));
+  return answer.success ? answer.data.reversible : undefined;
+}
+
+/** A JSON object, if that is what was printed; else an empty one: a hook may print what it likes. */
+function documentIn(stdout: string): unknown {
+  const text = stdout.trim();
+  if (!text.startsWith('{')) return {};
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+}
+
+/** One line, as it is shown to whoever upgrades. */
+function complaint(name: HookName, end: HookEnd): string {
+  switch (end.kind) {
+    case 'not started':
+      return `the ${name} hook could not be started: ${end.reason}`;
+    case 'timed out':
+      return `the ${name} hook was ended after its ${end.after_ms / 1000} s${quoted(end.tail)}`;
+    case 'killed':
+      return `the ${name} hook was killed by ${end.by}${quoted(end.tail)}`;
+    case 'exited':
+      return `the ${name} hook ended with exit code ${end.code}${quoted(end.tail)}`;
+    default:
+      return end satisfies never;
+  }
+}
+
+/** The last words of a hook. */
+function quoted(output: string): string {
+  const lines = output.split('\n').filter((line) => line.trim() !== '');
+  const words = lines
+    .slice(-TOLD_LINES)
+    .join(' / ')
+    .replaceAll(/\p{Cc}/gu, ' ');
+  return words === '' ? '' : `: ${words.slice(-TOLD_CHARACTERS)}`;
+}

@@ -1,0 +1,141 @@
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
+import { isAbsolute } from 'node:path';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { ConfigError } from '../../../src/config.ts';
+import { explain } from '../../../src/contract/explain.ts';
+import { textOf } from '../../../src/log.ts';
+
+/** What an operator's commands are asked for, in the order of an upgrade. */
+export const HOOKS = ['pre_upgrade', 'upgrade', 'post_upgrade', 'health', 'rollback'] as const;
+export type HookName = (typeof HOOKS)[number];
+
+/** A hook as it is to be run: an argument vector, which no shell looks at. */
+export interface Hook {
+  readonly command: readonly string[];
+  readonly timeout_ms: number;
+}
+
+/** The hooks of one manager. Without `rollback` its upgrades are irreversible. */
+export interface Hooks {
+  readonly hooks: Readonly<Partial<Record<HookName, Hook>> & Record<'upgrade' | 'health', Hook>>;
+  /** Variables that every hook gets beside ours. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+const TIMEOUT_SECONDS = 600;
+/** A guest that is not heard for 15 s counts as away. */
+const HEALTH_TIMEOUT_SECONDS = 10;
+
+const Argv = z
+  .array(z.string())
+  .min(1)
+  .refine(
+    ([program = '']) => program === '' || isAbsolute(program),
+    'must begin with the absolute path of a program',
+  );
+const Timeout = z.int().min(1).max(86_400);
+const Spelled = z.strictObject({ command: Argv, timeout_seconds: Timeout.exactOptional() });
+/** A bare list is the command. */
+const HookEntry = z.union([Argv.transform((command) => ({ command })), Spelled]);
+
+/** A map whose keys all look like `form`. */
+function mapOf<Value extends z.ZodType>(value: Value, form: RegExp, what: string) {
+  return z.record(z.string(), value).check(({ value: given, issues }) => {
+    const wrong = Object.keys(given).filter((key) => !form.test(key));
+    if (wrong.length === 0) return;
+    issues.push({ code: 'custom', input: given, message: `must have ${what}, and not ${wrong.join(', ')}` });
+  });
+}
+
+const Environment = mapOf(
+  z.string(),
+  /^(?!COFFER_)[A-Za-z_][A-Za-z0-9_]*$/,
+  'names of variables that do not begin with COFFER_',
+);
+const Manager = z.strictObject({
+  pre_upgrade: HookEntry.exactOptional(),
+  upgrade: HookEntry,
+  post_upgrade: HookEntry.exactOptional(),
+  health: HookEntry,
+  rollback: HookEntry.exactOptional(),
+  environment: Environment.exactOptional(),
+});
+const HooksFile = z.strictObject({
+  managers: mapOf(Manager, /^[a-z][a-z0-9_]*$/, 'names of managers, such as valkey').refine(
+    (managers) => Object.keys(managers).length > 0,
+    'must name a manager',
+  ),
+});
+
+/**
+ * Reads the file that says which commands this agent runs for which manager. Throws a `ConfigError` with
+ * every problem, a program that is not there included: it must not look like an outage in mid-upgrade.
+ * `builtIn`: managers that have a driver of their own.
+ */
+export function readHooksFile(path: string, builtIn: readonly string[]): ReadonlyMap<string, Hooks> {
+  const content = contentOf(path);
+  const parsed = HooksFile.safeParse(content);
+  if (!parsed.success) {
+    throw new ConfigError(`${path}: ${explain(parsed.error, content, 'the file', { problems: 'all' })}`);
+  }
+  const managers = Object.entries(parsed.data.managers);
+  const problems = managers.flatMap(([name, manager]) => [
+    ...(builtIn.includes(name) ? [`${name} has a driver of its own: choose another name`] : []),
+    ...HOOKS.flatMap((hook) => missingProgram(`${name}.${hook}`, manager[hook]?.command[0])),
+  ]);
+  if (problems.length > 0) throw new ConfigError(`${path}: ${problems.join('; ')}`);
+  return new Map(managers.map(([name, manager]) => [name, hooksOf(manager)]));
+}
+
+function hooksOf({ environment = {}, ...entries }: z.output<typeof Manager>): Hooks {
+  const hookOf = (name: HookName, entry: z.output<typeof Spelled>): Hook => {
+    const { command, timeout_seconds } = entry;
+    const seconds = timeout_seconds ?? (name === 'health' ? HEALTH_TIMEOUT_SECONDS : TIMEOUT_SECONDS);
+    return { command, timeout_ms: seconds * 1000 };
+  };
+  const { pre_upgrade, upgrade, post_upgrade, health, rollback } = entries;
+  const hooks = {
+    ...(pre_upgrade && { pre_upgrade: hookOf('pre_upgrade', pre_upgrade) }),
+    upgrade: hookOf('upgrade', upgrade),
+    ...(post_upgrade && { post_upgrade: hookOf('post_upgrade', post_upgrade) }),
+    health: hookOf('health', health),
+    ...(rollback && { rollback: hookOf('rollback', rollback) }),
+  };
+  return { hooks, environment };
+}
+
+function missingProgram(where: string, program: string | undefined): readonly string[] {
+  if (program === undefined) return [];
+  try {
+    accessSync(program, constants.X_OK);
+    return [];
+  } catch {
+    return [`${where}: there is no program ${program} that may be run`];
+  }
+}
+
+/** Who can change the file can run anything as this agent: only its owner may, and that is root or the agent. */
+function refuseForeignHands(path: string): void {
+  const { mode, uid } = statSync(path);
+  if (process.platform === 'win32') return;
+  if ((mode & 0o022) !== 0) {
+    const shown = (mode & 0o777).toString(8).padStart(4, '0');
+    throw new ConfigError(`${path} has mode ${shown}, so others can change it: chmod go-w ${path}`);
+  }
+  if (uid !== 0 && uid !== process.getuid?.()) {
+    throw new ConfigError(
+      `${path} belongs to user ${uid}: it must belong to root or to the agent's own user`,
+    );
+  }
+}
+
+function contentOf(path: string): unknown {
+  try {
+    refuseForeignHands(path);
+    return parse(readFileSync(path, 'utf8'));
+  } catch (err) {
+    if (err instanceof ConfigError) throw err;
+    throw new ConfigError(`${path} can't be read: ${textOf(err)}`);
+  }
+}
