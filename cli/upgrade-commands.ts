@@ -187,9 +187,11 @@ async function leaveRunning(io: Io, id: string, work: () => Promise<void>): Prom
   }
 }
 
-function exitCodeOf(upgrade: UpgradeDocument): number {
-  if (upgrade.state === 'paused') return EXIT.paused;
-  return upgrade.state === 'succeeded' ? EXIT.ok : EXIT.failed;
+function exitCodeOf({ state, follows }: UpgradeDocument): number {
+  if (state === 'paused') return EXIT.paused;
+  // One that was begun to go back has done what it was for.
+  const isDone = state === 'succeeded' || (state === 'rolled_back' && follows?.as === 'rollback');
+  return isDone ? EXIT.ok : EXIT.failed;
 }
 
 function showPlan(output: Output, { from, to, steps, successor, gates, ...plan }: PlanDocument): void {

@@ -93,8 +93,12 @@ export async function runPage(page: string, dir: string, env: NodeJS.ProcessEnv)
   }
   const code = await new Promise<number | null>((done) => child.once('exit', done));
   if (code === 0) return said;
-  // Whatever it has in the background.
-  if (child.pid !== undefined) killGroup(child.pid);
+  // Whatever it has in the background, and what has a session of its own.
+  const pidFiles = readdirSync(dir, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    /\/\d+\.pid$/.test(name),
+  );
+  const pids = pidFiles.map((name) => Number(readFileSync(join(dir, name), 'utf8')));
+  for (const pid of [child.pid, ...pids]) if (pid) killGroup(pid);
   throw new Error(`${page} does not work as it stands: exit code ${code}\n${said}`);
 }
 
