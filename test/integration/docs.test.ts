@@ -26,7 +26,7 @@ describe('with external agents', () => {
     env = await stackFor({ COFFER_PROVISIONER: 'external' });
   });
 
-  it('docs/drivers.md', { timeout: 180_000 }, async () => {
+  it('docs/drivers.md', { timeout: 300_000 }, async () => {
     const { dir, ...rest } = env;
     await runPage('docs/drivers.md', dir, { ...rest, COFFER_HEARTBEAT_MS: '200' });
   });

@@ -69,6 +69,9 @@ async function commandsIn(dir: string): Promise<string> {
   return bin;
 }
 
+/** For a whole page; a test is given more. */
+const PATIENCE_MS = 240_000;
+
 /**
  * Types all blocks of a page into one shell, from top to bottom, in the root of the clone. Answers what it
  * said; rejects with it if a command fails.
@@ -91,7 +94,13 @@ export async function runPage(page: string, dir: string, env: NodeJS.ProcessEnv)
       said += chunk.toString();
     });
   }
-  const code = await new Promise<number | null>((done) => child.once('exit', done));
+  const code = await new Promise<number | 'no end'>((done) => {
+    const timer = setTimeout(() => done('no end'), PATIENCE_MS);
+    child.once('exit', (status) => {
+      clearTimeout(timer);
+      done(status ?? 1);
+    });
+  });
   if (code === 0) return said;
   // Whatever it has in the background, and what has a session of its own.
   const pidFiles = readdirSync(dir, { recursive: true, encoding: 'utf8' }).filter((name) =>
