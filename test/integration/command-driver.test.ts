@@ -16,6 +16,7 @@ import { type Bus, CONDUCTOR_TOPIC, guestTopic } from '../../src/bus/bus.ts';
 import type { InstanceConfig } from '../../src/contract/guest-config.ts';
 import { HeartbeatArgs, reportOf } from '../../src/contract/rpc.ts';
 import type { GuestReport } from '../../src/core/domain.ts';
+import { NO_TRACING } from '../../src/tracing.ts';
 import { type Script, writeHooks } from '../support/hooks.ts';
 import { silentLog as log, testUrls, uniqueName } from '../support/services.ts';
 import { isRunning, RunningAgent, until } from '../support/stack.ts';
@@ -85,7 +86,7 @@ async function instance(scripts: Partial<Record<HookName, Script>>, environment 
       const own = await open('guest');
       const host = new Host({
         ...{ dir: guests, cacheDir: dir, serverUser: undefined, bus: own, log, heartbeat_ms: 100, drivers },
-        observe: () => undefined,
+        ...{ observe: () => undefined, tracing: NO_TRACING },
       });
       const stop = async () => {
         await host.stop();
