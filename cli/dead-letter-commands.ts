@@ -5,11 +5,16 @@ import { sessionOf } from './session.ts';
 
 const LETTER_ARGUMENT = 'id of a dead letter';
 
+function exampleOf(words: string): string {
+  return `\nExample:\n  coffer dead-letters ${words}`;
+}
+
 /** `dead-letters list`, `show`, `replay`, `discard`. */
 export function addDeadLetterCommands(program: Command, io: Io): void {
   const letters = program
     .command('dead-letters')
-    .description('Look through the messages that nobody could act on. For administrators.');
+    .description('Look through the messages that nobody could act on. For administrators.')
+    .addHelpText('after', exampleOf('list'));
   addListCommand(letters, io);
   addShowCommand(letters, io);
 
@@ -17,6 +22,7 @@ export function addDeadLetterCommands(program: Command, io: Io): void {
     .command('replay')
     .description('Send a dead letter again, once its cause is gone.')
     .argument('<letter>', LETTER_ARGUMENT)
+    .addHelpText('after', exampleOf('replay 5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a'))
     .action(async (id: string, _options, command) => {
       const { client, output } = sessionOf(command, io);
       const dead_letter = await client.deadLetters.replay(id);
@@ -29,6 +35,7 @@ export function addDeadLetterCommands(program: Command, io: Io): void {
     .command('discard')
     .description('Remove a dead letter for good.')
     .argument('<letter>', LETTER_ARGUMENT)
+    .addHelpText('after', exampleOf('discard 5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a'))
     .action(async (id: string, _options, command) => {
       const { client, output } = sessionOf(command, io);
       const dead_letter = await client.deadLetters.discard(id);
@@ -41,6 +48,7 @@ function addListCommand(letters: Command, io: Io): void {
     .command('list')
     .description('List the dead letters with their reasons, oldest first.')
     .option('--limit <n>', 'how many at most, up to 100', count, 100)
+    .addHelpText('after', exampleOf('list --limit 10'))
     .action(async (options: { readonly limit: number }, command) => {
       const { client, output } = sessionOf(command, io);
       const answer = await client.deadLetters.list(options);
@@ -62,6 +70,7 @@ function addShowCommand(letters: Command, io: Io): void {
     .command('show')
     .description('Show a dead letter with its body.')
     .argument('<letter>', LETTER_ARGUMENT)
+    .addHelpText('after', exampleOf('show 5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a'))
     .action(async (id: string, _options, command) => {
       const { client, output } = sessionOf(command, io);
       const dead_letter = await client.deadLetters.get(id);

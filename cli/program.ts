@@ -2,8 +2,10 @@ import { Command, CommanderError, Option } from 'commander';
 import { addActionCommands } from './action-commands.ts';
 import { addBatchCommands } from './batch-commands.ts';
 import { addClusterCommands } from './cluster-commands.ts';
+import { addCompletionCommand } from './completion.ts';
 import { addDatastoreCommands } from './datastore-commands.ts';
 import { addDeadLetterCommands } from './dead-letter-commands.ts';
+import { addDoctorCommand } from './doctor/command.ts';
 import { EXIT, EXIT_CODES_HELP, report } from './failures.ts';
 import type { Io } from './io.ts';
 import { addResizeCommands } from './resize-commands.ts';
@@ -25,7 +27,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
 }
 
 /** `exit` is called by a command that did its work but has bad news, such as a failed upgrade. */
-function buildProgram(io: Io, exit: (code: number) => void): Command {
+export function buildProgram(io: Io, exit: (code: number) => void): Command {
   const program = new Command('coffer')
     .description('Upgrades database clusters to a new version, one safe step at a time, while they serve.')
     .version(VERSION, '--version', 'show the version')
@@ -40,13 +42,20 @@ function buildProgram(io: Io, exit: (code: number) => void): Command {
     )
     .option('--json', 'write one JSON document, or JSON lines while watching')
     .addHelpText('after', `${EXAMPLE}\n${EXIT_CODES_HELP}`);
+  program.commandsGroup('Upgrades:');
   addUpgradeCommands(program, io, exit);
   addActionCommands(program, io);
+  program.commandsGroup('Many clusters at once:');
   addBatchCommands(program, io, exit);
+  program.commandsGroup('Clusters:');
   addClusterCommands(program, io);
   addResizeCommands(program, io);
+  program.commandsGroup('Versions:');
   addDatastoreCommands(program, io);
+  program.commandsGroup('This installation:');
   addDeadLetterCommands(program, io);
+  addDoctorCommand(program, io, exit);
+  addCompletionCommand(program, io);
   quiet(program, io);
   return program;
 }
@@ -54,8 +63,15 @@ function buildProgram(io: Io, exit: (code: number) => void): Command {
 const EXAMPLE = `
 A first upgrade:
   coffer cluster-create shop postgresql 17.6 --instances 3 --wait
+  coffer cluster-upgrade shop 17.10 --dry-run
   coffer cluster-upgrade shop 17.10 --watch
-  coffer cluster-show shop`;
+  coffer cluster-show shop
+
+Something is wrong:
+  coffer doctor
+  coffer upgrade-show shop
+
+Every command has examples: coffer <command> --help`;
 
 /** Here and in all subcommands: commander writes through us and throws instead of ending the process. */
 function quiet(command: Command, io: Io): void {

@@ -32,6 +32,12 @@ export function sessionOf(command: Command, io: Io): Session {
   };
 }
 
+/** Where the API is, without version and tenant. */
+export function originOf(command: Command): string {
+  const { endpoint } = command.optsWithGlobals<GlobalOptions>();
+  return withVersion(endpoint).replace(/\/v1(\.0)?$/, '');
+}
+
 /** `http://host:8779` is meant to be `http://host:8779/v1.0`. */
 function withVersion(endpoint: string): string {
   const trimmed = endpoint.replace(/\/+$/, '');

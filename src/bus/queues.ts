@@ -69,7 +69,8 @@ export async function declareServer(
   return [topic, direct, own];
 }
 
-function shapeOf(mode: QueueMode, queue: QueueKind): Options.AssertQueue {
+/** How the queue of a topic is declared. */
+export function shapeOf(mode: QueueMode, queue: QueueKind): Options.AssertQueue {
   switch (mode) {
     case 'coffer':
       return queue === 'shared' ? QUORUM : LIGHT;

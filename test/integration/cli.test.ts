@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Interrupted } from '../../cli/io.ts';
-import { run } from '../../cli/program.ts';
 import { ACTIONS } from '../../src/core/machine/advance.ts';
+import { coffer } from '../support/cli.ts';
 import { until } from '../support/stack.ts';
 import { beginUpgrade, buildCluster, type Harness, happen, startApi } from './api-harness.ts';
 
@@ -14,38 +14,6 @@ beforeAll(async () => {
   api.answerCalls();
 });
 afterAll(() => api.close());
-
-interface World {
-  readonly isTTY?: boolean;
-  readonly env?: Record<string, string>;
-  readonly signal?: AbortSignal;
-  readonly file?: string;
-}
-
-/** Runs `coffer …` as a person would; answers what it wrote and its exit code. */
-async function coffer(args: string, world: World = {}) {
-  let stdout = '';
-  let stderr = '';
-  const code = await run(args.match(/\S+/g) ?? [], {
-    stdout: {
-      write: (text) => {
-        stdout += text;
-      },
-      isTTY: world.isTTY ?? false,
-      columns: 100,
-      rows: 24,
-    },
-    stderr: {
-      write: (text) => {
-        stderr += text;
-      },
-    },
-    env: { NO_COLOR: '1', ...world.env },
-    signal: world.signal ?? new AbortController().signal,
-    readFile: async () => world.file ?? Promise.reject(new Error('no such file')),
-  });
-  return { code, stdout, stderr };
-}
 
 const here = (args: string) => `${args} --endpoint ${api.origin} --tenant t1`;
 const seconds = () => Date.now();

@@ -45,7 +45,8 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   'taskmanager/': [...SRC, 'taskmanager/'],
   'guestagent/': [...CORE, 'src/', 'src/contract/', 'src/bus/', 'guestagent/'],
   'client/': [...CORE, 'src/contract/', 'client/'],
-  'cli/': [...CORE, 'src/contract/', 'client/', 'cli/'],
+  // Of the last three the doctor alone makes use: it looks at RabbitMQ and Redis themselves.
+  'cli/': [...CORE, 'src/contract/', 'client/', 'cli/', 'src/', 'src/bus/', 'src/store/'],
   'dashboard/': ['client/', 'dashboard/'],
 };
 

@@ -1,0 +1,105 @@
+import { type Channel, type ChannelModel, connect } from 'amqplib';
+import type { QueueMode, TlsOptions } from '../config.ts';
+import { textOf } from '../log.ts';
+import { sleep } from '../service.ts';
+import { shapeOf } from './queues.ts';
+
+/** How an exchange or a queue stands to what our processes declare. */
+export interface Declared {
+  readonly name: string;
+  readonly state: 'as ours' | 'missing' | 'different';
+  /** What RabbitMQ says to a different one. */
+  readonly detail: string | null;
+}
+
+export interface BrokerFacts {
+  /** As the server tells it, e.g. `3.10.8`. */
+  readonly version: string;
+  /** Why RabbitMQ takes no message now, an alarm of memory or disk; null while it does. */
+  readonly blocked: string | null;
+  readonly declared: readonly Declared[];
+}
+
+const CONNECT_TIMEOUT_MS = 5_000;
+/** RabbitMQ tells of an alarm when somebody publishes, and at once. */
+const ALARM_WITHIN_MS = 500;
+/** No queue has this name: what is sent to it falls away. */
+const NOWHERE = 'coffer.doctor.nowhere';
+
+/**
+ * Looks at a broker without changing anything: what is missing stays missing. Rejects if there is no
+ * connection.
+ */
+export async function inspectBroker(options: {
+  readonly url: string;
+  readonly tls: TlsOptions | undefined;
+  readonly mode: QueueMode;
+  readonly exchange: string;
+  /** Shared queues, by name. */
+  readonly queues: readonly string[];
+}): Promise<BrokerFacts> {
+  const { url, tls, mode, exchange, queues } = options;
+  const connection = await connect(url, {
+    ...tls,
+    timeout: CONNECT_TIMEOUT_MS,
+    clientProperties: { connection_name: 'coffer-doctor' },
+  });
+  connection.on('error', () => undefined);
+  try {
+    const isDurable = mode !== 'transient';
+    const exchangeLook = lookAt(connection, exchange, {
+      check: (channel) => channel.checkExchange(exchange),
+      declare: (channel) => channel.assertExchange(exchange, 'topic', { durable: isDurable }),
+    });
+    const looks = queues.map((name) =>
+      lookAt(connection, name, {
+        check: (channel) => channel.checkQueue(name),
+        declare: (channel) => channel.assertQueue(name, shapeOf(mode, 'shared')),
+      }),
+    );
+    const declared = await Promise.all([exchangeLook, ...looks]);
+    return { version: versionOf(connection), blocked: await alarmOf(connection), declared };
+  } finally {
+    await connection.close().catch(() => undefined);
+  }
+}
+
+/** Each look has a channel of its own: a refusal costs it. What is there already is declared again, which changes nothing. */
+async function lookAt(
+  connection: ChannelModel,
+  name: string,
+  ask: {
+    readonly check: (channel: Channel) => PromiseLike<unknown>;
+    readonly declare: (channel: Channel) => PromiseLike<unknown>;
+  },
+): Promise<Declared> {
+  const channel = await connection.createChannel();
+  channel.on('error', () => undefined);
+  try {
+    await ask.check(channel);
+  } catch {
+    return { name, state: 'missing', detail: null };
+  }
+  try {
+    await ask.declare(channel);
+    return { name, state: 'as ours', detail: null };
+  } catch (err) {
+    return { name, state: 'different', detail: textOf(err) };
+  }
+}
+
+function versionOf({ connection }: ChannelModel): string {
+  return String(connection.serverProperties.version);
+}
+
+async function alarmOf(connection: ChannelModel): Promise<string | null> {
+  let reason: string | null = null;
+  connection.once('blocked', (why: string) => {
+    reason = why;
+  });
+  const channel = await connection.createChannel();
+  channel.on('error', () => undefined);
+  channel.publish('', NOWHERE, Buffer.alloc(0));
+  await sleep(ALARM_WITHIN_MS);
+  return reason;
+}

@@ -1,0 +1,72 @@
+import { Redis } from 'ioredis';
+import type { TlsOptions } from '../config.ts';
+import { RedisConnector } from '../redis-connector.ts';
+
+/** What a Redis server says of itself. */
+export interface RedisFacts {
+  readonly version: string;
+  /** Settings that records depend on; null where CONFIG is not allowed. */
+  readonly settings: {
+    readonly appendonly: string;
+    readonly appendfsync: string;
+    readonly maxmemory_policy: string;
+  } | null;
+  readonly used_bytes: number;
+  /** Null where there is no limit. */
+  readonly max_bytes: number | null;
+  /** Milliseconds by which its clock is ahead of ours. */
+  readonly clock_ahead_ms: number;
+}
+
+const TIMEOUT_MS = 5_000;
+
+/** Looks at a Redis server without changing anything. Rejects if it can't be asked. */
+export async function inspectRedis(url: string, tls: TlsOptions | undefined): Promise<RedisFacts> {
+  const redis = new Redis(url, {
+    Connector: RedisConnector,
+    connectionName: 'coffer-doctor',
+    lazyConnect: true,
+    connectTimeout: TIMEOUT_MS,
+    commandTimeout: TIMEOUT_MS,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => null,
+    ...(tls && { tls }),
+  });
+  redis.on('error', () => undefined);
+  try {
+    await redis.connect();
+    const info = await redis.info();
+    const asked = Date.now();
+    const [seconds, micros] = await redis.time();
+    const middle = (asked + Date.now()) / 2;
+    const field = (name: string) => new RegExp(`^${name}:(.*)$`, 'm').exec(info)?.[1]?.trim() ?? '';
+    return {
+      version: field('redis_version'),
+      settings: await settingsOf(redis),
+      used_bytes: Number(field('used_memory')),
+      max_bytes: Number(field('maxmemory')) || null,
+      clock_ahead_ms: Math.round(Number(seconds) * 1000 + Number(micros) / 1000 - middle),
+    };
+  } finally {
+    redis.disconnect();
+  }
+}
+
+async function settingsOf(redis: Redis): Promise<RedisFacts['settings']> {
+  const value = async (name: string) => String(Object.values(pairs(await redis.config('GET', name)))[0]);
+  try {
+    return {
+      appendonly: await value('appendonly'),
+      appendfsync: await value('appendfsync'),
+      maxmemory_policy: await value('maxmemory-policy'),
+    };
+  } catch {
+    return null;
+  }
+}
+
+/** RESP2 answers a list, RESP3 a map. */
+function pairs(answer: unknown): Readonly<Record<string, unknown>> {
+  if (!Array.isArray(answer)) return answer as Readonly<Record<string, unknown>>;
+  return Object.fromEntries([answer.slice(0, 2)]);
+}
