@@ -58,16 +58,17 @@ export const logConfig = {
   COFFER_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
 };
 
-/** What every process but the guest agents is configured by. */
-export const commonConfig = {
-  ...amqpConfig,
-  ...logConfig,
+/** How to reach Redis; with `rediss://` also whom to believe there, and who we are. */
+export const redisConfig = {
   COFFER_REDIS_URL: urlOf('redis', 'rediss'),
   COFFER_REDIS_CA_FILE: fileText.optional(),
   COFFER_REDIS_CERT_FILE: fileText.optional(),
   COFFER_REDIS_KEY_FILE: fileText.optional(),
   COFFER_REDIS_SERVER_NAME: z.string().min(1).max(255).optional(),
 };
+
+/** What every process but the guest agents is configured by. */
+export const commonConfig = { ...amqpConfig, ...logConfig, ...redisConfig };
 
 /** Of a connection under TLS, as node:tls takes it. */
 export interface TlsOptions {
@@ -88,7 +89,7 @@ export function amqpTls(config: z.infer<z.ZodObject<typeof amqpConfig>>): TlsOpt
   });
 }
 
-export function redisTls(config: z.infer<z.ZodObject<typeof commonConfig>>): TlsOptions | undefined {
+export function redisTls(config: z.infer<z.ZodObject<typeof redisConfig>>): TlsOptions | undefined {
   if (!config.COFFER_REDIS_URL.startsWith('rediss:')) return undefined;
   return tlsOptions({
     ca: config.COFFER_REDIS_CA_FILE,

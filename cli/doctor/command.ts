@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { CofferApiError } from '../../client/index.ts';
 import { inspectBroker } from '../../src/bus/inspect.ts';
-import { amqpConfig, amqpTls, ConfigError, commonConfig, loadConfig, redisTls } from '../../src/config.ts';
+import { amqpConfig, amqpTls, ConfigError, loadConfig, redisConfig, redisTls } from '../../src/config.ts';
 import { textOf } from '../../src/log.ts';
 import { inspectRedis } from '../../src/store/inspect.ts';
 import { EXIT } from '../failures.ts';
@@ -106,10 +106,7 @@ async function lookAtRedis({ env }: Io): Promise<readonly Finding[]> {
     return [skipped('redis', 'only as the API sees it', 'Set COFFER_REDIS_URL to have it looked at itself.')];
   }
   try {
-    const config = loadConfig(
-      { ...commonConfig, COFFER_AMQP_URL: amqpConfig.COFFER_AMQP_URL.optional() },
-      env,
-    );
+    const config = loadConfig(redisConfig, env);
     const url = config.COFFER_REDIS_URL;
     return [ok('redis', 'can be reached'), ...redisFindings(await inspectRedis(url, redisTls(config)))];
   } catch (error) {
