@@ -1,6 +1,7 @@
 // @ts-check
 // npm run prove [-- NAME …]: can the checkers of the simulation fail? Each patch in test/simulation/bugs
 // puts one bug into a copy of the sources, and some seed must catch it. Exit 0 only if every bug is caught.
+// Those whose name begins with batch- are for the simulation of batches.
 // With --check only: does every patch fit the sources still? A part of npm test.
 import './lib/node-version.mjs';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -86,8 +87,9 @@ async function prove(name, script) {
   try {
     const buggy = await compileWith(name, script, out);
     const workers = availableParallelism();
+    const of = name.startsWith('batch-') ? 'batches' : 'upgrades';
     const { findings } = await progress.step(`Looking for ${name}`, () =>
-      runSeeds(buggy, { from: 0, seeds: SEEDS, workers, until: 'first', signal }),
+      runSeeds(buggy, { from: 0, seeds: SEEDS, workers, of, until: 'first', signal }),
     );
     return { caught: findings.length > 0, line: lineOf(name, text, findings[0]) };
   } finally {

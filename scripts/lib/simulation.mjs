@@ -78,16 +78,16 @@ function stampOf(root) {
 }
 
 /**
- * Runs the seeds `from` to `from + seeds - 1`; `until` the first finding, or all of them. With `tell` the
- * history of each is an answer, whether or not anything was broken.
+ * Runs the seeds `from` to `from + seeds - 1`, `of` upgrades or of batches; `until` the first finding, or all
+ * of them. With `tell` the history of each is an answer, whether or not anything was broken.
  *
  * @param {string} script
- * @param {{ from: number, seeds: number, workers: number, until?: 'first' | 'end', tell?: boolean, onProgress?: (done: number) => void, signal?: AbortSignal | undefined }} options
+ * @param {{ from: number, seeds: number, workers: number, of?: 'upgrades' | 'batches', until?: 'first' | 'end', tell?: boolean, onProgress?: (done: number) => void, signal?: AbortSignal | undefined }} options
  * @returns {Promise<Result>}
  */
 export async function runSeeds(
   script,
-  { from, seeds, workers, until = 'end', tell = false, onProgress, signal },
+  { from, seeds, workers, of = 'upgrades', until = 'end', tell = false, onProgress, signal },
 ) {
   /** @type {Result} */
   const result = { findings: [], seeds: 0, steps: 0, virtual_ms: 0, states: {} };
@@ -113,6 +113,7 @@ export async function runSeeds(
   const ends = await Promise.all(
     shares.map((index) => {
       const args = [script, String(from + index), String(from + seeds), String(shares.length)];
+      if (of === 'batches') args.push('batches');
       if (tell) args.push('tell');
       return run(process.execPath, args, { onLine, signal: stop }).catch((/** @type {unknown} */ error) => {
         // What was found is enough.

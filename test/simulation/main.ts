@@ -1,23 +1,27 @@
 /**
  * One worker of `npm run simulate`: the seeds from `first` to `end`, every `stride`th. Says in lines of
  * JSON how far it is, and of each seed that broke a guarantee which one and how; with `tell` of every seed.
+ * With `batches` the schedules are those of batches.
  */
 // Thousands of errors are a part of it, and nobody reads where they came from.
 Error.stackTraceLimit = 0;
 
+import { simulateBatches } from './batch-run.ts';
 import { simulate } from './run.ts';
 
 const EVERY = 25;
 
 const [first = 0, end = 1, stride = 1] = process.argv.slice(2, 5).map(Number);
-const isTelling = process.argv[5] === 'tell';
+const words = process.argv.slice(5);
+const isTelling = words.includes('tell');
+const run = words.includes('batches') ? simulateBatches : simulate;
 
 const write = (news: object) => void process.stdout.write(`${JSON.stringify(news)}\n`);
 const nothing = () => ({ seeds: 0, steps: 0, virtual_ms: 0, states: {} as Record<string, number> });
 let sum = nothing();
 
 for (let seed = first; seed < end; seed += stride) {
-  const { violations, hash, history, steps, virtual_ms, states } = await simulate(seed);
+  const { violations, hash, history, steps, virtual_ms, states } = await run(seed);
   if (violations.length > 0 || isTelling) write({ seed, violations, hash, history });
   sum.seeds += 1;
   sum.steps += steps;

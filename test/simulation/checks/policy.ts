@@ -58,7 +58,9 @@ export class PolicyChecks {
 
   /** A step starts; not the return of an old primary, which no policy holds back. */
   starts(after: Upgrade, step: Step, now: number): void {
-    const { policy, direction, from_version, to_version } = after;
+    const { policy, direction, from_version, to_version, instance_id } = after;
+    const isMeant = instance_id === undefined || instance_id === step.instance_id;
+    this.#must(isMeant, `step ${step.id} starts, and its instance is not the one that it is about`);
     const goal = direction === 'back' ? from_version : to_version;
     this.#must(
       step.to_version === goal,
