@@ -193,7 +193,7 @@ export class World implements Surroundings {
   }
 
   /** Until it ended or waits for a person. */
-  settle(within_s = 36_000): void {
+  settle(within_s = 7_200): void {
     const isSettled = () => !isActive(this.upgrade) || this.upgrade.state.name === 'paused';
     if (!this.until(isSettled, within_s)) throw new Error(`not settled within ${within_s} s`);
   }
