@@ -147,6 +147,7 @@ async function upgradeAction({ engine, log }: RequestDeps, request: Request): Pr
   try {
     const verdict = await engine.handle(upgrade_id, {
       type: 'action',
+      id: request.unique_id,
       action,
       by,
       ...(target && { target }),

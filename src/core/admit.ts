@@ -230,6 +230,7 @@ export function acceptedUpgrade(
     cancelling: false,
     approved: false,
     waited_ms: 0,
+    acted: [],
     direction: 'forward',
     round: 0,
     planned_round: -1,

@@ -96,6 +96,7 @@ export interface Cluster {
   readonly upgrade_id: string | null;
   readonly extended_properties: Readonly<Record<string, unknown>>;
   readonly created: Instant;
+  /** Never goes back, whatever the clocks of hosts say: the fences of its upgrades follow it (G4). */
   readonly updated: Instant;
   /** In creation order. */
   readonly instances: readonly Instance[];
@@ -213,13 +214,14 @@ export function versionOf(instance: Instance): string | null {
 
 /** The fault of an instance whose order was under way when its cluster's status was reset. */
 export const CUT_OFF = 'its status was reset while it was being upgraded';
-/** How the fault of an instance begins whose guest was silent for too long. */
+/** How an error begins that says of a guest that it was silent for too long. */
 export const UNANSWERED = 'the guest agent did not finish';
+/** How the fault of an instance ends whose order was given up so, when its upgrade ended. */
+export const MAY_BE_AT_WORK = 'it may still be at work on its order';
 
 /** After an upgrade has ended: its order may be carried out at any moment, until it has had a newer one. */
 export function isInDoubt({ task, fault }: Instance): boolean {
-  if (task !== 'UPGRADING_ERROR' || fault === null) return false;
-  return fault === CUT_OFF || fault.startsWith(`${UNANSWERED} upgrading`);
+  return task === 'UPGRADING_ERROR' && (fault === CUT_OFF || fault?.endsWith(MAY_BE_AT_WORK) === true);
 }
 
 /** The instance that reports to be the primary; undefined if none does, or more than one. */

@@ -1,4 +1,4 @@
-import { type Cluster, type Instant, isInDoubt } from './domain.ts';
+import { type Cluster, type Instance, type Instant, isHealthy, isInDoubt } from './domain.ts';
 import type { ExpectedTimes } from './history.ts';
 import { type Move, orderFor } from './order/order.ts';
 import { maxUnavailable, type Policy } from './policy.ts';
@@ -20,7 +20,7 @@ export function planSteps(cluster: Cluster, goal: Goal, now: Instant): readonly 
   const { to_version, direction, round, first_id, instance_id } = goal;
   const isMeant = (move: Move) => instance_id === undefined || move.instance_id === instance_id;
   const forward = orderFor(cluster.manager)(cluster, to_version, now);
-  const moves = doubtfulFirst(direction === 'back' ? reversed(forward) : forward, cluster);
+  const moves = doubtfulFirst(direction === 'back' ? reversed(forward) : forward, cluster, now);
   return moves.filter(isMeant).map((move, index) => ({
     id: first_id + index,
     stage: move.stage,
@@ -41,16 +41,21 @@ export function planSteps(cluster: Cluster, goal: Goal, now: Instant): readonly 
 
 /**
  * Who is in doubt is ordered anew before anybody else goes down, whatever version it reports: afterwards no
- * older order counts there. Not a primary: it would go down for nothing.
+ * older order counts there. Not a primary that serves: it would go down for nothing. One that is broken goes
+ * before them: they have nobody to stream from.
  */
-function doubtfulFirst(moves: readonly Move[], { instances }: Cluster): readonly Move[] {
-  const doubtful = instances.filter((instance) => isInDoubt(instance) && instance.report?.role !== 'primary');
+function doubtfulFirst(moves: readonly Move[], { instances }: Cluster, now: Instant): readonly Move[] {
+  const isPrimary = ({ report }: Instance) => report?.role === 'primary';
+  const doubtful = instances.filter((one) => isInDoubt(one) && !(isPrimary(one) && isHealthy(one, now)));
+  if (doubtful.length === 0) return moves;
+  const broken = instances.filter((one) => isPrimary(one) && !isHealthy(one, now));
+  const first = [...new Set([...broken, ...doubtful])].map(({ id }) => id);
   const stage = Math.min(0, ...moves.map((move) => move.stage)) - 1;
-  const first = doubtful.map(({ id }) => {
-    const own = moves.find((move) => move.instance_id === id);
-    return { kind: 'instance' as const, instance_id: id, repair: own?.repair ?? false, stage };
+  const ordered = first.map((instance_id) => {
+    const repair = moves.find((move) => move.instance_id === instance_id)?.repair ?? false;
+    return { kind: 'instance' as const, instance_id, repair, stage };
   });
-  return [...first, ...moves.filter((move) => !doubtful.some(({ id }) => id === move.instance_id))];
+  return [...ordered, ...moves.filter(({ instance_id }) => !first.includes(instance_id))];
 }
 
 /** How long steps take: those of a stage side by side as far as `max_unavailable` allows, each turn with its soak. */
@@ -77,8 +82,11 @@ export function workMs(
 function reversed(moves: readonly Move[]): readonly Move[] {
   const last = Math.max(0, ...moves.map((move) => move.stage));
   const keepsStages = moves.some((move) => move.kind === 'switchover');
-  return moves
+  const others = moves
+    .filter((move) => !move.repair)
     .toReversed()
-    .map((move) => (keepsStages || move.repair ? move : { ...move, stage: last - move.stage + 1 }))
+    .map((move) => (keepsStages ? move : { ...move, stage: last - move.stage + 1 }))
     .sort((a, b) => a.stage - b.stage);
+  // A primary before the replicas that have nobody else to stream from, both ways.
+  return [...moves.filter((move) => move.repair), ...others];
 }

@@ -31,6 +31,8 @@ export interface Upgrade {
   readonly approved: boolean;
   /** Time spent waiting for a person so far; does not count against the timeout. */
   readonly waited_ms: number;
+  /** Ids of the last messages by which people acted on it: one that comes again, late, changes nothing. */
+  readonly acted: readonly string[];
   /** `back` while it returns to the version that it came from. */
   readonly direction: 'forward' | 'back';
   /** Counts the goals: a rollback, or a retry with another version, begins a new round with its own plan. */

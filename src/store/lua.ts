@@ -337,7 +337,7 @@ for i = events, fields - 1, 2 do
 end
 for i = lists, #ARGV, 2 do redis.call('LLEN', ARGV[i]) end
 if ARGV[16] ~= '' then redis.call('SCARD', ARGV[17]) end
-local held = redis.call('HMGET', KEYS[3], 'upgrade', 'version_id')
+local held = redis.call('HMGET', KEYS[3], 'upgrade', 'version_id', 'updated')
 local moves = { { 'upgrade:' .. ARGV[1], redis.call('HGET', KEYS[1], 'uses'), ARGV[12] } }
 if held[1] == ARGV[1] and ARGV[14] ~= '' then moves[2] = { 'cluster:' .. ARGV[13], held[2], ARGV[14] } end
 local uses = ARGV[11] .. ':uses:'
@@ -349,7 +349,10 @@ redis.call('HSET', KEYS[1], 'revision', tonumber(ARGV[2]) + 1, 'state', ARGV[15]
 for i = events, fields - 1, 2 do redis.call('XADD', KEYS[2], ARGV[i] .. '-0', 'event', ARGV[i + 1]) end
 if held[1] == ARGV[1] then
   for i = fields, lists - 1, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
-  if ARGV[9] == '1' then redis.call('HSET', KEYS[3], 'task', 'NONE', 'updated', ARGV[4]) end
+  if ARGV[9] == '1' then
+    local updated = tonumber(held[3]) > tonumber(ARGV[4]) and held[3] or ARGV[4]
+    redis.call('HSET', KEYS[3], 'task', 'NONE', 'updated', updated)
+  end
 end
 for _, move in ipairs(moves) do
   if move[2] ~= move[3] then

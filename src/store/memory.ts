@@ -198,7 +198,12 @@ export class MemoryStore implements Store {
     const instances = cluster.instances.map((one) =>
       one.task === 'BUILDING' ? { ...one, task: 'NONE' as const, fault: null } : one,
     );
-    this.#clusters.set(cluster_id, { ...cluster, task: 'NONE', updated: now, instances });
+    this.#clusters.set(cluster_id, {
+      ...cluster,
+      task: 'NONE',
+      updated: Math.max(now, cluster.updated),
+      instances,
+    });
     this.#due.delete(`cluster:${cluster_id}`);
     this.#orders.delete(cluster_id);
     this.#joined.delete(cluster_id);
@@ -234,7 +239,12 @@ export class MemoryStore implements Store {
     // Heartbeats may have come in since it was seen.
     const held = new Map(cluster.instances.map(({ id, report, heard }) => [id, { report, heard }]));
     const instances = change.instances.map((one) => ({ ...one, ...held.get(one.id) }));
-    this.#clusters.set(seen.id, { ...cluster, ...change, instances, updated: now });
+    this.#clusters.set(seen.id, {
+      ...cluster,
+      ...change,
+      instances,
+      updated: Math.max(now, cluster.updated),
+    });
     this.#due.set(`cluster:${seen.id}`, now + RETRY_CLUSTER_MS);
     this.#casts.set(cast.id, { cast: asJson(cast), at: now });
     return 'begun';
@@ -250,7 +260,12 @@ export class MemoryStore implements Store {
       this.#clusterOf.delete(id);
       this.#keys.delete(id);
     }
-    this.#clusters.set(seen.id, { ...cluster, task: 'NONE', updated: now, instances });
+    this.#clusters.set(seen.id, {
+      ...cluster,
+      task: 'NONE',
+      updated: Math.max(now, cluster.updated),
+      instances,
+    });
     this.#due.delete(`cluster:${seen.id}`);
   }
 
@@ -419,7 +434,8 @@ export class MemoryStore implements Store {
       return Object.assign({}, one, ...own.map(({ instance_id: _, ...fields }) => fields));
     });
     const { datastore_version_id, datastore_version } = release ?? cluster;
-    const freed = release && { task: 'NONE' as const, updated: now, datastore_version_id, datastore_version };
+    const updated = Math.max(now, cluster.updated);
+    const freed = release && { task: 'NONE' as const, updated, datastore_version_id, datastore_version };
     this.#clusters.set(cluster.id, { ...cluster, instances, ...freed });
   }
 

@@ -930,6 +930,7 @@ export function newUpgrade(cluster: Cluster): Upgrade {
     cancelling: false,
     approved: false,
     waited_ms: 0,
+    acted: [],
     direction: 'forward',
     round: 0,
     planned_round: -1,

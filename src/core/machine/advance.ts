@@ -81,6 +81,8 @@ export type Input =
   | { readonly type: 'reset'; readonly by: string }
   | {
       readonly type: 'action';
+      /** Of the message that says so: it may come twice, and late. */
+      readonly id?: string;
       readonly action: Action;
       readonly by: string;
       /** With `retry`: a corrected version in place of the one that fails. */
@@ -146,7 +148,7 @@ function apply(draft: Draft, input: Input): string | undefined {
     case 'reset':
       return reset(draft, input.by);
     case 'action':
-      return act(draft, input);
+      return actOnce(draft, input);
     default:
       return input satisfies never;
   }
@@ -184,6 +186,15 @@ function applyReport(draft: Draft, instance_id: string, report: AttemptReport | 
   if (!report || report.upgrade_id !== draft.upgrade.id) return;
   const step = draft.stepInFlight(report.step, report.attempt);
   if (step) reported(draft, step, instance_id, report);
+}
+
+/** A copy of a message that comes after another action must not undo that (G8). */
+function actOnce(draft: Draft, input: Extract<Input, { type: 'action' }>): string | undefined {
+  const { id } = input;
+  if (id !== undefined && draft.upgrade.acted.includes(id)) return undefined;
+  const refusal = act(draft, input);
+  if (id !== undefined && refusal === undefined && isActive(draft.upgrade)) draft.acted(id);
+  return refusal;
 }
 
 /** A person's action: idempotent, or refused with the reason. */

@@ -6,6 +6,8 @@ import {
   type Instance,
   type InstanceTask,
   type Instant,
+  MAY_BE_AT_WORK,
+  UNANSWERED,
   versionOf,
 } from '../domain.ts';
 import {
@@ -21,6 +23,9 @@ import {
   type UpgradeState,
 } from '../record.ts';
 import type { Next, Seen } from './advance.ts';
+
+/** A copy that comes behind so many other actions is refused by its age: calls expire. */
+const MAX_ACTED = 8;
 
 /** An upgrade while it is being moved: collects what changed, what to say, and what to tell. */
 export class Draft {
@@ -168,6 +173,11 @@ export class Draft {
     this.#set({ progressed: this.now, silent: false });
   }
 
+  /** What was asked for by the message of this id is done. */
+  acted(id: string): void {
+    this.#set({ acted: [...this.#upgrade.acted, id].slice(-MAX_ACTED) });
+  }
+
   approve(by: string): void {
     this.#set({ approved: true });
     const { state } = this.#upgrade;
@@ -197,11 +207,9 @@ export class Draft {
       state: state === 'succeeded' ? { name: state, ...times } : { name: state, ...times, message },
     });
     this.emit(state, message);
-    for (const { instance_id, phase, attempt } of this.steps) {
-      // It failed, and nobody makes the next try any more.
-      if (attempt === 0 || (phase.name !== 'backoff' && phase.name !== 'pending')) continue;
-      const error = phase.name === 'backoff' ? phase.error : 'its last attempt failed';
-      this.instanceTask(instance_id, 'UPGRADING_ERROR', error);
+    for (const step of this.steps) {
+      const fault = faultAtEnd(step);
+      if (fault !== null) this.instanceTask(step.instance_id, 'UPGRADING_ERROR', fault);
     }
     this.say({ kind: 'release', ...this.#versionAt(state) });
   }
@@ -231,3 +239,12 @@ export class Draft {
 }
 
 type EndState = Extract<UpgradeState['name'], 'succeeded' | 'failed' | 'rolled_back' | 'cancelled'>;
+
+/** What is to be known of an instance whose step nobody tries again; null where that is known already. */
+function faultAtEnd({ phase, attempt, touched }: Step): string | null {
+  if (attempt === 0) return null;
+  if (phase.name === 'pending') return 'its last attempt failed';
+  if (phase.name !== 'backoff' && phase.name !== 'failed') return null;
+  if (touched && phase.error.startsWith(UNANSWERED)) return `${phase.error}; ${MAY_BE_AT_WORK}`;
+  return phase.name === 'failed' ? null : phase.error;
+}

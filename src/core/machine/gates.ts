@@ -13,10 +13,11 @@ export function gateFor(draft: Draft, step: Step): Finding | null {
   const { policy } = draft.upgrade;
   const unlessSkipped = (finding: Finding | null) =>
     finding && isOverridden(policy, finding.gate) ? null : finding;
+  const broken = isOverridden(policy, 'instances_healthy') ? victimsOf(draft) : brokenOf(draft);
   return (
     unlessSkipped(versionOpen(draft, step)) ??
     unlessSkipped(guestAlive(draft, step)) ??
-    availability(draft, step, isOverridden(policy, 'instances_healthy') ? [] : brokenOf(draft)) ??
+    availability(draft, step, broken) ??
     successorReady(draft, step, { mayLag: isOverridden(policy, 'replication_caught_up') })
   );
 }
@@ -116,6 +117,15 @@ function doubtful({ upgrade, seen }: Draft): readonly string[] {
 function saysThatItIsDown(draft: Draft, { instance_id }: Step): boolean {
   const instance = draft.instance(instance_id);
   return !!instance && isAlive(instance, draft.now) && !isHealthy(instance, draft.now);
+}
+
+/** Those that this very upgrade has left broken, and tries again. */
+function victimsOf(draft: Draft): readonly Instance[] {
+  const isTried = ({ id }: Instance) =>
+    draft.steps.some(
+      ({ instance_id, attempt, phase }) => instance_id === id && attempt > 0 && phase.name === 'pending',
+    );
+  return brokenOf(draft).filter(isTried);
 }
 
 function brokenOf({ seen, now }: Draft): readonly Instance[] {

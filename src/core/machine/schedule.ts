@@ -1,5 +1,5 @@
 import type { Finding } from '../admit.ts';
-import { type Cluster, type Instant, isHealthy, versionOf } from '../domain.ts';
+import { type Cluster, CUT_OFF, type Instant, isHealthy, versionOf } from '../domain.ts';
 import { planSteps } from '../plan.ts';
 import { goalOf, isInFlight, isOver, meantBy, type Phase, type Step, type Upgrade } from '../record.ts';
 import { windowAt } from '../window.ts';
@@ -78,7 +78,7 @@ function knownOf(draft: Draft): Cluster {
   const instances = draft.seen.instances.map((instance) => {
     if (!uncertain.has(instance.id) || !instance.report) return instance;
     const report = { ...instance.report, version: null, service_status: 'unknown' as const };
-    return { ...instance, task: 'NONE' as const, fault: null, report };
+    return { ...instance, task: 'UPGRADING_ERROR' as const, fault: CUT_OFF, report };
   });
   return { ...draft.seen, instances };
 }

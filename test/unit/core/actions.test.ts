@@ -113,6 +113,7 @@ function upgrade(fields: Partial<Upgrade>): Upgrade {
     cancelling: false,
     approved: false,
     waited_ms: 0,
+    acted: [],
     direction: 'forward',
     round: 0,
     planned_round: 0,

@@ -29,6 +29,25 @@ describe('pause', () => {
     expect(it.step('db-1').attempt).toBe(2);
   });
 
+  it('is not undone by a copy of an earlier resume that comes late (G8)', () => {
+    const it = world(members);
+    it.reach('db-1', 'upgrading');
+    const resume = { type: 'action', id: 'm-1', action: 'resume', by: 'ann' } as const;
+    it.feed(resume);
+    it.act('pause');
+    expect(it.feed(resume).verdict).toBe('stale');
+    expect(it.upgrade.state).toMatchObject({ name: 'paused', reason: 'requested' });
+    expect(it.feed({ ...resume, id: 'm-2' }).verdict).toBe('applied');
+    expect(it.upgrade.state.name).toBe('running');
+  });
+
+  it('remembers a few messages only', () => {
+    const it = world(members);
+    it.reach('db-1', 'upgrading');
+    for (let n = 0; n < 20; n++) it.feed({ type: 'action', id: `m-${n}`, action: 'resume', by: 'ann' });
+    expect(it.upgrade.acted).toEqual(Array.from({ length: 8 }, (_, n) => `m-${n + 12}`));
+  });
+
   it('twice is the same as once', () => {
     const it = world(members);
     it.reach('db-1', 'upgrading');

@@ -177,6 +177,21 @@ describe('a gate', () => {
     expect(second?.at).toBeGreaterThanOrEqual(it.eventsOf('step_done')[0]?.at ?? Infinity);
   });
 
+  it('overridden, who was left broken by this very upgrade counts, until its next try has mended it (G2)', () => {
+    const overrides = [{ gate: 'instances_healthy', reason: 'known' }] as const;
+    const scripts = { 'db-1': { upgrade: [{ error: 'it went wrong' }] } };
+    const it = world({ ...members, policy: { overrides, retries: 0 }, scripts });
+    it.reach('db-1', 'failed');
+    it.guest('db-1').awayUntil = it.now + 60_000;
+    it.pass(30);
+    it.act('retry');
+    it.pass(10);
+    expect(it.step('db-1').phase.name).toBe('pending');
+    expect(it.step('db-2').phase.name).toBe('pending');
+    it.settle();
+    expect(it.upgrade.state.name).toBe('succeeded');
+  });
+
   it('an instance that was not heard for 15 s is not taken for healthy (G2)', () => {
     const it = world(members);
     it.reach('db-1', 'done');

@@ -2,10 +2,10 @@
 import { describe, expect, it } from 'vitest';
 import {
   CUT_OFF,
+  MAY_BE_AT_WORK,
   type Placement,
   type Role,
   type ServiceStatus,
-  UNANSWERED,
 } from '../../../src/core/domain.ts';
 import { planSteps } from '../../../src/core/plan.ts';
 import type { Step } from '../../../src/core/record.ts';
@@ -28,7 +28,7 @@ function textOf(world: World, steps: readonly Step[]): string[] {
 }
 
 describe('an instance that may still carry an old order out', () => {
-  const FAULTS = [CUT_OFF, `${UNANSWERED} upgrading within 600 s`];
+  const FAULTS = [CUT_OFF, `the guest agent did not finish upgrading within 600 s; ${MAY_BE_AT_WORK}`];
   const inDoubt = (name: string, fault: string, options: WorldOptions = {}) => {
     const world = new World(options);
     const instances = world.cluster.instances.map((one) =>
@@ -52,8 +52,14 @@ describe('an instance that may still carry an old order out', () => {
 
   it('is not one whose failure its guest has told', () => {
     expect(inDoubt('db-3', 'it went wrong', { already_upgraded: ['db-3'] })[0]).toBe('1 db-2');
-    expect(inDoubt('db-3', `${UNANSWERED} preparing within 600 s`)[0]).toBe('1 db-2');
+    expect(inDoubt('db-3', 'a replica cannot lead')[0]).toBe('1 db-2');
   });
+});
+
+it('a broken primary is mended before its replicas on the way back, too', () => {
+  const world = new World({ broken: ['db-1', 'db-3'] });
+  const steps = planSteps(world.cluster, { ...FORWARD, direction: 'back' }, T0);
+  expect(textOf(world, steps)[0]).toBe('0 db-1 repair');
 });
 
 describe('primary and replicas', () => {
