@@ -66,7 +66,8 @@ export async function beginUpgrade(deps: BeginDeps, request: UpgradeRequest): Pr
   checkWindow(request.policy ?? {}, expected);
   if (request.plan_hash !== undefined) checkPlanHash(await planOf(deps, cluster, request), request.plan_hash);
   const acceptance = { id, now: timeOfBirth(cluster, now()), expected };
-  return begin(store, cluster, acceptedUpgrade(scope, target, request, acceptance));
+  const begun = await begin(store, cluster, acceptedUpgrade(scope, target, request, acceptance));
+  return begun ?? beginUpgrade(deps, { ...request, upgrade_id: id });
 }
 
 interface FollowUpRequest {
@@ -82,10 +83,12 @@ interface FollowUpRequest {
  * long as it is active. Throws as `beginUpgrade` does, and `action_refused` with the reason.
  */
 export async function beginFollowUp(
-  { store, now }: Omit<BeginDeps, 'newId'>,
+  deps: Omit<BeginDeps, 'newId'>,
   { upgrade: ended, cluster }: Loaded,
-  { as, requested_by, batch, upgrade_id }: FollowUpRequest,
+  request: FollowUpRequest,
 ): Promise<Begun> {
+  const { store, now } = deps;
+  const { as, requested_by, batch, upgrade_id } = request;
   if (!cluster) throw clusterMissing(ended);
   const id = upgrade_id ?? uuidFrom(`coffer ${as} of upgrade ${ended.id}`);
   const earlier = await store.getUpgrade(id);
@@ -100,7 +103,11 @@ export async function beginFollowUp(
   const expected = expectedTimes(await store.measuredTimes(cluster.manager));
   const acceptance = { id, now: timeOfBirth(cluster, now()), expected };
   const asked = { ...acceptance, as, requested_by, ...(batch && { batch }) };
-  return begin(store, cluster, followUpUpgrade(ended, cluster, asked));
+  const begun = await begin(store, cluster, followUpUpgrade(ended, cluster, asked));
+  if (begun) return begun;
+  const again = await store.load(ended.id);
+  if (!again) throw clusterMissing(ended);
+  return beginFollowUp(deps, again, request);
 }
 
 /** Also a fence: later upgrades of a cluster have later times, even where the clocks of hosts differ. */
@@ -108,11 +115,12 @@ function timeOfBirth({ updated }: Cluster, now: Instant): Instant {
   return Math.max(now, updated + 1);
 }
 
+/** Null if another upgrade has come and gone since `cluster` was read: to be decided anew. */
 async function begin(
   store: Store,
   cluster: Cluster,
   { upgrade, event }: { readonly upgrade: Upgrade; readonly event: UpgradeEvent },
-): Promise<Begun> {
+): Promise<Begun | null> {
   const cast = castFor(upgrade);
   // A batch takes its upgrades up itself.
   const outcome = await store.begin(
@@ -129,6 +137,8 @@ async function begin(
       throw busy(outcome.task, outcome.upgrade_id);
     case 'missing':
       throw clusterMissing(upgrade);
+    case 'changed':
+      return null;
     case 'no_version':
       throw versionMissing(goalOf(upgrade));
     default:

@@ -236,9 +236,10 @@ return { fresh, cluster_id, held[1], held[2] or '' }`,
     keys: ['hash', 'hash', 'stream', 'zset', 'zset', 'hash', 'zset', 'hash', 'set', 'set', 'set'],
     lua: `
 if redis.call('EXISTS', KEYS[2]) == 1 then return { 'duplicate' } end
-local held = redis.call('HMGET', KEYS[1], 'task', 'upgrade')
+local held = redis.call('HMGET', KEYS[1], 'task', 'upgrade', 'updated')
 if not held[1] then return { 'missing' } end
 if held[1] ~= 'NONE' then return { 'busy', held[1], held[2] or '' } end
+if tonumber(ARGV[3]) < tonumber(held[3]) then return { 'changed' } end
 if redis.call('SISMEMBER', KEYS[9], ARGV[9]) == 0 then return { 'no_version' } end
 redis.call('HSET', KEYS[1], 'task', 'UPGRADING_CLUSTER', 'upgrade', ARGV[1], 'updated', ARGV[3])
 redis.call('HSET', KEYS[2], 'revision', 1, 'cluster', ARGV[2], 'uses', ARGV[10], 'state', ARGV[11], 'doc', ARGV[4])

@@ -319,6 +319,7 @@ export class MemoryStore implements Store {
     if (!cluster) return { verdict: 'missing' as const };
     const { task, upgrade_id } = cluster;
     if (task !== 'NONE') return { verdict: 'busy' as const, task, upgrade_id };
+    if (created < cluster.updated) return { verdict: 'changed' as const };
     if (!this.#hasVersion(goalIdOf(upgrade))) return { verdict: 'no_version' as const };
     this.#clusters.set(cluster_id, {
       ...cluster,

@@ -72,6 +72,8 @@ export type BeginVerdict =
   | { readonly verdict: 'duplicate' }
   | { readonly verdict: 'busy'; readonly task: ClusterTask; readonly upgrade_id: string | null }
   | { readonly verdict: 'missing' }
+  /** What was decided on is no longer so, and the upgrade would be older than the cluster: decide again. */
+  | { readonly verdict: 'changed' }
   /** The version to go to was deleted meanwhile. */
   | { readonly verdict: 'no_version' };
 

@@ -466,6 +466,21 @@ export function describeStore(
         expect(await store.begin(stranger, accepted(stranger), null, NOW)).toEqual({ verdict: 'missing' });
       });
 
+      it('do not begin in a cluster that has changed since they were decided on: fences never go back (G4)', async () => {
+        const { cluster, upgrade } = await begun(store);
+        const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
+        const done = { ...commitOf(upgrade, []), release, wake_at: null };
+        expect(await store.commit({ ...done, now: NOW - 60_000 }), 'by a clock that is behind').toBe(
+          'committed',
+        );
+        expect((await store.getCluster(cluster.id))?.updated).toBe(upgrade.created);
+        const late = { ...newUpgrade(cluster), created: upgrade.created - 1 };
+        expect(await store.begin(late, accepted(late), null, NOW)).toEqual({ verdict: 'changed' });
+        expect(await store.getUpgrade(late.id)).toBeNull();
+        const next = { ...late, created: upgrade.created + 1 };
+        expect(await store.begin(next, accepted(next), null, NOW)).toEqual({ verdict: 'begun' });
+      });
+
       it('load with their cluster, and commit only the revision that was read', async () => {
         const { cluster, upgrade } = await begun(store);
         const loaded = await store.load(upgrade.id);
@@ -677,7 +692,7 @@ export function describeStore(
       const LONG_AGO = NOW - 100_000;
       /** A cluster with upgrades that ended at these times, one after the other. */
       const ended = async (times: readonly number[], fields: Partial<Upgrade> = {}) => {
-        const cluster = await built(store);
+        const cluster = await built(store, NO_ORDER, { created: LONG_AGO - 50_000 });
         const upgrades: Upgrade[] = [];
         for (const at of times) {
           const upgrade = { ...newUpgrade(cluster), created: at - 1_000, ...fields };
@@ -685,7 +700,8 @@ export function describeStore(
           const last = commitOf(upgrade, [event(2, 'succeeded')]);
           const state = { name: 'succeeded', started: at - 900, ended: at } as const;
           const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
-          await store.commit({ ...last, upgrade: { ...last.upgrade, state }, release, wake_at: null });
+          const change = { ...last, upgrade: { ...last.upgrade, state }, release, wake_at: null };
+          await store.commit({ ...change, now: at - 1_000 });
           upgrades.push(upgrade);
         }
         return { cluster, ids: upgrades.map(({ id }) => id) };
@@ -734,7 +750,7 @@ export function describeStore(
         await store.batches.create(batch.batch, batch.members, batch.event, NOW);
         const own = await ended([LONG_AGO - 5, LONG_AGO - 4], { batch: { id: batch.batch.id, position: 0 } });
         const gone = await ended([LONG_AGO - 5, LONG_AGO - 4], { batch: { id: randomUUID(), position: 0 } });
-        const cluster = await built(store);
+        const cluster = await built(store, NO_ORDER, { created: LONG_AGO - 50_000 });
         const upgrade = { ...newUpgrade(cluster), created: LONG_AGO - 9 };
         const cast = { ...castOf(cluster, 'upgrade_cluster'), id: upgrade.id };
         await store.begin(upgrade, accepted(upgrade), cast, NOW);
@@ -834,7 +850,7 @@ export function describeStore(
       await store.begin(upgrade, accepted(upgrade), cast, NOW);
       const pending = async () =>
         (await store.pendingCasts(NOW, 100_000)).filter((one) => one.id === upgrade.id);
-      expect(await store.pendingCasts(NOW - 100_000, 10)).toEqual([]);
+      expect(await store.pendingCasts(NOW - 200_000, 10)).toEqual([]);
       expect(await pending()).toEqual([cast]);
       await store.castConfirmed(upgrade.id);
       await store.castConfirmed(upgrade.id);
@@ -901,7 +917,7 @@ function newInstance(cluster_id: string, n: number): Instance {
 export async function built(store: Store, order = NO_ORDER, fields: Partial<Cluster> = {}): Promise<Cluster> {
   const cluster = newCluster(fields);
   await store.createCluster(cluster, order, castOf(cluster, 'create_cluster'));
-  await store.finishBuild(cluster.id, NOW);
+  await store.finishBuild(cluster.id, cluster.created);
   return cluster;
 }
 

@@ -30,10 +30,10 @@ describe('a taskmanager', () => {
 
   /** An upgrade of a cluster that has a later one. */
   async function superseded(ended: number, batch: Upgrade['batch'] = null): Promise<string> {
-    const cluster = await built(store);
+    const cluster = await built(store, undefined, { created: ended - 10 });
     const upgrade = { ...newUpgrade(cluster), created: ended - 5, batch };
     await store.begin(upgrade, accepted(upgrade), null, 1);
-    const change = { ...commitOf(upgrade, []), wake_at: null };
+    const change = { ...commitOf(upgrade, []), wake_at: null, now: ended };
     const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
     const state = { name: 'succeeded', started: ended, ended } as const;
     await store.commit({ ...change, upgrade: { ...change.upgrade, state }, release });
