@@ -92,6 +92,7 @@ export async function buildApp(
   healthRoutes(app, deps);
   if (dashboard) dashboardRoutes(app, dashboard);
   await app.register(async (scope) => tenantRoutes(scope, deps), { prefix: '/v1.0/:tenant_id' });
+  await app.register(async (scope) => deps.board?.routes(scope, deps));
   return app;
 }
 

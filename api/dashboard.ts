@@ -2,19 +2,12 @@
  * The dashboard: a page that was built beforehand (`npm run build`), with its scripts, styles and fonts.
  * All of it is held in memory, compressed once: a path that is asked for is looked up, never opened.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { extname, join, relative, sep } from 'node:path';
-import { constants, gzipSync } from 'node:zlib';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CofferError } from '../src/core/errors.ts';
 import type { App } from './deps.ts';
-
-interface StaticFile {
-  readonly type: string;
-  readonly body: Buffer;
-  /** Null where compressing it again gains nothing. */
-  readonly gzipped: Buffer | null;
-}
+import { HTML, readFiles, type StaticFile, sendBody } from './static-files.ts';
 
 export interface Dashboard {
   /** By path below `/dashboard/`. */
@@ -27,15 +20,6 @@ const PREFIX = '/dashboard';
 const PAGE = 'index.html';
 /** Their names hold a hash of what is in them: under one name there is never anything else. */
 const HASHED = 'assets/';
-
-const TYPES: Readonly<Record<string, string>> = {
-  '.html': 'text/html; charset=utf-8',
-  '.js': 'text/javascript; charset=utf-8',
-  '.css': 'text/css; charset=utf-8',
-  '.svg': 'image/svg+xml',
-  '.txt': 'text/plain; charset=utf-8',
-  '.woff2': 'font/woff2',
-};
 
 /** Only what comes from here is run, shown or asked; nobody frames it. */
 const PAGE_HEADERS = {
@@ -59,25 +43,8 @@ const PAGE_HEADERS = {
 /** What was built into `folder`; null if nothing was. */
 export function readDashboard(folder: string): Dashboard | null {
   if (!existsSync(join(folder, PAGE))) return null;
-  const entries = readdirSync(folder, { withFileTypes: true, recursive: true }).filter((one) => one.isFile());
-  const files = new Map(
-    entries.map((entry) => {
-      const path = join(entry.parentPath, entry.name);
-      return [relative(folder, path).split(sep).join('/'), staticFile(path)] as const;
-    }),
-  );
+  const files = readFiles(folder);
   return { files, page: files.get(PAGE)?.body.toString() ?? '' };
-}
-
-function staticFile(path: string): StaticFile {
-  const extension = extname(path);
-  const body = readFileSync(path);
-  const gzipped = extension === '.woff2' ? null : compress(body);
-  return { type: TYPES[extension] ?? 'application/octet-stream', body, gzipped };
-}
-
-function compress(body: Buffer): Buffer {
-  return gzipSync(body, { level: constants.Z_BEST_COMPRESSION });
 }
 
 /** `/dashboard` and all below it: a file, or else the page, which finds its way by the address. */
@@ -91,7 +58,7 @@ export function dashboardRoutes(app: App, { files, page }: Dashboard): void {
     if (name.startsWith(HASHED)) throw new CofferError('not_found', 'The resource could not be found.');
     const body = Buffer.from(page.replace('<head>', `<head><base href="${wayBack(path)}">`));
     reply.headers(PAGE_HEADERS).header('cache-control', 'no-cache');
-    return sendBody(request, reply, { type: TYPES['.html'] ?? '', body, gzipped: null });
+    return sendBody(request, reply, { type: HTML, body, gzipped: null });
   };
   app.get(PREFIX, { schema: { hide: true } }, async (request, reply) => answer(request, reply));
   app.get(`${PREFIX}/*`, { schema: { hide: true } }, async (request, reply) => answer(request, reply));
@@ -109,10 +76,4 @@ function wayBack(path: string): string {
 function sendFile(request: FastifyRequest, reply: FastifyReply, file: StaticFile, name: string) {
   const cached = name.startsWith(HASHED) ? 'public, max-age=31536000, immutable' : 'no-cache';
   return sendBody(request, reply.header('cache-control', cached), file);
-}
-
-function sendBody(request: FastifyRequest, reply: FastifyReply, { type, body, gzipped }: StaticFile) {
-  reply.type(type).header('vary', 'accept-encoding');
-  if (!gzipped || !/\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''))) return reply.send(body);
-  return reply.header('content-encoding', 'gzip').send(gzipped);
 }

@@ -10,6 +10,7 @@ import type { Span, Tracing } from '../src/tracing.ts';
 import type { Access } from './access/enforce.ts';
 import type { Caller } from './auth.ts';
 import type { Claim } from './idempotency.ts';
+import type { QueueBoard } from './queue-board.ts';
 
 /** Everything that the handlers work with; nothing of it is global. */
 export interface Deps {
@@ -27,6 +28,8 @@ export interface Deps {
   /** `external`: whoever creates a cluster starts its agents, which join with a token. */
   readonly provisioner: 'local' | 'external';
   readonly tracing?: Tracing;
+  /** The queues of batches, for administrators to look at. */
+  readonly board?: QueueBoard;
   /** Encrypts the keys of instances; null: none gets one. Always there with external agents. */
   readonly masterKey: MasterKey | null;
 }

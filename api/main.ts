@@ -13,13 +13,14 @@
  * - `dead-letters.ts` messages that nobody could act on · `health-report.ts` how all parts are · `permissions.ts` what the caller may do
  * - `dashboard.ts` the web page, as it was built from the folder of that name
  * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts` · `metrics.ts` · `tracing.ts`
+ * - `queue-board.ts` the queues of batches, to look at · `static-files.ts` what pages are made of
  */
 import { randomUUID } from 'node:crypto';
 import { openAmqpBus } from '../src/bus/amqp.ts';
 import { amqpTls, redisTls } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
 import { masterKeyOf } from '../src/master-key.ts';
-import { openLooks, queueOptions } from '../src/queue.ts';
+import { openBoard, openLooks, queueOptions } from '../src/queue.ts';
 import { runProcess, Services } from '../src/service.ts';
 import { seedCatalogue } from '../src/store/change-catalogue.ts';
 import { openRedisStore } from '../src/store/redis.ts';
@@ -29,6 +30,7 @@ import { openAccess } from './access/open.ts';
 import { startRelay } from './casts.ts';
 import { loadApiConfig } from './config.ts';
 import type { Deps } from './deps.ts';
+import { QueueBoard } from './queue-board.ts';
 import { serveHttp } from './serve.ts';
 
 await runProcess(async () => {
@@ -61,6 +63,8 @@ await runProcess(async () => {
   const access = openAccess(config, { log, now: Date.now, add: (service) => services.add(service) });
   const queues = queueOptions(config, log);
   const looks = services.add(openLooks(queues));
+  const board = new QueueBoard();
+  services.add(await openBoard(queues, board));
   const deps: Deps = {
     store,
     bus,
@@ -73,6 +77,7 @@ await runProcess(async () => {
     provisioner: config.COFFER_PROVISIONER,
     masterKey: masterKeyOf(config),
     tracing,
+    board,
   };
   services.add(startRelay(deps));
   const registry = createRegistry();

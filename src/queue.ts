@@ -6,6 +6,7 @@
  * Neither holds the truth. A job that asks for a batch begins it under an id that follows from the job's, so
  * that a job that is run twice begins one. A look that gets lost becomes due in the store.
  */
+import type { IServerAdapter } from '@bull-board/api/typings/app';
 import { type Job, Queue, UnrecoverableError, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
 import { redisTls, type TlsOptions } from './config.ts';
@@ -39,6 +40,14 @@ const COMMON = {
   Connector: RedisConnector,
   connectionName: 'coffer-queue',
   retryStrategy: (times: number) => Math.min(50 * times, 1_000),
+};
+
+/** For who does not wait. */
+const FAIL_FAST = {
+  enableOfflineQueue: false,
+  maxRetriesPerRequest: 1,
+  autoResendUnfulfilledCommands: false,
+  commandTimeout: COMMAND_TIMEOUT_MS,
 };
 
 export interface QueueOptions {
@@ -85,14 +94,7 @@ export interface LookQueue extends Service {
 
 /** Tells taskmanagers that batches have something to do. */
 export function openLooks({ url, tls, prefix, log }: QueueOptions): LookQueue {
-  const connection = new Redis(url, {
-    ...COMMON,
-    ...(tls && { tls }),
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 1,
-    autoResendUnfulfilledCommands: false,
-    commandTimeout: COMMAND_TIMEOUT_MS,
-  });
+  const connection = new Redis(url, { ...COMMON, ...(tls && { tls }), ...FAIL_FAST });
   const queue = new Queue(lookQueueName(prefix), { connection });
   listen(queue, connection, log, 'batch looks');
   /** One message is under way; the second says that another one is to follow. */
@@ -148,6 +150,39 @@ export function serveLooks(
       }
     },
   );
+}
+
+/** Fills a board with what is in both queues. Nothing can be changed there. */
+export async function openBoard(
+  { url, tls, prefix, log }: QueueOptions,
+  board: IServerAdapter,
+): Promise<Service> {
+  // Only the api has one, and loads what it takes.
+  const [{ createBullBoard }, { BullMQAdapter }] = await Promise.all([
+    import('@bull-board/api'),
+    import('@bull-board/api/bullMQAdapter'),
+  ]);
+  const connection = new Redis(url, { ...COMMON, ...(tls && { tls }), ...FAIL_FAST });
+  const about = [
+    [requestQueueName(prefix), 'Jobs of other services that ask for batches'],
+    [lookQueueName(prefix), 'Batches that have something to do'],
+  ] as const;
+  const queues = about.map(([name]) => new Queue(name, { connection }));
+  for (const queue of queues) listen(queue, connection, log, queue.name);
+  createBullBoard({
+    queues: queues.map(
+      (queue, at) => new BullMQAdapter(queue, { readOnlyMode: true, description: about[at]?.[1] ?? '' }),
+    ),
+    serverAdapter: board,
+    options: { uiConfig: { boardTitle: 'Coffer: queues', hideDocsLink: true } },
+  });
+  return {
+    name: 'queue board',
+    stop: async () => {
+      await within(CLOSE_MS, Promise.all(queues.map((queue) => queue.close())));
+      connection.disconnect();
+    },
+  };
 }
 
 /**

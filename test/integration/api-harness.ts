@@ -13,6 +13,7 @@ import { believeEverybody } from '../../api/auth.ts';
 import { startRelay } from '../../api/casts.ts';
 import type { Dashboard } from '../../api/dashboard.ts';
 import type { Deps } from '../../api/deps.ts';
+import type { QueueBoard } from '../../api/queue-board.ts';
 import { openAmqpBus } from '../../src/bus/amqp.ts';
 import { TASKMANAGER_TOPIC } from '../../src/bus/bus.ts';
 import { decodeRequest, encodeReply, type WireRequest } from '../../src/bus/envelope.ts';
@@ -46,9 +47,14 @@ export async function startApi({
   provisioner = 'local',
   max_clusters = null,
   dashboard = null,
+  board,
   ...access
 }: Partial<
-  Access & Pick<Deps, 'provisioner' | 'max_clusters'> & { readonly dashboard: Dashboard | null }
+  Access &
+    Pick<Deps, 'provisioner' | 'max_clusters'> & {
+      readonly dashboard: Dashboard | null;
+      readonly board: QueueBoard;
+    }
 > = {}) {
   const { redis_url, amqp_url } = testUrls();
   const name = uniqueName('api');
@@ -65,7 +71,7 @@ export async function startApi({
   const casts = await interceptCasts(amqp_url, name);
   const common = { store, bus, log, now: Date.now, newId: randomUUID, wakeBatch: () => undefined };
   const masterKey = new MasterKey(randomBytes(32));
-  const own = { provisioner, max_clusters, masterKey };
+  const own = { provisioner, max_clusters, masterKey, ...(board && { board }) };
   const deps: Deps = { ...common, ...own, access: { ...EVERYBODY, ...access } };
   const relay = startRelay(deps);
   const app = await buildApp(deps, { dashboard });
