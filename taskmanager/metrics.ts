@@ -1,5 +1,12 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { type Bus, CONDUCTOR_TOPIC, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
+import { budgetsUsed } from '../src/core/batch/draft.ts';
+import {
+  ACTIVE_BATCH_STATES,
+  type Batch,
+  MEMBER_STATES,
+  type MemberStateName,
+} from '../src/core/batch/record.ts';
 import type { Next } from '../src/core/machine/advance.ts';
 import { ACTIVE_STATES, isActive } from '../src/core/record.ts';
 import type { Store } from '../src/store/store.ts';
@@ -79,6 +86,7 @@ export function observeShared(registry: Registry, { store, bus, now }: Sources):
   const gauge = (name: string, help: string, ...labelNames: string[]) =>
     new Gauge({ name, help, labelNames, registers });
   const upgrades = gauge('coffer_upgrades', 'Upgrades that have not ended, by state.', 'state');
+  const tellOfBatches = observeBatches(gauge);
   const overdue = gauge('coffer_overdue', 'Upgrades and clusters that are due and were not looked at yet.');
   const overdueAge = gauge('coffer_overdue_seconds', 'For how long the first of them has been due.');
   const casts = gauge(
@@ -94,6 +102,7 @@ export function observeShared(registry: Registry, { store, bus, now }: Sources):
     const counts = await store.counts(now()).catch(() => null);
     redis.set(counts ? 1 : 0);
     for (const each of [upgrades, overdue, overdueAge, casts, castAge]) each.reset();
+    tellOfBatches(counts?.batches ?? null);
     if (!counts) return;
     for (const state of ACTIVE_STATES) upgrades.set({ state }, counts.upgrades[state] ?? 0);
     overdue.set(counts.overdue);
@@ -113,4 +122,42 @@ export function observeShared(registry: Registry, { store, bus, now }: Sources):
   return async () => {
     await Promise.all([askStore(), askBroker()]);
   };
+}
+
+type NewGauge = (name: string, help: string, ...labelNames: string[]) => Gauge;
+
+/** Of batches that have not ended; null where nobody knows. */
+function observeBatches(gauge: NewGauge): (batches: readonly Batch[] | null) => void {
+  const states = gauge('coffer_batches', 'Batches that have not ended, by state.', 'state');
+  const clusters = gauge(
+    'coffer_batch_clusters',
+    'Clusters of batches that have not ended, by state.',
+    'state',
+  );
+  const failures = gauge(
+    'coffer_batch_failure_budget_used_ratio',
+    'How much of its failure budget the wave at work has used that has used most of it; past it at 1.',
+  );
+  const outage = gauge(
+    'coffer_batch_write_outage_budget_used_ratio',
+    'The same of the budget for write outage.',
+  );
+  return (batches) => {
+    for (const each of [states, clusters, failures, outage]) each.reset();
+    if (!batches) return;
+    for (const state of ACTIVE_BATCH_STATES) {
+      states.set({ state }, batches.filter((batch) => batch.state.name === state).length);
+    }
+    for (const state of MEMBER_STATES) clusters.set({ state }, clustersIn(batches, state));
+    const used = batches.flatMap(({ waves, wave }) => waves[wave] ?? []).map(budgetsUsed);
+    failures.set(Math.max(0, ...used.map((each) => each.failures)));
+    outage.set(Math.max(0, ...used.map((each) => each.write_outage)));
+  };
+}
+
+function clustersIn(batches: readonly Batch[], state: MemberStateName): number {
+  return batches.reduce((sum, { waves, left_out }) => {
+    const inWaves = waves.reduce((own, { counts }) => own + counts[state], 0);
+    return sum + inWaves + (state === 'skipped' ? left_out : 0);
+  }, 0);
 }

@@ -511,10 +511,12 @@ export class MemoryStore implements Store {
       const name = this.#upgrades.get(dueItem(key).id)?.state.name;
       if (name) upgrades[name] = (upgrades[name] ?? 0) + 1;
     }
+    const active = [...this.#due.keys()].map(dueItem).filter(({ kind }) => kind === 'batch');
     const overdue = [...this.#due.values()].filter((at) => at <= now);
     const casts = [...this.#casts.values()].map(({ at }) => at);
     return {
       upgrades,
+      batches: active.flatMap(({ id }) => this.batches.data.batches.get(id) ?? []),
       overdue: overdue.length,
       overdue_ms: now - Math.min(now, ...overdue),
       pending_casts: casts.length,

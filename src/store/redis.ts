@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { Redis, ReplyError } from 'ioredis';
 import type { TlsOptions } from '../config.ts';
+import type { Batch } from '../core/batch/record.ts';
 import { type Catalogue, EMPTY_CATALOGUE, versionsOf } from '../core/catalogue.ts';
 import type { DatastoreVersion, Endpoint, Instance, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
@@ -699,11 +700,15 @@ class RedisStore implements Store {
       ]),
     );
     const [items, times] = [due.filter((_, at) => at % 2 === 0), scoresOf(due)];
-    const ids = items.map(dueItem).filter(({ kind }) => kind === 'upgrade');
+    const idsOf = (kind: DueItem['kind']) =>
+      items.map(dueItem).flatMap((item) => (item.kind === kind ? [item.id] : []));
     const upgrades: Record<string, number> = {};
-    for (const name of await this.#statesOf(ids)) upgrades[name] = (upgrades[name] ?? 0) + 1;
+    for (const name of await this.#fieldOf('upgrade', idsOf('upgrade'), 'state'))
+      upgrades[name] = (upgrades[name] ?? 0) + 1;
+    const batches = await this.#fieldOf('batch', idsOf('batch'), 'doc');
     return {
       upgrades,
+      batches: batches.map((doc) => JSON.parse(doc) as Batch),
       overdue: times.filter((at) => at <= now).length,
       overdue_ms: now - Math.min(now, times[0] ?? now),
       pending_casts: casts.length / 2,
@@ -711,11 +716,12 @@ class RedisStore implements Store {
     };
   }
 
-  async #statesOf(ids: readonly DueItem[]): Promise<readonly string[]> {
+  /** Of those that are there. */
+  async #fieldOf(kind: string, ids: readonly string[], field: string): Promise<readonly string[]> {
     const pipeline = this.#redis.pipeline();
-    for (const { id } of ids) pipeline.hget(this.#key('upgrade', id), 'state');
+    for (const id of ids) pipeline.hget(this.#key(kind, id), field);
     const answers = await this.#ask(() => pipeline.exec());
-    return (answers ?? []).flatMap(([, name]) => (typeof name === 'string' ? [name] : []));
+    return (answers ?? []).flatMap(([, value]) => (typeof value === 'string' ? [value] : []));
   }
 
   async ping(): Promise<void> {

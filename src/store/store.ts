@@ -8,6 +8,7 @@
  * `begin-upgrade.ts` and `begin-batch.ts` the functions in which all three ways in meet · `change-catalogue.ts`
  * how the catalogue changes.
  */
+import type { Batch } from '../core/batch/record.ts';
 import type { Catalogue } from '../core/catalogue.ts';
 import type {
   Cluster,
@@ -328,7 +329,9 @@ export interface Store {
 export interface StoreCounts {
   /** Upgrades that have not ended, by the name of their state. */
   readonly upgrades: Readonly<Record<string, number>>;
-  /** Upgrades and clusters that are due, and for how long the first of them has been. */
+  /** The heads of batches that have not ended. */
+  readonly batches: readonly Batch[];
+  /** What is due, and for how long the first of them has been. */
   readonly overdue: number;
   readonly overdue_ms: number;
   /** Casts that the bus has not confirmed yet, and the age of the oldest. */

@@ -201,6 +201,14 @@ export function describeBatches(name: string, open: () => Store): void {
       );
     });
 
+    it('counts among those that have not ended', async () => {
+      const { batch } = await created(3);
+      const held = async () => (await store.counts(NOW)).batches.find(({ id }) => id === batch.id);
+      expect(await held()).toEqual(batch);
+      await batches.commit({ ...commitOf(batch, []), wake_at: null });
+      expect(await held()).toBeUndefined();
+    });
+
     it('tells others what a batch has of the places, and lets nobody begin beyond them all', async () => {
       const [one, two] = [await created(), await created()];
       const loads = (running: number, batch: Batch): Load => ({

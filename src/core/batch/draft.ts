@@ -185,6 +185,17 @@ export function failuresOf({ counts, troubled }: Wave): number {
   return counts.failed + troubled;
 }
 
+/** How much of its budgets a wave has used: past a budget at 1. */
+export function budgetsUsed(wave: Wave): { readonly failures: number; readonly write_outage: number } {
+  const allowed = clustersOf(wave.failure_budget, wave.size);
+  const budget = wave.write_outage_budget_seconds;
+  const outage_s = (wave.write_outage_ms - wave.forgiven_outage_ms) / 1000;
+  return {
+    failures: Math.max(0, failuresOf(wave) - wave.forgiven_failures) / (allowed + 1),
+    write_outage: budget === null || outage_s === 0 ? 0 : outage_s / Math.max(budget, outage_s / 2),
+  };
+}
+
 /** B4: what goes beyond a wave's budgets, in words; null if nothing does. */
 export function overBudget(wave: Wave): { reason: BatchPauseReason; message: string } | null {
   const allowed = clustersOf(wave.failure_budget, wave.size);

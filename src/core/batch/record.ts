@@ -76,6 +76,12 @@ export type BatchState =
     };
 
 export type BatchStateName = BatchState['name'];
+export const ACTIVE_BATCH_STATES: readonly BatchStateName[] = [
+  'scheduled',
+  'running',
+  'rolling_back',
+  'paused',
+];
 export const BATCH_ENDS = ['succeeded', 'incomplete', 'cancelled'] as const;
 export type BatchEnd = (typeof BATCH_ENDS)[number];
 
