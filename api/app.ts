@@ -31,6 +31,7 @@ import { limitRoutes } from './limits.ts';
 import { observeRequests } from './metrics.ts';
 import { registerOpenApi } from './openapi.ts';
 import { permissionRoutes } from './permissions.ts';
+import { referenceRoutes } from './reference.ts';
 import { traceRequests } from './tracing.ts';
 import { upgradeRoutes } from './upgrades.ts';
 
@@ -89,6 +90,7 @@ export async function buildApp(
   });
   await registerOpenApi(app);
   discoveryRoutes(app);
+  referenceRoutes(app);
   healthRoutes(app, deps);
   if (dashboard) dashboardRoutes(app, dashboard);
   await app.register(async (scope) => tenantRoutes(scope, deps), { prefix: '/v1.0/:tenant_id' });

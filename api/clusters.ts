@@ -69,7 +69,7 @@ export function clusterRoutes(app: App, deps: Deps): void {
     '/clusters/:cluster_id',
     {
       config: { rule: 'cluster:delete' },
-      schema: { tags, summary: 'Delete a cluster', params: ClusterParams },
+      schema: { tags, summary: 'Delete a cluster', params: ClusterParams, response: { 202: z.literal('') } },
     },
     async (request, reply) => {
       const cluster = await findCluster(deps, request.caller, request.params.cluster_id);

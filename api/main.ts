@@ -12,8 +12,8 @@
  * - `events.ts` and `event-stream.ts` server-sent events · `datastores.ts`, `datastore-versions.ts` the catalogue · `flavors.ts` · `limits.ts` · `health.ts` · `discovery.ts`
  * - `dead-letters.ts` messages that nobody could act on · `health-report.ts` how all parts are · `permissions.ts` what the caller may do
  * - `dashboard.ts` the web page, as it was built from the folder of that name
- * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts` · `metrics.ts` · `tracing.ts`
- * - `queue-board.ts` the queues of batches, to look at · `static-files.ts` what pages are made of
+ * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts` and `reference.ts`, the page of it
+ * - `queue-board.ts` the queues of batches, to look at · `static-files.ts` what pages are made of · `metrics.ts` · `tracing.ts`
  */
 import { randomUUID } from 'node:crypto';
 import { openAmqpBus } from '../src/bus/amqp.ts';

@@ -26,6 +26,7 @@ export class Datastores {
     this.#http = http;
   }
 
+  /** All datastores of the catalogue. */
   async list(): Promise<readonly DatastoreDocument[]> {
     return (await this.#http.get<DatastoresAnswer>('/datastores')).datastores;
   }

@@ -31,3 +31,19 @@ describe('with external agents', () => {
     await runPage('docs/drivers.md', dir, { ...rest, COFFER_HEARTBEAT_MS: '200' });
   });
 });
+
+describe('with the stack of npm start', () => {
+  let env: Awaited<ReturnType<typeof stackFor>>;
+  beforeAll(async () => {
+    env = await stackFor({});
+  });
+
+  it.each(['docs/getting-started.md', 'docs/operate.md', 'docs/troubleshooting.md'])(
+    '%s',
+    { timeout: 300_000 },
+    async (page) => {
+      const { dir, ...rest } = env;
+      await runPage(page, dir, rest);
+    },
+  );
+});

@@ -1,0 +1,201 @@
+/**
+ * The documentation against the code: commands that are typed, blocks that are read by programs, links, and
+ * whatever has to be complete. `test/integration/docs.test.ts` runs whole pages.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Command } from 'commander';
+import ts from 'typescript';
+import { describe, expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import { buildProgram } from '../../cli/program.ts';
+import { ERRORS } from '../../src/core/errors.ts';
+import { GATES } from '../../src/core/record.ts';
+import { blocksOf, PAGES, pageText, ROOT, scriptOf } from '../support/docs.ts';
+
+const nobody = { write: () => undefined };
+const scripts: Readonly<Record<string, string>> = JSON.parse(
+  readFileSync(join(ROOT, 'package.json'), 'utf8'),
+).scripts;
+
+/** Parses one command line as `coffer` would, and does nothing. Answers what is wrong with it. */
+async function complaintOf(words: readonly string[]): Promise<string | null> {
+  let said = '';
+  const stderr = {
+    write: (text: string) => {
+      said += text;
+    },
+  };
+  const io = {
+    stdout: nobody,
+    stderr,
+    env: {},
+    signal: new AbortController().signal,
+    readFile: async () => '',
+  };
+  const program = buildProgram(io, () => undefined);
+  const disarm = (command: Command): void => {
+    command.action(() => undefined);
+    command.commands.forEach(disarm);
+  };
+  program.commands.forEach(disarm);
+  try {
+    await program.parseAsync([...words], { from: 'user' });
+    return null;
+  } catch (error) {
+    return words.includes('--help') || words.includes('--version') ? null : said || String(error);
+  }
+}
+
+/** Lines of a page that a reader would type: of blocks that are run, and of blocks that are indented. */
+function typedLines(page: string): string[] {
+  const fenced = blocksOf(page).flatMap((block) => scriptOf(block) ?? []);
+  let inFence = false;
+  const indented = pageText(page)
+    .split('\n')
+    .filter((line) => {
+      if (line.startsWith('```')) inFence = !inFence;
+      return !inFence && /^ {4}\S/.test(line);
+    })
+    .map((line) => line.trim());
+  return [...fenced, indented.join('\n')].join('\n').replaceAll('\\\n', ' ').split('\n');
+}
+
+const SEPARATOR = /^(\|\||&&|[|;&()]|\d?>.*)$/;
+/** After these a program is named. */
+const BEFORE_A_COMMAND = /^(npx|do|then|if|until|while|!|\$|\w+=.*)$/;
+
+/** The arguments of each call of `name` in a line: quotes hold words together, comments end it. */
+function callsOf(line: string, name: string): string[][] {
+  const words =
+    line
+      .replaceAll(/<[\w -]+>/g, 'X')
+      .match(/"[^"]*"|'[^']*'|#.*|\|\||&&|[|;&()]|[^\s|;&()"']+(?:"[^"]*"|'[^']*')?/g) ?? [];
+  const calls: string[][] = [];
+  let open: string[] | null = null;
+  let before = '';
+  for (const word of words) {
+    if (/^#/.test(word)) break;
+    if (SEPARATOR.test(word)) open = null;
+    else if (word === name && (open === null || BEFORE_A_COMMAND.test(before))) {
+      open = [];
+      calls.push(open);
+    } else if (open === null) open = BEFORE_A_COMMAND.test(word) ? null : [];
+    else open.push(word.replaceAll(/^["']|["']$/g, ''));
+    before = word;
+  }
+  return calls;
+}
+
+describe.each(PAGES)('%s', (page) => {
+  it('has command lines that coffer understands', async () => {
+    const wrong: string[] = [];
+    for (const line of typedLines(page)) {
+      if (line.includes('…')) continue;
+      for (const call of callsOf(line, 'coffer')) {
+        const complaint = await complaintOf(call);
+        if (complaint !== null) wrong.push(`${line}: ${complaint}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it('names scripts and programs that are there', () => {
+    const lines = typedLines(page);
+    const named = lines.flatMap((line) =>
+      [...line.matchAll(/\bnpm run ([\w-]+)/g)].map(([, name = '']) => name),
+    );
+    expect(named.filter((name) => !(name in scripts))).toEqual([]);
+    const programs = lines.flatMap((line) =>
+      [...line.matchAll(/\bdist\/([\w/-]+)\.js/g)].map(([, path]) => `${path}.ts`),
+    );
+    expect(programs.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+  });
+
+  it('has blocks that can be read by what they are for', () => {
+    for (const { language, text, line, ...block } of blocksOf(page)) {
+      const where = `${page}:${line}`;
+      const script = scriptOf({ language, text, line, ...block });
+      if (script !== null) execFileSync('bash', ['-n', '-c', script]);
+      if (language === 'json') expect(() => JSON.parse(text), where).not.toThrow();
+      if (language === 'yaml')
+        expect(
+          parseAllDocuments(text).flatMap(({ errors }) => errors),
+          where,
+        ).toEqual([]);
+      expect(['sh', 'console', 'text', 'ts', 'js', 'json', 'yaml', 'ini', ''], where).toContain(language);
+    }
+  });
+
+  it('leads to what is there', () => {
+    const links = [...pageText(page).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([\w-]+))?\)/g)];
+    const broken = links.filter(([, path = '', anchor]) => {
+      const target = path === '' ? join(ROOT, page) : join(ROOT, dirname(page), path);
+      if (!existsSync(target)) return true;
+      return anchor !== undefined && !anchorsOf(readFileSync(target, 'utf8')).includes(anchor);
+    });
+    expect(broken.map(([link]) => link)).toEqual([]);
+  });
+});
+
+/** As GitHub makes them of headings. */
+function anchorsOf(markdown: string): string[] {
+  return [...markdown.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}_ -]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+describe('docs/troubleshooting.md', () => {
+  const text = pageText('docs/troubleshooting.md');
+  it('knows every error code', () => {
+    const codes = [...Object.keys(ERRORS), 'unreachable', 'unexpected_answer', 'usage', 'unforeseen'];
+    expect(codes.filter((code) => !text.includes(`\`${code}\``))).toEqual([]);
+  });
+
+  it('gives each its HTTP status', () => {
+    const rows = new Map<string, string>();
+    for (const [, names = '', status = ''] of text.matchAll(/^\| ((?:`\w+`(?:, )?)+) \| (\d+) \|/gm))
+      for (const [, name = ''] of names.matchAll(/`(\w+)`/g)) rows.set(name, status);
+    for (const [code, { status }] of Object.entries(ERRORS))
+      expect([code, rows.get(code)]).toEqual([code, String(status)]);
+  });
+
+  it('knows every gate, and every reason of a pause', () => {
+    const reasons = ['requested', 'canary', 'window', 'failure', 'gate'];
+    expect([...GATES, ...reasons].filter((name) => !text.includes(`| \`${name}\` |`))).toEqual([]);
+  });
+});
+
+it('TypeScript in the documentation compiles', () => {
+  const examples = PAGES.filter((page) => page !== 'docs/rest.md').flatMap((page) =>
+    blocksOf(page).filter(({ language }) => language === 'ts'),
+  );
+  expect(examples.length).toBeGreaterThan(0);
+  const files = new Map(
+    examples.map(({ page, line, text }) => [
+      join(ROOT, `test/unit/${page.replaceAll(/\W/g, '-')}-${line}.ts`),
+      text,
+    ]),
+  );
+  const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), (path) => readFileSync(path, 'utf8'));
+  const { options } = ts.parseJsonConfigFileContent({ ...config, include: [], files: [] }, ts.sys, ROOT);
+  const plain = { ...options, incremental: false, noEmit: true, tsBuildInfoFile: undefined };
+  const host = ts.createCompilerHost(plain as ts.CompilerOptions);
+  const { readFile, fileExists } = host;
+  host.readFile = (path) => files.get(path) ?? readFile(path);
+  host.fileExists = (path) => files.has(path) || fileExists(path);
+  const { getSourceFile } = host;
+  host.getSourceFile = (path, version) => {
+    const text = files.get(path);
+    return text === undefined ? getSourceFile(path, version) : ts.createSourceFile(path, text, version);
+  };
+  const program = ts.createProgram([...files.keys()], plain as ts.CompilerOptions, host);
+  const found = [...files.keys()].flatMap((path) =>
+    ts.getPreEmitDiagnostics(program, program.getSourceFile(path)),
+  );
+  expect(found.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, ' '))).toEqual([]);
+});
