@@ -26,7 +26,7 @@ describe('with external agents', () => {
     env = await stackFor({ COFFER_PROVISIONER: 'external' });
   });
 
-  it('docs/drivers.md', { timeout: 300_000 }, async () => {
+  it('docs/drivers.md', { timeout: 900_000 }, async () => {
     const { dir, ...rest } = env;
     await runPage('docs/drivers.md', dir, { ...rest, COFFER_HEARTBEAT_MS: '200' });
   });
@@ -40,7 +40,7 @@ describe('with the stack of npm start', () => {
 
   it.each(['docs/getting-started.md', 'docs/operate.md', 'docs/troubleshooting.md'])(
     '%s',
-    { timeout: 300_000 },
+    { timeout: 900_000 },
     async (page) => {
       const { dir, ...rest } = env;
       await runPage(page, dir, rest);

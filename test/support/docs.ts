@@ -70,7 +70,7 @@ async function commandsIn(dir: string): Promise<string> {
 }
 
 /** For a whole page; a test is given more. */
-const PATIENCE_MS = 240_000;
+const PATIENCE_MS = 840_000;
 
 /**
  * Types all blocks of a page into one shell, from top to bottom, in the root of the clone. Answers what it

@@ -183,8 +183,9 @@ it('TypeScript in the documentation compiles', () => {
   );
   const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), (path) => readFileSync(path, 'utf8'));
   const { options } = ts.parseJsonConfigFileContent({ ...config, include: [], files: [] }, ts.sys, ROOT);
-  const plain = { ...options, incremental: false, noEmit: true, tsBuildInfoFile: undefined };
-  const host = ts.createCompilerHost(plain as ts.CompilerOptions);
+  const plain: ts.CompilerOptions = { ...options, incremental: false, noEmit: true };
+  delete plain.tsBuildInfoFile;
+  const host = ts.createCompilerHost(plain);
   const { readFile, fileExists } = host;
   host.readFile = (path) => files.get(path) ?? readFile(path);
   host.fileExists = (path) => files.has(path) || fileExists(path);
@@ -193,7 +194,7 @@ it('TypeScript in the documentation compiles', () => {
     const text = files.get(path);
     return text === undefined ? getSourceFile(path, version) : ts.createSourceFile(path, text, version);
   };
-  const program = ts.createProgram([...files.keys()], plain as ts.CompilerOptions, host);
+  const program = ts.createProgram([...files.keys()], plain, host);
   const found = [...files.keys()].flatMap((path) =>
     ts.getPreEmitDiagnostics(program, program.getSourceFile(path)),
   );
