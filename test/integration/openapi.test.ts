@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => api.close());
 
 /** Served, and in no document: pages, files and second names. */
-const NOT_DESCRIBED = /^\/(dashboard|queues|openapi\.json|reference|v1$)/;
+const NOT_DESCRIBED = /^\/(dashboard|admin|openapi\.json|reference|v1$)/;
 
 /** `GET /v1.0/:tenant_id/clusters`, as the server itself tells it. */
 function servedRoutes(): string[] {
