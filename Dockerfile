@@ -1,5 +1,5 @@
-# One image for the three processes; the command says which: dist/api/main.js, dist/taskmanager/main.js or
-# dist/guestagent/main.js.
+# One image for the three processes; the command says which: dist/api/main.js, which serves the dashboard too,
+# dist/taskmanager/main.js or dist/guestagent/main.js.
 
 FROM node:20-slim AS build
 WORKDIR /coffer

@@ -24,6 +24,7 @@ const DEFAULT_TENANT = 'demo';
 
 export function App() {
   const { path } = usePlace();
+  const [token, setToken] = useState<string>();
   const [tenant, ...below] = path;
   const isBare = tenant === undefined || below.length === 0;
   useEffect(() => {
@@ -31,7 +32,7 @@ export function App() {
   }, [isBare, tenant]);
   if (isBare) return null;
   return (
-    <SessionGate key={tenant} tenant={tenant}>
+    <SessionGate key={tenant} tenant={tenant} token={token} onToken={setToken}>
       <Frame>
         <Screen path={below} />
       </Frame>
@@ -84,9 +85,7 @@ function Frame({ children }: { readonly children: ReactNode }) {
   const session = useSession();
   return (
     <>
-      <a className="skip" href="#content">
-        Skip to the content
-      </a>
+      <SkipLink />
       <header className="bar">
         <Link className="brand" to={session.href(['clusters'])} aria-label="Coffer, clusters">
           <Logo />
@@ -128,6 +127,23 @@ function Frame({ children }: { readonly children: ReactNode }) {
         </span>
       </footer>
     </>
+  );
+}
+
+/** Past the navigation. With a base the address must be a whole one, and nothing is to be loaded anew. */
+function SkipLink() {
+  const { path, query } = usePlace();
+  return (
+    <a
+      className="skip"
+      href={`${hrefTo(path, Object.fromEntries(query))}#content`}
+      onClick={(event) => {
+        event.preventDefault();
+        document.getElementById('content')?.focus();
+      }}
+    >
+      Skip to the content
+    </a>
   );
 }
 

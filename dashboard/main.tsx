@@ -3,7 +3,7 @@
  *
  * - `app.tsx` the frame, and which screen an address leads to · `router.tsx` addresses · `theme.ts` dark or light
  * - `session.tsx` who uses it, the token in memory · `sign-in.tsx` · `data.ts` how screens read, follow and act
- * - `format.ts` numbers and times · `words.ts` the API's words as people read them · `parts/` small parts
+ * - `format.ts` numbers and times · `words.ts` the API's words as people read them · `looks.ts` · `deed.ts` · `parts/` small parts
  * - `clusters/` list, cluster with its topology, creation · `upgrades/` asking for one, and watching it
  * - `batches/` many at once · `admin/` dead letters and health · `styles/`
  */

@@ -42,9 +42,16 @@ interface Known {
   readonly permissions: PermissionsDocument;
 }
 
+interface SessionGateProps {
+  readonly tenant: string;
+  /** The last that was typed; an administrator's is good for any tenant. */
+  readonly token: string | undefined;
+  readonly onToken: (token: string) => void;
+  readonly children: ReactNode;
+}
+
 /** Lets nobody in who has not signed in, where the API asks for that. */
-export function SessionGate({ tenant, children }: { readonly tenant: string; readonly children: ReactNode }) {
-  const [token, setToken] = useState<string>();
+export function SessionGate({ tenant, token, onToken, children }: SessionGateProps) {
   const [known, setKnown] = useState<Known>();
   const [refusal, setRefusal] = useState<unknown>();
   const [tries, setTries] = useState(0);
@@ -80,7 +87,7 @@ export function SessionGate({ tenant, children }: { readonly tenant: string; rea
   );
   const signIn = (next: string) => {
     setRefusal(undefined);
-    setToken(next);
+    onToken(next);
     setTries(tries + 1);
   };
   const isAsked = refusal instanceof CofferApiError && [401, 403].includes(refusal.status);

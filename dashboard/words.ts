@@ -7,7 +7,7 @@ import type {
   StepDocument,
   UpgradeDocument,
 } from '../client/index.ts';
-import type { Tone } from './parts/basics.tsx';
+import type { Tone } from './looks.ts';
 
 export interface Word {
   readonly text: string;

@@ -5,6 +5,7 @@ import './lib/node-version.mjs';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkNothingLeft, runStaticChecks } from './lib/checks.mjs';
+import { findChromium } from './lib/chromium.mjs';
 import { runVisibly } from './lib/command.mjs';
 import { setUp } from './lib/install.mjs';
 import { findInterop } from './lib/interop.mjs';
@@ -56,24 +57,30 @@ async function runAll({ paths, supervisor }) {
     prefix: 'COFFER_TEST',
   });
   const checking = progress.step('Checking format, lint and types', () => runStaticChecks(signal));
-  const finding = findInterop({ progress, signal });
+  const finding = findPrograms();
   await Promise.allSettled([starting, checking, finding]);
   const services = await starting;
   const checks = await checking;
   checks.forEach(show);
 
-  const vitest = await runVitest({ ...services, interop: await finding }, paths.home);
+  const vitest = await runVitest({ ...services, found: await finding }, paths.home);
   await services.stop();
   const last = await checkNothingLeft(TEST_MARK, paths.home);
   show(last);
   return sum([vitest, ...[...checks, last].map(countCheck)]);
 }
 
+/** The programs of others that some suites run, or why there are none: one after the other, since apt is one. */
+async function findPrograms() {
+  const interop = await findInterop({ progress, signal });
+  return { ...interop, ...(await findChromium({ progress, signal })) };
+}
+
 /**
- * @param {{ amqp_url: string, redis_url: string, interop: Record<string, string> }} services
+ * @param {{ amqp_url: string, redis_url: string, found: Record<string, string> }} services
  * @param {string} home
  */
-async function runVitest({ amqp_url, redis_url, interop }, home) {
+async function runVitest({ amqp_url, redis_url, found }, home) {
   const results = join(home, 'results.json');
   rmSync(results, { force: true });
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`];
@@ -82,7 +89,7 @@ async function runVitest({ amqp_url, redis_url, interop }, home) {
     ...withoutOwnSettings(process.env),
     COFFER_TEST_AMQP_URL: amqp_url,
     COFFER_TEST_REDIS_URL: redis_url,
-    ...interop,
+    ...found,
     [TEST_MARK]: home,
   };
   const args = [vitest, 'run', ...reporters, ...process.argv.slice(2)];

@@ -1,5 +1,6 @@
 /** What a person can do to a batch, and what will happen then, in words. Pure. */
 import type { BatchDocument } from '../../client/index.ts';
+import type { Deed } from '../deed.ts';
 import { count } from '../format.ts';
 
 export type BatchAction = BatchDocument['actions'][number];
@@ -14,15 +15,10 @@ const LABELS: Readonly<Record<BatchAction, string>> = {
   cancel: 'Cancel',
 };
 
-export interface BatchDeed {
-  readonly label: string;
-  readonly sentences: readonly string[];
-  readonly isDangerous: boolean;
-}
-
-export function batchDeedOf(action: BatchAction, batch: BatchDocument): BatchDeed {
+export function batchDeedOf(action: BatchAction, batch: BatchDocument): Deed<BatchAction> {
   const isDangerous = action === 'cancel' || action === 'rollback';
-  return { label: LABELS[action], sentences: sentencesOf(action, batch), isDangerous };
+  const label = LABELS[action];
+  return { action, label, title: `${label} the batch?`, sentences: sentencesOf(action, batch), isDangerous };
 }
 
 function sentencesOf(action: BatchAction, { counts, to, wave, waves }: BatchDocument): readonly string[] {

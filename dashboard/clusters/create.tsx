@@ -85,13 +85,6 @@ function CreateForm({ datastores, onCreated }: CreateFormProps) {
   const [draft, setDraft] = useState(() => firstDraft(datastores));
   const set = (change: Partial<Draft>) => setDraft({ ...draft, ...change });
   const creating = useDoing(async (client) => onCreated(await client.clusters.create(requestOf(draft))));
-  const versions = (datastores.find(({ name }) => name === draft.datastore)?.versions ?? [])
-    .filter(({ active }) => active === 1)
-    .toSorted((a, b) => byName(b.name, a.name));
-  const choose = (name: string) => {
-    const datastore = datastores.filter((one) => one.name === name);
-    set({ datastore: name, version: firstDraft(datastore).version });
-  };
   const submit = (event: FormEvent) => {
     event.preventDefault();
     void creating.run();
@@ -111,41 +104,7 @@ function CreateForm({ datastores, onCreated }: CreateFormProps) {
         <Field label="Name">
           {(id) => <TextInput id={id} value={draft.name} onChange={(name) => set({ name })} required />}
         </Field>
-        <div className="field-row">
-          <Field label="Datastore">
-            {(id) => (
-              <Select
-                id={id}
-                value={draft.datastore}
-                onChange={choose}
-                options={datastores.map(({ name }) => ({ value: name, label: name }))}
-              />
-            )}
-          </Field>
-          <Field label="Version">
-            {(id) => (
-              <Select
-                id={id}
-                value={draft.version}
-                onChange={(version) => set({ version })}
-                options={versions.map(({ name }) => ({ value: name, label: name }))}
-              />
-            )}
-          </Field>
-          <Field label="Instances">
-            {(id) => (
-              <TextInput
-                id={id}
-                type="number"
-                min={1}
-                max={100}
-                value={draft.instances}
-                onChange={(instances) => set({ instances })}
-                required
-              />
-            )}
-          </Field>
-        </div>
+        <Kind datastores={datastores} draft={draft} onChange={set} />
         <Field label="Tags" hint="Words with commas between them, by which batches select clusters.">
           {(id) => <TextInput id={id} value={draft.tags} onChange={(tags) => set({ tags })} />}
         </Field>
@@ -157,4 +116,57 @@ function CreateForm({ datastores, onCreated }: CreateFormProps) {
       </form>
     </Card>
   );
+}
+
+interface KindProps {
+  readonly datastores: readonly DatastoreDocument[];
+  readonly draft: Draft;
+  readonly onChange: (change: Partial<Draft>) => void;
+}
+
+/** What it is to be, and how large. */
+function Kind({ datastores, draft, onChange }: KindProps) {
+  const versions = (datastores.find(({ name }) => name === draft.datastore)?.versions ?? [])
+    .filter(({ active }) => active === 1)
+    .toSorted((a, b) => byName(b.name, a.name));
+  const choose = (name: string) => {
+    const datastore = datastores.filter((one) => one.name === name);
+    onChange({ datastore: name, version: firstDraft(datastore).version });
+  };
+  return (
+    <div className="field-row">
+      <Field label="Datastore">
+        {(id) => (
+          <Select id={id} value={draft.datastore} onChange={choose} options={datastores.map(optionOf)} />
+        )}
+      </Field>
+      <Field label="Version">
+        {(id) => (
+          <Select
+            id={id}
+            value={draft.version}
+            onChange={(version) => onChange({ version })}
+            options={versions.map(optionOf)}
+          />
+        )}
+      </Field>
+      <Field label="Instances">
+        {(id) => (
+          <TextInput
+            id={id}
+            type="number"
+            min={1}
+            max={100}
+            value={draft.instances}
+            onChange={(instances) => onChange({ instances })}
+            required
+          />
+        )}
+      </Field>
+    </div>
+  );
+}
+
+function optionOf({ name }: { readonly name: string }) {
+  return { value: name, label: name };
 }

@@ -170,7 +170,7 @@ function ClusterRow({ cluster }: { readonly cluster: ClusterDocument }) {
           <Link
             className="over"
             to={href(['upgrades', upgrade_id])}
-            aria-label={`Watch the upgrade of ${name}`}
+            aria-label={`${word.text}: watch the upgrade of ${name}`}
           >
             <Pill tone={word.tone}>{word.text}</Pill>
           </Link>

@@ -1,6 +1,6 @@
 /** Where the instances of a cluster stand in a drawing of it, and who replicates from whom. Pure. */
 import type { ClusterInstanceDocument } from '../../client/index.ts';
-import type { Shape } from '../parts/shape.ts';
+import type { Shape } from '../looks.ts';
 
 export interface Spot {
   readonly instance: ClusterInstanceDocument;

@@ -1,9 +1,7 @@
 /** The small parts that every screen is made of. */
 import type { ReactNode } from 'react';
+import type { Tone } from '../looks.ts';
 import { CheckIcon, WarnIcon } from './icons.tsx';
-
-/** What a colour means, everywhere: at work, well, waits for somebody, bad, nothing to say. */
-export type Tone = 'run' | 'ok' | 'wait' | 'bad' | 'idle';
 
 interface ButtonProps {
   readonly children: ReactNode;

@@ -2,7 +2,8 @@
 import { useEffect, useRef, useState } from 'react';
 import type { Connection } from '../data.ts';
 import { clock, fullTime, instant, zoneName } from '../format.ts';
-import { Button, Card, type Tone } from './basics.tsx';
+import type { Tone } from '../looks.ts';
+import { Button, Card } from './basics.tsx';
 
 export interface LogLine {
   readonly seq: number;
@@ -34,7 +35,7 @@ interface EventLogProps {
 
 export function EventLog({ events, details, everything }: EventLogProps) {
   const [isFull, setFull] = useState(false);
-  const list = useRef<HTMLOListElement>(null);
+  const list = useRef<HTMLDivElement>(null);
   const isAtEnd = useRef(true);
   const shown = isFull ? events : events.filter(({ type }) => !details.includes(type));
   const last = shown.at(-1)?.seq;
@@ -54,7 +55,7 @@ export function EventLog({ events, details, everything }: EventLogProps) {
         </>
       }
     >
-      <ol
+      <div
         className="log"
         role="log"
         aria-label="Events, oldest first"
@@ -65,15 +66,17 @@ export function EventLog({ events, details, everything }: EventLogProps) {
           isAtEnd.current = at.scrollHeight - at.scrollTop - at.clientHeight < 40;
         }}
       >
-        {shown.map((event) => (
-          <li key={event.seq} className={TONES[event.type] ?? ''}>
-            <time dateTime={event.at} title={fullTime(instant(event.at))}>
-              {clock(instant(event.at), Date.now())}
-            </time>
-            <span>{textOf(event)}</span>
-          </li>
-        ))}
-      </ol>
+        <ol>
+          {shown.map((event) => (
+            <li key={event.seq} className={TONES[event.type] ?? ''}>
+              <time dateTime={event.at} title={fullTime(instant(event.at))}>
+                {clock(instant(event.at), Date.now())}
+              </time>
+              <span>{textOf(event)}</span>
+            </li>
+          ))}
+        </ol>
+      </div>
     </Card>
   );
 }

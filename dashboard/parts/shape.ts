@@ -1,7 +1,5 @@
 import { useEffect, useState } from 'react';
-
-/** Of the window: a phone's is narrow. */
-export type Shape = 'wide' | 'narrow';
+import type { Shape } from '../looks.ts';
 
 export function useShape(): Shape {
   const [shape, setShape] = useState<Shape>(() => (isNarrow().matches ? 'narrow' : 'wide'));

@@ -1,10 +1,7 @@
-/** Buttons for what can be done to an upgrade now, each with a question first. */
 import { useState } from 'react';
 import type { CofferClient, UpgradeDocument } from '../../client/index.ts';
-import { useDoing, usePolled } from '../data.ts';
-import { Button } from '../parts/basics.tsx';
-import { Dialog } from '../parts/dialog.tsx';
-import { FailureNote } from '../parts/failure.tsx';
+import { usePolled } from '../data.ts';
+import { DeedButtons } from '../parts/deed-buttons.tsx';
 import { Field, Select } from '../parts/fields.tsx';
 import { useSession } from '../session.tsx';
 import { type Action, deedOf } from './deeds.ts';
@@ -16,72 +13,17 @@ interface UpgradeActionsProps {
 
 export function UpgradeActions({ upgrade, onDone }: UpgradeActionsProps) {
   const { may } = useSession();
-  const [asked, setAsked] = useState<Action>();
-  const allowed = upgrade.actions.filter((action) => may(`upgrade:${action}`));
-  const isWaiting = upgrade.state === 'paused';
-  return (
-    <>
-      {allowed.map((action, index) => {
-        const { label, isDangerous } = deedOf(action, upgrade);
-        const isWayOn = isWaiting && index === 0 && !isDangerous;
-        return (
-          <Button
-            key={action}
-            kind={isWayOn ? 'primary' : isDangerous ? 'danger' : 'plain'}
-            onClick={() => setAsked(action)}
-          >
-            {label}
-          </Button>
-        );
-      })}
-      {asked && (
-        <ActionDialog
-          action={asked}
-          upgrade={upgrade}
-          onClose={() => setAsked(undefined)}
-          onDone={(after) => {
-            setAsked(undefined);
-            onDone(after);
-          }}
-        />
-      )}
-    </>
-  );
-}
-
-interface ActionDialogProps extends UpgradeActionsProps {
-  readonly action: Action;
-  readonly onClose: () => void;
-}
-
-function ActionDialog({ action, upgrade, onClose, onDone }: ActionDialogProps) {
   const [version, setVersion] = useState('');
-  // As it was asked about: the upgrade may move on while the question stands.
-  const [{ title, sentences, label, isDangerous }] = useState(() => deedOf(action, upgrade));
-  const doing = useDoing(async (client) => onDone(await act(client, action, upgrade.id, version)));
+  const allowed = upgrade.actions.filter((action) => may(`upgrade:${action}`));
   return (
-    <Dialog
-      title={title}
-      onClose={onClose}
-      actions={
-        <>
-          <Button onClick={onClose}>Leave it as it is</Button>
-          <Button
-            kind={isDangerous ? 'danger' : 'primary'}
-            isBusy={doing.isBusy}
-            onClick={() => void doing.run()}
-          >
-            {label}
-          </Button>
-        </>
+    <DeedButtons
+      deeds={allowed.map((action) => deedOf(action, upgrade))}
+      isWaiting={upgrade.state === 'paused'}
+      run={async (client, action) => onDone(await act(client, action, upgrade.id, version))}
+      details={(action) =>
+        action === 'retry' && <OtherVersion upgrade={upgrade} version={version} onChange={setVersion} />
       }
-    >
-      {doing.error !== undefined && <FailureNote error={doing.error} what={`'${label}' was not done`} />}
-      {sentences.map((sentence) => (
-        <p key={sentence}>{sentence}</p>
-      ))}
-      {action === 'retry' && <OtherVersion upgrade={upgrade} version={version} onChange={setVersion} />}
-    </Dialog>
+    />
   );
 }
 

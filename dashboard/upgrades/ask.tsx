@@ -60,7 +60,7 @@ function AskForm({ cluster, versions }: AskFormProps) {
   const problems = problemsOf(draft);
   const isReady = chosen !== undefined && Object.keys(problems).length === 0;
   const key = useDeferredValue(JSON.stringify([chosen, isReady ? policyOf(draft) : null]));
-  const { data, error } = usePolled(
+  const { data, error, reload } = usePolled(
     async (client) => (isReady && chosen ? client.clusters.plan(cluster.id, chosen, policyOf(draft)) : null),
     { key, everyMs: PLAN_EVERY_MS },
   );
@@ -86,7 +86,7 @@ function AskForm({ cluster, versions }: AskFormProps) {
         {data && (
           <>
             <PlanPreview plan={data} overrides={draft.overrides} onOverride={override} />
-            <AskButton cluster={cluster} plan={data} draft={draft} />
+            <AskButton cluster={cluster} plan={data} draft={draft} onStale={reload} />
           </>
         )}
       </Card>
@@ -138,21 +138,31 @@ interface AskButtonProps {
   readonly cluster: ClusterDocument;
   readonly plan: PlanDocument;
   readonly draft: PolicyDraft;
+  /** The plan is another one by now. */
+  readonly onStale: () => void;
 }
 
-function AskButton({ cluster, plan, draft }: AskButtonProps) {
+function AskButton({ cluster, plan, draft, onStale }: AskButtonProps) {
   const { href } = useSession();
   /** The plan that the user has seen: the upgrade is asked for by its hash. */
   const [seen, setSeen] = useState<PlanDocument>();
   const asking = useDoing(async (client) => {
     if (!seen) return;
-    const { upgrade_id } = await client.clusters.upgrade(cluster.id, seen.to.id, policyOf(draft), {
-      planHash: seen.hash,
-    });
-    go(href(['upgrades', upgrade_id]));
+    const options = { planHash: seen.hash };
+    try {
+      const begun = await client.clusters.upgrade(cluster.id, seen.to.id, policyOf(draft), options);
+      go(href(['upgrades', begun.upgrade_id]));
+    } catch (error) {
+      if (isConflict(error)) onStale();
+      throw error;
+    }
   });
   const close = () => {
     setSeen(undefined);
+    asking.forget();
+  };
+  const look = () => {
+    setSeen(plan);
     asking.forget();
   };
   const isRefused = plan.gates.some(({ gate }) => isRefusing(gate));
@@ -177,7 +187,7 @@ function AskButton({ cluster, plan, draft }: AskButtonProps) {
             </>
           }
         >
-          <Refusal error={asking.error} seen={seen} plan={plan} onLook={() => setSeen(plan)} />
+          <Refusal error={asking.error} seen={seen} plan={plan} onLook={look} />
           <Outlook plan={seen} draft={draft} />
         </Dialog>
       )}
@@ -229,16 +239,20 @@ interface RefusalProps {
 }
 
 function Refusal({ error, seen, plan, onLook }: RefusalProps) {
-  if (error instanceof CofferApiError && error.code === 'conflict') {
+  if (isConflict(error)) {
     return (
       <Note
         kind="wait"
         title="The plan has changed since you looked"
-        action={seen.hash !== plan.hash && <Button onClick={onLook}>Look at the new one</Button>}
+        action={seen.hash !== plan.hash && <Button onClick={onLook}>Show the new one</Button>}
       >
-        Order, roles or versions are others now. Nothing has begun.
+        Order, roles or versions are others now, and nothing has begun.
       </Note>
     );
   }
   return error === undefined ? null : <FailureNote error={error} what="The upgrade was not begun" />;
+}
+
+function isConflict(error: unknown): boolean {
+  return error instanceof CofferApiError && error.code === 'conflict';
 }

@@ -1,17 +1,9 @@
 /** What a person can do to an upgrade, and what will happen then, in words. Pure. */
 import type { UpgradeDocument } from '../../client/index.ts';
+import type { Deed } from '../deed.ts';
 import { isOver } from '../words.ts';
 
 export type Action = UpgradeDocument['actions'][number];
-
-export interface Deed {
-  /** On the button. */
-  readonly label: string;
-  /** Over the question. */
-  readonly title: string;
-  readonly sentences: readonly string[];
-  readonly isDangerous: boolean;
-}
 
 const LABELS: Readonly<Record<Action, string>> = {
   pause: 'Pause',
@@ -22,9 +14,10 @@ const LABELS: Readonly<Record<Action, string>> = {
   rollback: 'Roll back',
 };
 
-export function deedOf(action: Action, upgrade: UpgradeDocument): Deed {
+export function deedOf(action: Action, upgrade: UpgradeDocument): Deed<Action> {
   const name = upgrade.cluster_name ?? 'the cluster';
   return {
+    action,
     label: LABELS[action],
     title: `${LABELS[action]} the upgrade of ${name}?`,
     sentences: isOver(upgrade) ? afterwards(action, upgrade) : meanwhile(action, upgrade),

@@ -1,0 +1,106 @@
+/**
+ * A real Chromium, without a window, for the suites of the dashboard. Where it could not be had the set-up
+ * says why, and these suites are skipped with that reason in their title.
+ */
+import { mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import axe from 'axe-core';
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { describe } from 'vitest';
+
+/** Screenshots are kept here as artefacts of a run. */
+const SHOTS = resolve(import.meta.dirname, '../../.coffer/screenshots');
+
+const missing = process.env['COFFER_TEST_CHROMIUM_MISSING'];
+
+/** A suite that needs a browser. */
+export function describeBrowser(title: string, suite: () => void): void {
+  describe.skipIf(missing !== undefined)(missing ? `${title} (skipped: ${missing})` : title, suite);
+}
+
+export interface Look {
+  readonly isPhone?: boolean;
+  readonly isDark?: boolean;
+  readonly timezoneId?: string;
+}
+
+/** Machines are busy: what is waited for may take long. */
+const TIMEOUT_MS = 60_000;
+
+/** A browser, and everything that its pages complain of. */
+export class TestBrowser {
+  /** Errors of scripts, breaches of the page's Content-Security-Policy, requests to other hosts. */
+  readonly complaints: string[] = [];
+  readonly #browser: Browser;
+
+  private constructor(browser: Browser) {
+    this.#browser = browser;
+  }
+
+  static async start(): Promise<TestBrowser> {
+    const executablePath = process.env['COFFER_TEST_CHROMIUM'];
+    if (!executablePath)
+      throw new Error('COFFER_TEST_CHROMIUM is not set: run the tests with npm test, which finds it');
+    // Chromium's sandbox does not run as root.
+    const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+    return new TestBrowser(await chromium.launch({ executablePath, args, timeout: TIMEOUT_MS }));
+  }
+
+  /** A page with a memory of its own, at `origin` and nowhere else. */
+  async open(
+    origin: string,
+    { isPhone = false, isDark = false, timezoneId = 'Europe/Berlin' }: Look = {},
+  ): Promise<Page> {
+    const context = await this.#browser.newContext({
+      viewport: isPhone ? { width: 390, height: 844 } : { width: 1280, height: 860 },
+      deviceScaleFactor: isPhone ? 2 : 1,
+      colorScheme: isDark ? 'dark' : 'light',
+      timezoneId,
+      acceptDownloads: true,
+    });
+    context.setDefaultTimeout(TIMEOUT_MS);
+    this.#listen(context, origin);
+    return context.newPage();
+  }
+
+  #listen(context: BrowserContext, origin: string): void {
+    context.on('weberror', (error) => this.complaints.push(error.error().message));
+    context.on('console', (message) => {
+      // Answers that are no success are written there by the browser itself; the page says what they mean.
+      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource'))
+        this.complaints.push(message.text());
+    });
+    context.on('request', (request) => {
+      const url = request.url();
+      if (!url.startsWith(`${origin}/`) && !url.startsWith('blob:')) this.complaints.push(`asked ${url}`);
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#browser.close();
+  }
+}
+
+/** Keeps what the page looks like. */
+export async function keepShot(page: Page, name: string): Promise<void> {
+  mkdirSync(SHOTS, { recursive: true });
+  await page.evaluate('document.fonts.ready.then(() => undefined)');
+  await page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage: true, animations: 'disabled' });
+}
+
+/** What axe finds wrong with a page for people who can't see, hear or point: the serious things, in words. */
+export async function seriousFindings(page: Page): Promise<readonly string[]> {
+  // Run by the debugger: the page's own Content-Security-Policy would not let it in.
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate<axe.AxeResults>(
+    "axe.run(document, { resultTypes: ['violations'] })",
+  );
+  return violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, help, nodes }) => `${id}: ${help} (${nodes.map(({ html }) => html).join(' ')})`);
+}
+
+/** By how many pixels the page is wider than the window: a phone would scroll sideways. */
+export async function overhang(page: Page): Promise<number> {
+  return page.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
+}

@@ -1,0 +1,290 @@
+/** What the dashboard makes of documents and of what is typed: numbers, times, filters, forms, drawings. */
+import { describe, expect, it } from 'vitest';
+import type { ClusterDocument, ClusterInstanceDocument, UpgradeDocument } from '../../../client/index.ts';
+import { allowedFailures, batchOf, DEFAULT_WAVES, problemOf } from '../../../dashboard/batches/draft.ts';
+import { choicesIn, filterOf, matching } from '../../../dashboard/clusters/filter.ts';
+import { topologyOf, topologyText } from '../../../dashboard/clusters/topology.ts';
+import {
+  ago,
+  bytes,
+  clock,
+  count,
+  duration,
+  fullTime,
+  instant,
+  zoneName,
+} from '../../../dashboard/format.ts';
+import { deedOf } from '../../../dashboard/upgrades/deeds.ts';
+import { DEFAULT_DRAFT, policyOf, problemsOf } from '../../../dashboard/upgrades/policy.ts';
+import { clusterWord, upgradeWord } from '../../../dashboard/words.ts';
+import { CreateBatchBody } from '../../../src/contract/batches.ts';
+import { PolicyRequest } from '../../../src/contract/policy.ts';
+import { ACTIONS } from '../../../src/core/machine/advance.ts';
+import { DEFAULT_POLICY } from '../../../src/core/policy.ts';
+
+describe('numbers and times', () => {
+  it.each([
+    [0, '0 s'],
+    [0.4, '0 ms'],
+    [88, '88 ms'],
+    [1_400, '1.4 s'],
+    [2_000, '2 s'],
+    [42_300, '42 s'],
+    [59_700, '1 min'],
+    [200_000, '3 min 20 s'],
+    [7_500_000, '2 h 5 min'],
+    [273_600_000, '3 d 4 h'],
+    [-5, '0 s'],
+  ])('%d ms is %s', (ms, text) => expect(duration(ms)).toBe(text));
+
+  it.each([
+    [0, '0 B'],
+    [1023, '1023 B'],
+    [16_384, '16 KiB'],
+    [1_572_864, '1.5 MiB'],
+    [2 ** 50, '1024 TiB'],
+  ])('%d bytes are %s', (number, text) => expect(bytes(number)).toBe(text));
+
+  it('counts and looks back', () => {
+    expect([count(1, 'cluster'), count(1_200, 'cluster'), count(0, 'copy', 'copies')]).toEqual([
+      '1 cluster',
+      '1,200 clusters',
+      '0 copies',
+    ]);
+    expect([1_000, 30_000, 120_000, 7_200_000, 200_000_000].map(ago)).toEqual([
+      'just now',
+      '30 s ago',
+      '2 min ago',
+      '2 h ago',
+      '2 d ago',
+    ]);
+  });
+
+  it('takes times of Trove, which leave out that they mean UTC', () => {
+    expect(instant('2026-11-25T02:00:00')).toBe(instant('2026-11-25T02:00:00.000Z'));
+  });
+
+  it('tells times in the zone of who looks, with the day where it is another, and says which zone', () => {
+    const at = Date.parse('2026-11-25T23:30:00Z');
+    expect(clock(at, at, 'UTC')).toBe('23:30:00');
+    expect(clock(at, at + 3_600_000, 'UTC')).toBe('25 Nov, 23:30:00');
+    expect(clock(at, at + 3_600_000, 'Europe/Berlin')).toBe('00:30:00');
+    expect(clock(at - 365 * 86_400_000, at, 'UTC')).toBe('25 Nov 2025, 23:30:00');
+    expect(fullTime(at, 'Europe/Berlin')).toContain('26 November 2026');
+    expect(zoneName(at, 'Europe/Berlin')).toBe('Europe/Berlin (UTC+1)');
+    expect(zoneName(at, 'UTC')).toBe('UTC');
+  });
+});
+
+const instance = (name: string, more: Partial<ClusterInstanceDocument> = {}) =>
+  ({ id: name, name, role: 'member', status: 'ACTIVE', lag_bytes: null, ...more }) as ClusterInstanceDocument;
+
+const cluster = (name: string, version: string, more: Partial<ClusterDocument> = {}) =>
+  ({
+    id: `id-${name}`,
+    name,
+    datastore: { type: 'postgresql', version },
+    task: { id: 1, name: 'NONE', description: '' },
+    instances: [instance(`${name}-1`)],
+    ...more,
+  }) as ClusterDocument;
+
+describe('the list of clusters', () => {
+  const all = [
+    cluster('shop-10', '17.10'),
+    cluster('shop-2', '17.9', { extended_properties: { tags: ['staging'] } }),
+    cluster('ledger', '1.0', { datastore: { type: 'simulated', version: '1.0' } }),
+  ];
+  const found = (search: string) =>
+    matching(all, filterOf(new URLSearchParams(search))).map(({ name }) => name);
+
+  it('is in the order of names as people count', () => {
+    expect(found('')).toEqual(['ledger', 'shop-2', 'shop-10']);
+  });
+
+  it.each([
+    ['text=SHOP', ['shop-2', 'shop-10']],
+    ['text=id-ledger', ['ledger']],
+    ['text=shop-2-1', ['shop-2']],
+    ['text=stag', ['shop-2']],
+    ['datastore=simulated', ['ledger']],
+    ['version=17.10', ['shop-10']],
+    ['task=BUILDING', []],
+    ['text=shop&version=17.9', ['shop-2']],
+  ])('with %s', (search, names) => expect(found(search)).toEqual(names));
+
+  it('offers what there is, the versions of the chosen datastore alone, and what is chosen already', () => {
+    const filter = filterOf(new URLSearchParams('datastore=postgresql&task=BUILDING'));
+    const { version, task, datastore } = choicesIn(all, filter);
+    expect(version.map(({ value }) => value)).toEqual(['17.9', '17.10']);
+    expect(datastore.map(({ value }) => value)).toEqual(['postgresql', 'simulated']);
+    expect(task.map(({ label }) => label)).toEqual(['Building', 'Idle']);
+  });
+
+  it('says how an idle cluster is, and what another is busy with', () => {
+    const well = instance('a');
+    expect(clusterWord(cluster('x', '1')).text).toBe('Healthy');
+    const one = (status: ClusterInstanceDocument['status']) =>
+      clusterWord(cluster('x', '1', { instances: [well, instance('b', { status })] })).text;
+    expect([one('ERROR'), one('UNKNOWN')]).toEqual(['Unwell', 'Partly unknown']);
+    const task = { id: 7, name: 'UPGRADING_CLUSTER', description: '' } as const;
+    expect(clusterWord(cluster('x', '1', { task })).text).toBe('Upgrading');
+  });
+});
+
+describe('the drawing of a cluster', () => {
+  const primary = instance('db-1', { role: 'primary' });
+  const replicas = [
+    instance('db-2', { role: 'replica', lag_bytes: 16 }),
+    instance('db-3', { role: 'replica' }),
+  ];
+
+  it.each(['wide', 'narrow'] as const)('leads an arrow to each replica, %s', (shape) => {
+    const { spots, arrows, width, height } = topologyOf([...replicas, primary], shape);
+    expect(spots.map((spot) => spot.instance.name)).toEqual(['db-1', 'db-2', 'db-3']);
+    expect(arrows.map(({ id, lag_bytes }) => [id, lag_bytes])).toEqual([
+      ['db-2', 16],
+      ['db-3', null],
+    ]);
+    for (const { x, y } of spots) {
+      expect(x).toBeLessThan(width);
+      expect(y).toBeLessThan(height);
+    }
+  });
+
+  it('knows of no arrows where nobody leads, or two do', () => {
+    expect(topologyOf([instance('a'), instance('b')], 'wide').arrows).toEqual([]);
+    expect(topologyOf([primary, instance('x', { role: 'primary' }), ...replicas], 'wide').arrows).toEqual([]);
+  });
+
+  it('draws no two instances over each other', () => {
+    const many = Array.from({ length: 30 }, (_, index) => instance(`m-${index}`));
+    const places = topologyOf(many, 'wide').spots.map(({ x, y }) => `${x} ${y}`);
+    expect(new Set(places).size).toBe(30);
+  });
+
+  it('says the same in words', () => {
+    expect(topologyText([primary, ...replicas])).toBe('db-2, db-3 replicate from db-1');
+    expect(topologyText([primary])).toBe('db-1 is the primary');
+    expect(topologyText([instance('a'), instance('b')])).toBe('2 instances side by side');
+  });
+});
+
+describe('the form of a policy', () => {
+  it('begins with what the API takes by itself, and then says nothing', () => {
+    expect(problemsOf(DEFAULT_DRAFT)).toEqual({});
+    expect(policyOf(DEFAULT_DRAFT)).toEqual({});
+    expect(DEFAULT_POLICY).toMatchObject({
+      max_unavailable: Number(DEFAULT_DRAFT.maxUnavailable),
+      soak_seconds: Number(DEFAULT_DRAFT.soakSeconds),
+      retries: Number(DEFAULT_DRAFT.retries),
+      step_timeout_seconds: Number(DEFAULT_DRAFT.stepTimeoutSeconds),
+      timeout_seconds: Number(DEFAULT_DRAFT.timeoutSeconds),
+      on_failure: DEFAULT_DRAFT.onFailure,
+    });
+  });
+
+  it('says everything that was typed, as the contract has it', () => {
+    const policy = policyOf({
+      ...DEFAULT_DRAFT,
+      onFailure: 'rollback',
+      canary: '1',
+      maxUnavailable: '25%',
+      soakSeconds: '30',
+      notBefore: '2026-11-25T03:00',
+      windowCron: '0 2 * * 6,0 ',
+      windowZone: 'Europe/Berlin',
+      overrides: { guests_alive: ' known ', version_path: ' ' },
+    });
+    expect(policy).toEqual({
+      on_failure: 'rollback',
+      canary: 1,
+      max_unavailable: '25%',
+      soak_seconds: 30,
+      not_before: new Date('2026-11-25T03:00').toISOString(),
+      window: { cron: '0 2 * * 6,0', duration_seconds: 3600, time_zone: 'Europe/Berlin' },
+      overrides: [{ gate: 'guests_alive', reason: 'known' }],
+    });
+    expect(PolicyRequest.safeParse(policy).error).toBeUndefined();
+  });
+
+  it.each([
+    [{ maxUnavailable: '0' }, 'maxUnavailable'],
+    [{ maxUnavailable: '101%' }, 'maxUnavailable'],
+    [{ soakSeconds: '1.5' }, 'soakSeconds'],
+    [{ retries: '' }, 'retries'],
+    [{ canary: '0' }, 'canary'],
+    [{ windowCron: '* * * * *', windowMinutes: 'long' }, 'windowMinutes'],
+  ])('says of %j what is wrong', (part, field) => {
+    expect(Object.keys(problemsOf({ ...DEFAULT_DRAFT, ...part }))).toEqual([field]);
+  });
+});
+
+describe('the form of a batch', () => {
+  const draft = {
+    ...{ name: '', datastore: 'postgresql', version: '17.10', range: '', pattern: '', tag: '' },
+    allTenants: false,
+    waves: DEFAULT_WAVES,
+  };
+  const first = DEFAULT_WAVES.slice(0, 1);
+
+  it('begins with waves that the contract takes', () => {
+    expect(problemOf(draft)).toBeNull();
+    const batch = batchOf({ ...draft, range: '>=17.0', tag: ' edge ' });
+    expect(batch).toMatchObject({ selector: { datastore: 'postgresql', version: '>=17.0', tag: 'edge' } });
+    expect(batch.waves?.map(({ share }) => share)).toEqual([1, '10%', undefined]);
+    expect(CreateBatchBody.safeParse({ batch }).error).toBeUndefined();
+  });
+
+  it.each([
+    [{ version: '' }, 'Choose the version'],
+    [{ waves: first.map((wave) => ({ ...wave, share: 'some' })) }, 'Wave 1: its share'],
+    [{ waves: first.map((wave) => ({ ...wave, failureBudget: '101%' })) }, 'failure budget'],
+    [{ waves: first.map((wave) => ({ ...wave, maxConcurrent: '0' })) }, 'at once'],
+    [{ waves: first.map((wave) => ({ ...wave, outageBudget: '-1' })) }, 'outage budget'],
+    [{ waves: first.map((wave) => ({ ...wave, soakMinutes: 'x' })) }, 'soak'],
+  ])('says of %j what is wrong', (part, text) => expect(problemOf({ ...draft, ...part })).toContain(text));
+
+  it('reads budgets as the batch machine does', () => {
+    expect(allowedFailures({ failure_budget: 3, size: 10 })).toBe(3);
+    expect(allowedFailures({ failure_budget: '5%', size: 39 })).toBe(1);
+  });
+});
+
+describe('what a person can do to an upgrade', () => {
+  const step = (name: string, phase: string) => ({
+    instance_id: name,
+    instance_name: name,
+    phase,
+    kind: 'instance',
+  });
+  const upgrade = {
+    cluster_name: 'shop',
+    state: 'running',
+    reason: null,
+    cancelling: false,
+    from: { id: 'a', name: '17.6' },
+    to: { id: 'b', name: '17.10' },
+    progress: { done: 1, total: 3 },
+    policy: { canary: 1 },
+    steps: [step('db-1', 'done'), step('db-2', 'upgrading'), step('db-3', 'pending')],
+  } as unknown as UpgradeDocument;
+
+  it('says of every action what will happen then', () => {
+    for (const action of ACTIONS) {
+      const { title, sentences } = deedOf(action, upgrade);
+      expect(title).toMatch(/the upgrade of shop\?$/);
+      expect(sentences.length).toBeGreaterThan(0);
+    }
+    expect(deedOf('pause', upgrade).sentences[0]).toContain('What is in flight ends first: db-2 (upgrading)');
+    expect(deedOf('resume', upgrade).sentences[0]).toContain('db-3');
+    expect(deedOf('rollback', { ...upgrade, state: 'succeeded' }).sentences[0]).toContain(
+      'A new upgrade begins',
+    );
+  });
+
+  it('names why it is paused', () => {
+    expect(upgradeWord({ ...upgrade, state: 'paused', reason: 'canary' }).text).toBe('Waits for approval');
+    expect(upgradeWord({ ...upgrade, cancelling: true }).text).toBe('Being cancelled');
+  });
+});
