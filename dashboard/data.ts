@@ -41,7 +41,7 @@ export function usePolled<T>(
         const data = await latest.current(client);
         if (!stopped.signal.aborted) setState({ key, data, error: undefined });
       } catch (error) {
-        if (stopped.signal.aborted) return null;
+        if (stopped.signal.aborted || isExpiry(error)) return null;
         setState((before) => ({ key, data: before?.key === key ? before.data : undefined, error }));
         if (!isPassing(error)) return null;
       }
@@ -66,6 +66,11 @@ async function repeat(
     await pause(Math.max(everyMs, took * REST_FACTOR), signal);
     await untilVisible(signal);
   }
+}
+
+/** The session says so itself, and has everything asked again once there is another token. */
+function isExpiry(error: unknown): boolean {
+  return error instanceof CofferApiError && error.code === 'unauthorized';
 }
 
 /** Whether the same question may be answered in a moment: it is asked again. */
@@ -215,7 +220,7 @@ async function follow<Event>(
       setTimeout(hand, 30);
     }
   } catch (error) {
-    if (!signal.aborted) onError(error);
+    if (!signal.aborted && !isExpiry(error)) onError(error);
   }
 }
 

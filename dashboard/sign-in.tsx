@@ -28,12 +28,17 @@ export function SignInDialog(props: SignInProps) {
   return (
     <Dialog title="Your session has expired" onClose={null}>
       <p>Sign in again, and go on where you are. What goes on in Coffer goes on all the same.</p>
-      <SignInForm {...props} />
+      <SignInForm {...props} isProjectFixed />
     </Dialog>
   );
 }
 
-function SignInForm({ tenant, refusal, onToken }: SignInProps) {
+interface SignInFormProps extends SignInProps {
+  /** Another one would be another place. */
+  readonly isProjectFixed?: boolean;
+}
+
+function SignInForm({ tenant, refusal, onToken, isProjectFixed = false }: SignInFormProps) {
   const [token, setToken] = useState('');
   const [project, setProject] = useState(tenant);
   const { path, query } = usePlace();
@@ -52,9 +57,13 @@ function SignInForm({ tenant, refusal, onToken }: SignInProps) {
           {refusal.message}
         </Note>
       )}
-      <Field label="Project" hint="Id of the tenant that the token is for.">
-        {(id) => <TextInput id={id} value={project} onChange={setProject} required autoComplete="username" />}
-      </Field>
+      {!isProjectFixed && (
+        <Field label="Project" hint="Id of the tenant that the token is for.">
+          {(id) => (
+            <TextInput id={id} value={project} onChange={setProject} required autoComplete="username" />
+          )}
+        </Field>
+      )}
       <Field
         label="Token"
         hint="Of the API's tokens file, or of Keystone: openstack token issue -c id -f value. It is kept in this page's memory only."

@@ -1,7 +1,7 @@
 /** A batch as it happens. */
 import type { BatchDocument, BatchEventDocument } from '../../client/index.ts';
 import { type Connection, useDoing, useFollowed } from '../data.ts';
-import { count, duration, instant } from '../format.ts';
+import { capitalised, count, duration, instant } from '../format.ts';
 import { Button, Card, Note, Pill, Spinner, Stat } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
 import { DownloadIcon } from '../parts/icons.tsx';
@@ -73,7 +73,7 @@ function Summary({ batch, connection }: SummaryProps) {
       </div>
       {message && (
         <p className="sentence" aria-live="polite">
-          {message.charAt(0).toUpperCase() + message.slice(1)}
+          {capitalised(message)}
         </p>
       )}
       <CountsBar counts={counts} label="All clusters" />

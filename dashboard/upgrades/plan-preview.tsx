@@ -1,6 +1,6 @@
 /** What an upgrade would do, and what would hold it back. */
 import type { PlanDocument } from '../../client/index.ts';
-import { count, duration } from '../format.ts';
+import { capitalised, count, duration } from '../format.ts';
 import { Note, Stat } from '../parts/basics.tsx';
 import { ArrowIcon } from '../parts/icons.tsx';
 import { useSession } from '../session.tsx';
@@ -20,7 +20,9 @@ export function PlanPreview({ plan, overrides, onOverride }: PlanPreviewProps) {
       <dl className="stats">
         <Stat label="Steps">{plan.steps.length}</Stat>
         <Stat label="Estimate">{duration(plan.estimate_seconds * 1000)}</Stat>
-        <Stat label="Becomes primary">{plan.successor?.instance_name ?? 'nobody else'}</Stat>
+        {plan.steps.some(({ kind }) => kind === 'switchover') && (
+          <Stat label="Becomes primary">{plan.successor?.instance_name ?? 'whoever has caught up'}</Stat>
+        )}
       </dl>
       {plan.gates.map(({ gate, reason }) => (
         <GateNote key={gate} gate={gate} reason={reason} onSkip={() => onOverride(gate, '')} />
@@ -96,7 +98,7 @@ function GateNote({ gate, reason, onSkip }: GateNoteProps) {
         )
       }
     >
-      {reason}. {GATE_ADVICE[gate]}
+      {capitalised(reason)}. {GATE_ADVICE[gate]}
     </Note>
   );
 }

@@ -184,7 +184,7 @@ const LEAST_MS = 2_000;
 export function scaleOf(timeline: Timeline, now: number): Scale {
   const from = timeline.start ?? timeline.end ?? now;
   const last = Math.max(from, ...latest(timeline));
-  const to = Math.max(timeline.end ?? Math.max(now, last), from + LEAST_MS);
+  const to = timeline.end === null ? Math.max(now, last, from + LEAST_MS) : Math.max(timeline.end, from + 1);
   const idle = idleOf(timeline, from, to);
   const work = to - from - idle.reduce((sum, one) => sum + one.to - one.from, 0);
   const longest = Math.max(work * IDLE_SHARE, 1);

@@ -1,7 +1,7 @@
 /** An upgrade as it happens. */
 import type { EventDocument, PolicyDocument, UpgradeDocument } from '../../client/index.ts';
 import { type Connection, useFollowed } from '../data.ts';
-import { clock, duration, fullTime, instant } from '../format.ts';
+import { capitalised, clock, count, duration, fullTime, instant } from '../format.ts';
 import { Card, Note, Pill, Progress, Spinner, Stat } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
 import { ConnectionState, EventLog } from '../parts/log.tsx';
@@ -108,7 +108,8 @@ function Summary({
 function sentenceOf(status: string): string {
   const said = status.replace(/; (a person can: [^;]*|nothing is left for a person to do)$/, '');
   const local = said.replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (time) => clock(instant(time), Date.now()));
-  return local.charAt(0).toUpperCase() + local.slice(1);
+  // It may begin with the name of its state, such as rolled_back.
+  return capitalised(local.replace(/^[a-z_]+/, (word) => word.replaceAll('_', ' ')));
 }
 
 function EstimatedEnd({ upgrade: { estimated_end } }: { readonly upgrade: UpgradeDocument }) {
@@ -177,7 +178,7 @@ function policyTexts(policy: PolicyDocument): readonly string[] {
     `at most ${max_unavailable} out of service at once`,
     ...(canary > 0 ? [`approval after ${canary}`] : []),
     ...(soak_seconds > 0 ? [`soaks ${duration(soak_seconds * 1000)} after each step`] : []),
-    `${retries} retries, then ${failing}`,
+    `${count(retries, 'retry', 'retries')}, then ${failing}`,
     ...(not_before ? [`not before ${fullTime(instant(not_before))}`] : []),
     ...(window
       ? [`in windows ${window.cron} of ${duration(window.duration_seconds * 1000)}, ${window.time_zone}`]

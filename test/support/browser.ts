@@ -2,7 +2,7 @@
  * A real Chromium, without a window, for the suites of the dashboard. Where it could not be had the set-up
  * says why, and these suites are skipped with that reason in their title.
  */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import axe from 'axe-core';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
@@ -98,6 +98,21 @@ export async function seriousFindings(page: Page): Promise<readonly string[]> {
   return violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')
     .map(({ id, help, nodes }) => `${id}: ${help} (${nodes.map(({ html }) => html).join(' ')})`);
+}
+
+/** What the page has loaded of itself, in bytes as they were sent, and when it was painted, in ms since its start. */
+export async function firstPage(
+  page: Page,
+): Promise<{ readonly bytes: number; readonly painted_ms: number }> {
+  const text = await page.evaluate<string>(`JSON.stringify({
+    bytes: [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+      .filter(({ name }) => name.includes('/dashboard'))
+      .reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0),
+    painted_ms: Math.round(performance.getEntriesByName('first-contentful-paint')[0].startTime),
+  })`);
+  mkdirSync(SHOTS, { recursive: true });
+  writeFileSync(join(SHOTS, 'first-page.json'), text);
+  return JSON.parse(text) as { bytes: number; painted_ms: number };
 }
 
 /** By how many pixels the page is wider than the window: a phone would scroll sideways. */
