@@ -7,6 +7,7 @@ import { Button, Empty, Note, Spinner } from '../parts/basics.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { FailureNote } from '../parts/failure.tsx';
 import { Page } from '../parts/page.tsx';
+import { Rows } from '../parts/rows.tsx';
 import { When } from '../parts/when.tsx';
 import { useSession } from '../session.tsx';
 
@@ -55,40 +56,27 @@ interface LetterTableProps {
 
 function LetterTable({ letters, onChoose }: LetterTableProps) {
   return (
-    <div className="table-frame">
-      <table className="rows">
-        <thead>
-          <tr>
-            <th scope="col">Message</th>
-            <th scope="col">Topic</th>
-            <th scope="col">Reason</th>
-            <th scope="col">Since</th>
-            <th scope="col">Size</th>
-          </tr>
-        </thead>
-        <tbody>
-          {letters.map((letter) => (
-            <tr key={letter.id}>
-              <th scope="row">
-                <button type="button" className="row-link plain mono" onClick={() => onChoose(letter)}>
-                  {letter.method ?? 'unreadable'}
-                </button>
-              </th>
-              <td data-label="Topic" className="mono">
-                {letter.topic ?? '–'}
-              </td>
-              <td data-label="Reason" className="reason">
-                {letter.reason ?? 'not known'}
-              </td>
-              <td data-label="Since">{letter.buried ? <When at={letter.buried} /> : '–'}</td>
-              <td data-label="Size" className="quiet">
-                {bytes(letter.bytes)}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Rows caption="Dead letters, oldest first" columns={['Message', 'Topic', 'Reason', 'Since', 'Size']}>
+      {letters.map((letter) => (
+        <tr key={letter.id}>
+          <th scope="row">
+            <button type="button" className="row-link plain mono" onClick={() => onChoose(letter)}>
+              {letter.method ?? 'unreadable'}
+            </button>
+          </th>
+          <td data-label="Topic" className="mono">
+            {letter.topic ?? '–'}
+          </td>
+          <td data-label="Reason" className="reason">
+            {letter.reason ?? 'not known'}
+          </td>
+          <td data-label="Since">{letter.buried ? <When at={letter.buried} /> : '–'}</td>
+          <td data-label="Size" className="quiet">
+            {bytes(letter.bytes)}
+          </td>
+        </tr>
+      ))}
+    </Rows>
   );
 }
 

@@ -7,6 +7,7 @@ import type { Tone } from '../looks.ts';
 import { Card, Empty, Note, Pill, Spinner } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
 import { Page } from '../parts/page.tsx';
+import { Rows } from '../parts/rows.tsx';
 import { Ago } from '../parts/when.tsx';
 import { hrefTo, Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
@@ -182,28 +183,17 @@ function Queues({ health: { rabbitmq } }: HealthProps) {
   if (rabbitmq.queues.length === 0) return null;
   return (
     <Card title="Queues">
-      <div className="table-frame">
-        <table className="rows">
-          <thead>
-            <tr>
-              <th scope="col">Queue</th>
-              <th scope="col">Messages that wait</th>
-              <th scope="col">Consumers</th>
-            </tr>
-          </thead>
-          <tbody>
-            {rabbitmq.queues.map(({ name, messages, consumers }) => (
-              <tr key={name}>
-                <th scope="row" className="mono">
-                  {name}
-                </th>
-                <td data-label="Messages">{messages}</td>
-                <td data-label="Consumers">{consumers}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Rows caption="Queues" columns={['Queue', 'Messages that wait', 'Consumers']}>
+        {rabbitmq.queues.map(({ name, messages, consumers }) => (
+          <tr key={name}>
+            <th scope="row" className="mono">
+              {name}
+            </th>
+            <td data-label="Messages">{messages}</td>
+            <td data-label="Consumers">{consumers}</td>
+          </tr>
+        ))}
+      </Rows>
     </Card>
   );
 }
@@ -215,25 +205,14 @@ function Unwell({ health: { guests } }: HealthProps) {
       {guests.unwell.length === 0 ? (
         <Empty title="All of them are well" />
       ) : (
-        <div className="table-frame">
-          <table className="rows">
-            <thead>
-              <tr>
-                <th scope="col">Instance</th>
-                <th scope="col">State</th>
-                <th scope="col">Cluster</th>
-                <th scope="col">Project</th>
-                <th scope="col">Heard</th>
-                <th scope="col">Fault</th>
-              </tr>
-            </thead>
-            <tbody>
-              {guests.unwell.map((guest) => (
-                <UnwellRow key={guest.instance_id} guest={guest} />
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Rows
+          caption="Guests that are not well"
+          columns={['Instance', 'State', 'Cluster', 'Project', 'Heard', 'Fault']}
+        >
+          {guests.unwell.map((guest) => (
+            <UnwellRow key={guest.instance_id} guest={guest} />
+          ))}
+        </Rows>
       )}
     </Card>
   );

@@ -6,8 +6,9 @@ import { Button, Card, Note, Pill, Spinner, Stat } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
 import { DownloadIcon } from '../parts/icons.tsx';
 import { ConnectionState, EventLog } from '../parts/log.tsx';
+import { Origin } from '../parts/origin.tsx';
 import { Page } from '../parts/page.tsx';
-import { Lasted, useNow, When } from '../parts/when.tsx';
+import { Lasted, useNow } from '../parts/when.tsx';
 import { Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
 import { batchWord, isBatchOver } from '../words.ts';
@@ -140,18 +141,13 @@ function save(text: string, type: string, name: string): void {
 }
 
 function Details({ batch }: { readonly batch: BatchDocument }) {
-  const { id, created, requested_by, selection, left_out } = batch;
+  const { selection, left_out } = batch;
   const selected = selection.selector
     ? Object.entries(selection.selector).map(([name, value]) => `${name} ${value}`)
     : [count(selection.clusters ?? 0, 'named cluster')];
   return (
     <Card title="Details">
-      <dl className="details">
-        <dt>Asked for</dt>
-        <dd>
-          <When at={created} />, {requested_by.user !== null && `by ${requested_by.user}, `}over{' '}
-          {requested_by.via.toUpperCase()}
-        </dd>
+      <Origin of={batch}>
         <dt>Selected</dt>
         <dd>
           {selected.join(', ')}
@@ -163,11 +159,7 @@ function Details({ batch }: { readonly batch: BatchDocument }) {
             <dd>{count(left_out, 'cluster')}: nothing to do, or no way there</dd>
           </>
         )}
-        <dt>Id</dt>
-        <dd className="mono">{id}</dd>
-        <dt>Request</dt>
-        <dd className="mono">{requested_by.request_id}</dd>
-      </dl>
+      </Origin>
     </Card>
   );
 }

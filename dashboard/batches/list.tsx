@@ -5,6 +5,7 @@ import { Button, Empty, Pill, Spinner } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
 import { PlusIcon } from '../parts/icons.tsx';
 import { Page } from '../parts/page.tsx';
+import { Rows } from '../parts/rows.tsx';
 import { Ago } from '../parts/when.tsx';
 import { Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
@@ -50,25 +51,11 @@ export function BatchesScreen() {
 
 function BatchTable({ batches }: { readonly batches: readonly BatchDocument[] }) {
   return (
-    <div className="table-frame">
-      <table className="rows">
-        <caption className="hidden">Batches, newest first</caption>
-        <thead>
-          <tr>
-            <th scope="col">Batch</th>
-            <th scope="col">State</th>
-            <th scope="col">To</th>
-            <th scope="col">Clusters</th>
-            <th scope="col">Begun</th>
-          </tr>
-        </thead>
-        <tbody>
-          {batches.map((batch) => (
-            <BatchRow key={batch.id} batch={batch} />
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Rows caption="Batches, newest first" columns={['Batch', 'State', 'To', 'Clusters', 'Begun']}>
+      {batches.map((batch) => (
+        <BatchRow key={batch.id} batch={batch} />
+      ))}
+    </Rows>
   );
 }
 

@@ -5,6 +5,7 @@ import { firstOf, usePolled } from '../data.ts';
 import { duration } from '../format.ts';
 import { Button, Card, Empty, Pill } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
+import { Rows } from '../parts/rows.tsx';
 import { Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
 import { MEMBER_WORDS } from '../words.ts';
@@ -58,25 +59,11 @@ export function Members({ id, counts, isOver }: MembersProps) {
 
 function MemberTable({ members }: { readonly members: readonly BatchMemberDocument[] }) {
   return (
-    <div className="table-frame">
-      <table className="rows">
-        <caption className="hidden">Clusters of the batch, in order</caption>
-        <thead>
-          <tr>
-            <th scope="col">Cluster</th>
-            <th scope="col">Wave</th>
-            <th scope="col">State</th>
-            <th scope="col">Took</th>
-            <th scope="col">Reason</th>
-          </tr>
-        </thead>
-        <tbody>
-          {members.map((member) => (
-            <MemberRow key={member.position} member={member} />
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Rows caption="Clusters of the batch, in order" columns={['Cluster', 'Wave', 'State', 'Took', 'Reason']}>
+      {members.map((member) => (
+        <MemberRow key={member.position} member={member} />
+      ))}
+    </Rows>
   );
 }
 

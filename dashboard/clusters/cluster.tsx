@@ -6,6 +6,7 @@ import { Button, Card, Empty, Note, Pill, Spinner, Stat } from '../parts/basics.
 import { FailureNote } from '../parts/failure.tsx';
 import { UpIcon } from '../parts/icons.tsx';
 import { Page } from '../parts/page.tsx';
+import { Rows } from '../parts/rows.tsx';
 import { Ago, Lasted, When } from '../parts/when.tsx';
 import { Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
@@ -98,26 +99,14 @@ function ClusterParts({ cluster }: { readonly cluster: ClusterDocument }) {
 
 function InstanceTable({ instances }: { readonly instances: readonly ClusterInstanceDocument[] }) {
   return (
-    <div className="table-frame">
-      <table className="rows">
-        <caption className="hidden">The instances of the cluster</caption>
-        <thead>
-          <tr>
-            <th scope="col">Instance</th>
-            <th scope="col">Role</th>
-            <th scope="col">State</th>
-            <th scope="col">Version</th>
-            <th scope="col">Lag</th>
-            <th scope="col">Endpoint</th>
-          </tr>
-        </thead>
-        <tbody>
-          {instances.map((instance) => (
-            <InstanceRow key={instance.id} instance={instance} />
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Rows
+      caption="The instances of the cluster"
+      columns={['Instance', 'Role', 'State', 'Version', 'Lag', 'Endpoint']}
+    >
+      {instances.map((instance) => (
+        <InstanceRow key={instance.id} instance={instance} />
+      ))}
+    </Rows>
   );
 }
 
@@ -164,26 +153,14 @@ function History({ id }: { readonly id: string }) {
 
 function HistoryTable({ upgrades }: { readonly upgrades: readonly UpgradeDocument[] }) {
   return (
-    <div className="table-frame">
-      <table className="rows">
-        <caption className="hidden">Upgrades of the cluster, newest first</caption>
-        <thead>
-          <tr>
-            <th scope="col">Upgrade</th>
-            <th scope="col">State</th>
-            <th scope="col">Begun</th>
-            <th scope="col">Took</th>
-            <th scope="col">Write outage</th>
-            <th scope="col">By</th>
-          </tr>
-        </thead>
-        <tbody>
-          {upgrades.map((upgrade) => (
-            <HistoryRow key={upgrade.id} upgrade={upgrade} />
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Rows
+      caption="Upgrades of the cluster, newest first"
+      columns={['Upgrade', 'State', 'Begun', 'Took', 'Write outage', 'By']}
+    >
+      {upgrades.map((upgrade) => (
+        <HistoryRow key={upgrade.id} upgrade={upgrade} />
+      ))}
+    </Rows>
   );
 }
 

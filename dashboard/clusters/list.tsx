@@ -6,6 +6,7 @@ import { Empty, More, Pill, Spinner } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
 import { PlusIcon, SearchIcon } from '../parts/icons.tsx';
 import { Page } from '../parts/page.tsx';
+import { Rows } from '../parts/rows.tsx';
 import { Ago } from '../parts/when.tsx';
 import { go, Link, usePlace } from '../router.tsx';
 import { useSession } from '../session.tsx';
@@ -126,24 +127,15 @@ function ClusterTable({ clusters, all, onClear }: ClusterTableProps) {
           ? `${clusters.length} of ${count(all, 'cluster')}`
           : count(all, 'cluster')}
       </p>
-      <div className="table-frame">
-        <table className="rows clusters">
-          <thead>
-            <tr>
-              <th scope="col">Name</th>
-              <th scope="col">State</th>
-              <th scope="col">Version</th>
-              <th scope="col">Instances</th>
-              <th scope="col">Changed</th>
-            </tr>
-          </thead>
-          <tbody>
-            {clusters.slice(0, shown).map((cluster) => (
-              <ClusterRow key={cluster.id} cluster={cluster} />
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Rows
+        caption="Clusters, by name"
+        columns={['Name', 'State', 'Version', 'Instances', 'Changed']}
+        className="clusters"
+      >
+        {clusters.slice(0, shown).map((cluster) => (
+          <ClusterRow key={cluster.id} cluster={cluster} />
+        ))}
+      </Rows>
       <More
         shown={Math.min(shown, clusters.length)}
         total={clusters.length}

@@ -5,8 +5,9 @@ import { capitalised, clock, count, duration, fullTime, instant } from '../forma
 import { Card, Note, Pill, Progress, Spinner, Stat } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
 import { ConnectionState, EventLog } from '../parts/log.tsx';
+import { Origin } from '../parts/origin.tsx';
 import { Page } from '../parts/page.tsx';
-import { Lasted, useNow, When } from '../parts/when.tsx';
+import { Lasted, useNow } from '../parts/when.tsx';
 import { go, Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
 import { isOver, upgradeWord } from '../words.ts';
@@ -122,7 +123,7 @@ function EstimatedEnd({ upgrade: { estimated_end } }: { readonly upgrade: Upgrad
 
 function Details({ upgrade }: { readonly upgrade: UpgradeDocument }) {
   const { href } = useSession();
-  const { id, created, requested_by, follows, batch_id, steps, policy } = upgrade;
+  const { follows, batch_id, steps, policy } = upgrade;
   const failed = steps.filter(({ error, phase }) => error !== null && phase !== 'done');
   return (
     <Card title="Details">
@@ -131,12 +132,7 @@ function Details({ upgrade }: { readonly upgrade: UpgradeDocument }) {
           {step.error}
         </Note>
       ))}
-      <dl className="details">
-        <dt>Asked for</dt>
-        <dd>
-          <When at={created} />, {requested_by.user !== null && `by ${requested_by.user}, `}over{' '}
-          {requested_by.via.toUpperCase()}
-        </dd>
+      <Origin of={upgrade}>
         {batch_id !== null && (
           <>
             <dt>Part of</dt>
@@ -161,11 +157,7 @@ function Details({ upgrade }: { readonly upgrade: UpgradeDocument }) {
             ))}
           </ul>
         </dd>
-        <dt>Id</dt>
-        <dd className="mono">{id}</dd>
-        <dt>Request</dt>
-        <dd className="mono">{requested_by.request_id}</dd>
-      </dl>
+      </Origin>
     </Card>
   );
 }

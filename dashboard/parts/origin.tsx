@@ -1,0 +1,27 @@
+import type { ReactNode } from 'react';
+import type { UpgradeDocument } from '../../client/index.ts';
+import { When } from './when.tsx';
+
+interface OriginProps {
+  readonly of: Pick<UpgradeDocument, 'id' | 'created' | 'requested_by'>;
+  /** What else there is to know: terms and what they mean. */
+  readonly children: ReactNode;
+}
+
+/** Who asked for it, when and how; and under which numbers the logs have it. */
+export function Origin({ of: { id, created, requested_by }, children }: OriginProps) {
+  return (
+    <dl className="details">
+      <dt>Asked for</dt>
+      <dd>
+        <When at={created} />, {requested_by.user !== null && `by ${requested_by.user}, `}over{' '}
+        {requested_by.via.toUpperCase()}
+      </dd>
+      {children}
+      <dt>Id</dt>
+      <dd className="mono">{id}</dd>
+      <dt>Request</dt>
+      <dd className="mono">{requested_by.request_id}</dd>
+    </dl>
+  );
+}
