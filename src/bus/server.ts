@@ -36,6 +36,8 @@ const MAX_COUNTED = 1_000;
 const CANCEL_TIMEOUT_MS = 1_000;
 /** Whatever a caller asks for: it is not drowned in keep-alives. */
 const MIN_KEEP_ALIVE_MS = 100;
+/** A timer that is set for more than a month runs at once, and for ever. */
+const MAX_KEEP_ALIVE_MS = 3_600_000;
 
 type Options = ServeOptions & { readonly server: string };
 
@@ -234,7 +236,8 @@ export class Server implements Served {
     const speaker = protection?.instance_id ?? null;
     const work = this.#options.handler({ method, args, context, unique_id, redelivered, speaker });
     if (!reply_to || reply_to.monitor_s === null) return work;
-    const pause_ms = Math.max((reply_to.monitor_s * 1000) / 2, MIN_KEEP_ALIVE_MS);
+    const wanted_ms = Math.max((reply_to.monitor_s * 1000) / 2, MIN_KEEP_ALIVE_MS);
+    const pause_ms = Math.min(wanted_ms, MAX_KEEP_ALIVE_MS);
     const timer = setInterval(() => void this.#reply(reply_to, encodeKeepAlive(reply_to.msg_id)), pause_ms);
     return work.finally(() => clearInterval(timer));
   }
@@ -309,9 +312,10 @@ function settleDelivery(channel: ConfirmChannel, message: ConsumeMessage, verdic
   }
 }
 
-/** How often it was delivered before, and came back. Only quorum queues count. */
+/** How often it was delivered before, and came back. Only quorum queues count; at first it says what its sender likes. */
 function deliveriesOf({ properties }: ConsumeMessage): number {
-  return Number(properties.headers?.['x-delivery-count'] ?? 0);
+  const count: unknown = properties.headers?.['x-delivery-count'];
+  return typeof count === 'number' && count > 0 ? count : 0;
 }
 
 function wasDelivered({ fields, properties }: ConsumeMessage): boolean {

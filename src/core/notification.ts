@@ -52,8 +52,12 @@ export function notificationOf(
   const qualifier = QUALIFIERS[event.type];
   if (qualifier === undefined) return null;
   const trouble = qualifier === 'error' ? { message: event.message, exception: event.message } : {};
+  if (upgrade.instance_id !== undefined) {
+    if (!isOfTheWhole(upgrade, event)) return null;
+    const payload = { ...instanceNotification(upgrade, upgrade.instance_id), ...trouble };
+    return { event_type: `dbaas.upgrade.${qualifier}`, payload };
+  }
   if (event.instance_id === undefined) {
-    if (upgrade.instance_id !== undefined) return null;
     const payload = { ...clusterNotification(upgrade), ...trouble };
     return { event_type: `dbaas.cluster_upgrade.${qualifier}`, payload };
   }
@@ -62,6 +66,16 @@ export function notificationOf(
   if (step?.kind === 'switchover' || !isFirst) return null;
   const payload = { ...instanceNotification(upgrade, event.instance_id), ...trouble };
   return { event_type: `dbaas.upgrade.${qualifier}`, payload };
+}
+
+/**
+ * Of an upgrade of one instance alone: its start and its end, as trove-api tells of what it was asked for. A
+ * failure is told when its attempts are used up, and not again when somebody ends the upgrade for that.
+ */
+function isOfTheWhole({ steps }: Upgrade, { type, instance_id }: UpgradeEvent): boolean {
+  if (type === 'step_failed') return true;
+  const isTold = QUALIFIERS[type] === 'error' && steps.some(({ phase }) => phase.name === 'failed');
+  return instance_id === undefined && !isTold;
 }
 
 /** `end` when it has ended well, and then only. */

@@ -3,14 +3,9 @@
  * by what was refused, and none of a bystander's at all. More of it: npm run fuzz -- --inputs 100000
  */
 import { expect, it } from 'vitest';
-import { Batches } from '../../taskmanager/batches.ts';
-import { Engine } from '../../taskmanager/engine.ts';
-import { externalProvisioner } from '../../taskmanager/provisioner-external.ts';
-import { Provisioning } from '../../taskmanager/provisioning.ts';
-import { handleConductorRequest, handleTaskmanagerRequest } from '../../taskmanager/requests.ts';
 import { startApi } from '../integration/api-harness.ts';
-import { silentLog } from '../support/services.ts';
 import { authenticate, fuzz } from './fuzzer.ts';
+import { newTaskmanager } from './targets.ts';
 
 const inputs = Number(process.env['COFFER_FUZZ_INPUTS'] ?? 1500);
 const seed = Number(process.env['COFFER_FUZZ_SEED'] ?? 1);
@@ -18,21 +13,7 @@ const seed = Number(process.env['COFFER_FUZZ_SEED'] ?? 1);
 it(`stands ${inputs} inputs of seed ${seed}`, { timeout: 60_000 + inputs * 500 }, async () => {
   const api = await startApi({ authenticate });
   api.answerCalls();
-  const { store, bus } = api;
-  const common = { store, bus, log: silentLog, now: Date.now, newId: () => crypto.randomUUID() };
-  const engine = new Engine(common);
-  const batches = new Batches({ ...common, engine, max_concurrent_total: 100, wake: () => undefined });
-  const deps = {
-    ...common,
-    batches,
-    engine,
-    provisioning: new Provisioning({ ...common, provisioner: externalProvisioner }),
-  };
-  const taskmanager = {
-    requests: (request: Parameters<typeof handleTaskmanagerRequest>[1]) =>
-      handleTaskmanagerRequest(deps, request),
-    reports: (request: Parameters<typeof handleConductorRequest>[1]) => handleConductorRequest(deps, request),
-  };
+  const taskmanager = newTaskmanager(api);
   try {
     const began = performance.now();
     const { outcomes, findings } = await fuzz(api, taskmanager, { inputs, seed });

@@ -21,7 +21,7 @@ export const authenticate: Authenticate = async ({ headers }) => {
   return { user, project_id, credentials: { user_id: user, project_id, roles }, is_confined: false };
 };
 
-interface Ids {
+export interface Ids {
   readonly cluster: string;
   readonly instance: string;
   readonly upgrade: string;
@@ -198,7 +198,7 @@ function envelope(dice: Dice, method: string, args: object): string {
   return JSON.stringify({ 'oslo.version': dice.chance(95) ? '2.0' : dice.text(), 'oslo.message': inner });
 }
 
-async function newIds(
+export async function newIds(
   api: Harness,
   name: string,
   tenant: string,
@@ -212,7 +212,7 @@ async function newIds(
   });
 }
 
-async function snapshot({ store }: Harness, { cluster, upgrade }: Ids): Promise<string> {
+export async function snapshot({ store }: Harness, { cluster, upgrade }: Ids): Promise<string> {
   const read = () => Promise.all([store.getCluster(cluster), store.getUpgrade(upgrade)]);
   return JSON.stringify(await patiently(read));
 }

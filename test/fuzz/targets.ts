@@ -12,6 +12,12 @@ import { Journal } from '../../guestagent/journal.ts';
 import type { Bus, Handler } from '../../src/bus/bus.ts';
 import type { InstanceConfig } from '../../src/contract/guest-config.ts';
 import { sleep } from '../../src/service.ts';
+import { Batches } from '../../taskmanager/batches.ts';
+import { Engine } from '../../taskmanager/engine.ts';
+import { Keyring } from '../../taskmanager/keyring.ts';
+import { externalProvisioner } from '../../taskmanager/provisioner-external.ts';
+import { Provisioning } from '../../taskmanager/provisioning.ts';
+import { handleConductorRequest, handleTaskmanagerRequest } from '../../taskmanager/requests.ts';
 import type { Harness } from '../integration/api-harness.ts';
 import { silentLog } from '../support/services.ts';
 import type { Dice } from './values.ts';
@@ -154,6 +160,25 @@ export function argsFor(
 }
 
 export type Topic = 'taskmanager' | 'conductor' | 'guest';
+
+export interface Taskmanager {
+  readonly requests: Handler;
+  readonly reports: Handler;
+}
+
+/** A taskmanager's real handlers, behind the api's store. */
+export function newTaskmanager({ store, bus, masterKey }: Harness): Taskmanager {
+  const keyring = new Keyring({ store, master: masterKey, now: Date.now });
+  const common = { store, bus, log: silentLog, now: Date.now, newId: randomUUID, keyring };
+  const engine = new Engine(common);
+  const batches = new Batches({ ...common, engine, max_concurrent_total: 100, wake: () => undefined });
+  const provisioning = new Provisioning({ ...common, provisioner: externalProvisioner });
+  const deps = { ...common, batches, engine, provisioning };
+  return {
+    requests: (request) => handleTaskmanagerRequest(deps, request),
+    reports: (request) => handleConductorRequest(deps, request),
+  };
+}
 
 /** A guest agent as its host starts it, its orders in our hands and its heartbeats in nobody's. */
 export async function startGuest(instance_id: string): Promise<{ handler: Handler; stop(): Promise<void> }> {

@@ -84,6 +84,7 @@ export async function startApi({
     app,
     store,
     bus,
+    masterKey,
     redisProxy,
     amqpProxy,
     /** What went out to the taskmanagers. */

@@ -108,6 +108,30 @@ describe('told of an upgrade', () => {
     const it = world({ ...members, only: 'db-2' });
     it.settle();
     expect(told(it)).toEqual(['dbaas.upgrade.start db-2', 'dbaas.upgrade.end db-2']);
+    expect(payloadsOf(it, 'dbaas.upgrade.start')).toEqual([
+      { ...payload, instance_id: 'i-2', datastore_version_id: 'v-to' },
+    ]);
+  });
+
+  it('of one instance that fails is its error once, with the reason, also when it is given up then', () => {
+    const it = world({
+      ...members,
+      only: 'db-2',
+      scripts: { 'db-2': { upgrade: BAD } },
+      policy: { retries: 0 },
+    });
+    it.settle();
+    it.act('cancel');
+    expect(told(it)).toEqual(['dbaas.upgrade.start db-2', 'dbaas.upgrade.error db-2']);
+    const failure = 'db-2: no space left on device';
+    expect(payloadsOf(it, 'dbaas.upgrade.error')).toMatchObject([{ message: failure, exception: failure }]);
+  });
+
+  it('of one instance that is given up before anything has failed is an error all the same', () => {
+    const it = world({ ...members, only: 'db-2' });
+    it.act('cancel');
+    it.settle();
+    expect(told(it)).toEqual(['dbaas.upgrade.start db-2', 'dbaas.upgrade.error db-2']);
   });
 
   it('is an error whenever it does not end on the new version', () => {
