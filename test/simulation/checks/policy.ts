@@ -66,7 +66,8 @@ export class PolicyChecks {
       step.to_version === goal,
       `step ${step.id} goes to ${step.to_version}, the upgrade to ${goal}`,
     );
-    this.#checkTime(after, now);
+    // Once it has started by one taskmanager's clock, another's may be behind.
+    this.#checkTime(after, after.state.name === 'running' ? Math.max(now, after.state.started) : now);
     this.#checkWindow(after, step, now);
     this.#checkCanary(after);
     if (hasOverride(policy, 'guests_alive')) return;
