@@ -91,8 +91,9 @@ function availability(draft: Draft, step: Step, broken: readonly Instance[]): Fi
   const certain = [...others.map((other) => other.instance_id), ...broken.map(({ id }) => id)];
   const down = new Set([...certain, ...doubt]);
   const costsNothing = saysThatItIsDown(draft, step) || isReturn(draft.steps, step);
-  // Those in doubt would wait for one another for ever: each goes as if there were no other of them.
-  const beside = new Set(doubt.has(step.instance_id) ? certain : down);
+  // Those in doubt would wait for one another for ever: each goes as if there were no other of them. One that
+  // has had its order before is in doubt itself.
+  const beside = new Set(step.touched || doubt.has(step.instance_id) ? certain : down);
   beside.delete(step.instance_id);
   if (others.length < max_unavailable && (costsNothing || beside.size < max_unavailable)) return null;
   const names = [...down].map((id) => draft.nameOf(id)).join(', ');
