@@ -7,7 +7,7 @@ import {
   GUEST_ARGS,
   HeartbeatArgs,
   heartbeatArgs,
-  JoinAnswer,
+  JoinedInstance,
   PreUpgradeAnswer,
   reportOf,
   UpgradeClusterArgs,
@@ -138,15 +138,13 @@ describe('RPC arguments', () => {
       extended_properties: {},
       databases: [],
       users: [],
+      rpc_key: 'a key',
     };
-    expect(JoinAnswer.parse({ verdict: 'joined', instance })).toEqual({ verdict: 'joined', instance });
+    expect(JoinedInstance.parse(instance)).toEqual(instance);
     const elsewhere = { ...instance, instance_id: '../../etc/cron.d/x' };
-    expect(JoinAnswer.safeParse({ verdict: 'joined', instance: elsewhere }).success).toBe(false);
+    expect(JoinedInstance.safeParse(elsewhere).success).toBe(false);
     const smuggled = { ...instance, cluster_token: 'x', command: 'rm' };
-    expect(JoinAnswer.parse({ verdict: 'joined', instance: smuggled })).toEqual({
-      verdict: 'joined',
-      instance,
-    });
+    expect(JoinedInstance.parse(smuggled)).toEqual(instance);
   });
 
   it('of pre_upgrade and post_upgrade may be missing, as from Trove; of upgrade not', () => {
