@@ -82,7 +82,11 @@ describe('an upgrade seen from outside', () => {
     expect(await linesOf('api')).toContainEqual(
       expect.objectContaining({ msg: 'answered', method: 'POST', status: 202 }),
     );
-    const events = (await linesOf('taskmanager')).filter((line) => line['upgrade_id'] === upgrade_id);
+    // A line is written after what it tells of is in the record.
+    const events = await until('its end is logged', async () => {
+      const lines = (await linesOf('taskmanager')).filter((line) => line['upgrade_id'] === upgrade_id);
+      return lines.some(({ event }) => event === 'succeeded') && lines;
+    });
     const told = new Set(events.map(({ event }) => event));
     expect([...told]).toEqual(expect.arrayContaining(['planned', 'step_started', 'step_done', 'succeeded']));
     expect(new Set(events.map(({ pid }) => pid)).size, 'two lives').toBe(2);
