@@ -14,10 +14,8 @@ const SHARED_PROCESS = 'simulated';
 const HOST = '127.0.0.1';
 /** Files that note which clusters are being provisioned begin with this; no folder of instances does. */
 const NOTE = '.provisioning-';
-/** Files that are not yet what they are to be: those of instances begin with the first, others end with the second. */
+/** Files that are not yet where they are to be begin with this, and go on with whose they are. */
 const DRAFT = '.draft-';
-const NEW = '.new';
-const OWNER_ONLY = { mode: 0o600 };
 
 /**
  * Instances on this machine: writes what each guest agent is to be into `<dir>/<process>/<instance>.json`.
@@ -35,7 +33,8 @@ export class LocalProvisioner implements Provisioner {
   }
 
   async provision(cluster: Cluster, order: BuildOrder): Promise<void> {
-    await writeWhole(this.#noteOf(cluster), JSON.stringify(cluster));
+    await mkdir(this.#dir, { recursive: true, mode: 0o755 });
+    await rename(await writeDraft(this.#dir, cluster.id, JSON.stringify(cluster)), this.#noteOf(cluster));
     // Two taskmanagers may be at this at once. Whoever is second reads what the first has promised.
     while (!(await this.#provision(cluster, order)));
   }
@@ -64,7 +63,7 @@ export class LocalProvisioner implements Provisioner {
 
   async remove(cluster: Cluster, instances: readonly Instance[]): Promise<boolean> {
     for (const { id } of instances) await rm(this.#pathOf(cluster, id), { force: true });
-    await this.#dropDrafts(instances);
+    await this.#dropDrafts([cluster, ...instances]);
     const left = await Promise.all(
       instances.map(({ id }) => exists(join(this.#folderOf(cluster, id), 'state', id))),
     );
@@ -73,7 +72,7 @@ export class LocalProvisioner implements Provisioner {
 
   async unsettled(): Promise<readonly Cluster[]> {
     const names = await readdir(this.#dir).catch(() => []);
-    const notes = names.filter((name) => name.startsWith(NOTE) && !name.endsWith(NEW));
+    const notes = names.filter((name) => name.startsWith(NOTE));
     const texts = await Promise.all(notes.map((name) => readIfThere(join(this.#dir, name))));
     return texts.flatMap((text) => (text === null ? [] : [JSON.parse(text) as Cluster]));
   }
@@ -103,8 +102,7 @@ export class LocalProvisioner implements Provisioner {
 
   /** Only the first who writes it does, whoever else tries at the same moment. */
   async #writeOnce(path: string, owner: string, text: string): Promise<boolean> {
-    const draft = join(this.#dir, `${DRAFT}${owner}-${randomBytes(6).toString('hex')}`);
-    await writeFile(draft, text, OWNER_ONLY);
+    const draft = await writeDraft(this.#dir, owner, text);
     try {
       await link(draft, path);
       return true;
@@ -117,9 +115,9 @@ export class LocalProvisioner implements Provisioner {
   }
 
   /** A taskmanager that was killed may have left some, with the cluster's secret in them. */
-  async #dropDrafts(instances: readonly Instance[]): Promise<void> {
+  async #dropDrafts(owners: readonly { readonly id: string }[]): Promise<void> {
     const names = await readdir(this.#dir).catch(() => []);
-    const own = names.filter((name) => instances.some(({ id }) => name.startsWith(`${DRAFT}${id}-`)));
+    const own = names.filter((name) => owners.some(({ id }) => name.startsWith(`${DRAFT}${id}-`)));
     for (const name of own) await rm(join(this.#dir, name), { force: true });
   }
 
@@ -147,7 +145,6 @@ export class LocalProvisioner implements Provisioner {
   /** The same token for the same cluster at every call, from a secret that never leaves this machine. */
   async #tokenOf(cluster_id: string): Promise<string> {
     const path = join(this.#dir, '.secret');
-    await mkdir(this.#dir, { recursive: true, mode: 0o755 });
     if (!(await exists(path))) await this.#writeOnce(path, 'secret', randomBytes(32).toString('hex'));
     const secret = await readFile(path, 'utf8');
     return createHmac('sha256', secret).update(cluster_id).digest('hex');
@@ -160,17 +157,17 @@ export async function replaceRpcKey(dir: string, instance_id: string, rpc_key: s
     const path = join(dir, folder, `${instance_id}.json`);
     const config = await readConfig(path);
     if (!config) continue;
-    await writeWhole(path, JSON.stringify({ ...config, rpc_key }, null, 2));
+    await rename(await writeDraft(dir, instance_id, JSON.stringify({ ...config, rpc_key }, null, 2)), path);
     return true;
   }
   return false;
 }
 
-/** Under a name of its own at first: another process may be writing the same. */
-async function writeWhole(path: string, text: string): Promise<void> {
-  const draft = `${path}.${randomBytes(6).toString('hex')}${NEW}`;
-  await writeFile(draft, text, OWNER_ONLY);
-  await rename(draft, path);
+/** What is then put in place in one step. Under a name of its own: another process may be writing the same. */
+async function writeDraft(dir: string, owner: string, text: string): Promise<string> {
+  const draft = join(dir, `${DRAFT}${owner}-${randomBytes(6).toString('hex')}`);
+  await writeFile(draft, text, { mode: 0o600 });
+  return draft;
 }
 
 async function readConfig(path: string): Promise<InstanceConfig | null> {

@@ -135,8 +135,9 @@ function ofThree(cluster: Cluster): Cluster {
 
 describe('two taskmanagers that provision one cluster at once', () => {
   it('make one cluster of it: every replica is told where its primary truly is', async () => {
-    const dir = await mkdtemp(join(tmpdir(), 'coffer-guests-'));
-    onTestFinished(() => rm(dir, { recursive: true, force: true }));
+    const parent = await mkdtemp(join(tmpdir(), 'coffer-guests-'));
+    onTestFinished(() => rm(parent, { recursive: true, force: true }));
+    const dir = join(parent, 'of-the-first-cluster');
     for (let round = 0; round < 20; round++) {
       const cluster = ofThree(await newCluster());
       await Promise.all([1, 2, 3].map(() => new LocalProvisioner(dir).provision(cluster, ORDER)));
