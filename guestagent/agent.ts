@@ -29,7 +29,7 @@ export interface AgentDeps {
   readonly now: () => Instant;
   readonly sleep: Sleep;
   /** From one heartbeat to the next; what there is to tell is told at once. */
-  readonly heartbeat_ms: number | (() => number);
+  readonly heartbeat_ms: () => number;
   /** Hears how each order went, and how long it took. */
   readonly observe?: ObserveOrder;
   readonly tracing?: Tracing;
@@ -365,7 +365,7 @@ export class Agent implements Service {
   /** Resolves when RabbitMQ has the heartbeat. */
   async #speak(): Promise<void> {
     const { bus, config, driver, heartbeat_ms, journal, now } = this.#deps;
-    const period_ms = typeof heartbeat_ms === 'number' ? heartbeat_ms : heartbeat_ms();
+    const period_ms = heartbeat_ms();
     const sent = now();
     const health = await driver.health();
     const isUpgrading = this.#busyWith === 'upgrade' && health.service_status !== 'healthy';

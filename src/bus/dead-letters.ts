@@ -1,13 +1,13 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { type Channel, type ChannelModel, connect, type GetMessage } from 'amqplib';
+import type { Channel, ChannelModel, GetMessage } from 'amqplib';
 import type { TlsOptions } from '../config.ts';
 import { CofferError } from '../core/errors.ts';
 import { textOf } from '../log.ts';
 import { sleep } from '../service.ts';
 import type { DeadLetter, DeadLetters } from './bus.ts';
 import { decodeRequest } from './envelope.ts';
+import { visit } from './visit.ts';
 
-const CONNECT_TIMEOUT_MS = 5_000;
 /** How long a reader waits for its turn. */
 const TURN_TIMEOUT_MS = 5_000;
 const RETRY_MS = 50;
@@ -98,26 +98,19 @@ export class AmqpDeadLetters implements DeadLetters {
 
   async #read<Result>(look: (reader: Reader) => Promise<Result>): Promise<Result> {
     const { url, tls, queue, name } = this.#options;
-    let connection: ChannelModel | undefined;
     try {
-      connection = await connect(url, {
-        ...tls,
-        timeout: CONNECT_TIMEOUT_MS,
-        clientProperties: { connection_name: `${name}:dead-letters` },
+      return await visit({ url, tls, name: `${name}:dead-letters` }, async (connection) => {
+        await awaitTurn(connection, `${queue}.reader`);
+        const reader = new Reader(await openChannel(connection), queue);
+        try {
+          return await look(reader);
+        } finally {
+          await this.#putBack(reader);
+        }
       });
-      connection.on('error', () => undefined);
-      await awaitTurn(connection, `${queue}.reader`);
-      const reader = new Reader(await openChannel(connection), queue);
-      try {
-        return await look(reader);
-      } finally {
-        await this.#putBack(reader);
-      }
     } catch (err) {
       if (err instanceof CofferError) throw err;
       throw unavailable(`the dead letters can't be read: ${textOf(err)}`);
-    } finally {
-      await connection?.close().catch(() => undefined);
     }
   }
 

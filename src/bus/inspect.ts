@@ -1,8 +1,9 @@
-import { type Channel, type ChannelModel, connect } from 'amqplib';
+import type { Channel, ChannelModel } from 'amqplib';
 import type { QueueMode, TlsOptions } from '../config.ts';
 import { textOf } from '../log.ts';
 import { sleep } from '../service.ts';
 import { shapeOf } from './queues.ts';
+import { visit } from './visit.ts';
 
 /** How an exchange or a queue stands to what our processes declare. */
 export interface Declared {
@@ -20,7 +21,6 @@ export interface BrokerFacts {
   readonly declared: readonly Declared[];
 }
 
-const CONNECT_TIMEOUT_MS = 5_000;
 /** RabbitMQ tells of an alarm when somebody publishes, and at once. */
 const ALARM_WITHIN_MS = 500;
 /** No queue has this name: what is sent to it falls away. */
@@ -30,7 +30,7 @@ const NOWHERE = 'coffer.doctor.nowhere';
  * Looks at a broker without changing anything: what is missing stays missing. Rejects if there is no
  * connection.
  */
-export async function inspectBroker(options: {
+export function inspectBroker(options: {
   readonly url: string;
   readonly tls: TlsOptions | undefined;
   readonly mode: QueueMode;
@@ -39,13 +39,7 @@ export async function inspectBroker(options: {
   readonly queues: readonly string[];
 }): Promise<BrokerFacts> {
   const { url, tls, mode, exchange, queues } = options;
-  const connection = await connect(url, {
-    ...tls,
-    timeout: CONNECT_TIMEOUT_MS,
-    clientProperties: { connection_name: 'coffer-doctor' },
-  });
-  connection.on('error', () => undefined);
-  try {
+  return visit({ url, tls, name: 'coffer-doctor' }, async (connection) => {
     const isDurable = mode !== 'transient';
     const exchangeLook = lookAt(connection, exchange, {
       check: (channel) => channel.checkExchange(exchange),
@@ -59,9 +53,7 @@ export async function inspectBroker(options: {
     );
     const declared = await Promise.all([exchangeLook, ...looks]);
     return { version: versionOf(connection), blocked: await alarmOf(connection), declared };
-  } finally {
-    await connection.close().catch(() => undefined);
-  }
+  });
 }
 
 /** Each look has a channel of its own: a refusal costs it. What is there already is declared again, which changes nothing. */

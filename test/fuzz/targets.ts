@@ -222,7 +222,7 @@ export async function startGuest(instance_id: string): Promise<{ handler: Handle
     log: silentLog,
     now: Date.now,
     sleep,
-    heartbeat_ms: 60_000,
+    heartbeat_ms: () => 60_000,
   });
   await agent.start();
   if (!handler) throw new Error('the agent serves nothing');

@@ -52,7 +52,16 @@ async function startAgain(bus: Bus) {
     },
   };
   const config = { instance_id: randomUUID(), name: 'db-1' } as InstanceConfig;
-  const agent = new Agent({ config, driver, journal, bus, log, now: Date.now, sleep, heartbeat_ms: 100 });
+  const agent = new Agent({
+    config,
+    driver,
+    journal,
+    bus,
+    log,
+    now: Date.now,
+    sleep,
+    heartbeat_ms: () => 100,
+  });
   closing.push(() => agent.stop());
   await agent.start();
   return { done, journal };

@@ -248,7 +248,7 @@ export class BatchWorld {
     });
     await journal.load();
     const agent = new Agent({
-      ...{ driver: this.#driver(life, server), journal, sleep: life.sleep, heartbeat_ms: HEARTBEAT_MS },
+      ...{ driver: this.#driver(life, server), journal, sleep: life.sleep, heartbeat_ms: () => HEARTBEAT_MS },
       ...{
         bus: life.busOn(this.#broker.connect()),
         log: this.history.logOf(life.name),

@@ -241,7 +241,7 @@ export class World {
     await journal.load();
     this.checks.guests.starts(server, journal.entry);
     const agent = new Agent({
-      ...{ driver, journal, sleep: life.sleep, heartbeat_ms: HEARTBEAT_MS },
+      ...{ driver, journal, sleep: life.sleep, heartbeat_ms: () => HEARTBEAT_MS },
       config: this.#configOf(server),
       bus: this.#connect(life),
       log: this.history.logOf(life.name),

@@ -1,7 +1,5 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { z } from 'zod';
-import { isErrno, writeFileAtomic } from '../files.ts';
+import { stateFile } from '../state-file.ts';
 
 /**
  * What the driver must remember across a crash, written before each step that it describes. Only the
@@ -19,26 +17,7 @@ const State = z.object({
 });
 export type State = z.output<typeof State>;
 
-const NAME = 'state.json';
-
-/** Null before anything was ever written. */
-export async function loadState(dir: string): Promise<State | null> {
-  const path = join(dir, NAME);
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return null;
-    throw error;
-  }
-  const state = State.safeParse(JSON.parse(text));
-  if (!state.success) throw new Error(`${path} can't be understood: ${z.prettifyError(state.error)}`);
-  return state.data;
-}
-
-export async function saveState(dir: string, state: State): Promise<void> {
-  await writeFileAtomic(join(dir, NAME), `${JSON.stringify(state)}\n`, { mode: 0o600 });
-}
+export const { load: loadState, save: saveState } = stateFile(State);
 
 /** Which hook brings it to `to`; null when it is there. */
 export function wayTo(state: State, to: string): 'upgrade' | 'rollback' | null {

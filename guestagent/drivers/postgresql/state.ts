@@ -1,7 +1,5 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { z } from 'zod';
-import { isErrno, writeFileAtomic } from '../files.ts';
+import { stateFile } from '../state-file.ts';
 
 /**
  * What the driver must remember across a crash: `state.json` in the state directory, written before
@@ -24,23 +22,4 @@ const stateSchema = z.discriminatedUnion('phase', [
 
 export type State = z.infer<typeof stateSchema>;
 
-const NAME = 'state.json';
-
-/** Null when nothing was ever built here. */
-export async function loadState(stateDir: string): Promise<State | null> {
-  const path = join(stateDir, NAME);
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return null;
-    throw error;
-  }
-  const state = stateSchema.safeParse(JSON.parse(text));
-  if (!state.success) throw new Error(`${path} can't be understood: ${z.prettifyError(state.error)}`);
-  return state.data;
-}
-
-export async function saveState(stateDir: string, state: State): Promise<void> {
-  await writeFileAtomic(join(stateDir, NAME), `${JSON.stringify(state)}\n`, { mode: 0o600 });
-}
+export const { load: loadState, save: saveState } = stateFile(stateSchema);

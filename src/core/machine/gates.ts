@@ -64,7 +64,8 @@ function versionOpen(draft: Draft, step: Step): Finding | null {
 }
 
 function guestAlive(draft: Draft, step: Step): Finding | null {
-  if (!isUnheard(draft, step)) return null;
+  const instance = draft.instance(step.instance_id);
+  if (instance && isAlive(instance, draft.now)) return null;
   return {
     gate: 'guests_alive',
     reason: `the guest agent of ${draft.nameOf(step.instance_id)} has not been heard lately: start it`,
@@ -101,12 +102,6 @@ function availability(draft: Draft, step: Step, broken: readonly Instance[]): Fi
     gate: 'instances_healthy',
     reason: `${down.size} of at most ${max_unavailable} instance(s) out of service already: ${names}`,
   };
-}
-
-/** Only with `guests_alive` overridden does it come to its turn. */
-function isUnheard(draft: Draft, { instance_id }: Step): boolean {
-  const instance = draft.instance(instance_id);
-  return !instance || !isAlive(instance, draft.now);
 }
 
 /** In an upgrade of the whole cluster they are ordered anew before all others. */
