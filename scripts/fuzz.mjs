@@ -1,6 +1,8 @@
 // @ts-check
 // npm run fuzz -- --inputs N [--seed S]: every route and every RPC method with whatever may come
-// (test/fuzz/), against a RabbitMQ and a Redis of its own. The same seed sends the same inputs.
+// (test/fuzz/), against a RabbitMQ and a Redis of its own. The same seed sends the same inputs. A tenth of
+// them are whole messages by way of RabbitMQ, which cost more than the others: all of the rest is handed to
+// the api and to the handlers.
 import './lib/node-version.mjs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -12,6 +14,9 @@ import { createProgress } from './lib/progress.mjs';
 import { startServices } from './lib/services.mjs';
 import { openSession } from './lib/session.mjs';
 import { handleSignals } from './lib/signals.mjs';
+
+/** Of ten inputs one goes by way of RabbitMQ. */
+const MESSAGE_SHARE = 0.1;
 
 const USAGE = `usage: npm run fuzz -- [options]
 
@@ -57,11 +62,13 @@ async function main() {
     const services = await startServices({
       ...{ paths, supervisor, progress, signal, fresh: true, yes: false, prefix: 'COFFER_TEST' },
     });
+    const messages = Math.round(options.inputs * MESSAGE_SHARE);
     const env = {
       ...process.env,
       COFFER_TEST_AMQP_URL: services.amqp_url,
       COFFER_TEST_REDIS_URL: services.redis_url,
-      COFFER_FUZZ_INPUTS: String(options.inputs),
+      COFFER_FUZZ_INPUTS: String(options.inputs - messages),
+      COFFER_FUZZ_MESSAGES: String(messages),
       COFFER_FUZZ_SEED: String(options.seed),
     };
     const vitest = join(projectRoot, 'node_modules/vitest/vitest.mjs');

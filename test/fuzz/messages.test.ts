@@ -7,7 +7,7 @@ import { startApi } from '../integration/api-harness.ts';
 import { fuzzMessages } from './messages.ts';
 import { newTaskmanager } from './targets.ts';
 
-const inputs = Number(process.env['COFFER_FUZZ_INPUTS'] ?? 300);
+const inputs = Number(process.env['COFFER_FUZZ_MESSAGES'] ?? 300);
 const seed = Number(process.env['COFFER_FUZZ_SEED'] ?? 1);
 
 it(`stands ${inputs} messages of seed ${seed}`, { timeout: 120_000 + inputs * 500 }, async () => {
@@ -15,9 +15,11 @@ it(`stands ${inputs} messages of seed ${seed}`, { timeout: 120_000 + inputs * 50
   api.answerCalls();
   try {
     const began = performance.now();
-    const { outcomes, findings } = await fuzzMessages(api, newTaskmanager(api), { inputs, seed });
+    const { counts, findings } = await fuzzMessages(api, newTaskmanager(api), { inputs, seed });
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
+    const { outcomes } = counts;
     process.stdout.write(`${inputs} messages of seed ${seed} in ${seconds} s: ${JSON.stringify(outcomes)}\n`);
+    if (inputs > 300) process.stdout.write(`${counts.lines().join('\n')}\n`);
     expect(findings).toEqual([]);
     expect(outcomes).toMatchObject({
       'message: done': expect.any(Number),

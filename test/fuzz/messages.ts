@@ -18,9 +18,11 @@ import { Keyring, taskmanagerGuard } from '../../taskmanager/keyring.ts';
 import type { Harness } from '../integration/api-harness.ts';
 import { testUrls, uniqueName } from '../support/services.ts';
 import { until } from '../support/stack.ts';
-import { type FuzzReport, type Ids, newIds, snapshot } from './fuzzer.ts';
-import { argsFor, startGuest, type Taskmanager, type Topic } from './targets.ts';
+import { Counts } from './counts.ts';
+import type { FuzzOptions, FuzzReport } from './fuzzer.ts';
+import { callsTo, startGuest, type Taskmanager, type Topic } from './targets.ts';
 import { Dice } from './values.ts';
+import { type Ids, newIds, snapshot } from './world.ts';
 
 /** Messages that are under way at once. */
 const CHUNK = 100;
@@ -33,15 +35,15 @@ const DRAINED_MS = 120_000;
 export async function fuzzMessages(
   api: Harness,
   taskmanager: Taskmanager,
-  { inputs, seed }: { readonly inputs: number; readonly seed: number },
+  { inputs, seed }: FuzzOptions,
 ): Promise<FuzzReport> {
   const bystander = await newIds(api, 'bystander', 't2', {});
   const before = await snapshot(api, bystander);
-  const outcomes: Record<string, number> = {};
+  const counts = new Counts();
   const findings: string[] = [];
   for (let sent = 0; sent < inputs && findings.length === 0; sent += CHUNK) {
     const own = await newIds(api, `own-${sent}`, 't1', {});
-    const round = await openRound(api, taskmanager, own, outcomes);
+    const round = await openRound(api, taskmanager, own, counts);
     try {
       const count = Math.min(CHUNK, inputs - sent);
       const problems = await round.send(Array.from({ length: count }, (_, i) => seed * 1_000_003 + sent + i));
@@ -52,7 +54,7 @@ export async function fuzzMessages(
       await round.close();
     }
   }
-  return { inputs, outcomes, findings };
+  return { counts, findings };
 }
 
 interface Served {
@@ -62,13 +64,12 @@ interface Served {
 }
 
 /** Three servers on topics of their own, and a broker's client that keeps to no rule. */
-async function openRound(api: Harness, taskmanager: Taskmanager, own: Ids, outcomes: Record<string, number>) {
+async function openRound(api: Harness, taskmanager: Taskmanager, own: Ids, counts: Counts) {
   const { amqp_url: url } = testUrls();
   const name = uniqueName('raw');
-  const count = (outcome: string) => {
-    outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
-  };
-  const log = pino({ level: 'warn' }, { write: (line: string) => count(outcomeIn(line)) });
+  const count = (topic: string, outcome: string) =>
+    counts.add(`message to ${topic.slice(name.length + 1)}`, outcome);
+  const log = pino({ level: 'warn' }, { write: (line: string) => count(...outcomeIn(line)) });
   const bus = await openAmqpBus({ url, name, log, control_exchange: name, dead_letters: `${name}.dead` });
   const problems: string[] = [];
   const watch = watchFor(problems, count);
@@ -83,16 +84,25 @@ async function openRound(api: Harness, taskmanager: Taskmanager, own: Ids, outco
       options: {
         ...common,
         guard: taskmanagerGuard(TROVE_TASKMANAGER_KEY),
-        handler: watch(taskmanager.requests),
+        handler: watch(`${name}-taskmanager`, taskmanager.requests),
       },
     },
     {
       ...{ topic: `${name}-conductor`, kind: 'conductor' },
-      options: { ...common, guard: keyring.conductorGuard, handler: watch(taskmanager.reports) },
+      options: {
+        ...common,
+        guard: keyring.conductorGuard,
+        handler: watch(`${name}-conductor`, taskmanager.reports),
+      },
     },
     {
       ...{ topic: `${name}-guest`, kind: 'guest' },
-      options: { ...common, queue: 'own', guard: async () => protection, handler: watch(guest.handler) },
+      options: {
+        ...common,
+        queue: 'own',
+        guard: async () => protection,
+        handler: watch(`${name}-guest`, guest.handler),
+      },
     },
   ];
   const connection = await connect(url);
@@ -105,6 +115,7 @@ async function openRound(api: Harness, taskmanager: Taskmanager, own: Ids, outco
       for (const seed of seeds) {
         const dice = new Dice(seed, Object.values(own));
         const message = newMessage(dice, name, served, own, seals);
+        counts.add(`message of ${message.kind}`, 'sent');
         if (message.mustNotCount) watch.forbid(message.unique_id);
         channel.publish(message.to.exchange, message.to.key, message.content, message.properties);
       }
@@ -127,18 +138,26 @@ async function openRound(api: Harness, taskmanager: Taskmanager, own: Ids, outco
 }
 
 /** What becomes of a message, by the line that the bus logs of it. */
-function outcomeIn(line: string): string {
-  const { msg, err } = JSON.parse(line) as { msg: string; err?: { code?: string; type?: string } };
-  return `message: ${msg}${err ? ` (${err.code ?? err.type})` : ''}`;
+function outcomeIn(line: string): [topic: string, outcome: string] {
+  const {
+    topic = '',
+    msg,
+    err,
+  } = JSON.parse(line) as {
+    topic?: string;
+    msg: string;
+    err?: { code?: string; type?: string };
+  };
+  return [topic, `message: ${msg}${err ? ` (${err.code ?? err.type})` : ''}`];
 }
 
 /** Handlers as they are, and what must not happen in them. */
-function watchFor(problems: string[], count: (outcome: string) => void) {
+function watchFor(problems: string[], count: (topic: string, outcome: string) => void) {
   const forbidden = new Set<string>();
   const taken = new Map<string, number>();
   let done = 0;
   const watch =
-    (handler: Handler): Handler =>
+    (topic: string, handler: Handler): Handler =>
     async (request) => {
       const times = (taken.get(request.unique_id) ?? 0) + 1;
       taken.set(request.unique_id, times);
@@ -148,7 +167,7 @@ function watchFor(problems: string[], count: (outcome: string) => void) {
       try {
         const result = await handler(request);
         done += 1;
-        count('message: done');
+        count(topic, 'message: done');
         return result;
       } catch (error) {
         if (!isRefusal(error))
@@ -204,6 +223,8 @@ async function unexplained(bus: Bus): Promise<readonly string[]> {
 }
 
 interface Message {
+  /** What it was before it was spoilt. */
+  readonly kind: string;
   readonly to: { readonly exchange: string; readonly key: string };
   readonly content: Buffer;
   readonly properties: Options.Publish;
@@ -231,12 +252,13 @@ function newMessage(
   own: Ids,
   seals: Seals,
 ): Message {
-  const [kind, method, args] = argsFor(dice, own);
+  const [kind, method, args] = dice.pick(callsTo(own));
   const { topic } = served.find((one) => one.kind === kind) ?? dice.pick(served);
   const unique_id = newUniqueId();
   const body = requestOf(dice, method, args, unique_id, topic);
   const { sealed, mustNotCount } = sealFor(dice, kind, topic, body, seals);
   return {
+    kind: `${kind}.${method}`,
     to: { exchange: dice.pick(waysTo(exchange, topic, kind)), key: topic },
     content: dice.chance(mustNotCount ? 100 : 30) ? encodeBody(sealed) : spoil(dice, sealed),
     properties: propertiesFor(dice),

@@ -11,7 +11,9 @@ import { simulatedDriver } from '../../guestagent/drivers/simulated.ts';
 import { Journal } from '../../guestagent/journal.ts';
 import type { Bus, Handler } from '../../src/bus/bus.ts';
 import type { InstanceConfig } from '../../src/contract/guest-config.ts';
+import type { BatchJobRequest } from '../../src/queue.ts';
 import { sleep } from '../../src/service.ts';
+import { beginRequestedBatch } from '../../taskmanager/batch-requests.ts';
 import { Batches } from '../../taskmanager/batches.ts';
 import { Engine } from '../../taskmanager/engine.ts';
 import { Keyring } from '../../taskmanager/keyring.ts';
@@ -21,21 +23,53 @@ import { handleConductorRequest, handleTaskmanagerRequest } from '../../taskmana
 import type { Harness } from '../integration/api-harness.ts';
 import { silentLog } from '../support/services.ts';
 import type { Dice } from './values.ts';
+import type { Ids, Things } from './world.ts';
 
 export interface Operation {
   readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE' | 'PUT';
   readonly path: string;
+  /** For people: what it answers need not be JSON. */
+  readonly isPage?: true;
 }
 
-/** Everything that the api offers. */
+/** What an input is counted under. */
+export function kindOf({ method, path }: Operation): string {
+  return `${method} ${path}`;
+}
+
+/** Everything that the api offers: what it describes, and its pages. */
 export function operationsOf({ app }: Harness): readonly Operation[] {
   const { paths = {} } = app.swagger();
-  return Object.entries(paths).flatMap(([path, byMethod]) =>
+  const described = Object.entries(paths).flatMap(([path, byMethod]) =>
     Object.keys(byMethod ?? {}).map((method) => ({
       method: method.toUpperCase() as Operation['method'],
       path,
     })),
   );
+  return [...described, ...PAGES.map((path) => ({ method: 'GET', path, isPage: true }) as const)];
+}
+
+const PAGES = [
+  ...['/openapi.json', '/reference', '/dashboard', '/dashboard/{page}'],
+  ...['/admin/queues', '/admin/queues/static/{page}', '/admin/queues/queue/{queue}'],
+  ...['/admin/queues/queue/{queue}/{job}', '/admin/queues/api/queues', '/admin/queues/api/redis/stats'],
+  ...['/admin/queues/api/queues/{queue}/{job}', '/admin/queues/api/queues/{queue}/{job}/logs'],
+];
+
+/** What the paths of operations are filled with, as far as it means something. */
+export function meaningsOf(things: Things, queue: string) {
+  const { cluster, idle, instance, upgrade, batch, letter, datastore, version } = things;
+  return {
+    ...{ cluster_id: [cluster, idle], instance_id: [instance], upgrade_id: [upgrade], batch_id: [batch] },
+    ...{ letter_id: [letter], datastore: [datastore, 'simulated'], version: [version, '1.1'] },
+    ...{
+      version_id: [version],
+      flavor: ['1'],
+      queue: [queue],
+      job: ['of-deployer'],
+      page: ['favicon.ico', 'icon.svg'],
+    },
+  } satisfies Readonly<Record<string, readonly string[]>> as Readonly<Record<string, readonly string[]>>;
 }
 
 export const CREATE = {
@@ -68,7 +102,13 @@ const UPGRADE = {
 const ACTIONS = ['pause', 'resume', 'approve', 'retry', 'cancel', 'rollback'].map((action) => ({
   [action]: {},
 }));
-const BODIES: Readonly<Record<string, readonly object[]>> = {
+const VERSION = {
+  ...{ name: '9.9', datastore_manager: 'simulated', active: true, upgrade_from: '>=1.0' },
+  ...{ image: '', image_tags: ['a'], packages: ['p'], not_mixed_with: null },
+};
+
+/** Bodies that are right, by what the path ends with. */
+const bodiesFor = (things: Things): Readonly<Record<string, readonly object[]>> => ({
   clusters: [CREATE],
   cluster_id: [
     { upgrade: UPGRADE },
@@ -77,7 +117,7 @@ const BODIES: Readonly<Record<string, readonly object[]>> = {
     { upgrade: { datastore_version: '1.1' } },
     { 'reset-status': {} },
     { grow: [{ flavorRef: '1', volume: { size: 1 } }] },
-    { shrink: [{ id: randomUUID() }] },
+    { shrink: [{ id: things.instance }] },
   ],
   instance_id: [{ instance: UPGRADE }, { instance: { datastore_version: '1.1' } }],
   upgrade_id: [...ACTIONS, { retry: { datastore_version: '1.1' } }],
@@ -87,31 +127,45 @@ const BODIES: Readonly<Record<string, readonly object[]>> = {
         datastore_version: '1.1',
         selector: { datastore: 'simulated' },
         policy: UPGRADE.policy,
-        waves: [{ size: 1 }],
+        waves: [
+          { share: 1, approval: true },
+          { max_concurrent: 2, failure_budget: '5%' },
+        ],
       },
     },
-    { batch: { datastore_version: '1.1', clusters: [randomUUID()], dry_run: true } },
+    { batch: { datastore_version: '1.1', clusters: [things.idle], dry_run: true } },
+    { batch: { datastore_version: '1.1', clusters: [things.idle], name: 'fuzzed' } },
   ],
-  batch_id: [...ACTIONS, { skip: {} }],
+  batch_id: [...ACTIONS, { skip: {} }, { retry: { clusters: [things.idle] } }, { rollback: { wave: 1 } }],
+  versions: [
+    {
+      version: {
+        ...VERSION,
+        name: `9.${Number.parseInt(things.version.slice(0, 6), 16)}`,
+        datastore_name: things.datastore,
+      },
+    },
+  ],
+  version_id: [{ active: false }, { active: true }, VERSION, { packages: [], image: 'x' }],
   letter_id: [{ replay: {} }, { discard: {} }],
-};
+});
 
 /** A body that is right for the route, mostly; the fuzzer spoils it. */
-export function bodyFor(dice: Dice, path: string): unknown {
+export function bodyFor(dice: Dice, path: string, things: Things): unknown {
   const last = /(\w+)\}?$/.exec(path)?.[1] ?? '';
-  const fitting = dice.chance(90) ? BODIES[last] : undefined;
-  return dice.pick(fitting ?? Object.values(BODIES).flat());
+  const bodies = bodiesFor(things);
+  const fitting = dice.chance(90) ? bodies[last] : undefined;
+  return dice.pick(fitting ?? Object.values(bodies).flat());
 }
 
-/** Arguments that are right for some method of some topic. */
-export function argsFor(
-  dice: Dice,
-  ids: { readonly cluster: string; readonly instance: string; readonly upgrade: string },
-) {
+export type Call = readonly [topic: Topic, method: string, args: object];
+
+/** For each method of each topic, arguments that are right. */
+export function callsTo(ids: Ids & Partial<Things>): readonly Call[] {
   const attempt = { upgrade_id: ids.upgrade, step: 0, attempt: 1, fence: 1 };
   const report = { ...attempt, action: 'upgrade', status: 'succeeded', error: null, result: {} };
   const endpoint = { host: '127.0.0.1', port: 5432 };
-  const calls: readonly (readonly [topic: Topic, method: string, args: object])[] = [
+  return [
     [
       'taskmanager',
       'upgrade_cluster',
@@ -120,10 +174,11 @@ export function argsFor(
     ['taskmanager', 'upgrade', { instance_id: ids.instance, datastore_version_id: '1.1' }],
     ['taskmanager', 'upgrade_action', { upgrade_id: ids.upgrade, action: 'pause', by: 'fuzz' }],
     ['taskmanager', 'reset_status', { cluster_id: ids.cluster, by: 'fuzz' }],
-    ['taskmanager', 'batch_action', { batch_id: ids.upgrade, action: 'pause', by: 'fuzz' }],
+    ['taskmanager', 'batch_action', { batch_id: ids.batch ?? ids.upgrade, action: 'pause', by: 'fuzz' }],
     ['taskmanager', 'create_cluster', { cluster_id: ids.cluster }],
     ['taskmanager', 'grow_cluster', { cluster_id: ids.cluster }],
-    ['taskmanager', 'shrink_cluster', { cluster_id: ids.cluster }],
+    ['taskmanager', 'shrink_cluster', { cluster_id: ids.idle ?? ids.cluster }],
+    ['taskmanager', 'delete_cluster', { cluster_id: ids.idle ?? ids.cluster }],
     [
       'taskmanager',
       'join',
@@ -156,7 +211,18 @@ export function argsFor(
     ['guest', 'promote', { upgrade_info: { ...attempt, lsn: '0/1' } }],
     ['guest', 'follow', { upgrade_info: { ...attempt, primary: endpoint } }],
   ];
-  return dice.pick(calls);
+}
+
+/** What a job of another service may ask for. */
+export function jobFor({ idle }: Things): object {
+  const about = { tenant_id: 't1', user: 'fuzz', request_id: 'req-1' };
+  return {
+    ...about,
+    datastore_version: '1.1',
+    clusters: [idle],
+    policy: UPGRADE.policy,
+    waves: [{ share: '50%' }],
+  };
 }
 
 export type Topic = 'taskmanager' | 'conductor' | 'guest';
@@ -164,6 +230,8 @@ export type Topic = 'taskmanager' | 'conductor' | 'guest';
 export interface Taskmanager {
   readonly requests: Handler;
   readonly reports: Handler;
+  /** What a job asks for. */
+  readonly jobs: (job: BatchJobRequest) => Promise<unknown>;
 }
 
 /** A taskmanager's real handlers, behind the api's store. */
@@ -177,6 +245,7 @@ export function newTaskmanager({ store, bus, masterKey }: Harness): Taskmanager 
   return {
     requests: (request) => handleTaskmanagerRequest(deps, request),
     reports: (request) => handleConductorRequest(deps, request),
+    jobs: (job) => beginRequestedBatch({ ...common, wake: () => undefined }, job),
   };
 }
 

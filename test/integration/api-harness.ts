@@ -16,6 +16,7 @@ import type { Deps } from '../../api/deps.ts';
 import type { QueueBoard } from '../../api/queue-board.ts';
 import { openAmqpBus } from '../../src/bus/amqp.ts';
 import { TASKMANAGER_TOPIC } from '../../src/bus/bus.ts';
+import { headersOfLetter } from '../../src/bus/dead-letters.ts';
 import { decodeRequest, encodeReply, type WireRequest } from '../../src/bus/envelope.ts';
 import type { Step, UpgradeEvent, UpgradeState } from '../../src/core/record.ts';
 import { MasterKey } from '../../src/master-key.ts';
@@ -89,6 +90,8 @@ export async function startApi({
     amqpProxy,
     /** What went out to the taskmanagers. */
     casts: casts.received,
+    /** Puts a message among the dead letters; answers its id there. */
+    bury: casts.bury,
     /** From now on calls are answered by a taskmanager's real handlers; casts stay with the test. */
     answerCalls() {
       const keyring = new Keyring({ ...common, master: masterKey });
@@ -130,6 +133,7 @@ async function interceptCasts(amqp_url: string, exchange: string) {
   await channel.assertExchange(exchange, 'topic', { durable: true });
   const { queue } = await channel.assertQueue('', { exclusive: true });
   await channel.bindQueue(queue, exchange, TASKMANAGER_TOPIC);
+  const deadLetters = `${exchange}.dead-letters`;
   const received: WireRequest[] = [];
   let answer: ((request: WireRequest) => Promise<unknown>) | undefined;
   const take = async (request: WireRequest) => {
@@ -146,9 +150,14 @@ async function interceptCasts(amqp_url: string, exchange: string) {
     answerWith(handler: (request: WireRequest) => Promise<unknown>) {
       answer = handler;
     },
+    bury(content: string): string {
+      const headers = headersOfLetter(TASKMANAGER_TOPIC, 'buried by the test');
+      channel.sendToQueue(deadLetters, Buffer.from(content), { headers, persistent: true });
+      return String(headers['coffer-id']);
+    },
     async close() {
       await channel.deleteExchange(exchange);
-      await channel.deleteQueue(`${exchange}.dead-letters`);
+      await channel.deleteQueue(deadLetters);
       await connection.close();
     },
   };
