@@ -25,6 +25,7 @@ export async function growCluster(
   id: string = deps.newId(),
 ): Promise<Cluster> {
   requireResizable(cluster, 'grow');
+  requireOwn(cluster);
   await requireJoinable(deps, cluster);
   const { masterKey } = deps;
   const cast = clusterCast(caller, 'grow_cluster', cluster);
@@ -49,6 +50,7 @@ export async function shrinkCluster(
   references: readonly string[],
 ): Promise<Cluster> {
   requireResizable(cluster, 'shrink');
+  requireOwn(cluster);
   const cast = clusterCast(caller, 'shrink_cluster', cluster);
   return resize(deps, cluster, cast, (seen, now) => {
     const doomed = [...new Set(references.map((reference) => instanceIn(seen, reference)))];
@@ -90,10 +92,18 @@ function requireResizable({ manager }: Cluster, action: 'grow' | 'shrink'): void
   throw new CofferError('invalid_request', `Action '${action}' not supported`);
 }
 
-/** Where agents are external, new ones join with the token of the cluster; one that was registered has none. */
+/** Of instances that were registered by their ids, whoever made them says which there are: forgotten here, they go on. */
+function requireOwn({ name, instances }: Cluster): void {
+  if (instances.every(({ told_version }) => told_version === undefined)) return;
+  refuse(
+    `The instances of cluster ${name} were registered by their ids: whoever made them adds and removes them. Then delete the cluster here, which leaves them as they are, and register it again with those that it has.`,
+  );
+}
+
+/** Where agents are external, new ones join with the token of the cluster: its key may be lost. */
 async function requireJoinable({ provisioner, store }: Deps, { id }: Cluster): Promise<void> {
   if (provisioner === 'local' || (await store.getKey(joinKeyId(id))) !== null) return;
-  refuse('The instances of this cluster were registered by their ids: no agent can join it.');
+  refuse('The key with which agents join this cluster is not kept any more: none can join it.');
 }
 
 function checkRoom(seen: Cluster, wanted: readonly AddedInstance[]): void {

@@ -2,10 +2,12 @@
  * Growing and shrinking a cluster, as the api takes the request and as a taskmanager carries it out. What
  * is not here: real guests (test/interop), the atomic steps of the store (conformance).
  */
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Cluster, Instance } from '../../src/core/domain.ts';
-import type { BuildOrder } from '../../src/store/store.ts';
+import { type BuildOrder, joinKeyId } from '../../src/store/store.ts';
 import { instanceConfig } from '../../taskmanager/instance-config.ts';
+import { externalProvisioner } from '../../taskmanager/provisioner-external.ts';
 import { Provisioning } from '../../taskmanager/provisioning.ts';
 import { silentLog } from '../support/services.ts';
 import { ask, buildCluster, type Harness, startApi } from './api-harness.ts';
@@ -228,5 +230,73 @@ describe('shrinking', () => {
     const refused = await act(id, { shrink: choose(all).map((one) => ({ id: one })) });
     expect(refused.status).toBe(status);
     expect(await held(id)).toEqual(before);
+  });
+});
+
+describe('where others make the instances', () => {
+  let theirs: Harness;
+  beforeAll(async () => {
+    theirs = await startApi({ provisioner: 'external' });
+  });
+  afterAll(() => theirs.close());
+
+  const create = async (name: string, instances: readonly object[]) => {
+    const json = { cluster: { name, datastore: { type: 'simulated', version: '1.0' }, instances } };
+    const { status, body } = await ask(`${theirs.url}/clusters`, { method: 'POST', json });
+    expect([status, body]).toMatchObject([200, { cluster: { name } }]);
+    const id: string = body.cluster.id;
+    await theirs.store.finishBuild(id, Date.now());
+    return { id, ids: (body.cluster.instances as Instance[]).map((one) => one.id) };
+  };
+  /** As a guest of Trove speaks: of its server's health, and of nothing else. */
+  const speak = (id: string) =>
+    theirs.store.heartbeat(id, { service_status: 'healthy', sent: Date.now() }, Date.now());
+  const refusal = async (id: string, json: object) => {
+    const answer = await ask(`${theirs.url}/clusters/${id}`, { method: 'POST', json });
+    return [answer.status, answer.body.unprocessableEntity] as const;
+  };
+
+  it('instances that were registered are neither added to nor removed, and whoever tries hears what to do', async () => {
+    const { id, ids } = await create('registered', [{ id: randomUUID() }, { id: randomUUID() }]);
+    for (const each of ids) await speak(each);
+    const [before, casts] = [await theirs.store.getCluster(id), theirs.casts.length];
+    const because = 'The instances of cluster registered were registered by their ids: whoever made them';
+    expect(await refusal(id, { grow: [{}] })).toMatchObject([
+      ...[422, { error: 'action_refused', message: expect.stringContaining(because) }],
+    ]);
+    expect(await refusal(id, { shrink: [{ id: ids[1] }] })).toMatchObject([
+      ...[422, { error: 'action_refused', message: expect.stringContaining(because) }],
+    ]);
+    const deleted = await ask(`${theirs.url}/instances/${ids[1]}`, { method: 'DELETE' });
+    expect([deleted.status, deleted.body.itemNotFound?.code]).toEqual([404, 404]);
+    expect(await theirs.store.getCluster(id)).toEqual(before);
+    expect(theirs.casts).toHaveLength(casts);
+  });
+
+  it('a registered cluster that is deleted is forgotten, and may be registered with others then', async () => {
+    const { id, ids } = await create('forgotten', [{ id: randomUUID() }, { id: randomUUID() }]);
+    for (const each of ids) await speak(each);
+    expect((await ask(`${theirs.url}/clusters/${id}`, { method: 'DELETE' })).status).toBe(202);
+    const deps = { store: theirs.store, provisioner: externalProvisioner, log: silentLog, now: Date.now };
+    await new Provisioning(deps).remove(id);
+    expect(await theirs.store.getCluster(id)).toBeNull();
+    const again = await create(
+      'forgotten',
+      [...ids, randomUUID()].map((one) => ({ id: one })),
+    );
+    expect(again.ids.slice(0, 2)).toEqual(ids);
+  });
+
+  it('a cluster whose join key is lost is not added to: no agent could join it', async () => {
+    const { id } = await create('keyless', [{}]);
+    expect((await ask(`${theirs.url}/clusters/${id}`, { method: 'POST', json: { grow: [{}] } })).status).toBe(
+      202,
+    );
+    await theirs.store.finishBuild(id, Date.now());
+    const keys = Object.keys(await theirs.keyspace()).find((name) => name.endsWith(':keys')) ?? '';
+    await theirs.forget(keys, [joinKeyId(id)]);
+    expect(await refusal(id, { grow: [{}] })).toMatchObject([
+      ...[422, { message: expect.stringContaining('is not kept any more') }],
+    ]);
   });
 });
