@@ -1,7 +1,7 @@
 /**
  * A cluster whose guest agents an operator starts: real processes, which join with the token that the
  * creation of the cluster answered, and are given a key each; and what somebody else can do who is on the
- * same broker, with and without the token. Not covered: PostgreSQL instances built this way.
+ * same broker, with and without the token. PostgreSQL built this way: external-postgresql.test.ts.
  */
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
