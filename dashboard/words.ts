@@ -134,6 +134,7 @@ export const PHASES: Readonly<Record<Phase, { readonly text: string; readonly me
   verifying: { text: 'Verifying', means: 'the guest checks itself' },
   settling: { text: 'Settling', means: 'its report must say that it is healthy' },
   soaking: { text: 'Soaking', means: 'its health must hold' },
+  fencing: { text: 'Fencing', means: 'is told to refuse every older order, and goes on serving' },
   demoting: { text: 'Demoting', means: 'the old primary stops taking writes' },
   promoting: { text: 'Promoting', means: 'the successor takes over' },
   following: { text: 'Following', means: 'the others turn to the new primary' },

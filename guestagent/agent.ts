@@ -279,7 +279,8 @@ export class Agent implements Service {
   async #tryTo(id: AttemptId, info: Info): Promise<AttemptReport> {
     try {
       const result = await this.#execute(id.action, info);
-      this.#trouble = null;
+      // A fence mends nothing.
+      if (id.action !== 'fence') this.#trouble = null;
       return { ...id, status: 'succeeded', result };
     } catch (err) {
       return { ...id, status: 'failed', error: textOf(err), permanent: err instanceof PermanentError };
@@ -314,6 +315,7 @@ export class Agent implements Service {
       case 'follow':
         await driver.follow({ primary: info.primary ?? this.#noPrimary() });
         return null;
+      case 'fence':
       case 'pre_upgrade':
       case 'post_upgrade':
         return null;

@@ -18,6 +18,7 @@ const COLOURS: Readonly<Record<Phase, string>> = {
   verifying: 'verify',
   settling: 'verify',
   soaking: 'soak',
+  fencing: 'prepare',
   demoting: 'switch',
   promoting: 'switch',
   following: 'switch',

@@ -66,6 +66,7 @@ function PlannedSteps({ plan: { steps, successor } }: { readonly plan: PlanDocum
               <b>{instance_name}</b>
               <span className="quiet">
                 {role ?? 'instance'}
+                {kind === 'fence' && ' · is told to refuse orders of earlier upgrades'}
                 {repair && ' · broken already, goes first'}
               </span>
             </span>

@@ -1,6 +1,7 @@
 /** The documents that the REST API answers with. Trove's where Trove has one, with our fields added. */
 import { z } from 'zod';
 import { CLUSTER_TASKS, ROLES, SERVICE_STATUSES } from '../core/domain.ts';
+import { STEP_KINDS } from '../core/history.ts';
 import { ACTIONS } from '../core/machine/advance.ts';
 import { GATES, PAUSE_REASONS, UPGRADE_EVENT_TYPES } from '../core/record.ts';
 import { PolicyDocument } from './policy.ts';
@@ -232,6 +233,7 @@ export const STEP_PHASES = [
   'verifying',
   'settling',
   'soaking',
+  'fencing',
   'demoting',
   'promoting',
   'following',
@@ -246,7 +248,7 @@ const Blocked = z.strictObject({ gate: z.enum(GATES), reason: z.string(), since:
 const StepDocument = z.strictObject({
   id: z.int(),
   stage: z.int().meta({ description: 'Steps of a lower stage end before one of a higher stage starts.' }),
-  kind: z.enum(['instance', 'switchover']),
+  kind: z.enum(STEP_KINDS),
   instance_id: z.string(),
   instance_name: z.string().nullable(),
   successor_id: z
@@ -325,7 +327,7 @@ export const UpgradesAnswer = z.strictObject({
 export type UpgradesAnswer = z.output<typeof UpgradesAnswer>;
 
 const PlannedStep = z.strictObject({
-  kind: z.enum(['instance', 'switchover']),
+  kind: z.enum(STEP_KINDS),
   instance_id: z.string(),
   instance_name: z.string(),
   role: z.enum(ROLES).nullable(),

@@ -229,6 +229,7 @@ export const GUEST_ARGS = {
   demote: optionalInfo,
   promote: z.looseObject({ upgrade_info: z.looseObject({ ...attemptOf, lsn: text(64) }) }),
   follow: z.looseObject({ upgrade_info: z.looseObject({ ...attemptOf, primary: EndpointArg }) }),
+  fence: optionalInfo,
 } satisfies Record<GuestAction, z.ZodType>;
 
 /** A Trove guest's answer to `pre_upgrade`: an object of its own, or nothing at all. */

@@ -168,8 +168,9 @@ export const GUEST_ACTIONS = [
   'demote',
   'promote',
   'follow',
+  'fence',
 ] as const;
-/** What a guest can be told to do within an attempt. */
+/** What a guest can be told to do within an attempt; to `fence`: to refuse, from then on, every older order. */
 export type GuestAction = (typeof GUEST_ACTIONS)[number];
 
 /** Names one try of one action: a guest executes a given one at most once (G4). */
@@ -220,7 +221,7 @@ export const UNANSWERED = 'the guest agent did not finish';
 export const MAY_BE_AT_WORK = 'it may still be at work on its order';
 
 /** After an upgrade has ended: its order may be carried out at any moment, until it has had a newer one. */
-export function isInDoubt({ task, fault }: Instance): boolean {
+export function isInDoubt({ task, fault }: Pick<Instance, 'task' | 'fault'>): boolean {
   return task === 'UPGRADING_ERROR' && (fault === CUT_OFF || fault?.endsWith(MAY_BE_AT_WORK) === true);
 }
 

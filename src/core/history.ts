@@ -3,7 +3,10 @@
  * it is too late to begin, and a silence when it has lasted too long.
  */
 
-export const STEP_KINDS = ['instance', 'switchover'] as const;
+export const MEASURED_KINDS = ['instance', 'switchover'] as const;
+export type MeasuredKind = (typeof MEASURED_KINDS)[number];
+export const STEP_KINDS = [...MEASURED_KINDS, 'fence'] as const;
+/** An instance's upgrade; a primary's handing over; a guest's word that it refuses every older order. */
 export type StepKind = (typeof STEP_KINDS)[number];
 
 /** Milliseconds from a step's start to its end, soaks left out. */
@@ -14,16 +17,24 @@ export interface StepTimes {
   readonly p95_ms: number;
 }
 
-export type ExpectedTimes = Readonly<Record<StepKind, StepTimes>>;
+export type ExpectedTimes = Readonly<Record<MeasuredKind, StepTimes>>;
 
 /** The latest durations of one manager's steps, in milliseconds and in no order. */
-export type MeasuredTimes = Readonly<Record<StepKind, readonly number[]>>;
+export type MeasuredTimes = Readonly<Record<MeasuredKind, readonly number[]>>;
 
 /** As many of the latest durations are kept for each manager and kind of step. */
 export const MEASURED_STEPS = 200;
 
 /** What a step takes as long as nothing has been measured. */
 const UNMEASURED: StepTimes = { median_ms: 60_000, p95_ms: 60_000 };
+
+/** No server has a part in it: a message and its answer. */
+const FENCE: StepTimes = { median_ms: 1_000, p95_ms: 1_000 };
+
+/** What a step of this kind takes. */
+export function expectedOf(expected: ExpectedTimes, kind: StepKind): StepTimes {
+  return kind === 'fence' ? FENCE : expected[kind];
+}
 
 export const NOTHING_MEASURED: MeasuredTimes = { instance: [], switchover: [] };
 

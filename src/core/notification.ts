@@ -63,7 +63,7 @@ export function notificationOf(
   }
   const step = upgrade.steps.find(({ id }) => id === event.step);
   const isFirst = event.type !== 'step_started' || event.attempt === 1;
-  if (step?.kind === 'switchover' || !isFirst) return null;
+  if ((step && step.kind !== 'instance') || !isFirst) return null;
   const payload = { ...instanceNotification(upgrade, event.instance_id), ...trouble };
   return { event_type: `dbaas.upgrade.${qualifier}`, payload };
 }

@@ -1,5 +1,5 @@
 import { type Cluster, type Instance, type Instant, isHealthy, isInDoubt } from './domain.ts';
-import type { ExpectedTimes } from './history.ts';
+import { type ExpectedTimes, expectedOf } from './history.ts';
 import { type Move, orderFor } from './order/order.ts';
 import { maxUnavailable, type Policy } from './policy.ts';
 import type { Step } from './record.ts';
@@ -41,21 +41,26 @@ export function planSteps(cluster: Cluster, goal: Goal, now: Instant): readonly 
 
 /**
  * Who is in doubt is ordered anew before anybody else goes down, whatever version it reports: afterwards no
- * older order counts there. Not a primary that serves: it would go down for nothing. One that is broken goes
- * before them: they have nobody to stream from.
+ * older order counts there. A primary that serves is only fenced, first of all: it would go down for nothing.
+ * One that is broken goes before the others: they have nobody to stream from.
  */
 function doubtfulFirst(moves: readonly Move[], { instances }: Cluster, now: Instant): readonly Move[] {
   const isPrimary = ({ report }: Instance) => report?.role === 'primary';
-  const doubtful = instances.filter((one) => isInDoubt(one) && !(isPrimary(one) && isHealthy(one, now)));
-  if (doubtful.length === 0) return moves;
+  const serves = (one: Instance) => isPrimary(one) && isHealthy(one, now);
+  const doubtful = instances.filter((one) => isInDoubt(one) && !serves(one));
+  const fenced = instances.filter((one) => isInDoubt(one) && serves(one));
+  if (doubtful.length + fenced.length === 0) return moves;
   const broken = instances.filter((one) => isPrimary(one) && !isHealthy(one, now));
   const first = [...new Set([...broken, ...doubtful])].map(({ id }) => id);
   const stage = Math.min(0, ...moves.map((move) => move.stage)) - 1;
+  const fences = fenced.map(({ id }) => {
+    return { kind: 'fence' as const, instance_id: id, repair: false, stage: stage - 1 };
+  });
   const ordered = first.map((instance_id) => {
     const repair = moves.find((move) => move.instance_id === instance_id)?.repair ?? false;
     return { kind: 'instance' as const, instance_id, repair, stage };
   });
-  return [...ordered, ...moves.filter(({ instance_id }) => !first.includes(instance_id))];
+  return [...fences, ...ordered, ...moves.filter(({ instance_id }) => !first.includes(instance_id))];
 }
 
 /** How long steps take: those of a stage side by side as far as `max_unavailable` allows, each turn with its soak. */
@@ -70,7 +75,7 @@ export function workMs(
   return stages.reduce((sum, stage) => {
     const turn = steps.filter((step) => step.stage === stage);
     const soak_ms = turn.some((step) => step.kind === 'instance') ? policy.soak_seconds * 1000 : 0;
-    const step_ms = Math.max(...turn.map(({ kind }) => expected[kind].median_ms));
+    const step_ms = Math.max(...turn.map(({ kind }) => expectedOf(expected, kind).median_ms));
     return sum + Math.ceil(turn.length / side_by_side) * (step_ms + soak_ms);
   }, 0);
 }

@@ -3,7 +3,7 @@
  * carries only the data of that phase, so that no impossible mixture can be written.
  */
 import type { AttemptId, Cluster, Endpoint, Instance, InstanceTask, Instant, UpgradeInfo } from './domain.ts';
-import type { ExpectedTimes, StepKind } from './history.ts';
+import type { ExpectedTimes, MeasuredKind, StepKind } from './history.ts';
 import type { Policy } from './policy.ts';
 
 export interface Upgrade {
@@ -178,6 +178,8 @@ export type Phase =
   /** The guest has done all; its heartbeat must say so too: healthy, on the new version. */
   | { readonly name: 'settling'; readonly since: Instant; readonly deadline: Instant }
   | { readonly name: 'soaking'; readonly since: Instant; readonly until: Instant }
+  /** A fence: the guest is to say that it has heard of this upgrade, and so of no older one any more. */
+  | ({ readonly name: 'fencing' } & Outstanding)
   /** Switchover: the old primary stops after sending everything. */
   | ({ readonly name: 'demoting' } & Outstanding)
   /** Switchover: the successor takes over once it has everything up to `lsn`. */
@@ -263,7 +265,7 @@ export type Effect =
       readonly told_version?: string | null;
     }
   /** How long a step has taken that succeeded at its first attempt. Committed together with the record. */
-  | { readonly kind: 'measured'; readonly step: StepKind; readonly ms: number }
+  | { readonly kind: 'measured'; readonly step: MeasuredKind; readonly ms: number }
   /** The upgrade has ended: the cluster's task is NONE again. Committed together with the record. */
   | { readonly kind: 'release'; readonly datastore_version_id: string; readonly datastore_version: string };
 

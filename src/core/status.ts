@@ -1,5 +1,6 @@
 /** What an upgrade is doing, in a sentence for people: how far it is, what it waits for, what they can do. */
 import type { Cluster, Instant } from './domain.ts';
+import { expectedOf } from './history.ts';
 import { possibleActions } from './machine/actions.ts';
 import { workMs } from './plan.ts';
 import { isActive, isInFlight, isOver, type Step, type Upgrade } from './record.ts';
@@ -25,7 +26,7 @@ export function estimatedEnd(upgrade: Upgrade, cluster: Cluster | null, now: Ins
   const work_ms = workMs(left, cluster, policy, expected);
   const spent = left
     .filter(isInFlight)
-    .map(({ kind, started }) => Math.min(expected[kind].median_ms, now - (started ?? now)));
+    .map(({ kind, started }) => Math.min(expectedOf(expected, kind).median_ms, now - (started ?? now)));
   const spent_ms = spent.length > 0 ? Math.min(...spent) : 0;
   return now + work_ms - spent_ms;
 }
@@ -96,7 +97,8 @@ function present({ steps, round }: Upgrade): readonly Step[] {
 
 function nameOf({ kind, instance_id }: Step, cluster: Cluster | null): string {
   const name = cluster?.instances.find(({ id }) => id === instance_id)?.name ?? instance_id;
-  return kind === 'switchover' ? `switchover from ${name}` : name;
+  if (kind === 'instance') return name;
+  return kind === 'fence' ? `fence of ${name}` : `switchover from ${name}`;
 }
 
 /** From one instant to a later one, roughly; never negative, since the clocks of hosts differ. */

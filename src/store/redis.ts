@@ -5,7 +5,7 @@ import type { Batch } from '../core/batch/record.ts';
 import { type Catalogue, EMPTY_CATALOGUE, versionsOf } from '../core/catalogue.ts';
 import type { DatastoreVersion, Endpoint, Instance, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
-import { MEASURED_STEPS, type MeasuredTimes, STEP_KINDS } from '../core/history.ts';
+import { MEASURED_KINDS, MEASURED_STEPS, type MeasuredTimes } from '../core/history.ts';
 import { goalIdOf, isActive, type Upgrade, type UpgradeEvent } from '../core/record.ts';
 import { type Logger, textOf } from '../log.ts';
 import { RedisConnector } from '../redis-connector.ts';
@@ -585,7 +585,7 @@ class RedisStore implements Store {
     const held = this.#measured.get(manager);
     if (held && performance.now() - held.at < MEASURED_TIMES_AGE_MS) return held.times;
     const [instance, switchover] = await this.#ask(() =>
-      Promise.all(STEP_KINDS.map((kind) => this.#redis.lrange(this.#key('steps', manager, kind), 0, -1))),
+      Promise.all(MEASURED_KINDS.map((kind) => this.#redis.lrange(this.#key('steps', manager, kind), 0, -1))),
     );
     const times = { instance: (instance ?? []).map(Number), switchover: (switchover ?? []).map(Number) };
     this.#measured.set(manager, { times, at: performance.now() });

@@ -20,7 +20,7 @@ import type {
   InstanceTask,
   Instant,
 } from '../core/domain.ts';
-import type { MeasuredTimes, StepKind } from '../core/history.ts';
+import type { MeasuredKind, MeasuredTimes } from '../core/history.ts';
 import type { Upgrade, UpgradeEvent } from '../core/record.ts';
 import type { BatchStore } from './batches.ts';
 
@@ -115,7 +115,11 @@ export interface Commit {
     readonly told_version?: string | null;
   }[];
   /** How long steps have taken that ended with this revision; kept for the manager. */
-  readonly measured: readonly { readonly manager: string; readonly step: StepKind; readonly ms: number }[];
+  readonly measured: readonly {
+    readonly manager: string;
+    readonly step: MeasuredKind;
+    readonly ms: number;
+  }[];
   /** Set when the upgrade ends: the cluster's task returns to NONE, and this is its version. */
   readonly release: { readonly datastore_version_id: string; readonly datastore_version: string } | null;
   /** It paused, went on or ended: its batch, if it has one, is to look. */

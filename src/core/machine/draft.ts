@@ -6,6 +6,7 @@ import {
   type Instance,
   type InstanceTask,
   type Instant,
+  isInDoubt,
   MAY_BE_AT_WORK,
   UNANSWERED,
   versionOf,
@@ -71,6 +72,15 @@ export class Draft {
   /** An instance's name for people; its id if it's gone. */
   nameOf(id: string): string {
     return this.instance(id)?.name ?? id;
+  }
+
+  /** Its instance is in doubt for what an earlier order may do, and has had no new one in this step. */
+  isInDoubtBefore({ instance_id, touched }: Step): boolean {
+    const told = this.#effects.findLast(
+      (effect) => effect.kind === 'instance_task' && effect.instance_id === instance_id,
+    );
+    const latest = told?.kind === 'instance_task' ? told : this.instance(instance_id);
+    return !touched && latest !== undefined && isInDoubt(latest);
   }
 
   change(step: Step): Step {
@@ -208,7 +218,7 @@ export class Draft {
     });
     this.emit(state, message);
     for (const step of this.steps) {
-      const fault = faultAtEnd(step);
+      const fault = this.isInDoubtBefore(step) ? null : faultAtEnd(step);
       if (fault !== null) this.instanceTask(step.instance_id, 'UPGRADING_ERROR', fault);
     }
     this.say({ kind: 'release', ...this.#versionAt(state) });
@@ -241,10 +251,16 @@ export class Draft {
 type EndState = Extract<UpgradeState['name'], 'succeeded' | 'failed' | 'rolled_back' | 'cancelled'>;
 
 /** What is to be known of an instance whose step nobody tries again; null where that is known already. */
-function faultAtEnd({ phase, attempt, touched }: Step): string | null {
+function faultAtEnd(step: Step): string | null {
+  const { phase, attempt } = step;
   if (attempt === 0) return null;
   if (phase.name === 'pending') return 'its last attempt failed';
   if (phase.name !== 'backoff' && phase.name !== 'failed') return null;
-  if (touched && phase.error.startsWith(UNANSWERED)) return `${phase.error}; ${MAY_BE_AT_WORK}`;
-  return phase.name === 'failed' ? null : phase.error;
+  return doubtAbout(step) ?? (phase.name === 'failed' ? null : phase.error);
+}
+
+/** The fault of an instance that may be at work on what this step told it; null if it is not. */
+export function doubtAbout({ phase, touched }: Step): string | null {
+  if (!touched || !('error' in phase) || !phase.error.startsWith(UNANSWERED)) return null;
+  return `${phase.error}; ${MAY_BE_AT_WORK}`;
 }

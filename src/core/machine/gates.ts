@@ -8,8 +8,9 @@ import type { Draft } from './draft.ts';
 /** How much log a successor may have yet to replay: the rest is sent while the primary stops. */
 export const CAUGHT_UP_LAG_BYTES = 1024 * 1024;
 
-/** The first gate that holds `step` back now, or null. */
+/** The first gate that holds `step` back now, or null. A fence takes nobody down, and may be said at any time. */
 export function gateFor(draft: Draft, step: Step): Finding | null {
+  if (step.kind === 'fence') return null;
   const { policy } = draft.upgrade;
   const unlessSkipped = (finding: Finding | null) =>
     finding && isOverridden(policy, finding.gate) ? null : finding;
@@ -27,6 +28,7 @@ export function gateFor(draft: Draft, step: Step): Finding | null {
  * events later should know what was skipped.
  */
 export function skippedGates(draft: Draft, step: Step): readonly Finding[] {
+  if (step.kind === 'fence') return [];
   const findings = [
     versionOpen(draft, step),
     guestAlive(draft, step),

@@ -1,9 +1,10 @@
 import type { Finding } from '../admit.ts';
 import { type Cluster, CUT_OFF, type Instant, isHealthy, versionOf } from '../domain.ts';
+import { expectedOf } from '../history.ts';
 import { planSteps } from '../plan.ts';
 import { goalOf, isInFlight, isOver, meantBy, type Phase, type Step, type Upgrade } from '../record.ts';
 import { windowAt } from '../window.ts';
-import type { Draft } from './draft.ts';
+import { type Draft, doubtAbout } from './draft.ts';
 import { gateFor, givenUp, isReturn, skippedGates } from './gates.ts';
 import { tellSilence } from './silence.ts';
 import { isOutstanding, sayAgain, settle, soak, startStep, timedOut } from './step.ts';
@@ -51,12 +52,19 @@ function planRound(draft: Draft): boolean {
   if (planned_round === round) return true;
   for (const step of draft.steps) {
     if (isAtServer(step) || isOver(step) || willReturn(draft, step)) continue;
-    draft.change({ ...step, phase: { name: 'skipped', ended: draft.now } });
-    draft.instanceTask(step.instance_id, 'NONE', null);
+    skip(draft, step);
   }
   if (draft.steps.some(isInFlight) || owesReturn(draft)) return false;
   plan(draft, draft.steps, stepsOfRound(draft));
   return true;
+}
+
+/** What its guest did not answer, it may carry out at any moment: that is to be known whatever comes next. */
+function skip(draft: Draft, step: Step): void {
+  draft.change({ ...step, phase: { name: 'skipped', ended: draft.now } });
+  if (step.attempt === 0 || draft.isInDoubtBefore(step)) return;
+  const fault = doubtAbout(step);
+  draft.instanceTask(step.instance_id, fault === null ? 'NONE' : 'UPGRADING_ERROR', fault);
 }
 
 function stepsOfRound(draft: Draft): readonly Step[] {
@@ -87,11 +95,16 @@ function plan(draft: Draft, kept: readonly Step[], steps: readonly Step[]): void
   draft.plan([...kept, ...steps]);
   const names = [...kept, ...steps]
     .filter((step) => step.round === draft.upgrade.round)
-    .map((step) => (step.kind === 'switchover' ? 'switchover' : draft.nameOf(step.instance_id)));
+    .map((step) => titleInPlan(draft, step));
   draft.emit(
     'planned',
     names.length > 0 ? names.join(', ') : 'nothing to do: every instance runs the version',
   );
+}
+
+function titleInPlan(draft: Draft, { kind, instance_id }: Step): string {
+  if (kind === 'switchover') return 'switchover';
+  return kind === 'fence' ? `fence of ${draft.nameOf(instance_id)}` : draft.nameOf(instance_id);
 }
 
 /**
@@ -399,7 +412,7 @@ function closedWindow(
   const { policy, expected } = upgrade;
   if (!policy.window) return null;
   const state = windowAt(policy.window, now);
-  if (state.name === 'open' && state.closes - now >= expected[kind].p95_ms) return null;
+  if (state.name === 'open' && state.closes - now >= expectedOf(expected, kind).p95_ms) return null;
   const next = state.name === 'open' ? windowAt(policy.window, state.closes) : state;
   const until = next.name === 'closed' ? next.opens : now;
   const why = state.name === 'open' ? 'its window closes too soon for another step' : 'its window is closed';

@@ -1,5 +1,6 @@
 /**
  * The phases of a step. An instance: preparing → upgrading → verifying → (settling) → (soaking) → done.
+ * A fence: fencing → done.
  * A switchover: preparing → demoting → promoting → following → done; or, when the successor refuses,
  * promoting → restoring → another attempt.
  */
@@ -41,8 +42,10 @@ type OutstandingPhase = Extract<Phase, { recast: number }>;
 export function startStep(draft: Draft, step: Step): void {
   const begun = draft.change({ ...step, attempt: step.attempt + 1, started: step.started ?? draft.now });
   draft.emit('step_started', `${title(draft, begun)}: attempt ${begun.attempt}`, begun);
-  draft.instanceTask(step.instance_id, 'UPGRADING', null);
-  say(draft, begun, { name: 'preparing', ...outstanding(draft, RECALL_MS) });
+  // Until it has its new order, an old one counts: whoever ends this upgrade before must leave that in the record.
+  if (!draft.isInDoubtBefore(step)) draft.instanceTask(step.instance_id, 'UPGRADING', null);
+  if (step.kind === 'fence') say(draft, begun, { name: 'fencing', ...outstanding(draft) });
+  else say(draft, begun, { name: 'preparing', ...outstanding(draft, RECALL_MS) });
 }
 
 /** A guest answered the call that `step` waits for. */
@@ -54,6 +57,7 @@ export function answered(draft: Draft, step: Step, action: GuestAction, info: Up
     const surprise = unexpectedRole(draft, step, info);
     if (surprise) return attemptFailed(draft, step, surprise, true);
     const told = { ...step, reversible: info.reversible ?? null, touched: true };
+    if (draft.isInDoubtBefore(step)) draft.instanceTask(step.instance_id, 'UPGRADING', null);
     say(draft, told, { name: 'upgrading', info, ...outstanding(draft) });
   } else if (phase.name === 'verifying' && action === 'post_upgrade') {
     settle(draft, step);
@@ -122,6 +126,8 @@ function succeeded(draft: Draft, step: Step, instance_id: string, report: Attemp
     case 'upgrading':
       if (phase.info.role === 'primary') draft.writesAgain(phase.since);
       return say(draft, step, { name: 'verifying', info: phase.info, ...outstanding(draft, RECALL_MS) });
+    case 'fencing':
+      return fenced(draft, step);
     case 'demoting':
       return demoted(draft, step, phase.since, report.result?.['lsn']);
     case 'promoting':
@@ -142,6 +148,7 @@ function failed(draft: Draft, step: Step, instance_id: string, report: AttemptRe
   const { phase } = step;
   switch (phase.name) {
     case 'upgrading':
+    case 'fencing':
     case 'demoting':
       return attemptFailed(draft, step, error, report.permanent ?? false);
     case 'promoting':
@@ -155,6 +162,13 @@ function failed(draft: Draft, step: Step, instance_id: string, report: AttemptRe
     default:
       return;
   }
+}
+
+/** No older order counts any more. What the last of them has done is known only now: the plan may have to be another. */
+function fenced(draft: Draft, step: Step): void {
+  done(draft, step);
+  const instance = draft.instance(step.instance_id);
+  if (!instance || !isHealthy(instance, draft.now)) draft.newRound({});
 }
 
 /** G6: who is to take over must know how far to have come. */
@@ -287,13 +301,13 @@ function done(draft: Draft, step: Step): void {
   const ended = draft.change({ ...step, phase: { name: 'done', ended: draft.now } });
   // After a switchover the old primary is still to be upgraded: it stays busy.
   const told = isWithTroveGuest(draft, step) ? step.to_version : undefined;
-  if (step.kind === 'instance') draft.instanceTask(step.instance_id, 'NONE', null, told);
+  if (step.kind !== 'switchover') draft.instanceTask(step.instance_id, 'NONE', null, told);
   draft.emit('step_done', `${title(draft, ended)}: done`, ended);
 }
 
 /** Later attempts took longer for reasons that tell nothing of the next step; a soak is known beforehand. */
 function measure(draft: Draft, { kind, attempt, started, phase }: Step): void {
-  if (attempt !== 1 || started === null) return;
+  if (kind === 'fence' || attempt !== 1 || started === null) return;
   const ended = phase.name === 'soaking' ? phase.since : draft.now;
   draft.say({ kind: 'measured', step: kind, ms: ended - started });
 }
@@ -306,7 +320,7 @@ export function attemptFailed(draft: Draft, step: Step, error: string, permanent
     draft.change({ ...step, phase: { name: 'backoff', until, error } });
     return;
   }
-  draft.instanceTask(step.instance_id, 'UPGRADING_ERROR', error);
+  if (!draft.isInDoubtBefore(step)) draft.instanceTask(step.instance_id, 'UPGRADING_ERROR', error);
   draft.change({ ...step, phase: { name: 'failed', ended: draft.now, error } });
   draft.emit('step_failed', `${title(draft, step)}: ${error}`, step);
 }
@@ -437,6 +451,8 @@ function actionOf(phase: OutstandingPhase): GuestAction {
       return 'upgrade';
     case 'verifying':
       return 'post_upgrade';
+    case 'fencing':
+      return 'fence';
     case 'demoting':
       return 'demote';
     case 'promoting':
@@ -468,6 +484,7 @@ function argsOf(draft: Draft, step: Step, phase: OutstandingPhase): Readonly<Rec
       return { lsn: phase.lsn };
     case 'following':
       return { primary: phase.primary };
+    case 'fencing':
     case 'demoting':
       return {};
     default:
@@ -494,6 +511,7 @@ function primaryFor(draft: Draft, step: Step): Endpoint | null {
 function title(draft: Draft, step: Step): string {
   const name = draft.nameOf(step.instance_id);
   if (step.kind === 'instance') return name;
+  if (step.kind === 'fence') return `fence of ${name}`;
   return step.successor_id === null
     ? `switchover from ${name}`
     : `switchover from ${name} to ${draft.nameOf(step.successor_id)}`;

@@ -1,5 +1,6 @@
 import { BUILT_IN_VERSIONS } from '../../../src/core/built-in.ts';
 import type { Cluster } from '../../../src/core/domain.ts';
+import { expectedOf } from '../../../src/core/history.ts';
 import { advance } from '../../../src/core/machine/advance.ts';
 import type { Override, Policy } from '../../../src/core/policy.ts';
 import type { Step, Upgrade, UpgradeEvent } from '../../../src/core/record.ts';
@@ -10,7 +11,7 @@ const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const ACTIVE = ['scheduled', 'running', 'paused'];
 const IN_FLIGHT = [
-  ...['preparing', 'upgrading', 'verifying', 'settling', 'soaking'],
+  ...['preparing', 'upgrading', 'verifying', 'settling', 'soaking', 'fencing'],
   ...['demoting', 'promoting', 'following', 'restoring'],
 ];
 /** How far the clocks of two taskmanagers are apart, at most. */
@@ -91,7 +92,7 @@ export class PolicyChecks {
     this.#must(closes !== null, `step ${step.id} starts outside of the window`);
     const left = (closes ?? now) - now;
     this.#must(
-      left >= expected[step.kind].p95_ms,
+      left >= expectedOf(expected, step.kind).p95_ms,
       `step ${step.id} starts ${left} ms before the window closes`,
     );
   }

@@ -34,6 +34,7 @@ const USUAL_MS: Readonly<Record<GuestAction, number>> = {
   demote: 100,
   promote: 100,
   follow: 50,
+  fence: 10,
 };
 /** A standby that doesn't stream for so long finds itself failed. */
 const STREAM_GRACE_MS = 5_000;

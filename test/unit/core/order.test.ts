@@ -45,9 +45,11 @@ describe('an instance that may still carry an old order out', () => {
     }
   });
 
-  it('that serves as the primary is not taken down for that (G6)', () => {
-    expect(inDoubt('db-1', CUT_OFF)).toEqual(['1 db-2', '1 db-3', '3 db-1 switchover', '4 db-1']);
-    expect(inDoubt('db-1', CUT_OFF, { already_upgraded: ['db-1'] })).toEqual(['1 db-2', '1 db-3']);
+  it('that serves as the primary is fenced first, and not taken down for that (G6)', () => {
+    const forward = ['1 db-2', '1 db-3', '3 db-1 switchover', '4 db-1'];
+    expect(inDoubt('db-1', CUT_OFF)).toEqual(['-2 db-1 fence', ...forward]);
+    const replicas = inDoubt('db-1', CUT_OFF, { already_upgraded: ['db-1'] });
+    expect(replicas).toEqual(['-2 db-1 fence', '1 db-2', '1 db-3']);
   });
 
   it('is not one whose failure its guest has told', () => {

@@ -356,10 +356,11 @@ export class World implements Surroundings {
     const expires = this.now + message.timeout_ms;
     const guest = this.guests.find(({ id }) => id === message.instance_id);
     const { attempt, args } = message;
+    const fence = this.upgrade.created;
     const deliver = () => {
       if (!guest || this.now >= expires) return;
       if (guest.isAway) this.later(guest.awayUntil - this.now, deliver);
-      else guest.receive({ attempt, args, fence: this.upgrade.created });
+      else guest.receive({ attempt, args, fence });
     };
     for (const delay of this.network('order')) this.later(delay, deliver);
   }
