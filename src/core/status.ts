@@ -85,7 +85,7 @@ function phaseOf({ phase }: Step, now: Instant): string {
 
 /** Of the present goal: after a rollback has begun, the steps back. */
 function tally(upgrade: Upgrade): string {
-  const steps = present(upgrade);
+  const steps = present(upgrade).filter(({ phase }) => phase.name !== 'skipped');
   const done = steps.filter((step) => step.phase.name === 'done').length;
   const way = upgrade.direction === 'back' ? ' on the way back' : '';
   return `${done} of ${steps.length} done${way}`;

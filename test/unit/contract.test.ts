@@ -179,6 +179,6 @@ describe('documents', () => {
     const missingState: Exclude<StateName, (typeof UPGRADE_STATES)[number]>[] = [];
     const phases: readonly PhaseName[] = STEP_PHASES;
     const missingPhase: Exclude<PhaseName, (typeof STEP_PHASES)[number]>[] = [];
-    expect([states.length, phases.length, missingState, missingPhase]).toEqual([8, 14, [], []]);
+    expect([states.length, phases.length, missingState, missingPhase]).toEqual([8, 15, [], []]);
   });
 });

@@ -94,7 +94,7 @@ function knownOf(draft: Draft): Cluster {
 function plan(draft: Draft, kept: readonly Step[], steps: readonly Step[]): void {
   draft.plan([...kept, ...steps]);
   const names = [...kept, ...steps]
-    .filter((step) => step.round === draft.upgrade.round)
+    .filter((step) => step.round === draft.upgrade.round && step.phase.name !== 'skipped')
     .map((step) => titleInPlan(draft, step));
   draft.emit(
     'planned',
@@ -110,22 +110,35 @@ function titleInPlan(draft: Draft, { kind, instance_id }: Step): string {
 /**
  * An instance that was taken for broken turns out to be well: with its guest, or the whole bus, away
  * for a moment a primary looks like a wreck that may be upgraded in place (G6). What has started
- * stays; the rest is ordered by what is known now, under ids that nobody has used.
+ * stays, unless it came to nothing; the rest is ordered by what is known now, under ids that nobody has used.
  */
 function planAnew(draft: Draft): void {
   const { round } = draft.upgrade;
-  const begun = draft.steps.filter((step) => step.round === round && step.attempt > 0);
-  const isMended = (step: Step) => step.attempt === 0 && step.repair && isWell(draft, step.instance_id);
-  const present = draft.steps.filter((step) => step.round === round);
-  if (begun.some((step) => step.kind === 'switchover') || !present.some(isMended)) return;
+  const isPresent = (step: Step) => step.round === round;
+  const isMended = ({ phase, touched, repair, instance_id }: Step) =>
+    phase.name === 'pending' && !touched && repair && isWell(draft, instance_id);
+  const present = draft.steps.filter(isPresent);
+  if (present.some((step) => step.kind === 'switchover' && step.attempt > 0) || !present.some(isMended))
+    return;
   for (const step of present) {
     if (step.phase.name !== 'pending' || !step.phase.blocked || !isWell(draft, step.instance_id)) continue;
     draft.emit('gate_cleared', `${step.phase.blocked.gate} holds`, step);
   }
+  for (const step of present) if (isMended(step) && step.attempt > 0) skip(draft, step);
+  const kept = draft.steps.filter((step) => !isPresent(step) || step.attempt > 0);
   const rest = stepsOfRound(draft)
-    .filter((step) => begun.every((other) => other.instance_id !== step.instance_id))
+    .filter((step) => !kept.some((other) => isPresent(other) && isBegun(other) && isInstead(other, step)))
     .map((step) => ({ ...step, phase: stillPending(draft, step) }));
-  plan(draft, [...draft.steps.filter((step) => step.round < round), ...begun], rest);
+  plan(draft, kept, rest);
+}
+
+function isBegun({ attempt, phase }: Step): boolean {
+  return attempt > 0 && phase.name !== 'skipped';
+}
+
+/** What was begun for an instance is all that it gets in this round; a fence stands beside its upgrade. */
+function isInstead(begun: Step, { instance_id, kind }: Step): boolean {
+  return begun.instance_id === instance_id && (begun.kind === 'fence') === (kind === 'fence');
 }
 
 /** What holds an instance back that is broken still, it has held back since it did. */
@@ -319,10 +332,10 @@ function awaitsApproval(draft: Draft, step: Step): boolean {
     isReturn(draft.steps, step)
   )
     return false;
-  return (
-    draft.steps.filter((other) => other.round === round && other.kind === 'instance' && other.attempt > 0)
-      .length >= policy.canary
+  const begun = draft.steps.filter(
+    (other) => other.round === round && other.kind === 'instance' && isBegun(other),
   );
+  return begun.length >= policy.canary;
 }
 
 function startOrBlock(draft: Draft, step: Step): void {

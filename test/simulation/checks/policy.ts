@@ -100,7 +100,11 @@ export class PolicyChecks {
   #checkCanary({ id, policy, steps, round, direction }: Upgrade): void {
     if (policy.canary === 0 || direction === 'back') return;
     if (this.#checks.requests.wasAsked(id, 'approve')) return;
-    const begun = steps.filter((one) => one.round === round && one.kind === 'instance' && one.attempt > 0);
+    const cameToNothing = ({ phase, touched }: Upgrade['steps'][number]) =>
+      phase.name === 'skipped' && !touched;
+    const begun = steps.filter(
+      (one) => one.round === round && one.kind === 'instance' && one.attempt > 0 && !cameToNothing(one),
+    );
     const others = begun.filter((one) => !isReturn(steps, one));
     this.#must(others.length <= policy.canary, `${others.length} instances are begun, and nobody approved`);
   }

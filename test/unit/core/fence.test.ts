@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { CUT_OFF } from '../../../src/core/domain.ts';
 import type { Outcome } from './guest.ts';
-import { TO, type World } from './world.ts';
+import { FROM, TO, type World } from './world.ts';
 import { worlds } from './worlds.ts';
 
 const world = worlds();
@@ -13,16 +13,19 @@ interface Delays {
   readonly demote_ms: number;
   readonly fence_ms?: number;
   readonly fence?: Outcome | readonly Outcome[];
+  /** When the next upgrade begins, and until its next heartbeat. */
+  readonly seems_broken?: string;
 }
 
 /** Its upgrade is reset while the order to step down is under way, and taken up anew. */
-function takenUp({ demote_ms, fence_ms = 10, fence }: Delays): World {
+function takenUp({ demote_ms, fence_ms = 10, fence, seems_broken }: Delays): World {
   const it = world({ lag_bytes: { 'db-3': 9 }, ...(fence && { scripts: { 'db-1': { fence } } }) });
   it.reach('db-1', 'preparing', 'switchover');
   it.network = (what) => [what === 'order' ? demote_ms : 10];
   it.reach('db-1', 'demoting', 'switchover');
   it.feed({ type: 'reset', by: 'ann' });
   it.network = (what) => [what === 'order' ? fence_ms : 10];
+  if (seems_broken) it.heard(seems_broken, { service_status: 'failed', version: FROM });
   it.takeUp('retry', 'u2');
   it.reach('db-1', 'fencing', 'fence');
   it.network = () => [10];
@@ -90,5 +93,16 @@ describe('the next upgrade', () => {
     const it = takenUp({ demote_ms: 60_000, fence: { ms: 5_000 } });
     it.feed({ type: 'reset', by: 'ann' });
     expect(it.instance('db-1')).toMatchObject({ task: 'UPGRADING_ERROR', fault: CUT_OFF });
+  });
+
+  it('has its whole plan also when that is made anew in the meantime', () => {
+    const it = takenUp({ demote_ms: NEVER_MS, fence: { ms: 20_000 }, seems_broken: 'db-3' });
+    expect(it.step('db-3').repair).toBe(true);
+    it.until(() => it.eventsOf('planned').length > 1);
+    expect(it.step('db-1', 'fence').phase.name).toBe('fencing');
+    it.settle();
+    expect(it.upgrade.state.name).toBe('succeeded');
+    expect(it.told('fence')).toEqual(['db-1']);
+    expect(it.guests.map(({ version }) => version)).toEqual([TO, TO, TO]);
   });
 });

@@ -159,6 +159,28 @@ describe('a plan that was made blindly', () => {
     expect(new Set(it.upgrade.steps.map(({ id }) => id)).size).toBe(it.upgrade.steps.length);
   });
 
+  it('is made anew without what came to nothing: the primary was broken, and serves again (G6)', () => {
+    const refused = { error: 'no room on the disk', permanent: true };
+    const policy = { canary: 1 } as const;
+    const it = world({ broken: ['db-1'], policy, scripts: { 'db-1': { pre_upgrade: [refused] } } });
+    it.settle();
+    expect(it.step('db-1')).toMatchObject({ repair: true, phase: { name: 'failed' } });
+    it.guest('db-1').turn('up');
+    it.pass(6);
+    it.act('retry');
+    it.settle();
+    expect(it.message).toBe('1 of 3 instance(s) run 17.10: approve it to go on, or cancel it');
+    it.act('approve');
+    it.settle();
+    expect(it.upgrade.state.name).toBe('succeeded');
+    expect(it.told('upgrade')).toEqual(['db-2', 'db-3', 'db-1']);
+    expect(it.eventsOf('switched_over')).toHaveLength(1);
+    expect(it.eventsOf('planned').map(({ message }) => message)).toEqual([
+      'db-1, db-2, db-3',
+      'db-2, db-3, switchover, db-1',
+    ]);
+  });
+
   it('is not made anew once the switchover has begun', () => {
     const it = world();
     it.reach('db-1', 'demoting', 'switchover');
