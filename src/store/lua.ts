@@ -24,7 +24,7 @@
  * | `build:<cluster>` | string | the build order, until built or grown |
  * | `joined:<cluster>` | hash | external agents' ids, when each has asked, and `<instance>` to where it serves, until built or grown |
  * | `upgrade:<id>` | hash | `revision`, `cluster`, `state`, `uses` (ids of versions), `doc` |
- * | `upgrade:<id>:events` | stream | entry `<seq>-0` for event number seq |
+ * | `upgrade:<id>:events` | stream | entry `<seq>-0` for event number seq; the rest of it as JSON |
  * | `upgrades:<cluster>` | sorted set | upgrade ids by creation |
  * | `steps:<manager>:<kind>` | list | the latest durations of its steps, in milliseconds |
  * | `due` | sorted set | `upgrade:<id>` and `cluster:<id>` by the time of their next look |

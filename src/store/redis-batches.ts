@@ -4,6 +4,7 @@ import { isOpen } from '../core/batch/record.ts';
 import type { Load } from '../core/batch/share.ts';
 import type { Instant } from '../core/domain.ts';
 import { BATCH_CHUNK, type BatchCommit, type BatchStore, type MembersRequest, readyAt } from './batches.ts';
+import { eventField, type Numbered } from './event-field.ts';
 import type { ScriptName } from './redis.ts';
 import type { Forgotten, Page, PageRequest } from './store.ts';
 
@@ -20,7 +21,7 @@ export interface RedisPort {
     key: string,
     page: PageRequest,
   ) => Promise<{ readonly ids: readonly string[]; readonly next_marker: string | null }>;
-  readonly events: <Event>(
+  readonly events: <Event extends Numbered>(
     key: string,
     id: string,
     after_seq: number,
@@ -49,7 +50,7 @@ export class RedisBatches implements BatchStore {
       id,
       created,
       JSON.stringify(batch),
-      JSON.stringify(event),
+      eventField(event),
       wake_at,
       ...members.flatMap((member) => [
         member.position,
@@ -155,7 +156,7 @@ export class RedisBatches implements BatchStore {
       commit.max_concurrent_total ?? '',
       events.length,
       members.length,
-      ...events.flatMap((event) => [event.seq, JSON.stringify(event)]),
+      ...events.flatMap((event) => [event.seq, eventField(event)]),
       ...members.flatMap(({ before, after }) => [
         after.position,
         JSON.stringify(after),

@@ -11,6 +11,7 @@ import { type Logger, textOf } from '../log.ts';
 import { RedisConnector } from '../redis-connector.ts';
 import { hintOf } from './batches.ts';
 import { clusterFromHash, docOfCluster, docOfInstance, taskField } from './cluster-hash.ts';
+import { eventField, eventFrom, type Numbered } from './event-field.ts';
 import { guarded, SCRIPTS } from './lua.ts';
 import { BATCH_SCRIPTS } from './lua-batches.ts';
 import { RedisBatches } from './redis-batches.ts';
@@ -449,7 +450,7 @@ class RedisStore implements Store {
       upgrade.cluster_id,
       upgrade.created,
       JSON.stringify(upgrade),
-      JSON.stringify(event),
+      eventField(event),
       wake_at,
       cast?.id ?? '',
       cast ? JSON.stringify(cast) : '',
@@ -565,7 +566,7 @@ class RedisStore implements Store {
       release?.datastore_version_id ?? '',
       upgrade.state.name,
       ...this.#hintOf(commit),
-      ...events.flatMap((event) => [event.seq, JSON.stringify(event)]),
+      ...events.flatMap((event) => [event.seq, eventField(event)]),
       ...fields,
       ...commit.measured.flatMap(({ manager, step, ms }) => [this.#key('steps', manager, step), ms]),
     );
@@ -596,7 +597,7 @@ class RedisStore implements Store {
     return this.#events(this.#key('upgrade', id, 'events'), id, after_seq, options);
   }
 
-  async #events<Event>(
+  async #events<Event extends Numbered>(
     key: string,
     id: string,
     after_seq: number,
@@ -631,9 +632,13 @@ class RedisStore implements Store {
     return { noticed, forget };
   }
 
-  async #readEvents<Event>(key: string, after_seq: number, limit: number): Promise<readonly Event[]> {
+  async #readEvents<Event extends Numbered>(
+    key: string,
+    after_seq: number,
+    limit: number,
+  ): Promise<readonly Event[]> {
     const entries = await this.#ask(() => this.#redis.xrange(key, `${after_seq + 1}-0`, '+', 'COUNT', limit));
-    return entries.map(([, fields]) => JSON.parse(fields[1] ?? 'null') as Event);
+    return entries.map(([id, [, field = '{}']]) => eventFrom<Event>(id, field));
   }
 
   async takeDue(now: number, limit: number, lend_ms: number): Promise<readonly DueItem[]> {
