@@ -79,6 +79,7 @@ export async function buildApp(
     : Fastify(options);
   const app: App = fastify.withTypeProvider<ZodTypeProvider>();
   app.decorateRequest('caller');
+  app.decorateRequest('admitAgain');
   traceRequests(app, deps.tracing);
   useContract(app);
   useErrors(app);

@@ -281,6 +281,7 @@ function eventRoute(app: App, deps: Deps): void {
         terminal: BATCH_ENDS,
         read: (after, options) => deps.store.batches.events(batch.id, after, options),
         view: batchEventView,
+        isSeenBy: (caller) => sees(caller, batch),
       });
     },
   );

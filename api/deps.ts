@@ -47,6 +47,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Who asks. Set before any handler under `/v1.0/{tenant_id}` runs. */
     caller: Caller;
+    /** Who asks as they are by now, for what goes on for long: rejects once the request would be refused. */
+    admitAgain: () => Promise<Caller>;
     /** Of this request; null where nothing is traced. */
     span: Span | null;
     /** Set while a request that came with an `Idempotency-Key` is carried out. */

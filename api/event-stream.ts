@@ -3,6 +3,8 @@ import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { parseAs } from '../src/contract/explain.ts';
 import { EventsQuery } from '../src/contract/http.ts';
+import { CofferError } from '../src/core/errors.ts';
+import type { Caller } from './auth.ts';
 import type { App, Deps } from './deps.ts';
 
 /** One read of the store waits so long for news: a reader that left is noticed within it. */
@@ -10,6 +12,8 @@ const READ_WAIT_MS = 1000;
 const READ_LIMIT = 500;
 /** Proxies cut a connection on which nothing is said for long. */
 const KEEP_ALIVE_MS = 15_000;
+/** A reader whose token was revoked, or who may no longer read this, is cut off within it. */
+const READMIT_MS = 15_000;
 /** What a browser waits before it connects again. */
 const RECONNECT_MS = 1000;
 
@@ -33,6 +37,7 @@ export interface EventSource<Event extends Numbered> {
   readonly terminal: readonly string[];
   readonly read: (after: number, options: { limit: number; wait_ms: number }) => Promise<readonly Event[]>;
   readonly view: (event: Event) => object;
+  readonly isSeenBy: (caller: Caller) => boolean;
 }
 
 /** Answers requests for events, until the server closes. */
@@ -59,20 +64,26 @@ export class Streams {
     // 204 is what tells a browser's EventSource not to come back.
     if (source.last !== null && after >= source.last) return reply.code(204).send(null);
     const stopped = AbortSignal.any([this.#closing.signal, leaving(reply)]);
-    return sendStream(reply, this.#chunks(source, after, stopped));
+    const mayRead = async () => source.isSeenBy(await request.admitAgain());
+    return sendStream(reply, this.#chunks(source, after, { stopped, mayRead }));
   }
 
-  /** The text of an event stream, up to the last event or until the client leaves. */
+  /** The text of an event stream, up to the last event, until the client leaves or may not read it any more. */
   async *#chunks<Event extends Numbered>(
     { id, read, view, terminal }: EventSource<Event>,
     after: number,
-    stopped: AbortSignal,
+    { stopped, mayRead }: { readonly stopped: AbortSignal; readonly mayRead: () => Promise<boolean> },
   ): AsyncGenerator<string> {
     yield `retry: ${RECONNECT_MS}\n\n`;
     let last = after;
     let said = this.#deps.now();
+    let admitted = said;
     try {
       while (!stopped.aborted) {
+        if (this.#deps.now() - admitted >= READMIT_MS) {
+          if (!(await mayRead())) return;
+          admitted = this.#deps.now();
+        }
         const events = await read(last, { limit: READ_LIMIT, wait_ms: READ_WAIT_MS });
         for (const event of events) {
           yield `id: ${event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify(view(event))}\n\n`;
@@ -85,8 +96,9 @@ export class Streams {
         said = this.#deps.now();
       }
     } catch (err) {
-      // The stream ends here; the reader comes back with the last number it saw and misses nothing.
-      this.#deps.log.warn({ err, id }, 'an event stream was cut short');
+      // The stream ends here; the reader comes back with the last number it saw and misses nothing, or is refused.
+      const isRefusal = err instanceof CofferError && err.status < 500;
+      this.#deps.log[isRefusal ? 'info' : 'warn']({ err, id }, 'an event stream was cut short');
     }
   }
 }

@@ -37,6 +37,7 @@ export function eventRoutes(app: App, deps: Deps): void {
         terminal: TERMINAL,
         read: (after, options) => deps.store.events(upgrade.id, after, options),
         view: (event) => eventView(event, cluster),
+        isSeenBy: (caller) => caller.sees(upgrade.tenant_id),
       });
     },
   );

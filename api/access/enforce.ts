@@ -42,14 +42,19 @@ export function useAccessRules(scope: App, { authenticate, rules, challenge, lim
   scope.addHook('onRequest', async (request, reply) => {
     const { tenant_id } = parseAs(TenantParams, request.params, 'path');
     const { rule } = request.routeOptions.config;
+    const admit = (identity: Identity): Caller => {
+      const caller = callerOf(request, tenant_id, identity, rules);
+      if (typeof rule === 'string') demand(caller, rules, [rule]);
+      return caller;
+    };
     const identity = await authenticate(request, tenant_id).catch((error: unknown) => {
       if (error instanceof CofferError && error.status === 401 && challenge)
         reply.header('www-authenticate', challenge);
       throw error;
     });
     if (limits) limit(request.method, identity, limits, reply);
-    request.caller = callerOf(request, tenant_id, identity, rules);
-    if (typeof rule === 'string') demand(request.caller, rules, [rule]);
+    request.caller = admit(identity);
+    request.admitAgain = async () => admit(await authenticate(request, tenant_id));
   });
   scope.addHook('preHandler', async (request) => {
     demand(request.caller, rules, wantedBy(request));

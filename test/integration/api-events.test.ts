@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { Authenticate } from '../../api/auth.ts';
+import { CofferError } from '../../src/core/errors.ts';
 import { ask, beginUpgrade, buildCluster, type Harness, happen, startApi } from './api-harness.ts';
 
 /** The event stream of an upgrade, byte by byte. Not covered: the client's reading of it (client test). */
@@ -17,9 +19,9 @@ const now = () => Date.now();
 const succeeded = () => ({ name: 'succeeded', started: now(), ended: now() }) as const;
 
 /** Opens a stream; `text()` is what has come so far. */
-async function open(id: string, headers: Record<string, string> = {}) {
+async function open(id: string, headers: Record<string, string> = {}, base = api.url) {
   const leave = new AbortController();
-  const url = `${api.url}/upgrades/${id}/events`;
+  const url = `${base}/upgrades/${id}/events`;
   const response = await fetch(url, { headers, signal: leave.signal });
   let text = '';
   let ended = false;
@@ -118,6 +120,40 @@ describe('an event stream', () => {
     await sleep(1500);
     expect(reads.mock.calls.length).toBe(after);
     reads.mockRestore();
+  });
+
+  it('ends for a reader whose token is refused by then, and for one who may read it no longer', async () => {
+    const clock = { ahead_ms: 0 };
+    const people = new Map([
+      ['ann', { project_id: 't1', roles: ['member'] }],
+      ['bob', { project_id: 't1', roles: ['member'] }],
+      ['eve', { project_id: 't3', roles: ['admin'] }],
+    ]);
+    const authenticate: Authenticate = async ({ headers }) => {
+      const user = String(headers['x-auth-token']);
+      const person = people.get(user);
+      if (!person) throw new CofferError('unauthorized', 'Who are you?');
+      return { user, ...person, credentials: { ...person, user_id: user }, is_confined: false };
+    };
+    const other = await startApi({ authenticate, now: () => Date.now() + clock.ahead_ms });
+    try {
+      const as = (user: string) => ({ 'x-auth-token': user });
+      const cluster = await buildCluster(other, 'watched', 't1', as('ann'));
+      const id = await beginUpgrade(other, cluster, as('ann'));
+      const [anns, bobs] = [await open(id, as('ann'), other.url), await open(id, as('bob'), other.url)];
+      const eves = await open(id, as('eve'), `${other.origin}/v1.0/t3`);
+      for (const each of [anns, bobs, eves]) await vi.waitFor(() => expect(each.ids()).toEqual([1]));
+      people.delete('bob');
+      people.set('eve', { project_id: 't3', roles: ['member'] });
+      clock.ahead_ms += 15_000;
+      await vi.waitFor(() => expect([bobs.hasEnded(), eves.hasEnded()]).toEqual([true, true]), 10_000);
+      await happen(other.store, id, 'started', { name: 'running', started: now() });
+      await vi.waitFor(() => expect(anns.ids()).toEqual([1, 2]));
+      expect([bobs.ids(), eves.ids()]).toEqual([[1], [1]]);
+      anns.leave();
+    } finally {
+      await other.close();
+    }
   });
 
   it('ends when the server stops', async () => {

@@ -49,10 +49,11 @@ export async function startApi({
   max_clusters = null,
   dashboard = null,
   board,
+  now = Date.now,
   ...access
 }: Partial<
   Access &
-    Pick<Deps, 'provisioner' | 'max_clusters'> & {
+    Pick<Deps, 'provisioner' | 'max_clusters' | 'now'> & {
       readonly dashboard: Dashboard | null;
       readonly board: QueueBoard;
     }
@@ -70,7 +71,7 @@ export async function startApi({
   });
   await seedCatalogue(store);
   const casts = await interceptCasts(amqp_url, name);
-  const common = { store, bus, log, now: Date.now, newId: randomUUID, wakeBatch: () => undefined };
+  const common = { store, bus, log, now, newId: randomUUID, wakeBatch: () => undefined };
   const masterKey = new MasterKey(randomBytes(32));
   const own = { provisioner, max_clusters, masterKey, ...(board && { board }) };
   const deps: Deps = { ...common, ...own, access: { ...EVERYBODY, ...access } };
