@@ -13,7 +13,7 @@ export async function simulateBatches(seed: number): Promise<Outcome> {
   const deadline = T0 + world.scenario.heal_ms + ENDS_WITHIN_MS;
   world.start();
   const isOver = () => checks.violations.length > 0 || world.isOver || scheduler.now > deadline;
-  await scheduler.run(isOver, () => undefined);
+  checks.must(await scheduler.run(isOver, () => undefined), 'B1: what is done has no end');
   if (checks.violations.length === 0) checks.atTheEnd();
   for (const process of world.taskmanagers) process.life?.end();
   return {

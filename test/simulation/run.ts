@@ -55,15 +55,16 @@ export async function simulate(seed: number, scenario: Scenario = scenarioOf(see
     );
     return upgrade === undefined && world.store.data.casts.size === 0 && world.asking === 0;
   };
-  await scheduler.run(isOver, check);
+  const run = async (isOver: () => boolean) =>
+    checks.must(await scheduler.run(isOver, check), 'G1', 'what is done has no end');
+  await run(isOver);
   if (!hasFailed()) {
     const rest = scheduler.now + REST_MS;
-    await scheduler.run(
+    await run(
       () =>
         hasFailed() ||
         scheduler.now > deadline ||
         (scheduler.now >= rest && isAtRest() && checks.events.isReadUp() && checks.records.isTrue()),
-      check,
     );
     if (!hasFailed()) checks.atTheEnd();
   }

@@ -12,7 +12,7 @@ interface Planned {
 
 export const T0: Instant = 1_800_000_000_000;
 /** After so many steps in one moment, somebody runs in circles. */
-const MAX_STEPS = 3_000_000;
+const MAX_STEPS = 1_000_000;
 
 /**
  * Virtual time, and the one owner of what happens next. All promises of a simulation settle within a
@@ -56,12 +56,16 @@ export class Scheduler {
     this.#settling = 3;
   }
 
-  /** Runs step after step until `isOver`; `check` is called after each, when all code has come to rest. */
-  async run(isOver: () => boolean, check: () => void): Promise<void> {
+  /**
+   * Runs step after step until `isOver`; `check` is called after each, when all code has come to rest. False if
+   * that never comes: something goes round in circles.
+   */
+  async run(isOver: () => boolean, check: () => void): Promise<boolean> {
     const limit = this.#steps + MAX_STEPS;
     while (!isOver()) {
       const next = this.#pop();
-      if (!next || this.#steps > limit) throw new Error('the simulation has nothing to do, or too much');
+      if (!next) throw new Error('the simulation has nothing to do');
+      if (this.#steps > limit) return false;
       if (next.isOff) continue;
       this.#now = next.at;
       this.#steps += 1;
@@ -69,6 +73,7 @@ export class Scheduler {
       if (next.wakes === 'code') await this.#settle();
       check();
     }
+    return true;
   }
 
   /** A macrotask later all promises that the step has settled have run to their next wait. */
