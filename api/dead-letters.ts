@@ -10,6 +10,7 @@ import {
   DeadLettersQuery,
 } from '../src/contract/dead-letters.ts';
 import { CofferError } from '../src/core/errors.ts';
+import { HIDDEN, isSecret } from '../src/log.ts';
 import { actionRule } from './access/enforce.ts';
 import type { App, Deps } from './deps.ts';
 import { requireOneAction } from './one-action.ts';
@@ -100,6 +101,29 @@ function listed({ id, topic, method, reason, at, content }: DeadLetter): DeadLet
 }
 
 function document(letter: DeadLetter): DeadLetterDocument {
-  const body = new TextDecoder().decode(letter.content.subarray(0, MAX_SHOWN_BYTES));
-  return { ...listed(letter), body };
+  const shown = Buffer.from(withoutSecrets(letter.content.toString()));
+  return { ...listed(letter), body: new TextDecoder().decode(shown.subarray(0, MAX_SHOWN_BYTES)) };
+}
+
+/**
+ * What other services send may hold their callers' tokens, and passwords of database users. As it came, if it
+ * holds none of them or is not JSON. `oslo.message` is JSON in JSON.
+ */
+function withoutSecrets(text: string): string {
+  let hidden = 0;
+  try {
+    const shown = JSON.stringify(JSON.parse(text), (key, value: unknown) => {
+      if (isSecret(key) && value !== null) {
+        hidden += 1;
+        return HIDDEN;
+      }
+      if (key !== 'oslo.message' || typeof value !== 'string') return value;
+      const inner = withoutSecrets(value);
+      if (inner !== value) hidden += 1;
+      return inner;
+    });
+    return hidden > 0 ? shown : text;
+  } catch {
+    return text;
+  }
 }

@@ -2,7 +2,7 @@ import { type Logger, pino, stdSerializers } from 'pino';
 
 export type { Logger };
 
-/** Paths that may hold a secret wherever an object is logged. */
+/** Names of fields that may hold a secret, wherever an object is logged or a message is shown. */
 const SECRETS = [
   'password',
   'token',
@@ -26,10 +26,17 @@ export function createLogger(options: { readonly name: string; readonly level: s
     name: options.name,
     level: options.level,
     timestamp: pino.stdTimeFunctions.isoTime,
-    redact: { paths: SECRETS.flatMap((secret) => [secret, `*.${secret}`]), censor: '[secret]' },
+    redact: { paths: SECRETS.flatMap((secret) => [secret, `*.${secret}`]), censor: HIDDEN },
     serializers: { err: stdSerializers.err },
   });
 }
+
+/** Whether a field of that name may hold a secret; names that end with one may, too: `_context_auth_token`. */
+export function isSecret(name: string): boolean {
+  return SECRETS.some((secret) => name === secret || name.endsWith(`_${secret}`));
+}
+
+export const HIDDEN = '[secret]';
 
 /** An error in a line; of several at once (every address of a host refused), all of them. */
 export function textOf(err: unknown): string {

@@ -26,6 +26,8 @@ export interface KeystoneOptions {
   readonly now: () => number;
 }
 
+/** Where a redirection leads, nobody has configured: our password and callers' tokens would go there. */
+const STAY = { redirect: 'error' } as const;
 /** Questions at once: a flood of made-up tokens must not become a flood for Keystone. */
 const MAX_ASKED = 32;
 /** A token that Keystone doesn't know is refused for so long without asking again. */
@@ -129,7 +131,7 @@ function questions(options: KeystoneOptions): (token: string) => Promise<Token |
   async function validate(token: string, signal: AbortSignal): Promise<Response> {
     const mine = await ownToken(signal);
     const headers = { 'x-auth-token': mine, 'x-subject-token': token };
-    const answer = await fetch(`${base}?nocatalog`, { headers, signal });
+    const answer = await fetch(`${base}?nocatalog`, { headers, signal, ...STAY });
     // Ours was revoked, or Keystone's keys were rotated away. Another question may have renewed it since.
     if (answer.status === 401 && current?.token === mine) current = undefined;
     if (answer.status !== 200) await answer.body?.cancel();
@@ -176,6 +178,7 @@ async function signIn(base: string, options: KeystoneOptions, signal: AbortSigna
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ auth: { identity, scope } }),
     signal,
+    ...STAY,
   });
   const token = answer.headers.get('x-subject-token');
   if (answer.status !== 201 || token === null) {

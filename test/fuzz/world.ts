@@ -82,13 +82,13 @@ export async function snapshot({ store }: Harness, ids: Ids & Partial<Things>): 
   return JSON.stringify(await patiently(read));
 }
 
-/** What the fuzzer itself does is tried again: Redis may be late. */
+/** What the fuzzer itself does is tried again for half a minute: Redis may be late, or away after a machine has slept. */
 async function patiently<T>(work: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
       return await work();
     } catch (error) {
-      if (tries === 10) throw error;
+      if (tries === 60) throw error;
       await sleep(500);
     }
   }

@@ -237,6 +237,29 @@ describe('over HTTP and on the command line', () => {
     expect((await ask(`${api.url}/dead-letters/${id}`)).status).toBe(404);
   });
 
+  it('show no token and no password of what other services sent, and go again as they came', async () => {
+    const inner = {
+      method: 'create_cluster',
+      args: { users: [{ name: 'app', password: 'S3CRET-1' }], root_password: 'S3CRET-2' },
+      _context_auth_token: 'S3CRET-3',
+      _context_user: 'ann',
+    };
+    for (const content of [
+      JSON.stringify({ 'oslo.version': '2.0', 'oslo.message': JSON.stringify(inner) }),
+      JSON.stringify(inner),
+    ]) {
+      const id = api.bury(content);
+      const { dead_letter } = await eventually(async () => {
+        const { status, body } = await ask(`${api.url}/dead-letters/${id}`);
+        return status === 200 && body;
+      });
+      expect(dead_letter.body).not.toContain('S3CRET');
+      expect(dead_letter.body).toContain('[secret]');
+      expect(dead_letter.body).toContain('_context_user');
+      expect((await api.bus.deadLetters?.discard(id))?.content.toString()).toBe(content);
+    }
+  });
+
   it('are listed, shown, replayed and discarded by command', async () => {
     const id = await buried();
     expect((await coffer('list')).stdout).toMatch(
