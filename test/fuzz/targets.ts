@@ -209,6 +209,7 @@ export function callsTo(ids: Ids & Partial<Things>): readonly Call[] {
     ['guest', 'post_upgrade', { upgrade_info: attempt }],
     ['guest', 'demote', { upgrade_info: attempt }],
     ['guest', 'promote', { upgrade_info: { ...attempt, lsn: '0/1' } }],
+    ['guest', 'fence', { upgrade_info: attempt }],
     ['guest', 'follow', { upgrade_info: { ...attempt, primary: endpoint } }],
   ];
 }

@@ -185,13 +185,17 @@ describeInterop('guest agents of Trove', () => {
     await cast({ cluster_id: id, datastore_version_id: 'no-such-version' });
     await cast({ cluster_id: id });
     await peer.do('cast', { topic: 'taskmanager', method: 'restart_cluster', args: { cluster_id: id } });
-    const letters = await until('all four are dead letters', async () => {
+    // Trove's conductor knows more than heartbeats.
+    const told = { instance_id: ids[0], backup_id: randomUUID(), sent: Date.now() / 1000 };
+    await peer.do('cast', { topic: 'trove-conductor', method: 'update_backup', args: told });
+    const letters = await until('all five are dead letters', async () => {
       const { dead_letters } = await client.deadLetters.list();
-      return dead_letters.length >= 4 && dead_letters;
+      return dead_letters.length >= 5 && dead_letters;
     });
     expect(letters.map(({ reason }) => reason?.slice(0, 35)).sort()).toEqual([
       expect.stringMatching(/^Cluster '/),
       expect.stringMatching(/^Datastore version 'no-such-version'/),
+      expect.stringMatching(/^Endpoint does not support RPC meth/),
       expect.stringMatching(/^Endpoint does not support RPC meth/),
       expect.stringMatching(/^Validation error: upgrade_cluster/),
     ]);
