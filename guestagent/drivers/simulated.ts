@@ -50,7 +50,7 @@ class SimulatedDriver implements Driver {
 
   async destroy(): Promise<void> {
     this.#isUp = false;
-    await rm(this.#deps.stateDir, { recursive: true, force: true });
+    await rm(this.#deps.stateDir, { recursive: true, force: true, maxRetries: 5 });
   }
 
   async health(): Promise<Health> {
