@@ -2,12 +2,16 @@
  * `COFFER_AUTH=keystone` with a real Keystone: whose tokens are believed, for how long, what happens
  * while Keystone is away, and the OpenStack command line through the catalogue.
  */
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { openAccess } from '../../api/access/open.ts';
 import { loadApiConfig } from '../../api/config.ts';
 import { ask, buildCluster, type Harness, startApi } from '../integration/api-harness.ts';
+import { blocksOf, runScript } from '../support/docs.ts';
 import { ADMIN, Keystone, type SignIn } from '../support/keystone.ts';
 import { describeInterop, openstack } from '../support/python.ts';
 import { silentLog } from '../support/services.ts';
@@ -151,6 +155,29 @@ describeInterop('with a real Keystone', () => {
     ]);
     await keystone.serve();
     expect((await list(unknown, bank)).status).toBe(200);
+  });
+
+  it('takes what docs/security.md says to type, as its administrator', async () => {
+    const block = blocksOf('docs/security.md').find(({ text }) => text.startsWith('openstack user create'));
+    const signIn = {
+      ...{ OS_AUTH_TYPE: 'v3password', OS_AUTH_URL: keystone.url, OS_REGION_NAME: 'RegionOne' },
+      ...{ OS_USERNAME: ADMIN.user, OS_PASSWORD: ADMIN.password, OS_PROJECT_NAME: ADMIN.project },
+      ...{ OS_USER_DOMAIN_NAME: 'Default', OS_PROJECT_DOMAIN_NAME: 'Default' },
+    };
+    // One whose name is free yet, and a password where nobody is there to be asked.
+    const script = block?.text
+      .replaceAll(' coffer', ' coffer-of-docs')
+      .replace('--password-prompt', "--password 'a secret'");
+    const folder = await mkdtemp(join(tmpdir(), 'coffer-docs-'));
+    const typed = [
+      'role assignment list --user coffer-of-docs --names -f value -c Role',
+      'endpoint list -f value',
+    ];
+    const looks = typed.map((command) => `openstack ${command}`);
+    const said = await runScript('docs/security.md', [script, ...looks].join('\n'), folder, signIn);
+    await rm(folder, { recursive: true });
+    expect(said).toContain('\nservice\n');
+    expect(said).toContain('http://coffer.example.org:8779/v1.0/%(tenant_id)s');
   });
 
   it('is found by the OpenStack command line through the catalogue', async () => {

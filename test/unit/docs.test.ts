@@ -12,7 +12,8 @@ import { parseAllDocuments } from 'yaml';
 import { buildProgram } from '../../cli/program.ts';
 import { ERRORS } from '../../src/core/errors.ts';
 import { GATES } from '../../src/core/record.ts';
-import { blocksOf, PAGES, pageText, ROOT, scriptOf } from '../support/docs.ts';
+import { blocksOf, PAGES, pageScript, pageText, ROOT, scriptOf } from '../support/docs.ts';
+import { NOT_TYPED, SESSIONS } from '../support/typing.ts';
 
 const nobody = { write: () => undefined };
 const scripts: Readonly<Record<string, string>> = JSON.parse(
@@ -48,18 +49,27 @@ async function complaintOf(words: readonly string[]): Promise<string | null> {
   }
 }
 
-/** Lines of a page that a reader would type: of blocks that are run, and of blocks that are indented. */
+/** Lines of a page that a reader would type: of blocks that are run, and commands within a sentence. */
 function typedLines(page: string): string[] {
-  const fenced = blocksOf(page).flatMap((block) => scriptOf(block) ?? []);
-  let inFence = false;
-  const indented = pageText(page)
-    .split('\n')
-    .filter((line) => {
-      if (line.startsWith('```')) inFence = !inFence;
-      return !inFence && /^ {4}\S/.test(line);
-    })
-    .map((line) => line.trim());
-  return [...fenced, indented.join('\n')].join('\n').replaceAll('\\\n', ' ').split('\n');
+  const blocks = blocksOf(page).flatMap((block) => scriptOf(block) ?? []);
+  const inline = [...proseOf(page).matchAll(/`((?:npx coffer|coffer|npm run|npm start|npm test) [^`]+)`/g)];
+  const spoken = inline.map(([, command = '']) =>
+    command.replaceAll('\n', ' ').replace(/^coffer \S+$/, '$& --help'),
+  );
+  return [...blocks, ...spoken].join('\n').replaceAll('\\\n', ' ').split('\n');
+}
+
+/** A page without its blocks. */
+function proseOf(page: string): string {
+  return pageText(page).replaceAll(/^```.*\n[\s\S]*?^```$/gm, '');
+}
+
+/** What a script says of its options when it is asked. */
+function flagsOf(name: string): ReadonlySet<string> {
+  const [program, path = ''] = (scripts[name] ?? '').replace(/^exec /, '').split(' ');
+  if (program !== 'node') return new Set(['--mutate']); // Stryker's own
+  const said = execFileSync(process.execPath, [join(ROOT, path), '--help'], { encoding: 'utf8' });
+  return new Set(said.match(/--[a-z-]+/g));
 }
 
 const SEPARATOR = /^(\|\||&&|[|;&()]|\d?>.*)$/;
@@ -113,18 +123,49 @@ describe.each(PAGES)('%s', (page) => {
     expect(programs.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
   });
 
+  it('marks every block with what it is, so that a test knows what to type', () => {
+    expect(proseOf(page).match(/^ {4}\S.*$/gm) ?? []).toEqual([]);
+  });
+
+  it('is typed by a test, or says which one looks at it otherwise', () => {
+    const typings = [...SESSIONS.map(({ pages }) => pages), NOT_TYPED].flatMap((pages) => pages[page] ?? []);
+    const hasCommands = blocksOf(page).some(({ language }) => language === 'js' || language === 'sh');
+    expect(typings).toHaveLength(hasCommands ? 1 : 0);
+    for (const typing of typings) {
+      expect(() => pageScript(page, typing)).not.toThrow();
+      const tests = Object.values(typing.elsewhere ?? {}).map((text) =>
+        text.match(/test\/[\w/.-]+\.test\.ts/g),
+      );
+      expect(tests).not.toContain(null);
+      expect(tests.flat().filter((path) => !existsSync(join(ROOT, path ?? '')))).toEqual([]);
+    }
+  });
+
+  it('gives our scripts options that they know', () => {
+    const wrong: string[] = [];
+    for (const line of typedLines(page)) {
+      for (const [, name = '', options = ''] of line.matchAll(/\bnpm (?:run )?([\w-]+) -- ([^#`]*)/g)) {
+        const paths = options.match(/\btest\/\S+/g) ?? [];
+        wrong.push(...paths.filter((path) => !existsSync(join(ROOT, path))));
+        const flags = options.match(/--[a-z-]+/g) ?? [];
+        wrong.push(...flags.filter((flag) => !flagsOf(name).has(flag)).map((flag) => `${name} ${flag}`));
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
   it('has blocks that can be read by what they are for', () => {
     for (const { language, text, line, ...block } of blocksOf(page)) {
       const where = `${page}:${line}`;
       const script = scriptOf({ language, text, line, ...block });
-      if (script !== null) execFileSync('bash', ['-n', '-c', script]);
+      if (script !== null) execFileSync('bash', ['-n', '-c', script.replaceAll(/<\w+>/g, 'X')]);
       if (language === 'json') expect(() => JSON.parse(text), where).not.toThrow();
       if (language === 'yaml')
         expect(
           parseAllDocuments(text).flatMap(({ errors }) => errors),
           where,
         ).toEqual([]);
-      expect(['sh', 'console', 'text', 'ts', 'js', 'json', 'yaml', 'ini', ''], where).toContain(language);
+      expect(['sh', 'text', 'ts', 'js', 'json', 'yaml', 'ini', 'http', ''], where).toContain(language);
     }
   });
 
