@@ -172,6 +172,8 @@ describeInterop('with a real Keystone', () => {
     const typed = [
       'role assignment list --user coffer-of-docs --names -f value -c Role',
       'endpoint list -f value',
+      // A second service of this type makes the catalogue ambiguous for what comes after it.
+      'service delete coffer-of-docs',
     ];
     const looks = typed.map((command) => `openstack ${command}`);
     const said = await runScript('docs/security.md', [script, ...looks].join('\n'), folder, signIn);
