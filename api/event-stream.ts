@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { parseAs } from '../src/contract/explain.ts';
 import { EventsQuery } from '../src/contract/http.ts';
 import { CofferError } from '../src/core/errors.ts';
+import type { Numbered } from '../src/store/event-field.ts';
 import type { Caller } from './auth.ts';
 import type { App, Deps } from './deps.ts';
 
@@ -21,13 +22,12 @@ const RECONNECT_MS = 1000;
 export const STREAM_DESCRIPTION =
   'With `Accept: application/json`: up to 500 events after `last_event_id`, as a list. Else server-sent events, which end after the last one; a reader that comes back sends `Last-Event-ID` and misses none. 204 when there is nothing more to come.';
 
-interface Numbered {
-  readonly seq: number;
+interface TypedEvent extends Numbered {
   readonly type: string;
 }
 
 /** Where the events of one record come from. */
-export interface EventSource<Event extends Numbered> {
+export interface EventSource<Event extends TypedEvent> {
   readonly id: string;
   /** Where the reader left off, by the URL. */
   readonly after: number;
@@ -51,7 +51,7 @@ export class Streams {
   }
 
   /** A list for who asks for one; else the stream. */
-  async answer<Event extends Numbered>(
+  async answer<Event extends TypedEvent>(
     request: FastifyRequest,
     reply: FastifyReply,
     source: EventSource<Event>,
@@ -69,7 +69,7 @@ export class Streams {
   }
 
   /** The text of an event stream, up to the last event, until the client leaves or may not read it any more. */
-  async *#chunks<Event extends Numbered>(
+  async *#chunks<Event extends TypedEvent>(
     { id, read, view, terminal }: EventSource<Event>,
     after: number,
     { stopped, mayRead }: { readonly stopped: AbortSignal; readonly mayRead: () => Promise<boolean> },

@@ -274,6 +274,20 @@ export function isActive(upgrade: Upgrade): boolean {
   return ACTIVE_STATES.includes(upgrade.state.name);
 }
 
+/** How people call a step of this instance. */
+export function titleOf({ kind }: Pick<Step, 'kind'>, instance_name: string): string {
+  switch (kind) {
+    case 'instance':
+      return instance_name;
+    case 'switchover':
+      return `switchover from ${instance_name}`;
+    case 'fence':
+      return `fence of ${instance_name}`;
+    default:
+      return kind satisfies never;
+  }
+}
+
 /** Nothing more comes of it, and what follows may start. */
 export function isOver({ phase }: Step): boolean {
   return phase.name === 'done' || phase.name === 'skipped';

@@ -3,7 +3,7 @@ import type { Cluster, Instant } from './domain.ts';
 import { expectedOf } from './history.ts';
 import { possibleActions } from './machine/actions.ts';
 import { workMs } from './plan.ts';
-import { isActive, isInFlight, isOver, type Step, type Upgrade } from './record.ts';
+import { isActive, isInFlight, isOver, type Step, titleOf, type Upgrade } from './record.ts';
 
 /** `cluster` gives the instances their names; null once it has been removed. */
 export function describe(upgrade: Upgrade, cluster: Cluster | null, now: Instant): string {
@@ -95,10 +95,9 @@ function present({ steps, round }: Upgrade): readonly Step[] {
   return steps.filter((step) => step.round === round);
 }
 
-function nameOf({ kind, instance_id }: Step, cluster: Cluster | null): string {
-  const name = cluster?.instances.find(({ id }) => id === instance_id)?.name ?? instance_id;
-  if (kind === 'instance') return name;
-  return kind === 'fence' ? `fence of ${name}` : `switchover from ${name}`;
+function nameOf(step: Step, cluster: Cluster | null): string {
+  const { instance_id } = step;
+  return titleOf(step, cluster?.instances.find(({ id }) => id === instance_id)?.name ?? instance_id);
 }
 
 /** From one instant to a later one, roughly; never negative, since the clocks of hosts differ. */

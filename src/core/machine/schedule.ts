@@ -2,7 +2,16 @@ import type { Finding } from '../admit.ts';
 import { type Cluster, CUT_OFF, type Instant, isHealthy, versionOf } from '../domain.ts';
 import { expectedOf } from '../history.ts';
 import { planSteps } from '../plan.ts';
-import { goalOf, isInFlight, isOver, meantBy, type Phase, type Step, type Upgrade } from '../record.ts';
+import {
+  goalOf,
+  isInFlight,
+  isOver,
+  meantBy,
+  type Phase,
+  type Step,
+  titleOf,
+  type Upgrade,
+} from '../record.ts';
 import { windowAt } from '../window.ts';
 import { type Draft, doubtAbout } from './draft.ts';
 import { gateFor, givenUp, isReturn, skippedGates } from './gates.ts';
@@ -95,16 +104,13 @@ function plan(draft: Draft, kept: readonly Step[], steps: readonly Step[]): void
   draft.plan([...kept, ...steps]);
   const names = [...kept, ...steps]
     .filter((step) => step.round === draft.upgrade.round && step.phase.name !== 'skipped')
-    .map((step) => titleInPlan(draft, step));
+    .map((step) =>
+      step.kind === 'switchover' ? 'switchover' : titleOf(step, draft.nameOf(step.instance_id)),
+    );
   draft.emit(
     'planned',
     names.length > 0 ? names.join(', ') : 'nothing to do: every instance runs the version',
   );
-}
-
-function titleInPlan(draft: Draft, { kind, instance_id }: Step): string {
-  if (kind === 'switchover') return 'switchover';
-  return kind === 'fence' ? `fence of ${draft.nameOf(instance_id)}` : draft.nameOf(instance_id);
 }
 
 /**

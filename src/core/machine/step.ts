@@ -16,7 +16,7 @@ import {
   type UpgradeInfo,
   versionOf,
 } from '../domain.ts';
-import { type Effect, isInFlight, type Phase, type Step } from '../record.ts';
+import { type Effect, isInFlight, type Phase, type Step, titleOf } from '../record.ts';
 import type { Draft } from './draft.ts';
 import { setOf, successorOf } from './gates.ts';
 import { isWithTroveGuest, repeatAt, watch } from './trove-guest.ts';
@@ -509,10 +509,6 @@ function primaryFor(draft: Draft, step: Step): Endpoint | null {
 }
 
 function title(draft: Draft, step: Step): string {
-  const name = draft.nameOf(step.instance_id);
-  if (step.kind === 'instance') return name;
-  if (step.kind === 'fence') return `fence of ${name}`;
-  return step.successor_id === null
-    ? `switchover from ${name}`
-    : `switchover from ${name} to ${draft.nameOf(step.successor_id)}`;
+  const from = titleOf(step, draft.nameOf(step.instance_id));
+  return step.successor_id === null ? from : `${from} to ${draft.nameOf(step.successor_id)}`;
 }
