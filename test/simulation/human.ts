@@ -7,7 +7,7 @@ import type { Upgrade } from '../../src/core/record.ts';
 import type { HttpAnswer, HttpRequest } from './api.ts';
 import { FOLLOWER } from './checks/requests.ts';
 import { ask, askUntilAnswered } from './client.ts';
-import { SOUND, type Target, type Trouble } from './scenario.ts';
+import { type Moment, SOUND, type Target, type Trouble } from './scenario.ts';
 import { TENANT, VERSIONS, type World } from './world.ts';
 
 const FOREIGN_TENANT = 'tenant-2';
@@ -273,6 +273,34 @@ export function strike(world: World, trouble: Trouble): void {
     default:
       return trouble satisfies never;
   }
+}
+
+/** Looks for the moment that the ambush waits for, once, as long as there are faults. */
+export function lieInWait(world: World): () => void {
+  const { scenario, scheduler } = world;
+  let ambush = scenario.ambush;
+  return () => {
+    const upgrade = ambush && activeUpgrade(world);
+    if (!ambush || !upgrade || !isAt(upgrade, ambush.moment)) return;
+    const { after_ms, trouble } = ambush;
+    ambush = null;
+    scheduler.after(after_ms, () => {
+      if (world.guests === SOUND) return;
+      if (trouble.kind === 'successor_unlinked') unlinkSuccessor(world, trouble.ms);
+      else strike(world, trouble);
+    });
+  };
+}
+
+function isAt({ state, steps }: Upgrade, moment: Moment): boolean {
+  if (moment === 'window') return state.name === 'paused' && state.reason === 'window';
+  return steps.some(({ phase }) => phase.name === moment);
+}
+
+function unlinkSuccessor(world: World, ms: number): void {
+  const step = activeUpgrade(world)?.steps.find(({ phase }) => phase.name === 'demoting');
+  const instance = world.cluster.instances.findIndex(({ id }) => id === step?.successor_id);
+  if (instance >= 0) strike(world, { kind: 'unlinked', instance, ms });
 }
 
 /** A server that is well and not well in turn. */

@@ -43,6 +43,17 @@ export type Trouble =
   | { readonly kind: 'instance_request'; readonly instance: number; readonly to: Target }
   | { readonly kind: 'reset' | 'delete' | 'race' | 'foreign_request' };
 
+/** A moment that is too short for troubles at random times to meet it often. */
+export type Moment = 'demoting' | 'promoting' | 'following' | 'window';
+
+/** A trouble that waits for its moment, and comes somewhat later. */
+export interface Ambush {
+  readonly moment: Moment;
+  readonly after_ms: number;
+  /** `successor_unlinked`: whoever is to take over no longer hears of what the primary writes. */
+  readonly trouble: Trouble | { readonly kind: 'successor_unlinked'; readonly ms: number };
+}
+
 /** One of the versions of the world. */
 export type Target = 'to' | 'other' | 'older';
 type Action = (typeof ACTIONS)[number];
@@ -58,6 +69,7 @@ export interface Scenario {
   readonly first: 'rest' | 'rpc';
   readonly target: Target;
   readonly troubles: readonly { readonly at_ms: number; readonly trouble: Trouble }[];
+  readonly ambush: Ambush | null;
   /** When all faults stop. */
   readonly heal_ms: number;
 }
@@ -92,6 +104,7 @@ export function scenarioOf(seed: number): Scenario {
     first: random.chance(0.75) ? 'rest' : 'rpc',
     target: mayGoBack && random.chance(0.5) ? 'older' : 'to',
     troubles: badness === 'none' ? [] : troublesOf(random, instances, heal_ms, badness === 'much' ? 14 : 5),
+    ambush: badness !== 'none' && random.chance(0.4) ? ambushOf(random, policy.window !== null) : null,
     heal_ms,
   };
 }
@@ -155,6 +168,21 @@ function troublesOf(random: Random, instances: number, heal_ms: number, count: n
   })).sort((a, b) => a.at_ms - b.at_ms);
 }
 
+function ambushOf(random: Random, hasWindow: boolean): Ambush {
+  const after_ms = random.pick([0, 50, 500, 3_000]);
+  if (hasWindow) return { moment: 'window', after_ms, trouble: personal(random, 'pause') };
+  const moment = random.pick(['demoting', 'promoting', 'following'] as const);
+  if (moment === 'demoting' && random.chance(0.5)) {
+    return { moment, after_ms: 0, trouble: { kind: 'successor_unlinked', ms: random.pick([5_000, 15_000]) } };
+  }
+  return { moment, after_ms, trouble: personal(random, 'cancel') };
+}
+
+/** Mostly the one action, sometimes another. */
+function personal(random: Random, action: Action): Trouble {
+  return { kind: 'action', action: random.chance(0.7) ? action : random.pick(ACTIONS) };
+}
+
 function troubleOf(random: Random, instances: number): Trouble {
   const instance = random.int(0, instances - 1);
   const who = random.pick(['taskmanager-1', 'taskmanager-2', 'api', 'guest', 'guest'] as const);
@@ -200,7 +228,7 @@ function troubleOf(random: Random, instances: number): Trouble {
     default:
       return {
         kind: 'action',
-        action: random.pick(ACTIONS as unknown as [Action, ...Action[]]),
+        action: random.pick(ACTIONS),
       };
   }
 }
