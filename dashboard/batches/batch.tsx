@@ -11,6 +11,7 @@ import { Page } from '../parts/page.tsx';
 import { Lasted, useNow } from '../parts/when.tsx';
 import { Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
+import { PolicyRows } from '../upgrades/policy-rows.tsx';
 import { batchWord, isBatchOver } from '../words.ts';
 import { BatchActions } from './actions.tsx';
 import { CountsBar } from './counts.tsx';
@@ -153,6 +154,7 @@ function Details({ batch }: { readonly batch: BatchDocument }) {
           {selected.join(', ')}
           {selection.all_tenants && ', of every project'}
         </dd>
+        <PolicyRows policy={batch.policy} />
         {left_out > 0 && (
           <>
             <dt>Left out</dt>

@@ -10,6 +10,8 @@ import { Check, Field, Select, TextInput } from '../parts/fields.tsx';
 import { Page } from '../parts/page.tsx';
 import { go, Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
+import { BATCH_DRAFT, type PolicyDraft, policyTexts, problemsOf } from '../upgrades/policy.ts';
+import { PolicyForm } from '../upgrades/policy-form.tsx';
 import { type BatchDraft, batchOf, DEFAULT_WAVES, problemOf } from './draft.ts';
 import { WaveEditor } from './wave-editor.tsx';
 
@@ -42,7 +44,8 @@ function newest({ versions }: DatastoreDocument): string {
 function firstDraft([first]: readonly DatastoreDocument[]): BatchDraft {
   const version = first ? newest(first) : '';
   const selector = { range: '', pattern: '', tag: '', allTenants: false };
-  return { name: '', datastore: first?.name ?? '', version, ...selector, waves: DEFAULT_WAVES };
+  const plain = { ...selector, waves: DEFAULT_WAVES, policy: BATCH_DRAFT };
+  return { name: '', datastore: first?.name ?? '', version, ...plain };
 }
 
 function BatchForm({ datastores }: { readonly datastores: readonly DatastoreDocument[] }) {
@@ -62,6 +65,9 @@ function BatchForm({ datastores }: { readonly datastores: readonly DatastoreDocu
         </Card>
         <Card title="In which waves">
           <WaveEditor waves={draft.waves} onChange={(waves) => set({ waves })} />
+        </Card>
+        <Card title="How each is upgraded">
+          <EachPolicy draft={draft.policy} onChange={(policy) => set({ policy })} />
         </Card>
       </div>
       <Card title="What it comes to" className="preview" aside="a preview: nothing changes">
@@ -141,6 +147,27 @@ function Selection({ datastores, draft, onChange }: SelectionProps) {
           onChange={(allTenants) => onChange({ allTenants })}
         />
       )}
+    </div>
+  );
+}
+
+interface EachPolicyProps {
+  readonly draft: PolicyDraft;
+  readonly onChange: (draft: PolicyDraft) => void;
+}
+
+function EachPolicy({ draft, onChange }: EachPolicyProps) {
+  return (
+    <div className="stack">
+      <PolicyForm
+        draft={draft}
+        problems={problemsOf(draft)}
+        onChange={(part) => onChange({ ...draft, ...part })}
+      />
+      <p className="hint">
+        An upgrade that pauses for a failure counts as failed while it waits; one that waits for an approval
+        holds its place in the wave.
+      </p>
     </div>
   );
 }
@@ -226,6 +253,7 @@ function BeginButton({ draft, resolved: { batch } }: BeginButtonProps) {
             It begins with {count(first?.size ?? 0, 'cluster')} in wave 1, and goes on wave by wave,{' '}
             {batch.waves.length} in all.
           </p>
+          <p>Each cluster: {policyTexts(batch.policy).join('; ')}.</p>
           <p>
             It stops by itself when more fail than a wave may, and then waits for you. It can be paused,
             cancelled, and taken back wave by wave.

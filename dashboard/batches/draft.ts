@@ -1,5 +1,6 @@
 /** A batch as it is typed into a form, and as the API takes it. Pure. */
 import type { CreateBatchInput, WaveDocument } from '../../client/index.ts';
+import { BATCH_DRAFT, type PolicyDraft, policyOf, problemsOf } from '../upgrades/policy.ts';
 
 export interface WaveDraft {
   /** Names it within the form. */
@@ -24,6 +25,8 @@ export interface BatchDraft {
   readonly tag: string;
   readonly allTenants: boolean;
   readonly waves: readonly WaveDraft[];
+  /** Of each cluster's upgrade. */
+  readonly policy: PolicyDraft;
 }
 
 export function waveDraft(key: number, part: Partial<WaveDraft> = {}): WaveDraft {
@@ -39,13 +42,13 @@ export const DEFAULT_WAVES: readonly WaveDraft[] = [
 ];
 
 /** What keeps a draft from being sent, in a sentence; null if nothing does. The API checks the rest. */
-export function problemOf({ datastore, version, waves }: BatchDraft): string | null {
+export function problemOf({ datastore, version, waves, policy }: BatchDraft): string | null {
   if (datastore === '' || version === '') return 'Choose the version to go to.';
   for (const [index, wave] of waves.entries()) {
     const problem = waveProblem(wave);
     if (problem) return `Wave ${index + 1}: ${problem}`;
   }
-  return null;
+  return Object.keys(problemsOf(policy)).length > 0 ? 'Correct how each cluster is upgraded.' : null;
 }
 
 function waveProblem(wave: WaveDraft): string | null {
@@ -71,6 +74,7 @@ function isWhole(text: string, min: number, max: number): boolean {
 /** Of a draft without a problem. */
 export function batchOf(draft: BatchDraft): CreateBatchInput {
   const { name, datastore, version, range, pattern, tag, allTenants, waves } = draft;
+  const policy = policyOf(draft.policy, BATCH_DRAFT);
   return {
     ...(name.trim() !== '' && { name: name.trim() }),
     datastore_version: version,
@@ -81,6 +85,7 @@ export function batchOf(draft: BatchDraft): CreateBatchInput {
       ...(tag.trim() !== '' && { tag: tag.trim() }),
     },
     ...(allTenants && { all_tenants: true }),
+    ...(Object.keys(policy).length > 0 && { policy }),
     waves: waves.map((wave) => ({
       ...(wave.share !== '' && { share: amountOf(wave.share) }),
       max_concurrent: Number(wave.maxConcurrent),

@@ -59,9 +59,10 @@ function AskForm({ cluster, versions }: AskFormProps) {
   const change = (part: Partial<PolicyDraft>) => setDraft((before) => ({ ...before, ...part }));
   const problems = problemsOf(draft);
   const isReady = chosen !== undefined && Object.keys(problems).length === 0;
-  const key = useDeferredValue(JSON.stringify([chosen, isReady ? policyOf(draft) : null]));
+  const key = useDeferredValue(JSON.stringify([chosen, isReady ? policyOf(draft, DEFAULT_DRAFT) : null]));
   const { data, error, reload } = usePolled(
-    async (client) => (isReady && chosen ? client.clusters.plan(cluster.id, chosen, policyOf(draft)) : null),
+    async (client) =>
+      isReady && chosen ? client.clusters.plan(cluster.id, chosen, policyOf(draft, DEFAULT_DRAFT)) : null,
     { key, everyMs: PLAN_EVERY_MS },
   );
   const override = (gate: string, reason: string | null) => {
@@ -150,7 +151,12 @@ function AskButton({ cluster, plan, draft, onStale }: AskButtonProps) {
     if (!seen) return;
     const options = { planHash: seen.hash };
     try {
-      const begun = await client.clusters.upgrade(cluster.id, seen.to.id, policyOf(draft), options);
+      const begun = await client.clusters.upgrade(
+        cluster.id,
+        seen.to.id,
+        policyOf(draft, DEFAULT_DRAFT),
+        options,
+      );
       go(href(['upgrades', begun.upgrade_id]));
     } catch (error) {
       if (isConflict(error)) onStale();

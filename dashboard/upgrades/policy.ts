@@ -1,5 +1,6 @@
 /** The policy of an upgrade as it is typed into a form, and as the API takes it. Pure. */
-import type { PolicyRequest } from '../../client/index.ts';
+import type { BatchDocument, PolicyRequest } from '../../client/index.ts';
+import { count, duration, fullTime, instant } from '../format.ts';
 
 /** Texts as they are typed: a number may be half written. */
 export interface PolicyDraft {
@@ -37,6 +38,9 @@ export const DEFAULT_DRAFT: PolicyDraft = {
   overrides: {},
 };
 
+/** The same in a batch: nobody watches each of thousands. */
+export const BATCH_DRAFT: PolicyDraft = { ...DEFAULT_DRAFT, onFailure: 'fail' };
+
 export type PolicyProblems = Readonly<Partial<Record<keyof PolicyDraft, string>>>;
 
 /** What keeps a draft from being sent; the API checks the rest. */
@@ -71,15 +75,15 @@ function isWhole(text: string, min: number, max: number): boolean {
   return /^\d{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max;
 }
 
-/** Of a draft without problems. What is as the API has it by itself is left out. */
-export function policyOf(draft: PolicyDraft): PolicyRequest {
+/** Of a draft without problems. What is as the API has it by itself, in this place, is left out. */
+export function policyOf(draft: PolicyDraft, byItself: PolicyDraft): PolicyRequest {
   const number = (field: NumberField, name: string) =>
-    draft[field] === DEFAULT_DRAFT[field] ? {} : { [name]: Number(draft[field]) };
+    draft[field] === byItself[field] ? {} : { [name]: Number(draft[field]) };
   const overrides = Object.entries(draft.overrides).filter(([, reason]) => reason.trim() !== '');
   return {
-    ...(draft.onFailure !== DEFAULT_DRAFT.onFailure && { on_failure: draft.onFailure }),
+    ...(draft.onFailure !== byItself.onFailure && { on_failure: draft.onFailure }),
     ...number('canary', 'canary'),
-    ...(draft.maxUnavailable !== DEFAULT_DRAFT.maxUnavailable && {
+    ...(draft.maxUnavailable !== byItself.maxUnavailable && {
       max_unavailable: draft.maxUnavailable.endsWith('%')
         ? (draft.maxUnavailable as `${number}%`)
         : Number(draft.maxUnavailable),
@@ -102,4 +106,21 @@ export function policyOf(draft: PolicyDraft): PolicyRequest {
       >,
     }),
   };
+}
+
+/** A policy in words; what is not said is as the API has it by itself. */
+export function policyTexts(policy: BatchDocument['policy']): readonly string[] {
+  const { max_unavailable, canary = 0, soak_seconds = 0, retries, on_failure, not_before, window } = policy;
+  const failing = { pause: 'pauses', rollback: 'rolls back', fail: 'ends as failed' };
+  return [
+    `at most ${max_unavailable ?? DEFAULT_DRAFT.maxUnavailable} out of service at once`,
+    ...(canary > 0 ? [`approval after ${canary}`] : []),
+    ...(soak_seconds > 0 ? [`soaks ${duration(soak_seconds * 1000)} after each step`] : []),
+    `${count(retries ?? Number(DEFAULT_DRAFT.retries), 'retry', 'retries')}, then ${failing[on_failure ?? DEFAULT_DRAFT.onFailure]}`,
+    ...(not_before ? [`not before ${fullTime(instant(not_before))}`] : []),
+    ...(window
+      ? [`in windows ${window.cron} of ${duration(window.duration_seconds * 1000)}, ${window.time_zone}`]
+      : []),
+    ...(policy.overrides ?? []).map(({ gate, reason }) => `${gate} skipped: ${reason}`),
+  ];
 }

@@ -1,7 +1,7 @@
 /** An upgrade as it happens. */
-import type { EventDocument, PolicyDocument, UpgradeDocument } from '../../client/index.ts';
+import type { EventDocument, UpgradeDocument } from '../../client/index.ts';
 import { type Connection, useFollowed } from '../data.ts';
-import { capitalised, clock, count, duration, fullTime, instant } from '../format.ts';
+import { capitalised, clock, duration, instant } from '../format.ts';
 import { Card, Note, Pill, Progress, Spinner, Stat } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
 import { ConnectionState, EventLog } from '../parts/log.tsx';
@@ -13,6 +13,7 @@ import { useSession } from '../session.tsx';
 import { isOver, upgradeWord } from '../words.ts';
 import { UpgradeActions } from './actions.tsx';
 import { Gantt } from './gantt.tsx';
+import { PolicyRows } from './policy-rows.tsx';
 
 /** In the log only for who wants to know everything. */
 const DETAILS = ['step_phase'];
@@ -149,32 +150,8 @@ function Details({ upgrade }: { readonly upgrade: UpgradeDocument }) {
             </dd>
           </>
         )}
-        <dt>Policy</dt>
-        <dd>
-          <ul>
-            {policyTexts(policy).map((text) => (
-              <li key={text}>{text}</li>
-            ))}
-          </ul>
-        </dd>
+        <PolicyRows policy={policy} />
       </Origin>
     </Card>
   );
-}
-
-function policyTexts(policy: PolicyDocument): readonly string[] {
-  const { max_unavailable, canary, soak_seconds, retries, on_failure, not_before, window, overrides } =
-    policy;
-  const failing = { pause: 'pauses', rollback: 'rolls back', fail: 'ends as failed' }[on_failure];
-  return [
-    `at most ${max_unavailable} out of service at once`,
-    ...(canary > 0 ? [`approval after ${canary}`] : []),
-    ...(soak_seconds > 0 ? [`soaks ${duration(soak_seconds * 1000)} after each step`] : []),
-    `${count(retries, 'retry', 'retries')}, then ${failing}`,
-    ...(not_before ? [`not before ${fullTime(instant(not_before))}`] : []),
-    ...(window
-      ? [`in windows ${window.cron} of ${duration(window.duration_seconds * 1000)}, ${window.time_zone}`]
-      : []),
-    ...overrides.map(({ gate, reason }) => `${gate} skipped: ${reason}`),
-  ];
 }

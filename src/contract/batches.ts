@@ -13,7 +13,7 @@ import {
 import type { Percentage } from '../core/policy.ts';
 import { Id, isId, Reference, TenantId, text } from './fields.ts';
 import { PageQuery, TenantParams } from './http.ts';
-import { PolicyRequest } from './policy.ts';
+import { PolicyDocument, PolicyRequest } from './policy.ts';
 
 /** More than these in one request body are refused; a selector may find more. */
 const MAX_NAMED = 5_000;
@@ -243,7 +243,7 @@ export const BatchDocument = z
     }),
     datastore: z.string(),
     to: z.strictObject({ id: z.string(), name: z.string() }),
-    policy: z.record(z.string(), z.unknown()),
+    policy: PolicyDocument.partial().meta({ description: "Of each cluster's upgrade: what was said of it." }),
     selection: z.strictObject({
       clusters: z.int().nullable().meta({ description: 'How many were named; null with a selector.' }),
       selector: z.record(z.string(), z.string()).nullable(),

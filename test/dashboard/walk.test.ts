@@ -263,11 +263,24 @@ describeBrowser('the dashboard', () => {
       const second = page.getByRole('group', { name: 'Wave 2' });
       await second.getByLabel('Clusters').fill('40%');
       await page.getByRole('group', { name: 'Wave 3' }).getByText('Wait for an approval').click();
+      const each = page.getByRole('region', { name: 'How each is upgraded' });
+      expect(await each.getByRole('radio', { name: 'Fail', exact: true }).isChecked()).toBe(true);
+      await each.getByText('More settings').click();
+      await each.getByLabel('Out of service at once').fill('50%');
+      await each.getByLabel('Retries').fill('21');
+      await page.getByText('Correct how each cluster is upgraded.').waitFor();
+      await each.getByLabel('Retries').fill('1');
       await page.getByText('5 clusters', { exact: true }).waitFor();
       await look('batch-new');
       await button('Upgrade 5 clusters …').click();
+      await page
+        .getByText('Each cluster: at most 50% out of service at once; 1 retry, then ends as failed.')
+        .waitFor();
       await confirm('Begin');
       await heading('edge fleet').waitFor();
+      const batch = await client.batches.get(page.url().split('/').at(-1) ?? '');
+      expect(batch.policy).toEqual({ on_failure: 'fail', retries: 1, max_unavailable: '50%' });
+      await page.getByRole('region', { name: 'Details' }).getByText('1 retry, then ends as failed').waitFor();
       await state('Waits for approval');
       await look('batch-approval');
       await button('Approve').click();

@@ -84,7 +84,8 @@ export class TestBrowser {
 /** Keeps what the page looks like. */
 export async function keepShot(page: Page, name: string): Promise<void> {
   mkdirSync(SHOTS, { recursive: true });
-  await page.evaluate('document.fonts.ready.then(() => undefined)');
+  // What sticks to the window would be in the middle of the picture.
+  await page.evaluate('scrollTo(0, 0), document.fonts.ready.then(() => undefined)');
   await page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage: true, animations: 'disabled' });
 }
 

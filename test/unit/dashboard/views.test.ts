@@ -15,7 +15,13 @@ import {
   zoneName,
 } from '../../../dashboard/format.ts';
 import { deedOf } from '../../../dashboard/upgrades/deeds.ts';
-import { DEFAULT_DRAFT, policyOf, problemsOf } from '../../../dashboard/upgrades/policy.ts';
+import {
+  BATCH_DRAFT,
+  DEFAULT_DRAFT,
+  policyOf,
+  policyTexts,
+  problemsOf,
+} from '../../../dashboard/upgrades/policy.ts';
 import { clusterWord, upgradeWord } from '../../../dashboard/words.ts';
 import { CreateBatchBody } from '../../../src/contract/batches.ts';
 import { PolicyRequest } from '../../../src/contract/policy.ts';
@@ -173,7 +179,7 @@ describe('the drawing of a cluster', () => {
 describe('the form of a policy', () => {
   it('begins with what the API takes by itself, and then says nothing', () => {
     expect(problemsOf(DEFAULT_DRAFT)).toEqual({});
-    expect(policyOf(DEFAULT_DRAFT)).toEqual({});
+    expect(policyOf(DEFAULT_DRAFT, DEFAULT_DRAFT)).toEqual({});
     expect(DEFAULT_POLICY).toMatchObject({
       max_unavailable: Number(DEFAULT_DRAFT.maxUnavailable),
       soak_seconds: Number(DEFAULT_DRAFT.soakSeconds),
@@ -185,9 +191,9 @@ describe('the form of a policy', () => {
   });
 
   it('says everything that was typed, as the contract has it', () => {
-    const policy = policyOf({
+    const draft = {
       ...DEFAULT_DRAFT,
-      onFailure: 'rollback',
+      onFailure: 'rollback' as const,
       canary: '1',
       maxUnavailable: '25%',
       soakSeconds: '30',
@@ -195,7 +201,8 @@ describe('the form of a policy', () => {
       windowCron: '0 2 * * 6,0 ',
       windowZone: 'Europe/Berlin',
       overrides: { guests_alive: ' known ', version_path: ' ' },
-    });
+    };
+    const policy = policyOf(draft, DEFAULT_DRAFT);
     expect(policy).toEqual({
       on_failure: 'rollback',
       canary: 1,
@@ -206,6 +213,21 @@ describe('the form of a policy', () => {
       overrides: [{ gate: 'guests_alive', reason: 'known' }],
     });
     expect(PolicyRequest.safeParse(policy).error).toBeUndefined();
+  });
+
+  it('is told in words, with what the API takes by itself where nothing is said', () => {
+    expect(policyTexts({})).toEqual(['at most 1 out of service at once', '2 retries, then pauses']);
+    const window = { cron: '0 2 * * 6,0', duration_seconds: 3600, time_zone: 'UTC' };
+    const overrides = [{ gate: 'guests_alive' as const, reason: 'known' }];
+    const said = { max_unavailable: '25%', canary: 1, soak_seconds: 90, retries: 1 } as const;
+    expect(policyTexts({ ...said, on_failure: 'fail', not_before: null, window, overrides })).toEqual([
+      'at most 25% out of service at once',
+      'approval after 1',
+      'soaks 1 min 30 s after each step',
+      '1 retry, then ends as failed',
+      'in windows 0 2 * * 6,0 of 1 h, UTC',
+      'guests_alive skipped: known',
+    ]);
   });
 
   it.each([
@@ -225,6 +247,7 @@ describe('the form of a batch', () => {
     ...{ name: '', datastore: 'postgresql', version: '17.10', range: '', pattern: '', tag: '' },
     allTenants: false,
     waves: DEFAULT_WAVES,
+    policy: BATCH_DRAFT,
   };
   const first = DEFAULT_WAVES.slice(0, 1);
 
@@ -236,6 +259,12 @@ describe('the form of a batch', () => {
     expect(CreateBatchBody.safeParse({ batch }).error).toBeUndefined();
   });
 
+  it('says of the upgrades only what differs from how a batch has them by itself', () => {
+    expect(batchOf(draft)).not.toHaveProperty('policy');
+    const policy = { ...BATCH_DRAFT, onFailure: 'pause' as const, canary: '1' };
+    expect(batchOf({ ...draft, policy }).policy).toEqual({ on_failure: 'pause', canary: 1 });
+  });
+
   it.each([
     [{ version: '' }, 'Choose the version'],
     [{ waves: first.map((wave) => ({ ...wave, share: 'some' })) }, 'Wave 1: its share'],
@@ -243,6 +272,7 @@ describe('the form of a batch', () => {
     [{ waves: first.map((wave) => ({ ...wave, maxConcurrent: '0' })) }, 'at once'],
     [{ waves: first.map((wave) => ({ ...wave, outageBudget: '-1' })) }, 'outage budget'],
     [{ waves: first.map((wave) => ({ ...wave, soakMinutes: 'x' })) }, 'soak'],
+    [{ policy: { ...BATCH_DRAFT, retries: 'x' } }, 'Correct how each cluster is upgraded.'],
   ])('says of %j what is wrong', (part, text) => expect(problemOf({ ...draft, ...part })).toContain(text));
 
   it('reads budgets as the batch machine does', () => {
