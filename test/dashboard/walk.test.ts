@@ -8,14 +8,7 @@ import { connect } from 'amqplib';
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { type CofferClient, createClient } from '../../client/index.ts';
-import {
-  describeBrowser,
-  firstPage,
-  keepShot,
-  overhang,
-  seriousFindings,
-  TestBrowser,
-} from '../support/browser.ts';
+import { describeBrowser, keepShot, overhang, seriousFindings, TestBrowser } from '../support/browser.ts';
 import { newHome, RunningStack, removeHome, until } from '../support/stack.ts';
 
 const SLOW_MS = 240_000;
@@ -86,9 +79,6 @@ describeBrowser('the dashboard', () => {
     await page.goto(`${origin}/dashboard`);
     await page.getByText('There are no clusters yet').waitFor();
     expect(page.url()).toBe(`${origin}/dashboard/demo/clusters`);
-    const { bytes } = await firstPage(page);
-    expect(bytes).toBeGreaterThan(50 * 1024);
-    expect(bytes).toBeLessThan(200 * 1024);
     await look('clusters-none');
     await go('no/such/page');
     await heading('There is no such page').waitFor();
