@@ -13,6 +13,11 @@ import type { Deps } from './deps.ts';
 import { newJoinToken } from './join-token.ts';
 import { scramVerifier } from './scram.ts';
 
+/** Managers whose drivers build instances. Of all others the operator makes the servers, and writes hooks. */
+export function isBuilt(manager: string): boolean {
+  return manager === 'postgresql' || manager === 'simulated';
+}
+
 /** Instances that a cluster may have. A PostgreSQL primary feeds each replica itself. */
 export function maxInstances(manager: string): number {
   return manager === 'postgresql' ? 9 : 100;
@@ -141,10 +146,12 @@ async function chosen({ store }: Deps, { datastore: { type, version: name } }: C
 }
 
 /** What the schema can't see: it depends on the manager. */
-function checkFit(
-  { manager }: DatastoreVersion,
-  { datastore: { type: name }, instances, extended_properties }: ClusterRequest,
-): void {
+function checkFit({ manager }: DatastoreVersion, request: ClusterRequest): void {
+  const {
+    datastore: { type: name },
+    instances,
+    extended_properties,
+  } = request;
   const max = maxInstances(manager);
   if (instances.length > max) {
     refuse(`cluster['instances'] has too many items (at most ${max} for datastore '${name}')`);
@@ -152,10 +159,21 @@ function checkFit(
   if (manager !== 'simulated' && extended_properties.simulated !== undefined) {
     refuse(`cluster['extended_properties'] 'simulated' is not for the datastore '${name}'`);
   }
+  checkContents(manager, request);
   for (const { instance } of faultsOf(extended_properties)) {
     if (instance < instances.length) continue;
     refuse(`cluster['extended_properties'] there is no instance ${instance}: they count from 0`);
   }
+}
+
+/** Databases and users are made together with a server: of a server that somebody else makes, never. */
+function checkContents(manager: string, request: ClusterRequest): void {
+  const { databases, users, datastore } = request;
+  if (databases.length + users.length === 0 || (isBuilt(manager) && !isRegistration(request))) return;
+  const asked = databases.length > 0 ? 'databases' : 'users';
+  refuse(
+    `cluster['${asked}'] would not be made: these servers of datastore '${datastore.type}' are their operator's. Leave out 'databases' and 'users', and make them with the datastore's own tools`,
+  );
 }
 
 function faultsOf({ simulated }: ExtendedProperties): readonly { readonly instance: number }[] {

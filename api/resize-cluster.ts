@@ -5,11 +5,9 @@ import { CofferError } from '../src/core/errors.ts';
 import { joinKeyId, NO_KEYS, type PendingCast, type ResizeVerdict } from '../src/store/store.ts';
 import type { Caller } from './auth.ts';
 import { clusterCast, publish } from './casts.ts';
-import { maxInstances, newInstance, newKeys } from './create-cluster.ts';
+import { isBuilt, maxInstances, newInstance, newKeys } from './create-cluster.ts';
 import type { Deps } from './deps.ts';
 
-/** Managers whose drivers can build an instance into a cluster that serves already. */
-const RESIZABLE: readonly string[] = ['postgresql', 'simulated'];
 /** Somebody else changed the cluster between our look and our step; that happens once, not for ever. */
 const MAX_LOOKS = 5;
 
@@ -24,8 +22,8 @@ export async function growCluster(
   wanted: readonly AddedInstance[],
   id: string = deps.newId(),
 ): Promise<Cluster> {
-  requireResizable(cluster, 'grow');
   requireOwn(cluster);
+  requireBuilt(cluster);
   await requireJoinable(deps, cluster);
   const { masterKey } = deps;
   const cast = clusterCast(caller, 'grow_cluster', cluster);
@@ -49,8 +47,8 @@ export async function shrinkCluster(
   cluster: Cluster,
   references: readonly string[],
 ): Promise<Cluster> {
-  requireResizable(cluster, 'shrink');
   requireOwn(cluster);
+  requireBuilt(cluster);
   const cast = clusterCast(caller, 'shrink_cluster', cluster);
   return resize(deps, cluster, cast, (seen, now) => {
     const doomed = [...new Set(references.map((reference) => instanceIn(seen, reference)))];
@@ -87,16 +85,19 @@ async function resize(
   throw new CofferError('conflict', 'The cluster keeps changing: look at it, and try again.');
 }
 
-function requireResizable({ manager }: Cluster, action: 'grow' | 'shrink'): void {
-  if (RESIZABLE.includes(manager)) return;
-  throw new CofferError('invalid_request', `Action '${action}' not supported`);
-}
-
 /** Of instances that were registered by their ids, whoever made them says which there are: forgotten here, they go on. */
 function requireOwn({ name, instances }: Cluster): void {
   if (instances.every(({ told_version }) => told_version === undefined)) return;
   refuse(
     `The instances of cluster ${name} were registered by their ids: whoever made them adds and removes them. Then delete the cluster here, which leaves them as they are, and register it again with those that it has.`,
+  );
+}
+
+/** Of instances with hooks the operator makes the servers: Coffer only upgrades them where they are. */
+function requireBuilt({ name, datastore_name, manager }: Cluster): void {
+  if (isBuilt(manager)) return;
+  refuse(
+    `The servers of cluster ${name} are made by their operator: datastore ${datastore_name} has hooks, and no driver that builds instances. To add or remove some, delete the cluster here, which leaves its servers as they are, create it again at the version that they run and with as many instances as there are then, and let each agent join it with a new COFFER_GUEST_DIR.`,
   );
 }
 

@@ -233,6 +233,52 @@ describe('shrinking', () => {
   });
 });
 
+describe('a cluster whose servers their operator makes', () => {
+  const create = (name: string, more: object = {}) => {
+    const datastore = { type: 'kv', version: '1.0' };
+    return ask(`${api.url}/clusters`, {
+      method: 'POST',
+      json: { cluster: { name, datastore, instances: [{}, {}], ...more } },
+    });
+  };
+  beforeAll(async () => {
+    const version = { name: '1.0', datastore_name: 'kv', datastore_manager: 'kv', active: true };
+    const made = await ask(`${api.url}/mgmt/datastore-versions`, { method: 'POST', json: { version } });
+    expect(made.status).toBe(202);
+  });
+
+  it('neither grows nor shrinks here, and whoever tries hears what to do', async () => {
+    const { id, instances } = (await create('notes')).body.cluster;
+    await api.store.finishBuild(id, Date.now());
+    const [before, casts] = [await held(id), api.casts.length];
+    for (const body of [{ grow: [{}] }, { shrink: [{ id: instances[1].id }] }]) {
+      expect(await act(id, body)).toMatchObject({
+        status: 422,
+        body: {
+          unprocessableEntity: {
+            error: 'action_refused',
+            message: expect.stringMatching(/made by their operator: datastore kv has hooks.*create it again/),
+          },
+        },
+      });
+    }
+    expect(await held(id)).toEqual(before);
+    expect(api.casts).toHaveLength(casts);
+  });
+
+  it.each([
+    ['databases', { databases: [{ name: 'shop' }] }],
+    ['users', { users: [{ name: 'app', password: 'secret' }] }],
+  ])('is not made with %s, which nobody would make', async (asked, more) => {
+    const refused = await create(`with-${asked}`, more);
+    expect(refused).toMatchObject({ status: 400, body: { badRequest: { error: 'invalid_request' } } });
+    expect(refused.body.badRequest.message).toContain(
+      `cluster['${asked}'] would not be made: these servers of datastore 'kv' are their operator's.`,
+    );
+    expect(await api.store.findClusters('t1', `with-${asked}`)).toEqual([]);
+  });
+});
+
 describe('where others make the instances', () => {
   let theirs: Harness;
   beforeAll(async () => {
@@ -271,6 +317,18 @@ describe('where others make the instances', () => {
     expect([deleted.status, deleted.body.itemNotFound?.code]).toEqual([404, 404]);
     expect(await theirs.store.getCluster(id)).toEqual(before);
     expect(theirs.casts).toHaveLength(casts);
+  });
+
+  it('no databases or users are made in instances that are registered', async () => {
+    const cluster = {
+      ...{ name: 'contents', datastore: { type: 'postgresql', version: '17.6' } },
+      ...{ instances: [{ id: randomUUID() }], databases: [{ name: 'shop' }] },
+    };
+    const refused = await ask(`${theirs.url}/clusters`, { method: 'POST', json: { cluster } });
+    expect([refused.status, refused.body.badRequest?.message]).toEqual([
+      400,
+      expect.stringContaining("these servers of datastore 'postgresql' are their operator's"),
+    ]);
   });
 
   it('a registered cluster that is deleted is forgotten, and may be registered with others then', async () => {
