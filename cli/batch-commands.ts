@@ -51,7 +51,7 @@ function addCreate(program: Command, io: Io, exit: Exit): void {
     .option('--dry-run', 'show what would be upgraded in which wave, and change nothing')
     .option('--watch', 'show how it goes, to the end; Ctrl-C leaves it running')
     .option('--wait', 'wait until it has ended, or is paused and waits for a person');
-  withPolicyOptions(command)
+  withPolicyOptions(command, { onFailure: 'fail' })
     .addHelpText(
       'after',
       `${WAVE_HELP}

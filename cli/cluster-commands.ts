@@ -77,7 +77,7 @@ function addCreateCommand(program: Command, io: Io): void {
     .command('cluster-create')
     .description('Create a cluster.')
     .argument('<name>', 'what to call it')
-    .argument('<datastore>', 'postgresql or simulated')
+    .argument('<datastore>', 'e.g. postgresql; coffer datastore-list shows all')
     .argument('[version]', "a version of the datastore; the datastore's default when left out")
     .option('--instances <n>', 'how many instances', count, 3)
     .option('--flavor <id>', 'flavor of each instance', '1')

@@ -32,8 +32,14 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
+interface Asked {
+  readonly json: boolean;
+  /** What was typed after the command, by the names of its arguments. */
+  readonly typed: ReadonlyMap<string, string>;
+}
+
 /** Tells what went wrong and what to do next, on stderr; answers the exit code. */
-export function report(error: unknown, io: Io, options: { readonly json: boolean }): number {
+export function report(error: unknown, io: Io, { json, typed }: Asked): number {
   // Commander has written its message already, or the help that was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   if (error instanceof Interrupted) return EXIT.interrupted;
@@ -41,16 +47,34 @@ export function report(error: unknown, io: Io, options: { readonly json: boolean
     error instanceof CofferApiError ? error.code : error instanceof UsageError ? 'usage' : 'unforeseen';
   const message = error instanceof Error ? error.message : String(error);
   const request_id = error instanceof CofferApiError ? error.requestId : null;
-  if (options.json) {
+  if (json) {
     io.stderr.write(`${JSON.stringify({ error: { code, message, request_id } })}\n`);
   } else {
-    const advice = ADVICE.get(code);
+    const advice = adviceOn(code, typed);
     io.stderr.write(`Error: ${message}\n${advice === undefined ? '' : `${advice}\n`}`);
   }
   if (io.env['COFFER_DEBUG'] && error instanceof Error) io.stderr.write(`${error.stack}\n`);
   return exitCode(error);
 }
 
+/** What can be shown, the most special first. */
+const SHOWN = ['upgrade', 'batch', 'cluster'] as const;
+
+/** As it can be typed: of what was typed already, with its name. */
+function adviceOn(code: string, typed: ReadonlyMap<string, string>): string | undefined {
+  const shown = SHOWN.find((kind) => typed.has(kind));
+  const advice =
+    code === 'action_refused' && shown ? `${SEE} coffer ${shown}-show <${shown}>` : ADVICE.get(code);
+  return advice?.replaceAll(/<(\w+)>/g, (blank, name: string) => quoted(typed.get(name)) ?? blank);
+}
+
+/** For a shell. */
+function quoted(word: string | undefined): string | undefined {
+  if (word === undefined || /^[\w.:@%+-]+$/.test(word)) return word;
+  return `'${word.replaceAll("'", String.raw`'\''`)}'`;
+}
+
+const SEE = 'See what can be done:';
 const ADVICE: ReadonlyMap<string, string> = new Map([
   ['unreachable', 'Is the API running? `npm start` starts it. Another one: --endpoint, or COFFER_ENDPOINT.'],
   ['unexpected_answer', 'Is the endpoint right? Set it with --endpoint, or COFFER_ENDPOINT.'],
@@ -62,14 +86,13 @@ const ADVICE: ReadonlyMap<string, string> = new Map([
     'cluster_busy',
     'See what it is busy with: coffer cluster-show <cluster>. Cancel its upgrade: coffer upgrade-cancel <cluster>',
   ],
-  ['action_refused', 'See what can be done: coffer upgrade-show <upgrade>'],
   ['batch_not_found', 'List the batches: coffer batch-list'],
   ['batch_empty', 'See what a selection comes to: coffer batch-create … --dry-run'],
   ['dead_letter_not_found', 'List them: coffer dead-letters list'],
   ['upgrade_not_found', 'List the upgrades of a cluster: coffer upgrade-list <cluster>'],
   [
     'bus_unavailable',
-    'Is a taskmanager running? `coffer upgrade-show <upgrade>` shows what has become of it.',
+    'Is a taskmanager running? `coffer doctor` tells. What was asked for may be carried out all the same: look before asking again.',
   ],
   ['unauthorized', 'Say who you are: --token, or better COFFER_TOKEN in the environment.'],
   ['forbidden', 'Is it the right tenant (--tenant, or COFFER_TENANT)? Otherwise ask an administrator.'],

@@ -36,8 +36,11 @@ export interface PolicyOptions {
   readonly timeZone?: string;
 }
 
-/** Adds an option for every field of an upgrade's policy. */
-export function withPolicyOptions(command: Command): Command {
+/** Adds an option for every field of an upgrade's policy; `onFailure` is what the API takes by itself. */
+export function withPolicyOptions(
+  command: Command,
+  { onFailure }: { readonly onFailure: 'pause' | 'fail' },
+): Command {
   return command
     .option(
       '--max-unavailable <n>',
@@ -50,11 +53,10 @@ export function withPolicyOptions(command: Command): Command {
     .option('--timeout-seconds <s>', 'for the whole upgrade (default: 36000)', count)
     .option('--retries <n>', 'attempts per step beyond the first (default: 2)', count)
     .addOption(
-      new Option('--on-failure <what>', 'when a step has used up its retries (default: pause)').choices([
-        'pause',
-        'rollback',
-        'fail',
-      ]),
+      new Option(
+        '--on-failure <what>',
+        `when a step has used up its retries (default: ${onFailure})`,
+      ).choices(['pause', 'rollback', 'fail']),
     )
     .option('--not-before <time>', 'start no step before, e.g. 2026-11-23T02:00:00Z')
     .option('--window <cron>', 'start steps only in windows that open then, e.g. "0 2 * * 6,0"')

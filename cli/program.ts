@@ -15,14 +15,20 @@ import { VERSION } from './version.ts';
 /** Runs one command line, without the program's name. Answers the exit code; never rejects. */
 export async function run(args: readonly string[], io: Io): Promise<number> {
   let code: number = EXIT.ok;
+  const typed = new Map<string, string>();
   const program = buildProgram(io, (failed) => {
     code = failed;
+  }).hook('preAction', (_program, { registeredArguments, args: words }) => {
+    for (const [index, argument] of registeredArguments.entries()) {
+      const word = words[index];
+      if (word !== undefined) typed.set(argument.name(), word);
+    }
   });
   try {
     await program.parseAsync(args, { from: 'user' });
     return code;
   } catch (error) {
-    return report(error, io, { json: program.opts<{ json?: boolean }>().json ?? false });
+    return report(error, io, { json: program.opts<{ json?: boolean }>().json ?? false, typed });
   }
 }
 

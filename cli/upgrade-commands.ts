@@ -125,7 +125,7 @@ function withUpgradeOptions(command: Command): Command {
     .option('--plan-hash <hash>', 'upgrade only if the plan is still the one with this hash')
     .option('--watch', 'show how it goes, to the end; Ctrl-C leaves it running')
     .option('--wait', 'wait until it has ended, or is paused and waits for a person');
-  return withPolicyOptions(command);
+  return withPolicyOptions(command, { onFailure: 'pause' });
 }
 
 function planOptionsOf({ planHash }: UpgradeOptions): { readonly planHash?: string } {

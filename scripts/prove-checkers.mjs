@@ -8,6 +8,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writ
 import { availableParallelism, tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { mustRun, run } from './lib/command.mjs';
+import { answerHelp } from './lib/command-line.mjs';
 import { setUp } from './lib/install.mjs';
 import { projectRoot } from './lib/paths.mjs';
 import { Problem, report } from './lib/problem.mjs';
@@ -16,6 +17,12 @@ import { handleSignals } from './lib/signals.mjs';
 import { compileFile, compileSimulation, runSeeds } from './lib/simulation.mjs';
 
 const SEEDS = 2_000;
+const USAGE = `usage: npm run prove [-- NAME …]
+
+Puts bugs into a copy of the sources, one at a time (all of test/simulation/bugs if none is named), and simulates
+up to ${SEEDS} schedules with each until one breaks a guarantee. Exits 0 only if every bug is caught.
+
+  --check  only: do the bugs fit the sources still?`;
 const BUGS = join(projectRoot, 'test/simulation/bugs');
 /** Lines around a change may have moved, as long as one on each side is the same. */
 const FIT = ['apply', '-C1'];
@@ -27,6 +34,7 @@ const progress = createProgress();
 async function main() {
   handleSignals({ onStop: () => aborter.abort(), onForce: () => process.exit(1) });
   const wanted = process.argv.slice(2);
+  answerHelp(wanted, USAGE);
   const names = namesOf(wanted.filter((word) => word !== '--check'));
   await mustFit(names);
   if (wanted.includes('--check')) return void process.stdout.write(`${names.length} bugs fit the sources\n`);

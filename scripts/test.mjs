@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { checkNothingLeft, runStaticChecks } from './lib/checks.mjs';
 import { findChromium } from './lib/chromium.mjs';
 import { runVisibly } from './lib/command.mjs';
+import { answerHelp } from './lib/command-line.mjs';
 import { setUp } from './lib/install.mjs';
 import { findInterop } from './lib/interop.mjs';
 import { defaultHome, projectRoot } from './lib/paths.mjs';
@@ -17,6 +18,15 @@ import { openSession } from './lib/session.mjs';
 import { handleSignals } from './lib/signals.mjs';
 import { countVitest, sum, summary } from './lib/test-report.mjs';
 
+const USAGE = `usage: npm test [-- FILE …]
+
+Sets everything up, starts a RabbitMQ and a Redis for the tests alone, and runs the static checks and all tests, or
+those in the files whose paths hold a FILE. Other arguments are vitest's (npx vitest --help), such as -t TEXT for
+the tests whose names hold it.
+
+  npm test -- test/unit
+  npm test -- test/integration/cli.test.ts -t interrupted`;
+
 /** Everything the tests start inherits it. */
 const TEST_MARK = 'COFFER_TEST_RUN';
 
@@ -25,6 +35,7 @@ const aborter = new AbortController();
 const { signal } = aborter;
 
 async function main() {
+  answerHelp(process.argv.slice(2), USAGE);
   await setUp({ progress, signal });
   // A home of its own: a stack that `npm start` keeps up is not disturbed.
   const session = await openSession({ home: join(defaultHome(), 'test'), fresh: true, progress });

@@ -2,6 +2,17 @@
 import { Problem } from './problem.mjs';
 
 /**
+ * Says how a script is used and ends it, where that is what was asked for.
+ * @param {readonly string[]} argv
+ * @param {string} usage
+ */
+export function answerHelp(argv, usage) {
+  if (!argv.includes('--help')) return;
+  process.stdout.write(`${usage}\n`);
+  process.exit(0);
+}
+
+/**
  * The few flags of our own scripts.
  *
  * @template {string} Name
@@ -18,11 +29,8 @@ export function readFlags(argv, flags, usage) {
     const known = names.map((name) => `--${name}`).join(', ');
     throw new Problem(`unknown option ${unknown}`, `Options: ${known}, --help. ${usage}`);
   }
-  if (argv.includes('--help')) {
-    const width = Math.max(...names.map((name) => name.length)) + 4;
-    const lines = names.map((name) => `  ${`--${name}`.padEnd(width)}${flags[name]}`);
-    process.stdout.write(`${usage}\n\n${lines.join('\n')}\n`);
-    process.exit(0);
-  }
+  const width = Math.max(...names.map((name) => name.length)) + 4;
+  const lines = names.map((name) => `  ${`--${name}`.padEnd(width)}${flags[name]}`);
+  answerHelp(argv, `${usage}\n\n${lines.join('\n')}`);
   return /** @type {Record<Name, boolean>} */ (given);
 }

@@ -316,9 +316,18 @@ describe('an action on an upgrade', () => {
       const { code, stdout, stderr } = await coffer(here(`upgrade-${action} steadfast`));
       expect({ code, stdout }).toEqual({ code: 4, stdout: '' });
       expect(stderr).toBe(
-        `Error: Upgrade ${id} is running, and '${action}' is refused: ${reason}.\nSee what can be done: coffer upgrade-show <upgrade>\n`,
+        `Error: Upgrade ${id} is running, and '${action}' is refused: ${reason}.\nSee what can be done: coffer upgrade-show steadfast\n`,
       );
     }
+  });
+
+  it('that is refused for a cluster leads to that cluster, as a shell takes its name', async () => {
+    const id = await takenUp("Ann's");
+    const busy = await coffer(here("cluster-grow Ann's"));
+    const next = String.raw`coffer cluster-show 'Ann'\''s'. Cancel its upgrade: coffer upgrade-cancel 'Ann'\''s'`;
+    expect([busy.code, busy.stderr]).toEqual([4, expect.stringContaining(next)]);
+    const again = await coffer(here(`upgrade-approve ${id}`));
+    expect(again.stderr).toContain(`See what can be done: coffer upgrade-show ${id}\n`);
   });
 
   it('is named by every view of an upgrade that waits', async () => {
