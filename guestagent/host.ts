@@ -42,6 +42,8 @@ export class Host implements Service {
   #rescan: Service | undefined;
   #watcher: FSWatcher | undefined;
   #scanning: Promise<void> = Promise.resolve();
+  /** Waits for the one under way. */
+  #isScanDue = false;
 
   constructor(deps: HostDeps) {
     this.#deps = deps;
@@ -68,8 +70,14 @@ export class Host implements Service {
     this.#agents.clear();
   }
 
+  /** A thousand files that come at once are one reason to look, not a thousand. */
   #scanSoon(): Promise<void> {
-    const next = this.#scanning.then(() => this.#scan());
+    if (this.#isScanDue) return this.#scanning;
+    this.#isScanDue = true;
+    const next = this.#scanning.then(() => {
+      this.#isScanDue = false;
+      return this.#scan();
+    });
     this.#scanning = next.catch((err) =>
       this.#deps.log.warn({ err }, 'the folder could not be read; trying again'),
     );

@@ -18,7 +18,8 @@ const BUILD_MS = 600_000;
 const UPGRADE_MS = 600_000;
 const AT_ONCE = 32;
 const POLL_MS = 10;
-const SLOW_POLL_MS = 50;
+/** Reading a long list takes the time of those who are measured: of ours no more than a twentieth. */
+const PAUSES_PER_LOOK = 20;
 
 /**
  * @param {Tools} tools
@@ -107,6 +108,7 @@ export function due(redis, prefix) {
 async function watchEnds({ redis, prefix, open, signal }) {
   let moved = performance.now();
   while (!signal.aborted) {
+    const began = performance.now();
     // Those that began after the look are not on its list either.
     const known = [...open.keys()];
     const active = new Set(await due(redis, prefix));
@@ -117,7 +119,7 @@ async function watchEnds({ redis, prefix, open, signal }) {
       moved = performance.now();
     }
     if (open.size > 0 && performance.now() - moved > UPGRADE_MS) throw new Error('no upgrade ends any more');
-    await sleep(open.size > 500 ? SLOW_POLL_MS : POLL_MS);
+    await pauseAfter(performance.now() - began);
   }
 }
 
@@ -128,8 +130,15 @@ async function watchEnds({ redis, prefix, open, signal }) {
  */
 export async function until(holds, patienceMs, complaint) {
   const end = performance.now() + patienceMs;
-  while (!(await holds())) {
+  for (;;) {
+    const began = performance.now();
+    if (await holds()) return;
     if (performance.now() > end) throw new Error(complaint);
-    await sleep(SLOW_POLL_MS);
+    await pauseAfter(performance.now() - began);
   }
+}
+
+/** @param {number} lookMs how long the look took */
+function pauseAfter(lookMs) {
+  return sleep(Math.max(POLL_MS, lookMs * PAUSES_PER_LOOK));
 }

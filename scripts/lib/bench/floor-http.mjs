@@ -19,7 +19,7 @@ return 1`;
 
 const redis = /** @type {Redis & { begin: (...args: unknown[]) => Promise<number> }} */ (new Redis(redisUrl));
 redis.defineCommand('begin', { numberOfKeys: 3, lua: BEGIN });
-const connection = await connect(amqpUrl);
+const connection = await connect(amqpUrl, { noDelay: true });
 const channel = await connection.createConfirmChannel();
 await channel.assertQueue(QUEUE, { durable: true, arguments: { 'x-queue-type': 'quorum' } });
 

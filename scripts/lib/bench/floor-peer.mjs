@@ -27,7 +27,7 @@ redis.call('HSET', KEYS[1], 'revision', ARGV[1] + 1, 'doc', ARGV[2])
 redis.call('XADD', KEYS[2], (ARGV[1] + 1) .. '-0', 'event', ARGV[3])
 return 1`;
 
-const connection = await connect(amqpUrl);
+const connection = await connect(amqpUrl, { noDelay: true });
 const channel = await connection.createConfirmChannel();
 await channel.prefetch(PREFETCH);
 for (const queue of [TO_GUEST, TO_MANAGER]) {

@@ -13,7 +13,7 @@ const MESSAGE_BYTES = 1_400;
  * @returns {Promise<number>} milliseconds, the median
  */
 export async function confirmedPublishMs(amqpUrl) {
-  const connection = await connect(amqpUrl);
+  const connection = await connect(amqpUrl, { noDelay: true });
   const channel = await connection.createConfirmChannel();
   const queue = `coffer.bench.confirm.${process.pid}`;
   await channel.assertQueue(queue, { durable: true, arguments: { 'x-queue-type': 'quorum' } });
@@ -41,7 +41,7 @@ export async function confirmedPublishMs(amqpUrl) {
  * @param {string} exchange
  */
 export async function openTap(amqpUrl, exchange) {
-  const connection = await connect(amqpUrl);
+  const connection = await connect(amqpUrl, { noDelay: true });
   const channel = await connection.createChannel();
   const { queue } = await channel.assertQueue('', { exclusive: true });
   await channel.bindQueue(queue, exchange, 'guestagent.#');
