@@ -13,6 +13,8 @@ import { join } from 'node:path';
 
 /** Watching is only a hint that may be lost; looking is what counts. */
 const RESCAN_MS = 1_000;
+/** Files come by the thousand when a fleet is built: one look is for all that came in this time. */
+const GATHER_MS = 20;
 const PREFIX = 'guest-';
 
 export class GuestKeeper {
@@ -26,6 +28,8 @@ export class GuestKeeper {
   #specOf;
   #watcher;
   #timer;
+  /** @type {NodeJS.Timeout | undefined} */
+  #due;
 
   /**
    * @param {object} options
@@ -38,7 +42,7 @@ export class GuestKeeper {
     this.#supervisor = supervisor;
     this.#specOf = specOf;
     mkdirSync(folder, { recursive: true });
-    this.#watcher = tryWatch(folder, () => this.#look());
+    this.#watcher = tryWatch(folder, () => this.#lookSoon());
     this.#timer = setInterval(() => this.#look(), RESCAN_MS);
     this.#look();
   }
@@ -47,12 +51,19 @@ export class GuestKeeper {
   async stop() {
     this.#isOpen = false;
     clearInterval(this.#timer);
+    clearTimeout(this.#due);
     this.#watcher?.close();
     for (const watcher of this.#awaited.values()) watcher.close();
     await Promise.all(this.#running().map((name) => this.#supervisor.stop(processName(name))));
   }
 
+  #lookSoon() {
+    this.#due ??= setTimeout(() => this.#look(), GATHER_MS);
+  }
+
   #look() {
+    clearTimeout(this.#due);
+    this.#due = undefined;
     if (!this.#isOpen) return;
     const all = subFolders(this.#folder);
     const wanted = all.filter((name) => isInUse(join(this.#folder, name)));
@@ -82,7 +93,7 @@ export class GuestKeeper {
     }
     for (const name of empty) {
       if (this.#awaited.has(name)) continue;
-      const watcher = tryWatch(join(this.#folder, name), () => this.#look());
+      const watcher = tryWatch(join(this.#folder, name), () => this.#lookSoon());
       if (watcher) this.#awaited.set(name, watcher);
     }
   }

@@ -73,13 +73,14 @@ export async function flow({ tools, stack, sizes, tell }) {
   for (let each = 0; each < sizes.alone; each++) floorAlone.push(await floor.run(1, 1));
   await floor.close();
 
-  tell(`${clusters} clusters, ${sizes.few} in flight`);
+  tell(`building ${clusters} clusters`);
   const fleet = await buildFleet(tools, 'bench-few', clusters);
   await upgradeFleet(
     tools,
     { ...fleet, clusters: fleet.clusters.slice(0, sizes.few) },
     { to: NEXT, inFlight: sizes.few },
   );
+  tell(`upgrading them, ${sizes.few} in flight`);
   const { ms } = await upgradeFleet(tools, fleet, { to: LAST, inFlight: sizes.few });
   const rate = rateOf(clusters, ms);
 
@@ -131,9 +132,10 @@ async function oneByOne({ http, redis, prefix }, stack, times) {
  * @returns {Promise<Figure[]>}
  */
 async function manyInFlight({ tools, stack, sizes, tell }, fewRate) {
-  tell(`${sizes.many} clusters, all in flight`);
+  tell(`building ${sizes.many} clusters`);
   const pid = Number(stack.pids()['taskmanager']);
   const fleet = await buildFleet(tools, 'bench-many', sizes.many);
+  tell('upgrading them, all in flight');
   const idle = rssKib(pid);
   const before = await usedMemory(tools.redis);
   const peakOf = watchRss(pid);
