@@ -15,11 +15,15 @@ export interface JournalEntry {
   readonly trace?: string;
 }
 
+const JOURNAL = 'journal.jsonl';
+/** A journal that has grown beyond is begun anew with its last entry. */
+const MAX_BYTES = 65_536;
+
 /** Where a journal is kept. */
 export interface JournalFile {
-  /** Null if nothing was ever written. */
+  /** What was written last; null if nothing ever was. */
   read(): Promise<string | null>;
-  /** Replaces all; resolves when it survives a power failure. A crash leaves the old text or the new one. */
+  /** Resolves when it survives a power failure. A crash before leaves what was written last, or this. */
   write(text: string): Promise<void>;
 }
 
@@ -63,30 +67,75 @@ export class Journal {
   }
 }
 
+/**
+ * The journal of an instance in its folder: one line for each entry, and the last whole one counts. To add a
+ * line is half the work of a new file in the place of the old one; that is done once the file has grown.
+ */
 export function fileIn(stateDir: string): JournalFile {
-  const path = join(stateDir, 'journal.json');
+  const path = join(stateDir, JOURNAL);
+  /** Null: not known, and so it is begun anew. */
+  let size: number | null = null;
   return {
     read: async () => {
-      try {
-        return await readFile(path, 'utf8');
-      } catch (err) {
-        if ((err as NodeJS.ErrnoException).code === 'ENOENT') return null;
-        throw err;
-      }
+      const text = await readIfThere(path);
+      size = text === null ? null : Buffer.byteLength(text);
+      return text === null ? null : lastLine(text);
     },
     write: async (text) => {
-      const draft = `${path}.new`;
-      const file = await open(draft, 'w', 0o600);
-      try {
-        await file.writeFile(text);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await rename(draft, path);
-      await syncDirectory(dirname(path));
+      const line = Buffer.from(`\n${text}\n`);
+      const grown = (size ?? MAX_BYTES) + line.length;
+      // Should it fail half-way, nobody knows how much of it is there.
+      size = null;
+      if (grown > MAX_BYTES) await replace(path, line);
+      else await append(path, line);
+      size = grown > MAX_BYTES ? line.length : grown;
     },
   };
+}
+
+async function readIfThere(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw err;
+  }
+}
+
+/** Of a crash while a line was added there may be a part of it: the last line that was ended counts. */
+function lastLine(text: string): string | null {
+  return text.split('\n').slice(0, -1).findLast(isWhole) ?? null;
+}
+
+function isWhole(line: string): boolean {
+  try {
+    return line !== '' && JSON.parse(line) !== null;
+  } catch {
+    return false;
+  }
+}
+
+async function append(path: string, line: Buffer): Promise<void> {
+  const file = await open(path, 'a', 0o600);
+  try {
+    await file.appendFile(line);
+    await file.datasync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function replace(path: string, line: Buffer): Promise<void> {
+  const draft = `${path}.new`;
+  const file = await open(draft, 'w', 0o600);
+  try {
+    await file.writeFile(line);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(draft, path);
+  await syncDirectory(dirname(path));
 }
 
 async function syncDirectory(path: string): Promise<void> {

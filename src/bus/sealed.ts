@@ -1,4 +1,11 @@
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createSecretKey,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto';
 import { type Body, isRecord, MessageRefused, type Protection } from './protection.ts';
 
 /**
@@ -44,7 +51,7 @@ export function sealedProtection(options: {
   readonly now: () => number;
 }): Protection {
   const { instance_id, secret, now } = options;
-  const key = Buffer.from(secret, 'base64');
+  const key = createSecretKey(secret, 'base64');
   const key_id = keyId(secret);
   /** Ids of requests that were opened, and when: the same again is a replay. */
   const seen = new Map<string, number>();
@@ -102,7 +109,7 @@ export function sealedProtection(options: {
   };
 }
 
-function decrypted(key: Buffer, { nonce, text, ...head }: Seal, about: readonly unknown[]): Body {
+function decrypted(key: KeyObject, { nonce, text, ...head }: Seal, about: readonly unknown[]): Body {
   try {
     const bytes = Buffer.from(text, 'base64');
     const decipher = createDecipheriv('aes-256-gcm', key, Buffer.from(nonce, 'base64'))
@@ -133,9 +140,13 @@ function replyAbout({ _msg_id, ending }: Body): readonly unknown[] {
 
 /** What a broker, or an onlooker, need not know. */
 function split(body: Body): { readonly clear: Body; readonly hidden: Body } {
-  const isHidden = (name: string) => name === 'args' || name.startsWith('_context_');
-  const part = (hidden: boolean) => Object.entries(body).filter(([name]) => isHidden(name) === hidden);
-  return { clear: Object.fromEntries(part(false)), hidden: Object.fromEntries(part(true)) };
+  const clear: Record<string, unknown> = {};
+  const hidden: Record<string, unknown> = {};
+  for (const name of Object.keys(body)) {
+    const part = name === 'args' || name.startsWith('_context_') ? hidden : clear;
+    part[name] = body[name];
+  }
+  return { clear, hidden };
 }
 
 function findSeal(holder: unknown): Seal | null {

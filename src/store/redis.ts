@@ -47,6 +47,8 @@ const COMMAND_TIMEOUT_MS = 1_500;
 const RETRY_CLUSTER_MS = 5_000;
 /** What steps usually take changes slowly. */
 const MEASURED_TIMES_AGE_MS = 5_000;
+/** More datastores than that, or changes of them, are begun with anew. */
+const MAX_VERSION_TEXTS = 100;
 /** Keys are read this many at a time where a page could be long. */
 const SCAN_COUNT = 500;
 
@@ -84,6 +86,8 @@ class RedisStore implements Store {
   /** Emits an upgrade's id when it has new events. */
   readonly #changes = new EventEmitter({ captureRejections: false }).setMaxListeners(0);
 
+  /** By their text: hundreds of times a second it is the same. */
+  readonly #versions = new Map<string, readonly DatastoreVersion[]>();
   readonly #measured = new Map<string, { readonly times: MeasuredTimes; readonly at: number }>();
 
   constructor(options: Parameters<typeof openRedisStore>[0]) {
@@ -531,8 +535,17 @@ class RedisStore implements Store {
     return {
       upgrade: JSON.parse(doc) as Upgrade,
       cluster: clusterFromHash(pairs(cluster)),
-      versions: JSON.parse(versions) as readonly DatastoreVersion[],
+      versions: this.#versionsFrom(versions),
     };
+  }
+
+  #versionsFrom(text: string): readonly DatastoreVersion[] {
+    const known = this.#versions.get(text);
+    if (known) return known;
+    const versions = JSON.parse(text) as readonly DatastoreVersion[];
+    if (this.#versions.size >= MAX_VERSION_TEXTS) this.#versions.clear();
+    this.#versions.set(text, versions);
+    return versions;
   }
 
   async commit(commit: Commit): Promise<'committed' | 'conflict'> {

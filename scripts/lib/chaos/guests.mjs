@@ -18,7 +18,7 @@ import pg from 'pg';
  * @returns {{ upgrade_id: string, step: number, attempt: number, action: string, status: string } | undefined}
  */
 export function journalOf(guests, manager, instance_id) {
-  return readJson(join(stateOf(guests, manager, instance_id), 'journal.json'))?.attempt;
+  return lastEntry(join(stateOf(guests, manager, instance_id), 'journal.jsonl'))?.attempt;
 }
 
 /**
@@ -48,6 +48,19 @@ function readJson(path) {
     return JSON.parse(readFileSync(path, 'utf8'));
   } catch {
     return undefined; // not there (yet, or any more)
+  }
+}
+
+/**
+ * @param {string} path
+ * @returns {any} the last whole line of a journal
+ */
+function lastEntry(path) {
+  try {
+    const lines = readFileSync(path, 'utf8').split('\n').slice(0, -1);
+    return JSON.parse(lines.at(-1) ?? '');
+  } catch {
+    return undefined; // not there (yet, or any more), or just being written
   }
 }
 
