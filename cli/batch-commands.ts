@@ -252,6 +252,7 @@ function showBatches(output: Output, batches: readonly BatchDocument[]): void {
       counts.failed,
       created,
     ]),
+    'There are no batches yet. See what one comes to: coffer batch-create <version> --datastore <datastore> --dry-run',
   );
 }
 

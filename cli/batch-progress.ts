@@ -3,7 +3,7 @@ import { CofferApiError } from '../client/index.ts';
 import { wayOnOf } from './batches.ts';
 import { Canvas, clip, elapsed } from './canvas.ts';
 import type { Terminal } from './io.ts';
-import { printable } from './output.ts';
+import { columnsOf, printable } from './output.ts';
 
 const FRAME_MS = 200;
 /** With thousands of clusters something happens all the time: the document is asked for this often. */
@@ -89,7 +89,8 @@ async function keepFresh(
   }
 }
 
-function linesOf({ batch, note, isConnected }: Picture, { columns = 80 }: Terminal): string[] {
+function linesOf({ batch, note, isConnected }: Picture, terminal: Terminal): string[] {
+  const columns = columnsOf(terminal);
   if (batch === null) return ['Connecting …'];
   const command = wayOnOf(batch);
   const said = batch.message ?? note;

@@ -200,6 +200,7 @@ function showClusters(output: Output, clusters: readonly ClusterDocument[]): voi
   output.table(
     ['ID', 'Name', 'Datastore', 'Datastore Version', 'Task Name'],
     clusters.map(({ id, name, datastore, task }) => [id, name, datastore.type, datastore.version, task.name]),
+    'There are no clusters yet. Create one: coffer cluster-create shop postgresql --instances 3 --wait',
   );
 }
 

@@ -58,6 +58,7 @@ function addListCommand(letters: Command, io: Io): void {
           answer.dead_letters.map((letter) => [
             ...[letter.id, letter.buried, letter.topic, letter.method, letter.reason],
           ]),
+          'There are no dead letters: every message found somebody who could act on it.',
         );
         const more = answer.total - answer.dead_letters.length;
         if (more > 0) io.stderr.write(`${more} more are not shown.\n`);

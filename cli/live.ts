@@ -8,10 +8,12 @@ import type {
 import { CofferApiError } from '../client/index.ts';
 import { Canvas, clip, elapsed } from './canvas.ts';
 import type { Terminal } from './io.ts';
-import { printable } from './output.ts';
+import { columnsOf, printable } from './output.ts';
 import { wayOn } from './upgrades.ts';
 
 const FRAME_MS = 100;
+/** Of a terminal that does not say how high it is. */
+const ROWS = 24;
 /** Roles, versions and waiting change without an event: they are asked for this often. */
 const REFRESH_MS = 1000;
 const SPINNER = '⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏';
@@ -99,14 +101,15 @@ async function refresh(client: CofferClient, id: string, picture: Picture): Prom
   }
 }
 
-function linesOf(picture: Picture, { columns = 80, rows = 24 }: Terminal, color: boolean): string[] {
+function linesOf(picture: Picture, terminal: Terminal, color: boolean): string[] {
+  const columns = columnsOf(terminal);
   const { upgrade, cluster, note, isConnected } = picture;
   if (upgrade === null) return ['Connecting …'];
   const paint = color ? painted : plain;
   const instances = (cluster?.instances ?? []).map((instance) => rowOf(instance, upgrade.steps));
   // A terminal can't scroll back over what is redrawn: what happens now goes first.
   const command = wayOn(upgrade);
-  const room = Math.max(3, rows - 5);
+  const room = Math.max(3, (terminal.rows || ROWS) - 5);
   const visible =
     instances.length <= room
       ? instances

@@ -18,11 +18,13 @@ export class Output {
     else show();
   }
 
-  table(headers: readonly string[], rows: readonly (readonly Cell[])[]): void {
+  /** `none` is what a person is told where there are no rows. */
+  table(headers: readonly string[], rows: readonly (readonly Cell[])[], none?: string): void {
+    const { isTTY } = this.#stream;
+    if (isTTY && rows.length === 0 && none !== undefined) return this.line(none);
     const lines = [headers, ...rows].map((row) => row.map(textOf));
-    this.#stream.write(
-      `${(this.#stream.isTTY ? framed(lines) : lines.map((row) => row.join('\t'))).join('\n')}\n`,
-    );
+    const shown = isTTY ? framed(lines, columnsOf(this.#stream)) : lines.map((row) => row.join('\t'));
+    this.#stream.write(`${shown.join('\n')}\n`);
   }
 
   /** One thing, field by field. */
@@ -35,6 +37,11 @@ export class Output {
   }
 }
 
+/** Some terminals say that they have none. */
+export function columnsOf({ columns }: Terminal): number {
+  return columns || 80;
+}
+
 function textOf(cell: Cell): string {
   return printable(String(cell ?? ''));
 }
@@ -44,11 +51,48 @@ export function printable(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, ' ');
 }
 
-function framed(lines: readonly (readonly string[])[]): string[] {
+function framed(lines: readonly (readonly string[])[], columns: number): string[] {
   const [headers = [], ...rows] = lines;
-  const widths = headers.map((_, column) => Math.max(...lines.map((row) => (row[column] ?? '').length)));
+  const widths = widthsOf(lines, columns);
   const rule = `+${widths.map((width) => '-'.repeat(width + 2)).join('+')}+`;
-  const framedRow = (row: readonly string[]) =>
-    `|${widths.map((width, column) => ` ${(row[column] ?? '').padEnd(width)} `).join('|')}|`;
-  return [rule, framedRow(headers), rule, ...rows.map(framedRow), rule];
+  const framedRow = (row: readonly string[]) => {
+    const cells = widths.map((width, column) => wrapped(row[column] ?? '', width));
+    const height = Math.max(...cells.map(({ length }) => length));
+    return Array.from(
+      { length: height },
+      (_, line) =>
+        `|${widths.map((width, column) => ` ${(cells[column]?.[line] ?? '').padEnd(width)} `).join('|')}|`,
+    );
+  };
+  return [rule, ...framedRow(headers), rule, ...rows.flatMap(framedRow), rule];
+}
+
+/** As wide as what is in them; where the terminal is too narrow for that, the widest are made narrower. */
+function widthsOf(lines: readonly (readonly string[])[], columns: number): number[] {
+  const [headers = []] = lines;
+  const widest = (column: number, measure: (text: string) => number) =>
+    Math.max(...lines.map((row) => measure(row[column] ?? '')));
+  const widths = headers.map((_, column) => widest(column, (text) => text.length));
+  // Words stay whole: half an id is of no use.
+  const least = headers.map((_, column) =>
+    widest(column, (text) => Math.max(...text.split(' ').map(({ length }) => length))),
+  );
+  let excess = widths.reduce((sum, width) => sum + width + 3, 1) - columns;
+  for (; excess > 0; excess--) {
+    const spare = widths.map((width, column) => (width > (least[column] ?? 0) ? width : 0));
+    const column = spare.indexOf(Math.max(...spare));
+    if ((spare[column] ?? 0) === 0) break;
+    widths[column] = (widths[column] ?? 0) - 1;
+  }
+  return widths;
+}
+
+function wrapped(text: string, width: number): string[] {
+  const lines = [''];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1) ?? '';
+    if (line.length + 1 + word.length > width && line !== '') lines.push(word);
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
+  }
+  return lines;
 }

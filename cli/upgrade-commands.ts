@@ -202,10 +202,12 @@ function showPlan(output: Output, { from, to, steps, successor, gates, ...plan }
     estimate_seconds: plan.estimate_seconds,
     hash: plan.hash,
   });
+  // Some stages of the datastore's order may be empty here.
+  const stages = [...new Set(steps.map(({ stage }) => stage))];
   output.table(
     ['Stage', 'Kind', 'Instance', 'Role', 'Repair'],
     steps.map(({ stage, kind, instance_name, role, repair }) => [
-      stage,
+      stages.indexOf(stage) + 1,
       kind,
       instance_name,
       role,
@@ -230,6 +232,7 @@ function showUpgrades(output: Output, upgrades: readonly UpgradeDocument[]): voi
       created,
       ended,
     ]),
+    'It was never upgraded. Look what an upgrade would do: coffer cluster-upgrade <cluster> <version> --dry-run',
   );
 }
 

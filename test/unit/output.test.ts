@@ -1,0 +1,56 @@
+/** How results are written: tables that fit the terminal, tabs in a pipe, words where there is nothing. */
+import { describe, expect, it } from 'vitest';
+import { Output } from '../../cli/output.ts';
+
+function written(terminal: { isTTY: boolean; columns?: number }, show: (output: Output) => void): string {
+  let text = '';
+  const write = (part: string) => {
+    text += part;
+  };
+  show(new Output({ write, ...terminal }, { json: false }));
+  return text;
+}
+
+const ID = '5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a';
+const paused =
+  'paused: disk full on shop-member-2: retry it, or cancel it; a person can: retry, cancel, rollback';
+const show = (output: Output) =>
+  output.table(
+    ['ID', 'Note'],
+    [
+      [ID, paused],
+      ['2', null],
+    ],
+  );
+
+describe('a table', () => {
+  it.each([60, 80, 110])('fits a terminal of %d columns, with every word whole', (columns) => {
+    const text = written({ isTTY: true, columns }, show);
+    const lines = text.trimEnd().split('\n');
+    expect(Math.max(...lines.map(({ length }) => length))).toBeLessThanOrEqual(columns);
+    expect(new Set(lines.map(({ length }) => length)).size).toBe(1);
+    expect(text).toContain(ID);
+    const notes = lines.filter((line) => line.startsWith('|')).map((line) => line.split('|')[2]?.trim());
+    expect(notes.join(' ').trim()).toBe(`Note ${paused}`);
+  });
+
+  it('is as wide as what is in it where there is room, and where no word could be whole otherwise', () => {
+    const wide = written({ isTTY: true, columns: 200 }, show);
+    expect(wide.split('\n')).toHaveLength(7);
+    const narrow = written({ isTTY: true, columns: 20 }, show);
+    expect(narrow).toContain(ID);
+    expect(written({ isTTY: true, columns: 0 }, show)).toBe(written({ isTTY: true, columns: 80 }, show));
+  });
+
+  it('is nothing but tabs in a pipe', () => {
+    expect(written({ isTTY: false, columns: 20 }, show)).toBe(`ID\tNote\n${ID}\t${paused}\n2\t\n`);
+  });
+
+  it('without rows tells a person what that means, and a program nothing', () => {
+    const empty = (output: Output) => output.table(['ID'], [], 'There are none yet.');
+    expect(written({ isTTY: true }, empty)).toBe('There are none yet.\n');
+    expect(written({ isTTY: false }, empty)).toBe('ID\n');
+    const untold = written({ isTTY: true }, (output) => output.table(['ID'], []));
+    expect(untold.split('\n')[1]).toBe('| ID |');
+  });
+});
