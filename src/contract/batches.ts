@@ -22,11 +22,13 @@ const DAY_SECONDS = 86_400;
 
 /** A number of clusters, or a percentage of them; at least `min` of either. */
 function amount(min: 0 | 1) {
-  const percentage = z.custom<Percentage>(
-    (value) =>
-      typeof value === 'string' && /^(\d{1,2}|100)%$/.test(value) && Number.parseInt(value, 10) >= min,
-    `must be a number of clusters, or a percentage from ${min}% to 100%`,
-  );
+  const form = min === 0 ? /^(\d{1,2}|100)%$/ : /^(0?[1-9]|[1-9]\d|100)%$/;
+  const percentage = z
+    .custom<Percentage>(
+      (value) => typeof value === 'string' && form.test(value),
+      `must be a number of clusters, or a percentage from ${min}% to 100%`,
+    )
+    .meta({ type: 'string', pattern: form.source });
   return z.union([z.int().min(min).max(1_000_000), percentage]);
 }
 

@@ -5,10 +5,13 @@ import { windowProblem } from '../core/window.ts';
 
 const DAY_SECONDS = 86_400;
 
-const percentage = z.custom<Percentage>(
-  (value) => typeof value === 'string' && /^([1-9]\d?|100)%$/.test(value),
-  'must be a number of instances, or a percentage from 1% to 100%',
-);
+const PERCENTAGE = /^([1-9]\d?|100)%$/;
+const percentage = z
+  .custom<Percentage>(
+    (value) => typeof value === 'string' && PERCENTAGE.test(value),
+    'must be a number of instances, or a percentage from 1% to 100%',
+  )
+  .meta({ type: 'string', pattern: PERCENTAGE.source });
 
 const fields = {
   max_unavailable: z.union([z.int().min(1).max(100), percentage]).meta({

@@ -56,6 +56,20 @@ describe('/openapi.json', () => {
     expect(plain(described())).toEqual(plain(served));
   });
 
+  it('says of every alternative what it is: one that may be anything would be none', () => {
+    const unsaid: string[] = [];
+    const look = (value: unknown, where: string): void => {
+      if (typeof value !== 'object' || value === null) return;
+      for (const [name, inner] of Object.entries(value)) {
+        const alternatives = name === 'anyOf' || name === 'oneOf' ? (inner as readonly object[]) : [];
+        if (alternatives.some((each) => Object.keys(each).length === 0)) unsaid.push(where);
+        look(inner, `${where}/${name}`);
+      }
+    };
+    look(document, '');
+    expect(unsaid).toEqual([]);
+  });
+
   it('says of every route what it is for and what it answers', () => {
     const routes = sectionsOf(document).flatMap((section) => section.routes);
     expect(routes.filter(({ summary, answers }) => summary === '' || answers.length === 0)).toEqual([]);

@@ -17,7 +17,7 @@ const ours = Object.entries(scripts).flatMap(([name, command]) => {
 describe('--help', () => {
   it('is asked of every script', () => {
     expect(ours.map(([name]) => name).sort()).toEqual([
-      ...['bench', 'chaos', 'demo', 'demos', 'fuzz', 'prove', 'simulate', 'start', 'test'],
+      ...['bench', 'chaos', 'demo', 'demos', 'fuzz', 'prove', 'simulate', 'sizing', 'start', 'test'],
     ]);
   });
 
