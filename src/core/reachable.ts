@@ -4,15 +4,21 @@ import type { Catalogue } from './catalogue.ts';
 import { type Cluster, versionOf } from './domain.ts';
 import { compareVersions } from './version-path.ts';
 
+/** What was found out, for as long as the catalogue is the same. */
+const knownIn = new WeakMap<Catalogue, Map<string, readonly string[]>>();
+const MAX_KNOWN = 1_000;
+
 /**
  * Names of the versions that the catalogue lets a cluster go to, oldest first; whether it is busy, and
  * whether its instances are well, is not asked. Clusters that run the same are looked at once.
  */
 export function reachableIn(catalogue: Catalogue): (cluster: Cluster) => readonly string[] {
-  const known = new Map<string, readonly string[]>();
+  const known = knownIn.get(catalogue) ?? new Map<string, readonly string[]>();
+  knownIn.set(catalogue, known);
   return (cluster) => {
     const key = keyOf(cluster);
     const found = known.get(key) ?? reachable(catalogue, cluster);
+    if (known.size >= MAX_KNOWN) known.clear();
     known.set(key, found);
     return found;
   };

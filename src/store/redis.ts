@@ -86,6 +86,8 @@ class RedisStore implements Store {
   /** Emits an upgrade's id when it has new events. */
   readonly #changes = new EventEmitter({ captureRejections: false }).setMaxListeners(0);
 
+  /** As it was read last. */
+  #catalogue: Catalogue = EMPTY_CATALOGUE;
   /** By their text: hundreds of times a second it is the same. */
   readonly #versions = new Map<string, readonly DatastoreVersion[]>();
   readonly #measured = new Map<string, { readonly times: MeasuredTimes; readonly at: number }>();
@@ -179,8 +181,13 @@ class RedisStore implements Store {
   }
 
   async getCatalogue(): Promise<Catalogue> {
-    const doc = await this.#ask(() => this.#redis.hget(this.#key('catalogue'), 'doc'));
-    return doc === null ? EMPTY_CATALOGUE : (JSON.parse(doc) as Catalogue);
+    const key = this.#key('catalogue');
+    // Every request asks for it, and it hardly ever changes.
+    const revision = await this.#ask(() => this.#redis.hget(key, 'revision'));
+    if (revision === String(this.#catalogue.revision)) return this.#catalogue;
+    const doc = await this.#ask(() => this.#redis.hget(key, 'doc'));
+    this.#catalogue = doc === null ? EMPTY_CATALOGUE : (JSON.parse(doc) as Catalogue);
+    return this.#catalogue;
   }
 
   async putCatalogue(...[catalogue, unused]: Parameters<Store['putCatalogue']>): Promise<PutVerdict> {
