@@ -1,5 +1,6 @@
 // @ts-check
 import { setTimeout as sleep } from 'node:timers/promises';
+import { watchCpu } from './cpu.mjs';
 import { figure, percentile } from './figures.mjs';
 import { beginUpgrade, buildFleet, due, INSTANCES, until, upgradeFleet, VERSIONS } from './fleet.mjs';
 import { openHttpFloor, openMessageFloor } from './floor.mjs';
@@ -81,8 +82,10 @@ export async function flow({ tools, stack, sizes, tell }) {
     { to: NEXT, inFlight: sizes.few },
   );
   tell(`upgrading them, ${sizes.few} in flight`);
+  const cpu = watchCpu(stack.pids());
   const { ms } = await upgradeFleet(tools, fleet, { to: LAST, inFlight: sizes.few });
   const rate = rateOf(clusters, ms);
+  const costs = cpu('instance upgrade', clusters * INSTANCES);
 
   tell('one cluster alone');
   const aloneMs = await oneByOne(tools, stack, sizes.alone);
@@ -91,6 +94,7 @@ export async function flow({ tools, stack, sizes, tell }) {
       floor: floorRate,
       atLeast: 0.6,
     }),
+    ...costs,
     figure('one cluster of 3 alone, 202 to succeeded, p50', 'ms', percentile(aloneMs.whole, 0.5), {
       floor: percentile(floorAlone, 0.5),
       atMost: 2.5,

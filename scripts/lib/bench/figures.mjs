@@ -8,8 +8,8 @@
  * @property {string} unit
  * @property {number | null} floor what a bare program does, in the same unit; null where there is none
  * @property {number | null} ratio value / floor
- * @property {string} target
- * @property {boolean} met
+ * @property {string | null} target null where it is only to be known
+ * @property {boolean | null} met
  */
 
 /**
@@ -17,12 +17,15 @@
  * @param {string} unit
  * @param {number} value
  * @param {{ floor?: number, atLeast?: number, atMost?: number }} target of the ratio to the floor if there is
- *   one, else of the value itself
+ *   one, else of the value itself; without either there is none
  * @returns {Figure}
  */
 export function figure(name, unit, value, { floor, atLeast, atMost }) {
   const ratio = floor === undefined ? null : value / floor;
   const judged = ratio ?? value;
+  if (atLeast === undefined && atMost === undefined) {
+    return { name, value, unit, floor: floor ?? null, ratio, target: null, met: null };
+  }
   const what = floor === undefined ? unit : '× floor';
   const target = atLeast === undefined ? `≤ ${atMost} ${what}` : `≥ ${atLeast} ${what}`;
   const met = atLeast === undefined ? judged <= (atMost ?? Number.POSITIVE_INFINITY) : judged >= atLeast;
@@ -36,8 +39,8 @@ export function renderFigures(figures) {
     `${short(value)} ${unit}`,
     floor === null ? '' : short(floor),
     ratio === null ? '' : ratio.toFixed(2),
-    target,
-    met ? 'yes' : 'NO',
+    target ?? '',
+    met === null ? '' : met ? 'yes' : 'NO',
   ]);
   const table = [['figure', 'measured', 'floor', 'ratio', 'target', 'met'], ...rows];
   const widths =

@@ -1,0 +1,35 @@
+// @ts-check
+import { readFileSync } from 'node:fs';
+import { figure } from './figures.mjs';
+
+/** The unit of the kernel's count, USER_HZ: the same on all that Node runs on. */
+const TICK_MS = 10;
+
+/**
+ * What each process of the stack takes of a core, from now on. A figure that other load on the machine hardly
+ * changes, and what one reckons with for larger machines.
+ * @param {Record<string, number>} pids by name of the process
+ * @returns {(what: string, count: number) => import('./figures.mjs').Figure[]} for each one of `count`
+ */
+export function watchCpu(pids) {
+  const before = Object.entries(pids).map(([name, pid]) => ({ name, pid, ms: cpuMs(pid) }));
+  return (what, count) => {
+    /** @type {Map<string, number>} */
+    const spent = new Map();
+    for (const { name, pid, ms } of before) {
+      const kind = name.startsWith('guest-') ? 'guest agents' : name;
+      spent.set(kind, (spent.get(kind) ?? 0) + cpuMs(pid) - ms);
+    }
+    return [...spent].map(([kind, ms]) => figure(`CPU of ${kind} per ${what}`, 'ms', ms / count, {}));
+  };
+}
+
+/**
+ * All threads, in user and in kernel mode.
+ * @param {number} pid
+ */
+function cpuMs(pid) {
+  // The name of the program, in brackets, may have spaces in it.
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+}
