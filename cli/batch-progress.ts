@@ -1,7 +1,7 @@
 import type { BatchDocument, BatchEventDocument, CofferClient, WaveDocument } from '../client/index.ts';
 import { CofferApiError } from '../client/index.ts';
 import { wayOnOf } from './batches.ts';
-import { Canvas, clip, elapsed } from './canvas.ts';
+import { Canvas, clip, elapsed, remaining } from './canvas.ts';
 import type { Terminal } from './io.ts';
 import { columnsOf, printable } from './output.ts';
 
@@ -103,8 +103,7 @@ function linesOf({ batch, note, isConnected }: Picture, terminal: Terminal): str
 }
 
 function headOf({ id, name, datastore, to, state, started, ended, estimated_end }: BatchDocument): string {
-  const end = estimated_end === null ? '' : `  done about ${estimated_end.slice(11, 19)} UTC`;
-  return `${printable(name ?? id)}  ${datastore} → ${to.name}  ${state}  ${elapsed(started, ended)}${end}`;
+  return `${printable(name ?? id)}  ${datastore} → ${to.name}  ${state}  ${elapsed(started, ended)}${remaining(estimated_end)}`;
 }
 
 /** `wave 2  ██████████▒▒──────  41/60  4 running  1 failed` */

@@ -25,8 +25,18 @@ export class Canvas {
 export function elapsed(started: string | null, ended: string | null): string {
   if (started === null) return '';
   const end = ended === null ? Date.now() : Date.parse(ended);
-  const seconds = Math.max(0, Math.round((end - Date.parse(started)) / 1000));
+  return minutes(end - Date.parse(started));
+}
+
+function minutes(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+}
+
+/** `  about 0:12 left`; empty where nobody can say. */
+export function remaining(estimated_end: string | null): string {
+  if (estimated_end === null) return '';
+  return `  about ${minutes(Date.parse(estimated_end) - Date.now())} left`;
 }
 
 export function clip(text: string, columns: number): string {

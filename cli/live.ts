@@ -6,7 +6,7 @@ import type {
   UpgradeDocument,
 } from '../client/index.ts';
 import { CofferApiError } from '../client/index.ts';
-import { Canvas, clip, elapsed } from './canvas.ts';
+import { Canvas, clip, elapsed, remaining } from './canvas.ts';
 import type { Terminal } from './io.ts';
 import { columnsOf, printable } from './output.ts';
 import { wayOn } from './upgrades.ts';
@@ -135,10 +135,11 @@ function headOf({
   progress,
   started,
   ended,
+  estimated_end,
 }: UpgradeDocument): string {
   const name = printable(cluster_name ?? cluster_id);
   const steps = `${progress.done} of ${progress.total} steps`;
-  return `${name}  ${from.name} → ${to.name}  ${state}  ${steps}  ${elapsed(started, ended)}`;
+  return `${name}  ${from.name} → ${to.name}  ${state}  ${steps}  ${elapsed(started, ended)}${remaining(estimated_end)}`;
 }
 
 interface Row {

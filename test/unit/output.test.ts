@@ -1,5 +1,6 @@
 /** How results are written: tables that fit the terminal, tabs in a pipe, words where there is nothing. */
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { elapsed, remaining } from '../../cli/canvas.ts';
 import { Output } from '../../cli/output.ts';
 
 function written(terminal: { isTTY: boolean; columns?: number }, show: (output: Output) => void): string {
@@ -22,6 +23,19 @@ const show = (output: Output) =>
       ['2', null],
     ],
   );
+
+describe('time on a picture that is redrawn', () => {
+  afterEach(() => void vi.useRealTimers());
+
+  it('is told in minutes and seconds, with what is expected to be left', () => {
+    vi.useFakeTimers({ now: Date.parse('2026-11-25T10:00:00Z') });
+    expect(elapsed('2026-11-25T09:58:55Z', null)).toBe('1:05');
+    expect(elapsed(null, null)).toBe('');
+    expect(remaining('2026-11-25T10:12:07.400Z')).toBe('  about 12:07 left');
+    expect(remaining('2026-11-25T09:59:00Z')).toBe('  about 0:00 left');
+    expect(remaining(null)).toBe('');
+  });
+});
 
 describe('a table', () => {
   it.each([60, 80, 110])('fits a terminal of %d columns, with every word whole', (columns) => {
