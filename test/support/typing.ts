@@ -156,6 +156,9 @@ export const SESSIONS: readonly Session[] = [
     stack: {},
     pages: {
       'docs/getting-started.md': { elsewhere: { 'npm start': STARTED } },
+      'docs/sdk.md': {
+        instead: { "'http://127.0.0.1:8779/v1.0/demo'": "process.env.COFFER_ENDPOINT + '/v1.0/demo'" },
+      },
       'docs/troubleshooting.md': {},
       'docs/observe.md': {
         before: {
