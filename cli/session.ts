@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { type CofferClient, createClient } from '../client/index.ts';
+import { UsageError } from './failures.ts';
 import type { Io } from './io.ts';
 import { Output } from './output.ts';
 
@@ -38,8 +39,13 @@ export function originOf(command: Command): string {
   return withVersion(endpoint).replace(/\/v1(\.0)?$/, '');
 }
 
-/** `http://host:8779` is meant to be `http://host:8779/v1.0`. */
+/** `http://host:8779` is meant to be `http://host:8779/v1.0`. Throws a `UsageError` if it is no address. */
 function withVersion(endpoint: string): string {
   const trimmed = endpoint.replace(/\/+$/, '');
+  if (!/^https?:\/\//i.test(trimmed) || !URL.canParse(trimmed)) {
+    throw new UsageError(
+      `The endpoint '${endpoint}' is no address such as http://127.0.0.1:8779: set it with --endpoint, or COFFER_ENDPOINT.`,
+    );
+  }
   return /\/v1(\.0)?$/.test(trimmed) ? trimmed : `${trimmed}/v1.0`;
 }

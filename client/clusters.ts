@@ -101,7 +101,8 @@ export class Clusters {
 
   /**
    * Adds instances. Resolves when the request is safe; the cluster's task is then GROWING_CLUSTER until all
-   * of them are healthy: `waitFor` waits for it. Rejects with `cluster_busy` or `gate_blocked`.
+   * of them are healthy: `waitFor` waits for it. Rejects with `cluster_busy` or `gate_blocked`, and with `action_refused`
+   * where its servers are not Coffer's to make: of hooks, or registered.
    */
   async grow(cluster: Reference, instances: readonly AddedInstanceInput[]): Promise<ClusterDocument> {
     return this.#act(cluster, { grow: instances });
@@ -110,7 +111,7 @@ export class Clusters {
   /**
    * Removes instances with their data, each given as a document, an id or a name. Resolves when the request
    * is safe; the cluster's task is then SHRINKING_CLUSTER until nothing is left of them. Rejects with
-   * `action_refused` for the primary.
+   * `action_refused` for the primary, and where its servers are not Coffer's to take away: of hooks, or registered.
    */
   async shrink(cluster: Reference, instances: readonly Reference[]): Promise<ClusterDocument> {
     return this.#act(cluster, { shrink: instances.map((instance) => ({ id: idOrName(instance) })) });

@@ -443,6 +443,19 @@ describe('what goes wrong', () => {
     expect(answer.stderr).not.toMatch(/\n\s+at /);
   });
 
+  it.each(['127.0.0.1:8779', 'nowhere', 'ftp://127.0.0.1', 'http://'])(
+    'is told that %s is no address, and not that nobody answers there',
+    async (endpoint) => {
+      for (const command of ['cluster-list', 'doctor']) {
+        const { code, stderr } = await coffer(`${command} --endpoint ${endpoint}`);
+        expect({ code, stderr }).toEqual({
+          code: 2,
+          stderr: `Error: The endpoint '${endpoint}' is no address such as http://127.0.0.1:8779: set it with --endpoint, or COFFER_ENDPOINT.\n`,
+        });
+      }
+    },
+  );
+
   it('is told when nobody answers, with what to do', async () => {
     const answer = await coffer('cluster-list --endpoint http://127.0.0.1:9');
     expect(answer.code).toBe(5);
