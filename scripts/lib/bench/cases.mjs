@@ -182,6 +182,7 @@ export async function http({ tools, stack, sizes, tell }) {
     ([name]) => name === 'taskmanager' || name.startsWith('guest-'),
   );
   for (const [, pid] of halted) process.kill(pid, 'SIGSTOP');
+  const cpu = watchCpu(apiOf(stack));
   const began = performance.now();
   try {
     await forEach(fleet.clusters, AT_ONCE, (cluster) => beginUpgrade(tools.http, fleet, cluster, NEXT));
@@ -189,9 +190,11 @@ export async function http({ tools, stack, sizes, tell }) {
     for (const [, pid] of halted) process.kill(pid, 'SIGCONT');
   }
   const accepted = (fleet.clusters.length * 1000) / (performance.now() - began);
+  const costs = cpu('upgrade request', fleet.clusters.length);
   await settled(tools);
   return [
     figure('upgrade requests accepted per second', '/s', accepted, { floor: floors.post, atLeast: 0.6 }),
+    ...costs,
     ...(await reads({ tools, stack, sizes, tell }, floors)),
   ];
 }
@@ -210,16 +213,24 @@ async function reads({ tools, stack, sizes, tell }, floors) {
   const load = { seconds: sizes.seconds, atOnce: AT_ONCE };
   const page = (/** @type {string} */ tenant) =>
     client.rate(() => ({ path: `/v1.0/${tenant}/clusters?limit=20` }), load);
+  const cpu = watchCpu(apiOf(stack));
   const one = await client.rate(() => ({ path: `/v1.0/bench-small/clusters/${small}` }), load);
+  const costs = cpu('GET of one cluster', one * load.seconds);
   const [few, many] = [await page('bench-small'), await page('bench-large')];
   return [
     figure('GET one cluster', '/s', one, { floor: floors.one, atLeast: 0.6 }),
+    ...costs,
     figure(`GET a page of 20, ${sizes.stored.toLocaleString('en')} clusters stored`, '/s', many, {
       floor: floors.page,
       atLeast: 0.6,
     }),
     figure('the same page with 1,000 stored takes', '× as long', few / many, { atMost: 1.3 }),
   ];
+}
+
+/** @param {import('../stack.mjs').Stack} stack */
+function apiOf(stack) {
+  return { api: Number(stack.pids()['api']) };
 }
 
 /**
