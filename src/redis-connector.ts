@@ -9,6 +9,8 @@ import { AbstractConnector, type RedisOptions } from 'ioredis';
  */
 export class RedisConnector extends AbstractConnector {
   readonly #options: RedisOptions;
+  /** The socket that has been told to end. */
+  #ending: unknown;
 
   constructor(options: unknown) {
     const own = options as RedisOptions & { readonly disconnectTimeout: number };
@@ -28,6 +30,17 @@ export class RedisConnector extends AbstractConnector {
     this.connecting = true;
     this.stream = stream;
     return stream;
+  }
+
+  /**
+   * Ends the socket, once: whatever waits on a Redis that hangs times out together, each says so, and
+   * ioredis's own would add a timer and a listener to the socket each time.
+   */
+  override disconnect(): void {
+    this.connecting = false;
+    if (this.#ending === this.stream) return;
+    this.#ending = this.stream;
+    super.disconnect();
   }
 }
 
