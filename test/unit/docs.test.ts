@@ -169,6 +169,11 @@ describe.each(PAGES)('%s', (page) => {
     }
   });
 
+  it('names tests that are there', () => {
+    const named = pageText(page).match(/\btest\/[\w./-]+\.(test\.ts|golden|patch)\b/g) ?? [];
+    expect([...new Set(named)].filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+  });
+
   it('leads to what is there', () => {
     const links = [...pageText(page).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([\w-]+))?\)/g)];
     const broken = links.filter(([, path = '', anchor]) => {
