@@ -6,6 +6,8 @@
 /** @type {Record<number, string>} */
 const LEVELS = { 10: 'trace', 20: 'debug', 30: 'info', 40: 'WARN', 50: 'ERROR', 60: 'FATAL' };
 const INFO = 30;
+/** As wide as `guest-simulated`. */
+const NAME = 15;
 /** Of no use on a line of one process of this machine. */
 const LEFT_OUT = ['level', 'time', 'pid', 'hostname', 'name', 'msg', 'err'];
 
@@ -45,13 +47,15 @@ function parse(line) {
  */
 function readable(name, entry) {
   const { level, time, msg = '', err } = entry;
+  // An agent of one instance is called by its id: once is enough, and its beginning tells who it is.
   const about = Object.entries(entry).flatMap(([key, value]) =>
-    LEFT_OUT.includes(key) ? [] : [`${key}=${textOf(value)}`],
+    LEFT_OUT.includes(key) || name === `guest-${value}` ? [] : [`${key}=${textOf(value)}`],
   );
+  const who = name.replace(/^(guest-[0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, '$1');
   // hh:mm:ss.mmm of this place, as the clock on the wall has it.
   const at = new Date(time);
   const clock = `${at.toTimeString().slice(0, 8)}.${String(at.getMilliseconds()).padStart(3, '0')}`;
-  const head = `${clock} ${(LEVELS[level] ?? String(level)).padEnd(5)} ${name.padEnd(11)} ${msg}`;
+  const head = `${clock} ${(LEVELS[level] ?? String(level)).padEnd(5)} ${who.padEnd(NAME)} ${msg}`;
   const cause = err ? `\n    ${(err.stack ?? err.message ?? '').replaceAll('\n', '\n    ')}` : '';
   return `${[head, ...about].join('  ')}${cause}`;
 }

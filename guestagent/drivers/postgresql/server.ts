@@ -179,11 +179,11 @@ export class Server {
   }
 
   async #end(escalation: readonly (readonly [NodeJS.Signals, number])[]): Promise<void> {
-    for (const [name, patienceMs] of [...escalation, ['SIGKILL', 5_000] as const]) {
+    const steps = [...escalation, ['SIGKILL', 5_000] as const];
+    for (const [step, [name, patienceMs]] of steps.entries()) {
       const running = await this.#findAlive();
       if (running === null) return;
-      if (name !== 'SIGINT')
-        this.#log.warn({ pid: running, signal: name }, 'PostgreSQL does not stop: more force');
+      if (step > 0) this.#log.warn({ pid: running, signal: name }, 'PostgreSQL does not stop: more force');
       signal(running, name);
       const deadline = Date.now() + patienceMs;
       while (Date.now() < deadline) {
