@@ -63,9 +63,10 @@ describeInterop('oslo.messaging as a peer', () => {
       expect(request.args).toEqual({ n });
       expect(request.context).toMatchObject({ tenant_id: 'p', user: 'u', is_admin: true });
     }
-    expect(await peer.do('call', { topic, method: 'note', args: { text: 'größer' } })).toEqual({
-      text: 'größer',
-    });
+    for (const to of [{}, { server }]) {
+      const call = { topic, method: 'note', args: { text: 'größer' }, ...to };
+      expect(await peer.do('call', call)).toEqual({ text: 'größer' });
+    }
   });
 
   it.each(QUEUE_MODES)('serves: casts and calls of ours, their failures too (%s)', async (mode) => {

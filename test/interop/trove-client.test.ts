@@ -342,14 +342,13 @@ say(tasks=[growing.task["name"], shrinking.task["name"]],
 
   it('mgmt_ds_versions, datastores.delete', async () => {
     const said = await run(`
-manage = client.mgmt_ds_versions
-manage.create("0.1", "toys", "simulated", None, packages=["p=1"], active="true", default="true", image_tags=["a"])
-made = [one for one in manage.list() if one.datastore_name == "toys"][0]
-shown = manage.get(made.id)
-manage.edit(made.id, active="false", default="false", image="glance-1", packages=["p=2"], name="0.2")
-after = manage.get(made.id)
-page = manage.list(limit=2)
-manage.delete(made.id)
+client.mgmt_ds_versions.create("0.1", "toys", "simulated", None, packages=["p=1"], active="true", default="true", image_tags=["a"])
+made = [one for one in client.mgmt_ds_versions.list() if one.datastore_name == "toys"][0]
+shown = client.mgmt_ds_versions.get(made.id)
+client.mgmt_ds_versions.edit(made.id, active="false", default="false", image="glance-1", packages=["p=2"], name="0.2")
+after = client.mgmt_ds_versions.get(made.id)
+page = client.mgmt_ds_versions.list(limit=2)
+client.mgmt_ds_versions.delete(made.id)
 client.datastores.delete("toys")
 try: client.datastores.get("toys"); gone = False
 except exceptions.NotFound: gone = True
