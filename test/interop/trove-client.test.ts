@@ -259,6 +259,44 @@ for one in entry_points(group="openstack.database.v1"): print(one.name.replace("
     await client.clusters.waitUntilGone('slow', { signal: AbortSignal.timeout(120_000) });
   }, 150_000);
 
+  it('takes names of any kind, keeps two of one name apart, and goes from page to page', async () => {
+    const before = (await osc.json('database cluster list')).length;
+    const odd = 'größe mit raum ✓ a/b?c#d%20';
+    for (const name of [odd, 'twin', 'twin'])
+      await osc.json(`database cluster create "${name}" simulated 1.0 --instance flavor=1,volume=1`);
+    const pages: Record<string, string>[] = [];
+    for (let marker = ''; pages.length < 100; marker = `--marker ${pages.at(-1)?.['ID']}`) {
+      const page = await osc.json(`database cluster list --limit 1 ${marker}`.trim());
+      if (page.length === 0) break;
+      pages.push(...page);
+    }
+    expect(pages).toHaveLength(before + 3);
+    const twins = pages.filter((one) => one['Name'] === 'twin').map((one) => one['ID']);
+    expect(new Set(twins).size).toBe(2);
+
+    for (const command of ['show', 'delete', 'upgrade', 'reset status']) {
+      const of = await osc.run(`database cluster ${command} twin${command === 'upgrade' ? ' 1.1' : ''}`);
+      expect(of).toMatchObject({ code: 1, err: expect.stringContaining('More than one cluster exists') });
+    }
+    await idle(twins[0] ?? '');
+    expect(await osc.run(`database cluster upgrade ${twins[0]} 1.1`)).toMatchObject({ code: 0 });
+    expect((await idle(twins[0] ?? '')).datastore.version).toBe('1.1');
+    expect(await osc.json(`database cluster show ${twins[1]}`)).toMatchObject({ datastore_version: '1.0' });
+
+    await idle(twins[1] ?? '');
+    const { id, instances } = await idle(odd);
+    expect(await osc.json(`database cluster show "${odd}"`)).toMatchObject({ id, name: odd });
+    const wrong = await osc.run(`database cluster grow "${odd}" --instance flavor=1,volume=abc`);
+    expect(wrong).toMatchObject({ code: 1, err: expect.stringContaining("grow[0]['volume']['size']") });
+    const nobody = await osc.run(`database cluster shrink "${odd}" nobody`);
+    expect(nobody).toMatchObject({ code: 1, err: "No instance with a name or ID of 'nobody' exists.\n" });
+    const last = await osc.run(`database cluster shrink "${odd}" ${instances[0]?.id}`);
+    expect(last).toMatchObject({ code: 1, err: expect.stringContaining('keeps at least one instance') });
+    expect((await client.clusters.get(id)).instances).toHaveLength(1);
+    for (const one of [id, ...twins])
+      expect(await osc.run(`database cluster delete ${one}`)).toMatchObject({ code: 0, err: '' });
+  }, 150_000);
+
   it('database cluster delete', async () => {
     for (const name of ['toy', 'pg']) {
       expect(await osc.run(`database cluster delete ${name}`)).toMatchObject({ code: 0, err: '' });
