@@ -37,6 +37,8 @@ export interface Upgrade {
   readonly direction: 'forward' | 'back';
   /** Counts the goals: a rollback, or a retry with another version, begins a new round with its own plan. */
   readonly round: number;
+  /** Why it turned round, for whoever looks at its end; absent where nobody turned it. */
+  readonly back_because?: string;
   /** The last round that has a plan; -1 before the first. */
   readonly planned_round: number;
   /** How long the cluster took no writes because of it: switchovers, and primaries that were upgraded in place. */

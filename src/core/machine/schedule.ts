@@ -236,7 +236,7 @@ function afterFailure(draft: Draft, message: string): void {
 
 /** Back to the version that the cluster came from, through the same gates and in the reverse order. */
 export function rollBack(draft: Draft, why: string): void {
-  draft.newRound({ direction: 'back' });
+  draft.newRound({ direction: 'back', back_because: why });
   draft.emit('rolling_back', `${why}: back to ${draft.upgrade.from_version}`);
   draft.resume('rolling back');
 }
@@ -251,19 +251,22 @@ export function rollbackRefusal(upgrade: Upgrade, nameOf: (id: string) => string
 
 /** M5: every step is done; every instance that is meant must say so, those that needed no step included. */
 function succeedOrWait(draft: Draft, started: Instant): void {
-  const { policy, direction } = draft.upgrade;
+  const { policy } = draft.upgrade;
   const goal = goalOf(draft.upgrade);
   const meant = meantBy(draft.upgrade, draft.seen);
   if (meant.length === 0) return draft.end('failed', 'its instance is no longer part of the cluster');
   const lacking = meant.filter((instance) => versionOf(instance) !== goal || !isHealthy(instance, draft.now));
-  if (lacking.length === 0) {
-    const state = direction === 'back' ? 'rolled_back' : 'succeeded';
-    return draft.end(state, `${meant.length} instance(s) run ${goal}`);
-  }
+  if (lacking.length === 0) return endAtGoal(draft, `${meant.length} instance(s) run ${goal}`);
   const ended = draft.steps.map(({ phase }) => ('ended' in phase ? phase.ended : started));
   if (draft.now - Math.max(started, ...ended) < policy.step_timeout_seconds * 1000) return;
   const names = lacking.map((instance) => instance.name).join(', ');
   draft.pause('gate', `instances_healthy: ${names} not healthy on ${goal}; mend, then resume`);
+}
+
+function endAtGoal(draft: Draft, message: string): void {
+  const { direction, back_because } = draft.upgrade;
+  if (direction === 'forward') return draft.end('succeeded', message);
+  draft.end('rolled_back', back_because === undefined ? message : `${back_because}: ${message} again`);
 }
 
 /** After a switchover the old primary is down: its return belongs to what is in flight (G8). */
