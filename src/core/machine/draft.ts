@@ -136,7 +136,9 @@ export class Draft {
   }
 
   /** Another goal: what has not begun is skipped, what is in flight ends, then a new plan is made. */
-  newRound(goal: Partial<Pick<Upgrade, 'direction' | 'back_because' | 'to_version' | 'to_version_id'>>): void {
+  newRound(
+    goal: Partial<Pick<Upgrade, 'direction' | 'back_because' | 'to_version' | 'to_version_id'>>,
+  ): void {
     const { state, round } = this.#upgrade;
     const started = state.name === 'scheduled' ? this.now : state.started;
     this.#set({ ...goal, round: round + 1, waited_ms: this.now - started });
