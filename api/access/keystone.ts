@@ -1,13 +1,15 @@
 /**
  * `COFFER_AUTH=keystone`: tokens as Keystone v3 tells them. Under load each token is asked about once,
  * whoever waits for it; what was answered holds for a short while, so that a revoked token is refused
- * within it. While Keystone is away, callers that are known go on, and others hear 503.
+ * within it. While Keystone is away, callers that are known go on, and others hear 503. Whoever makes up
+ * tokens waits behind them: see `fairLine`.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { CofferError } from '../../src/core/errors.ts';
 import { type Logger, textOf } from '../../src/log.ts';
 import type { Authenticate, Identity } from '../auth.ts';
+import { fairLine, type Waiting } from './fair-line.ts';
 import { tokenOf } from './token.ts';
 
 export interface KeystoneOptions {
@@ -32,6 +34,8 @@ const STAY = { redirect: 'error' } as const;
 const MAX_ASKED = 32;
 /** A token that Keystone doesn't know is refused for so long without asking again. */
 const REFUSED_MS = 10_000;
+/** A tenant for whom somebody was let in has turns of its own in the line for so long. */
+const TENANT_MS = 86_400_000;
 /** Each kind of answer is remembered for so many tokens. */
 const MAX_REMEMBERED = 10_000;
 /** Our own token is renewed so long before it ends, or when a tenth of its life is left. */
@@ -65,23 +69,29 @@ export function believeKeystone(options: KeystoneOptions): Authenticate {
   const believed = new Map<string, Remembered<Identity>>();
   const refused = new Map<string, Remembered<null>>();
   const asked = new Map<string, Promise<Identity | null>>();
+  /** Those for whom somebody was let in: to make up a tenant must gain no turn in the line. */
+  const tenants = new Map<string, Remembered<null>>();
 
-  async function look(key: string, token: string): Promise<Identity | null> {
-    const found = await ask(token);
+  async function look(key: string, token: string, { ip, tenant_id }: Waiting): Promise<Identity | null> {
+    const who = { ip, tenant_id: recall(tenants, tenant_id, now()) ? tenant_id : '' };
+    const found = await ask(token, who);
     if (found === null) remember(refused, key, { value: null, until: now() + REFUSED_MS });
     if (found === null) return null;
     const identity = identityOf(found);
     const until = Math.min(now() + cache_ms, Date.parse(found.expires_at));
     remember(believed, key, { value: identity, until });
+    if (identity.project_id !== null)
+      remember(tenants, identity.project_id, { value: null, until: now() + TENANT_MS });
     return identity;
   }
 
-  return async (request) => {
+  return async (request, tenant_id) => {
     const token = tokenOf(request);
     // Whoever reads this process's memory finds no token in it.
     const key = createHash('sha256').update(token).digest('base64');
     const known = recall(believed, key, now()) ?? recall(refused, key, now());
-    const identity = known ? known.value : await once(asked, key, () => look(key, token));
+    const who = { ip: request.ip, tenant_id };
+    const identity = known ? known.value : await once(asked, key, () => look(key, token, who));
     if (identity) return identity;
     throw new CofferError(
       'unauthorized',
@@ -115,12 +125,12 @@ function once<T>(running: Map<string, Promise<T>>, key: string, work: () => Prom
 }
 
 /** Answers what Keystone knows of a token, null if nothing. Rejects with `identity_unavailable`. */
-function questions(options: KeystoneOptions): (token: string) => Promise<Token | null> {
+function questions(options: KeystoneOptions): (token: string, who: Waiting) => Promise<Token | null> {
   const { timeout_ms, log, now } = options;
   const base = `${options.url.replace(/\/+$/, '').replace(/\/v3$/, '')}/v3/auth/tokens`;
   const own = new Map<string, Promise<OwnToken>>();
   let current: OwnToken | undefined;
-  const line = inLine(MAX_ASKED);
+  const line = fairLine(MAX_ASKED);
 
   async function ownToken(signal: AbortSignal): Promise<string> {
     if (current && now() < current.renew_at) return current.token;
@@ -138,10 +148,10 @@ function questions(options: KeystoneOptions): (token: string) => Promise<Token |
     return answer;
   }
 
-  return async (token) => {
+  return async (token, who) => {
     const signal = AbortSignal.timeout(timeout_ms);
     try {
-      return await line(signal, async () => {
+      return await line(who, signal, async () => {
         let answer = await validate(token, signal);
         if (answer.status === 401) answer = await validate(token, signal);
         if (answer.status === 404) return null;
@@ -188,38 +198,6 @@ async function signIn(base: string, options: KeystoneOptions, signal: AbortSigna
   }
   const life = Date.parse(TokenAnswer.parse(await answer.json()).token.expires_at) - now();
   return { token, renew_at: now() + life - Math.min(RENEW_MS, life / 10) };
-}
-
-/** Lets so many through at once; whoever waits is let go when their signal aborts. */
-function inLine(width: number): <T>(signal: AbortSignal, work: () => Promise<T>) => Promise<T> {
-  let free = width;
-  const waiting = new Set<() => void>();
-  const turn = (signal: AbortSignal) =>
-    new Promise<void>((resolve, reject) => {
-      const go = () => {
-        signal.removeEventListener('abort', leave);
-        resolve();
-      };
-      const leave = () => {
-        waiting.delete(go);
-        reject(new Error(`more than ${width} questions are under way`));
-      };
-      waiting.add(go);
-      signal.addEventListener('abort', leave, { once: true });
-    });
-  return async (signal, work) => {
-    if (free > 0) free -= 1;
-    else await turn(signal);
-    try {
-      return await work();
-    } finally {
-      const [next] = waiting;
-      if (next) {
-        waiting.delete(next);
-        next();
-      } else free += 1;
-    }
-  };
 }
 
 /** The credentials have oslo.context's names. */

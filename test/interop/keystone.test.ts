@@ -3,7 +3,7 @@
  * while Keystone is away, and the OpenStack command line through the catalogue.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer, type IncomingMessage, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -128,6 +128,20 @@ describeInterop('with a real Keystone', () => {
     expect(counter.validations() - asked).toBe(2);
   });
 
+  it('lets a flood of made-up tokens delay nobody from another address', async () => {
+    const token = await tokenFor(BOB);
+    const before = counter.validations();
+    const flood = Array.from({ length: 60 }, (_, at) => list(`made-up-${at}`));
+    const since = () => counter.asked.slice(before);
+    await expect.poll(() => since().length, { interval: 5, timeout: 60_000 }).toBeGreaterThanOrEqual(32);
+    const url = `${api.origin}/v1.0/${bank}/clusters`;
+    expect(await statusFrom('127.0.0.2', url, token)).toBe(200);
+    expect(new Set((await Promise.all(flood)).map(({ status }) => status))).toEqual(new Set([401]));
+    // One by one as they came, all of the flood would have been asked about before.
+    expect(since()).toHaveLength(61);
+    expect(since().indexOf(token)).toBeLessThan(60);
+  }, 180_000);
+
   it('refuses a revoked token as soon as what it knows of it is old', async () => {
     const token = await tokenFor(ANN);
     expect((await list(token)).status).toBe(200);
@@ -199,12 +213,28 @@ describeInterop('with a real Keystone', () => {
   });
 });
 
-/** Stands in front of Keystone and counts the questions whose a token is. */
+/** Asks from an address of this machine that is not the usual one. */
+function statusFrom(localAddress: string, url: string, token: string): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const asking = request(url, { localAddress, headers: { 'x-auth-token': token } }, (answer) => {
+      answer.resume();
+      resolve(answer.statusCode);
+    });
+    asking.on('error', reject).end();
+  });
+}
+
+/** Stands in front of Keystone and notes the tokens about which it is asked. */
 async function countRequests(port: number) {
-  let validations = 0;
+  const asked: string[] = [];
+  let before: Promise<unknown> = Promise.resolve();
   const server: Server = createServer((request, response) => {
-    if (request.method === 'GET' && request.url?.startsWith('/v3/auth/tokens')) validations += 1;
-    forward(request, port).then(
+    if (request.method === 'GET' && request.url?.startsWith('/v3/auth/tokens'))
+      asked.push(String(request.headers['x-subject-token']));
+    // Keystone's own small server serves one at a time, and drops connections where many wait.
+    const answered = before.then(() => forward(request, port));
+    before = answered.catch(() => undefined);
+    answered.then(
       async (answer) => {
         response.writeHead(answer.status, Object.fromEntries(answer.headers));
         response.end(Buffer.from(await answer.arrayBuffer()));
@@ -215,7 +245,8 @@ async function countRequests(port: number) {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    validations: () => validations,
+    asked,
+    validations: () => asked.length,
     close: () => new Promise((resolve) => server.close(resolve)),
   };
 }
