@@ -106,6 +106,22 @@ for one in entry_points(group="openstack.database.v1"): print(one.name.replace("
     expect(await osc.json(`database cluster show ${byName.id}`)).toEqual(byName);
   });
 
+  it.each([
+    ...['cluster modules toy', 'backup list', 'configuration list', 'log list toy-member-1'],
+    ...['db list toy-member-1', 'user list toy-member-1', 'root show toy-member-1'],
+    ...['instance restart toy-member-1', 'instance promote toy-member-1', 'instance delete toy-member-1'],
+    ...['instance resize volume toy-member-1 3', 'instance detach toy-member-1'],
+    'instance create one --flavor 1 --size 1 --datastore simulated --datastore-version 1.0 --nic net-id=x',
+  ])('refuses what is absent, and touches nothing: database %s', async (command) => {
+    const before = await client.clusters.get('toy');
+    const said = await osc.run(`database ${command}`);
+    expect(said).toMatchObject({ code: 1, err: expect.stringMatching(/\(HTTP 40[04]\)/) });
+    const { task, instances } = await client.clusters.get('toy');
+    expect({ task, ids: instances.map(({ id }) => id) }).toEqual({
+      ...{ task: before.task, ids: before.instances.map(({ id }) => id) },
+    });
+  });
+
   it('database cluster list instances', async () => {
     const instances = await osc.json('database cluster list instances toy');
     expect(instances).toMatchObject([
