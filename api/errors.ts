@@ -21,7 +21,7 @@ export function answerError(
   const error = toCofferError(thrown, request);
   if (error.status === 503) {
     request.log.warn({ err: thrown }, 'answered 503');
-    reply.header('retry-after', RETRY_AFTER_SECONDS);
+    if (!isTroveClient(request)) reply.header('retry-after', RETRY_AFTER_SECONDS);
   }
   // A bad URL is refused before any hook has set the id.
   reply.header('x-openstack-request-id', request.id);
@@ -29,6 +29,11 @@ export function answerError(
     .code(error.status)
     .type('application/json')
     .send(JSON.stringify(errorAnswer(error)));
+}
+
+/** python-troveclient knows `Retry-After` of a 413 only: of any other it hides the answer behind a TypeError of its own. */
+function isTroveClient({ headers }: FastifyRequest): boolean {
+  return /keystoneauth1|python-troveclient/.test(headers['user-agent'] ?? '');
 }
 
 export function answerNotFound(request: FastifyRequest, reply: FastifyReply): void {

@@ -87,6 +87,10 @@ describe.each(['refuse', 'hang'] as const)('with a Redis that would %s', (mode) 
       expect(answer.body.serviceUnavailable).toMatchObject({ code: 503, error: 'store_unavailable' });
       expect(answer.ms).toBeLessThan(3000);
     }
+    // python-troveclient shows no answer but a 413 that has it.
+    const agent = { 'user-agent': 'openstacksdk/4.4.0 keystoneauth1/5.9.0 python-requests/2.32.3' };
+    const theirs = await ask(`${api.url}/clusters`, { headers: agent });
+    expect([theirs.status, theirs.headers.get('retry-after')]).toEqual([503, null]);
     const ready = await timed(ask(`${api.origin}/health/ready`));
     expect(ready.status).toBe(503);
     expect(ready.body.checks.redis).toBe('unreachable');
