@@ -210,7 +210,21 @@ describeInterop('with a real Keystone', () => {
     expect(JSON.parse(anns.stdout)).toMatchObject([{ Name: 'anns', Datastore: 'simulated' }]);
     const bobs = await database(BOB, 'cluster', 'show', 'anns');
     expect(bobs.code).not.toBe(0);
-  });
+
+    const reset = (who: SignIn) => database(who, 'cluster', 'reset', 'status', JSON.parse(anns.stdout)[0].ID);
+    expect(await reset(ANN)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(
+        'Policy does not allow cluster:reset-status to be performed. (HTTP 403)',
+      ),
+    });
+    expect(await reset(BOB)).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^No cluster with a name or ID/),
+    });
+    // They may; no taskmanager is there to do it, and the command shows what is said of that.
+    expect(await reset(ADMIN)).toMatchObject({ code: 1, stderr: expect.stringContaining('(HTTP 503)') });
+  }, 180_000);
 });
 
 /** Asks from an address of this machine that is not the usual one. */
