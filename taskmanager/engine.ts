@@ -11,6 +11,7 @@ import type { Logger } from '../src/log.ts';
 import type { Commit, Store } from '../src/store/store.ts';
 import { NO_TRACING, type Tracing } from '../src/tracing.ts';
 import type { Keyring } from './keyring.ts';
+import { Repeats } from './repeats.ts';
 import { stepSpan, upgradeSpan } from './tracing.ts';
 import { Turns } from './turns.ts';
 
@@ -55,6 +56,7 @@ export class Engine {
   readonly #deps: EngineDeps;
   /** Inputs of one upgrade go one after the other here, so that they don't conflict with each other. */
   readonly #turns = new Turns();
+  readonly #repeats = new Repeats();
   readonly #tracing: Tracing;
 
   constructor(deps: EngineDeps) {
@@ -122,8 +124,10 @@ export class Engine {
   async #perform({ upgrade, effects }: Next): Promise<void> {
     await Promise.all(
       effects.map(async (effect) => {
+        if (effect.kind !== 'call' && effect.kind !== 'cast') return;
+        if (!this.#repeats.admit(effect.instance_id, effect.attempt, this.#deps.now())) return;
         if (effect.kind === 'call') void this.#askTraced(effect, upgrade);
-        else if (effect.kind === 'cast') await this.#cast(effect, upgrade);
+        else await this.#cast(effect, upgrade);
       }),
     );
   }
@@ -137,6 +141,7 @@ export class Engine {
       const options = { context: contextOf(effect, upgrade), expires_ms: timeout_ms, protection, trace };
       await this.#deps.bus.cast(guestTopic(instance_id), attempt.action, args, options);
     } catch (err) {
+      this.#repeats.withdraw(instance_id);
       const { request_id } = upgrade.requested_by;
       this.#deps.log.debug(
         { err, instance_id, request_id, ...attempt },
@@ -150,18 +155,21 @@ export class Engine {
     const { action, step } = effect.attempt;
     // Null: whatever is at work here is not about it.
     const parent = stepSpan(upgrade, step) ?? null;
-    return this.#tracing.span(action, { parent }, () => this.#ask(effect, upgrade));
+    return this.#tracing.span(action, { parent }, () =>
+      this.#hear(questionOf(effect, upgrade, this.#deps.now()), this.#ask(effect, upgrade)),
+    );
   }
 
-  /** Asks a guest; its answer is an input like any other. Never rejects. */
-  async #ask(effect: MessageEffect, upgrade: Upgrade): Promise<void> {
-    const { instance_id, attempt } = effect;
+  /** A guest's answer is an input like any other. Never rejects. */
+  async #hear(question: Question, asked: Promise<unknown>): Promise<void> {
+    const { attempt, dialect, instance_id, request_id } = question;
     const { upgrade_id, step, attempt: number, action } = attempt;
     if (action !== 'pre_upgrade' && action !== 'post_upgrade') return;
     const about = { step, attempt: number, action };
     try {
-      const answer = await this.#answerTo(effect, upgrade);
-      const info = ANSWERS[effect.dialect].safeParse(answer ?? null);
+      const answer = await sparing(question, asked);
+      this.#repeats.answered(this.#deps.now() - question.asked);
+      const info = ANSWERS[dialect].safeParse(answer ?? null);
       const unreadable = 'the guest agent answered in a form that nobody can read';
       if (!info.success) return await this.#callFailed(upgrade_id, about, unreadable, false);
       await this.handle(upgrade_id, { type: 'answered', ...about, info: info.data });
@@ -169,7 +177,7 @@ export class Engine {
       if (err instanceof RemoteError) {
         await this.#callFailed(upgrade_id, about, err.message, err.remote_class === 'PermanentError');
       } else {
-        const { request_id } = upgrade.requested_by;
+        this.#repeats.withdraw(instance_id);
         this.#deps.log.debug(
           { err, instance_id, request_id, ...attempt },
           'a call stays without an answer; it is said again',
@@ -182,17 +190,13 @@ export class Engine {
     return (await this.#deps.keyring?.protectionOf(instance_id)) ?? null;
   }
 
-  async #answerTo(effect: MessageEffect, upgrade: Upgrade): Promise<unknown> {
+  /** Resolves to the answer. What it was made of is let go while it is waited for: thousands may be. */
+  async #ask(effect: MessageEffect, upgrade: Upgrade): Promise<unknown> {
     const { instance_id, attempt } = effect;
     const args = messageOf(effect, upgrade.created);
     const protection = await this.#protectionOf(instance_id);
     const options = { ...waitFor(effect), context: contextOf(effect, upgrade), protection };
-    try {
-      return await this.#deps.bus.call(guestTopic(instance_id), attempt.action, args, options);
-    } catch (err) {
-      if (isSpared(effect, err)) return null;
-      throw err;
-    }
+    return this.#deps.bus.call(guestTopic(instance_id), attempt.action, args, options);
   }
 
   async #callFailed(
@@ -228,8 +232,31 @@ function waitFor({ dialect, timeout_ms }: MessageEffect): { timeout_ms: number; 
   return { timeout_ms: Math.min(timeout_ms, MAX_CALL_MS) };
 }
 
+/** What is kept of a question while its answer is awaited. */
+interface Question extends Pick<MessageEffect, 'attempt' | 'dialect' | 'instance_id'> {
+  readonly request_id: string;
+  readonly asked: Instant;
+}
+
+function questionOf(
+  { attempt, dialect, instance_id }: MessageEffect,
+  { requested_by }: Upgrade,
+  asked: Instant,
+): Question {
+  return { attempt, dialect, instance_id, request_id: requested_by.request_id, asked };
+}
+
+async function sparing(question: Question, asked: Promise<unknown>): Promise<unknown> {
+  try {
+    return await asked;
+  } catch (err) {
+    if (isSpared(question, err)) return null;
+    throw err;
+  }
+}
+
 /** Not every Trove guest knows `post_upgrade`, and Trove's own taskmanager never says it. */
-function isSpared({ dialect, attempt }: MessageEffect, err: unknown): boolean {
+function isSpared({ dialect, attempt }: Question, err: unknown): boolean {
   const isUnknown = err instanceof RemoteError && err.remote_class === 'NoSuchMethod';
   return isUnknown && dialect === 'trove' && attempt.action === 'post_upgrade';
 }

@@ -184,21 +184,15 @@ class AmqpBus implements Bus {
     const monitor_s = monitor_ms === undefined ? null : monitor_ms / 1000;
     const reply_to = { queue: this.#replyQueue, msg_id, monitor_s };
     const content = sealed(newRequest(method, args, context, reply_to), topic, options.protection);
-    return this.#tracing.span(`${method} call`, spanOf('client', topic, method), async (span) => {
+    return this.#tracing.span(`${method} call`, spanOf('client', topic, method), (span) => {
       // The waiter is there before the question goes out: an answer may overtake the confirm.
-      const { answer, forget } = this.#await(msg_id, `${method} from ${topic}`, options);
-      try {
-        const properties = { expiration: timeout_ms, ...traceHeaders(span) };
-        const sent = this.#publish(this.#exchange, topic, content, properties);
-        return await Promise.race([answer, sent.then(() => answer)]);
-      } finally {
-        answer.catch(() => undefined);
-        forget();
-      }
+      const waiting = this.#await(msg_id, `${method} from ${topic}`, options);
+      const properties = { expiration: timeout_ms, ...traceHeaders(span) };
+      return answered(waiting, this.#publish(this.#exchange, topic, content, properties));
     });
   }
 
-  #await(msg_id: string, what: string, options: CallOptions) {
+  #await(msg_id: string, what: string, options: CallOptions): Waiting {
     const { timeout_ms, monitor_ms = timeout_ms, protection = null } = options;
     const giveUp = (ms: number) => () =>
       this.#waiters.get(msg_id)?.reject(unavailable(`no answer to ${what} within ${ms} ms`));
@@ -345,6 +339,21 @@ class AmqpBus implements Bus {
   async #again(topic: string, { content, properties }: ConsumeMessage): Promise<void> {
     const { 'x-delivery-count': _, ...rest } = properties.headers ?? {};
     await this.#publish('', topic, content, { headers: { ...rest, [AGAIN]: true } });
+  }
+}
+
+interface Waiting {
+  readonly answer: Promise<unknown>;
+  readonly forget: () => void;
+}
+
+/** Holds nothing of the question: thousands may be waited for. */
+async function answered({ answer, forget }: Waiting, sent: Promise<void>): Promise<unknown> {
+  try {
+    return await Promise.race([answer, sent.then(() => answer)]);
+  } finally {
+    answer.catch(() => undefined);
+    forget();
   }
 }
 

@@ -23,12 +23,13 @@ import { isWithTroveGuest, repeatAt, watch } from './trove-guest.ts';
 
 /** A message that nobody took is said again after this long. */
 const RECAST_MS = 2_000;
-/**
- * A call sooner, for whoever waited for its answer may be dead: this is how soon another goes on. One that
- * takes long, e.g. while its guest downloads, is said again more and more rarely.
- */
+/** A call sooner, for whoever waited for its answer may be dead: this is how soon another goes on. */
 const RECALL_MS = 1_000;
-const RECALL_MAX_MS = 3_000;
+/**
+ * What takes long, e.g. while a guest downloads or thousands of others are told something too, is said again
+ * more and more rarely: at last after this long.
+ */
+const RECAST_MAX_MS = 8_000;
 /** A guest that took the attempt is reminded rarely: only a lost report makes it necessary. */
 const RECAST_ACCEPTED_MS = 15_000;
 /** The log position that every server has. */
@@ -420,8 +421,14 @@ export function recover(draft: Draft, step: Step): void {
 
 function pauseOf(draft: Draft, phase: OutstandingPhase): number {
   if (phase.accepted) return RECAST_ACCEPTED_MS;
-  if (!isCall(actionOf(phase))) return RECAST_MS;
-  return Math.min(Math.max(draft.now - phase.since, RECALL_MS), RECALL_MAX_MS);
+  if (isSwitchover(phase)) return RECAST_MS;
+  const first = isCall(actionOf(phase)) ? RECALL_MS : RECAST_MS;
+  return Math.min(Math.max(draft.now - phase.since, first), RECAST_MAX_MS);
+}
+
+/** Nobody can write meanwhile. */
+function isSwitchover({ name }: OutstandingPhase): boolean {
+  return name === 'demoting' || name === 'promoting' || name === 'following' || name === 'restoring';
 }
 
 function isCall(action: GuestAction): boolean {
