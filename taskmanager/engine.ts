@@ -69,11 +69,18 @@ export class Engine {
    * out; `missing` if there is no such upgrade. Rejects with `store_unavailable`: nothing is decided.
    */
   handle(upgrade_id: string, input: Input): Promise<Next['verdict'] | 'missing'> {
+    if (input.type === 'reported' && input.report)
+      this.#repeats.heard(input.instance_id, input.report, this.#deps.now());
     return this.#turns.run(upgrade_id, () => this.#step(upgrade_id, input));
   }
 
   async #step(upgrade_id: string, input: Input): Promise<Next['verdict'] | 'missing'> {
     const { store, now } = this.#deps;
+    const quiet_until = input.type === 'wake' ? this.#repeats.quietUntil(upgrade_id, now()) : null;
+    if (quiet_until !== null) {
+      await store.defer({ kind: 'upgrade', id: upgrade_id }, quiet_until);
+      return 'stale';
+    }
     for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts++) {
       const loaded = await store.load(upgrade_id);
       if (!loaded?.cluster) return 'missing';
@@ -141,7 +148,7 @@ export class Engine {
       const options = { context: contextOf(effect, upgrade), expires_ms: timeout_ms, protection, trace };
       await this.#deps.bus.cast(guestTopic(instance_id), attempt.action, args, options);
     } catch (err) {
-      this.#repeats.withdraw(instance_id);
+      this.#repeats.withdraw(instance_id, attempt);
       const { request_id } = upgrade.requested_by;
       this.#deps.log.debug(
         { err, instance_id, request_id, ...attempt },
@@ -156,7 +163,7 @@ export class Engine {
     // Null: whatever is at work here is not about it.
     const parent = stepSpan(upgrade, step) ?? null;
     return this.#tracing.span(action, { parent }, () =>
-      this.#hear(questionOf(effect, upgrade, this.#deps.now()), this.#ask(effect, upgrade)),
+      this.#hear(questionOf(effect, upgrade), this.#ask(effect, upgrade)),
     );
   }
 
@@ -168,7 +175,7 @@ export class Engine {
     const about = { step, attempt: number, action };
     try {
       const answer = await sparing(question, asked);
-      this.#repeats.answered(this.#deps.now() - question.asked);
+      this.#repeats.heard(instance_id, attempt, this.#deps.now());
       const info = ANSWERS[dialect].safeParse(answer ?? null);
       const unreadable = 'the guest agent answered in a form that nobody can read';
       if (!info.success) return await this.#callFailed(upgrade_id, about, unreadable, false);
@@ -177,7 +184,7 @@ export class Engine {
       if (err instanceof RemoteError) {
         await this.#callFailed(upgrade_id, about, err.message, err.remote_class === 'PermanentError');
       } else {
-        this.#repeats.withdraw(instance_id);
+        this.#repeats.withdraw(instance_id, attempt);
         this.#deps.log.debug(
           { err, instance_id, request_id, ...attempt },
           'a call stays without an answer; it is said again',
@@ -235,15 +242,10 @@ function waitFor({ dialect, timeout_ms }: MessageEffect): { timeout_ms: number; 
 /** What is kept of a question while its answer is awaited. */
 interface Question extends Pick<MessageEffect, 'attempt' | 'dialect' | 'instance_id'> {
   readonly request_id: string;
-  readonly asked: Instant;
 }
 
-function questionOf(
-  { attempt, dialect, instance_id }: MessageEffect,
-  { requested_by }: Upgrade,
-  asked: Instant,
-): Question {
-  return { attempt, dialect, instance_id, request_id: requested_by.request_id, asked };
+function questionOf({ attempt, dialect, instance_id }: MessageEffect, { requested_by }: Upgrade): Question {
+  return { attempt, dialect, instance_id, request_id: requested_by.request_id };
 }
 
 async function sparing(question: Question, asked: Promise<unknown>): Promise<unknown> {

@@ -1,15 +1,21 @@
-import type { AttemptId, Instant } from '../src/core/domain.ts';
+import type { AttemptId, GuestAction, Instant } from '../src/core/domain.ts';
 
 /** Whatever the answers take: after this long it is said again. */
-const LONGEST_MS = 10_000;
-/** So many of the last answers are kept. */
+const LONGEST_MS = 30_000;
+/** So many of the last answers are kept, of each way. */
 const ANSWERS = 20;
 /** A message may be on its way for so many times as long as the quickest of them took. */
 const PATIENCE = 3;
 
+/** A call is answered by itself; the answer to a cast comes with the heartbeats, behind those of all guests. */
+type Way = 'call' | 'cast';
+
 interface Said {
-  readonly key: string;
+  readonly attempt: AttemptId;
+  /** The first time: an answer may be to any of them. */
+  readonly since: Instant;
   readonly at: Instant;
+  readonly isHeard: boolean;
 }
 
 /**
@@ -20,44 +26,85 @@ interface Said {
 export class Repeats {
   /** The last order to each instance, in the order in which they went out. */
   readonly #said = new Map<string, Said>();
-  readonly #answers: number[] = [];
+  /** Each upgrade's last order, likewise. */
+  readonly #lastOf = new Map<string, Said>();
+  readonly #answers: Readonly<Record<Way, number[]>> = { call: [], cast: [] };
+
+  /** How many orders it knows of. */
+  get size(): number {
+    return this.#said.size;
+  }
 
   /** True if it should go out now; it counts as said then. */
   admit(instance_id: string, attempt: AttemptId, now: Instant): boolean {
-    const key = keyOf(attempt);
     const last = this.#said.get(instance_id);
-    const ago_ms = now - (last?.at ?? now);
-    if (last?.key === key && ago_ms >= 0 && ago_ms < this.#window()) return false;
+    const again = last && isSame(last.attempt, attempt) ? last : null;
+    if (again && this.#isFresh(again, now)) return false;
     this.#forgetOld(now);
-    this.#said.delete(instance_id);
-    this.#said.set(instance_id, { key, at: now });
+    const said = { attempt, since: again?.since ?? now, at: now, isHeard: again?.isHeard ?? false };
+    setLast(this.#said, instance_id, said);
+    setLast(this.#lastOf, attempt.upgrade_id, said);
     return true;
   }
 
-  /** It did not go out. */
-  withdraw(instance_id: string): void {
+  /** It did not go out, or its answer is lost. */
+  withdraw(instance_id: string, { upgrade_id }: AttemptId): void {
     this.#said.delete(instance_id);
+    this.#lastOf.delete(upgrade_id);
   }
 
-  /** An answer has come, so long after the question. */
-  answered(ms: number): void {
-    this.#answers.push(Math.max(0, ms));
-    if (this.#answers.length > ANSWERS) this.#answers.shift();
+  /** A first word from the guest about it. */
+  heard(instance_id: string, attempt: AttemptId, now: Instant): void {
+    const said = this.#said.get(instance_id);
+    if (!said || said.isHeard || !isSame(said.attempt, attempt)) return;
+    this.#said.set(instance_id, { ...said, isHeard: true });
+    const answers = this.#answers[wayOf(attempt.action)];
+    answers.push(Math.max(0, now - said.since));
+    if (answers.length > ANSWERS) answers.shift();
   }
 
-  /** By the quickest: a guest that works long on a question does not make the others slow. */
-  #window(): number {
-    return this.#answers.length === 0 ? 0 : Math.min(LONGEST_MS, PATIENCE * Math.min(...this.#answers));
+  /** Until when an upgrade need not be looked at, as this process has just said something for it; null: look. */
+  quietUntil(upgrade_id: string, now: Instant): Instant | null {
+    const last = this.#lastOf.get(upgrade_id);
+    return last && this.#isFresh(last, now) ? last.at + this.#window(last) : null;
+  }
+
+  /** By the quickest: a guest that works long on its answer does not make the others slow. */
+  #window({ attempt }: Said): number {
+    const answers = this.#answers[wayOf(attempt.action)];
+    return answers.length === 0 ? 0 : Math.min(LONGEST_MS, PATIENCE * Math.min(...answers));
+  }
+
+  /** Of a clock that was set back nobody knows. */
+  #isFresh(said: Said, now: Instant): boolean {
+    return now >= said.at && now - said.at < this.#window(said);
   }
 
   #forgetOld(now: Instant): void {
-    for (const [instance_id, { at }] of this.#said) {
-      if (now - at < LONGEST_MS) return;
-      this.#said.delete(instance_id);
+    for (const held of [this.#said, this.#lastOf]) {
+      for (const [id, { at }] of held) {
+        if (now - at < LONGEST_MS) break;
+        held.delete(id);
+      }
     }
   }
 }
 
-function keyOf({ upgrade_id, step, attempt, action }: AttemptId): string {
-  return `${upgrade_id}/${step}/${attempt}/${action}`;
+/** At the end of the order, wherever it was before. */
+function setLast(held: Map<string, Said>, id: string, said: Said): void {
+  held.delete(id);
+  held.set(id, said);
+}
+
+function wayOf(action: GuestAction): Way {
+  return action === 'pre_upgrade' || action === 'post_upgrade' ? 'call' : 'cast';
+}
+
+function isSame(one: AttemptId, other: AttemptId): boolean {
+  return (
+    one.upgrade_id === other.upgrade_id &&
+    one.step === other.step &&
+    one.attempt === other.attempt &&
+    one.action === other.action
+  );
 }

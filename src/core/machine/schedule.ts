@@ -18,12 +18,15 @@ import { gateFor, givenUp, isReturn, skippedGates } from './gates.ts';
 import { tellSilence } from './silence.ts';
 import { isOutstanding, sayAgain, settle, soak, startStep, timedOut } from './step.ts';
 
-/** Looks at everything that waits: what is due, what can start, what has ended. */
-export function proceed(draft: Draft): void {
+/**
+ * Looks at everything that waits: what is due, what can start, what has ended. `mayRepeat`: also says again
+ * what nobody has answered.
+ */
+export function proceed(draft: Draft, mayRepeat: boolean): void {
   if (draft.upgrade.state.name === 'scheduled' && !begin(draft)) return;
   for (const { id } of draft.steps) {
     const step = draft.step(id);
-    if (step) look(draft, step);
+    if (step) look(draft, step, mayRepeat);
   }
   expire(draft);
   awaitWindow(draft);
@@ -159,7 +162,7 @@ function isWell(draft: Draft, instance_id: string): boolean {
 }
 
 /** One step: is something due? */
-function look(draft: Draft, step: Step): void {
+function look(draft: Draft, step: Step, mayRepeat: boolean): void {
   const { phase } = step;
   const { now } = draft;
   if (phase.name === 'settling') {
@@ -169,7 +172,7 @@ function look(draft: Draft, step: Step): void {
     soak(draft, step, phase);
   } else if (isOutstanding(phase)) {
     if (now >= phase.deadline) timedOut(draft, step);
-    else if (now >= phase.recast) sayAgain(draft, step, phase);
+    else if (mayRepeat && now >= phase.recast) sayAgain(draft, step, phase);
   }
 }
 

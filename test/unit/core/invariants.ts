@@ -1,12 +1,17 @@
 /** What must hold after every input, whatever it was: of the record, and of the truth behind it. */
 import type { Instant } from '../../../src/core/domain.ts';
-import type { Next } from '../../../src/core/machine/advance.ts';
+import type { Input, Next } from '../../../src/core/machine/advance.ts';
 import { maxUnavailable } from '../../../src/core/policy.ts';
 import { isActive, type Upgrade } from '../../../src/core/record.ts';
 import type { World } from './world.ts';
 
 /** What is wrong with a move of the record, in words; empty when nothing is. */
-export function violationsOf(before: Upgrade, next: Next, wake_at: Instant | null, now: Instant): string[] {
+export function violationsOf(
+  before: Upgrade,
+  input: Input,
+  next: Next,
+  { wake_at, now }: { readonly wake_at: Instant | null; readonly now: Instant },
+): string[] {
   const { upgrade, events, effects, verdict } = next;
   const found: string[] = [];
   const must = (holds: boolean, text: string) => {
@@ -37,7 +42,8 @@ export function violationsOf(before: Upgrade, next: Next, wake_at: Instant | nul
   }
   must(isDeepEqual(upgrade, JSON.parse(JSON.stringify(upgrade))), 'the record is JSON');
   must(isActive(upgrade) === (wake_at !== null), 'G1: wakes while active, and only then');
-  must(wake_at === null || wake_at > now, 'wakes later, not at once again');
+  // A heartbeat says nothing again: that is for the wake which is due.
+  must(wake_at === null || wake_at > now || input.type === 'reported', 'wakes later, not at once again');
   must(wake_at === null || wake_at <= firstDue(upgrade, now), 'G1: wakes no later than what is due');
   must(
     effects.every((effect) => effect.kind !== 'release') === isActive(upgrade),

@@ -132,7 +132,7 @@ export class World implements Surroundings {
     const before = this.upgrade;
     const next = advance(before, input, { cluster: this.cluster, versions: this.versions }, this.now);
     const wake_at = wakeAt(next.upgrade, this.now);
-    this.violations.push(...violationsOf(before, next, wake_at, this.now));
+    this.violations.push(...violationsOf(before, input, next, { wake_at, now: this.now }));
     if (next.verdict === 'stale' && input.type === 'wake') this.#due = wake_at;
     if (next.verdict !== 'applied') return next;
     this.#commit(next);
