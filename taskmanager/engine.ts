@@ -25,6 +25,8 @@ export interface EngineDeps {
   readonly tracing?: Tracing;
   /** Hears of every move that was committed. */
   readonly observe?: (next: Next, manager: string) => void;
+  /** How many orders must be in line before one is not said again so soon. */
+  readonly crowd?: number;
   /** An upgrade of that batch has moved. Never rejects; what it loses becomes due. */
   readonly wakeBatch?: (batch_id: string) => void;
 }
@@ -56,12 +58,13 @@ export class Engine {
   readonly #deps: EngineDeps;
   /** Inputs of one upgrade go one after the other here, so that they don't conflict with each other. */
   readonly #turns = new Turns();
-  readonly #repeats = new Repeats();
+  readonly #repeats: Repeats;
   readonly #tracing: Tracing;
 
   constructor(deps: EngineDeps) {
     this.#deps = deps;
     this.#tracing = deps.tracing ?? NO_TRACING;
+    this.#repeats = new Repeats(deps.crowd);
   }
 
   /**

@@ -1,5 +1,7 @@
 import type { AttemptId, GuestAction, Instant } from '../src/core/domain.ts';
 
+/** With fewer orders in line than this a copy of each costs nothing, and what is lost should come at once. */
+export const CROWD = 200;
 /** Whatever the answers take: after this long it is said again. */
 const LONGEST_MS = 30_000;
 /** So many of the last answers are kept, of each way. */
@@ -29,10 +31,18 @@ export class Repeats {
   /** Each upgrade's last order, likewise. */
   readonly #lastOf = new Map<string, Said>();
   readonly #answers: Readonly<Record<Way, number[]>> = { call: [], cast: [] };
+  /** Of how many of them nothing was heard yet. */
+  #waiting = 0;
+  readonly #crowd: number;
 
-  /** How many orders it knows of. */
-  get size(): number {
-    return this.#said.size;
+  /** `crowd`: how many must wait before anything is held back. */
+  constructor(crowd: number = CROWD) {
+    this.#crowd = crowd;
+  }
+
+  /** How many orders it waits for. */
+  get waiting(): number {
+    return this.#waiting;
   }
 
   /** True if it should go out now; it counts as said then. */
@@ -42,14 +52,17 @@ export class Repeats {
     if (again && this.#isFresh(again, now)) return false;
     this.#forgetOld(now);
     const said = { attempt, since: again?.since ?? now, at: now, isHeard: again?.isHeard ?? false };
-    setLast(this.#said, instance_id, said);
-    setLast(this.#lastOf, attempt.upgrade_id, said);
+    this.#forget(instance_id);
+    this.#said.set(instance_id, said);
+    if (!said.isHeard) this.#waiting += 1;
+    this.#lastOf.delete(attempt.upgrade_id);
+    this.#lastOf.set(attempt.upgrade_id, said);
     return true;
   }
 
   /** It did not go out, or its answer is lost. */
   withdraw(instance_id: string, { upgrade_id }: AttemptId): void {
-    this.#said.delete(instance_id);
+    this.#forget(instance_id);
     this.#lastOf.delete(upgrade_id);
   }
 
@@ -58,6 +71,7 @@ export class Repeats {
     const said = this.#said.get(instance_id);
     if (!said || said.isHeard || !isSame(said.attempt, attempt)) return;
     this.#said.set(instance_id, { ...said, isHeard: true });
+    this.#waiting -= 1;
     const answers = this.#answers[wayOf(attempt.action)];
     answers.push(Math.max(0, now - said.since));
     if (answers.length > ANSWERS) answers.shift();
@@ -71,6 +85,7 @@ export class Repeats {
 
   /** By the quickest: a guest that works long on its answer does not make the others slow. */
   #window({ attempt }: Said): number {
+    if (this.#waiting < this.#crowd) return 0;
     const answers = this.#answers[wayOf(attempt.action)];
     return answers.length === 0 ? 0 : Math.min(LONGEST_MS, PATIENCE * Math.min(...answers));
   }
@@ -81,19 +96,20 @@ export class Repeats {
   }
 
   #forgetOld(now: Instant): void {
-    for (const held of [this.#said, this.#lastOf]) {
-      for (const [id, { at }] of held) {
-        if (now - at < LONGEST_MS) break;
-        held.delete(id);
-      }
+    for (const [id, { at }] of this.#said) {
+      if (now - at < LONGEST_MS) break;
+      this.#forget(id);
+    }
+    for (const [id, { at }] of this.#lastOf) {
+      if (now - at < LONGEST_MS) break;
+      this.#lastOf.delete(id);
     }
   }
-}
 
-/** At the end of the order, wherever it was before. */
-function setLast(held: Map<string, Said>, id: string, said: Said): void {
-  held.delete(id);
-  held.set(id, said);
+  #forget(instance_id: string): void {
+    if (this.#said.get(instance_id)?.isHeard === false) this.#waiting -= 1;
+    this.#said.delete(instance_id);
+  }
 }
 
 function wayOf(action: GuestAction): Way {

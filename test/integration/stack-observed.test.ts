@@ -100,7 +100,9 @@ describe('an upgrade seen from outside', () => {
       return lines.some((line) => line.includes('event=succeeded')) && lines;
     });
     expect(shown.join('\n')).toMatch(/^\d\d:\d\d:\d\d\.\d{3} info {2}guest-simulated upgrade done {2}/m);
-    expect(shown.join('\n')).toMatch(/^\d\d:\d\d:\d\d\.\d{3} info {2}taskmanager {5}seen-member-1: done {2}/m);
+    expect(shown.join('\n')).toMatch(
+      /^\d\d:\d\d:\d\d\.\d{3} info {2}taskmanager {5}seen-member-1: done {2}/m,
+    );
     expect(stack.output, 'and what is no line of ours is left out').not.toMatch(/"level":|rabbit/);
   });
 

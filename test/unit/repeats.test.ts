@@ -8,7 +8,7 @@ const SECOND: AttemptId = { ...CAST, attempt: 2 };
 
 /** One that has heard so many answers, each after so long. */
 function after(attempt: AttemptId, ...answers: readonly number[]): Repeats {
-  const repeats = new Repeats();
+  const repeats = new Repeats(0);
   for (const [index, ms] of answers.entries()) {
     const earlier = { ...attempt, upgrade_id: `earlier-${index}` };
     repeats.admit('earlier', earlier, -1_000_000);
@@ -18,7 +18,7 @@ function after(attempt: AttemptId, ...answers: readonly number[]): Repeats {
 }
 
 it('holds nothing back while nobody knows how long an answer takes, or the quickest comes at once', () => {
-  for (const repeats of [new Repeats(), after(CAST, 60_000, 2)]) {
+  for (const repeats of [new Repeats(0), after(CAST, 60_000, 2)]) {
     expect(repeats.admit('a', CAST, 1_000)).toBe(true);
     expect(repeats.admit('a', CAST, 2_000)).toBe(true);
   }
@@ -44,7 +44,7 @@ it('goes by calls for calls and by casts for casts, which come back another way'
 });
 
 it('counts the first word about an order only, and only of the last one', () => {
-  const repeats = new Repeats();
+  const repeats = new Repeats(0);
   repeats.admit('a', CAST, 0);
   repeats.heard('a', SECOND, 1);
   repeats.heard('b', CAST, 1);
@@ -60,7 +60,7 @@ it('counts the first word about an order only, and only of the last one', () => 
 });
 
 it('takes an answer for one to the first time that it was said', () => {
-  const repeats = new Repeats();
+  const repeats = new Repeats(0);
   repeats.admit('a', CAST, 0);
   repeats.admit('a', CAST, 2_000);
   repeats.heard('a', CAST, 2_001);
@@ -103,5 +103,20 @@ it('forgets what is old', () => {
   for (let each = 0; each < 100; each++)
     repeats.admit(`i-${each}`, { ...CAST, upgrade_id: `u-${each}` }, each);
   repeats.admit('last', CAST, 40_000);
-  expect(repeats.size).toBe(1);
+  expect(repeats.waiting).toBe(1);
+});
+
+it('holds nothing back before there is a crowd', () => {
+  const repeats = new Repeats(3);
+  repeats.admit('quick', SECOND, 0);
+  repeats.heard('quick', SECOND, 5_000);
+  for (const id of ['a', 'b']) repeats.admit(id, { ...CAST, upgrade_id: id }, 10_000);
+  expect(repeats.admit('a', { ...CAST, upgrade_id: 'a' }, 10_001)).toBe(true);
+  expect(repeats.quietUntil('b', 10_001)).toBeNull();
+  repeats.admit('c', { ...CAST, upgrade_id: 'c' }, 10_002);
+  expect(repeats.waiting).toBe(3);
+  expect(repeats.admit('a', { ...CAST, upgrade_id: 'a' }, 10_003)).toBe(false);
+  expect(repeats.quietUntil('b', 10_003)).toBe(25_000);
+  repeats.heard('c', { ...CAST, upgrade_id: 'c' }, 10_004);
+  expect(repeats.admit('a', { ...CAST, upgrade_id: 'a' }, 10_005)).toBe(true);
 });
