@@ -52,7 +52,7 @@ export async function buildFleet({ http, redis, prefix }, tenant, size) {
  * @param {Tools} tools
  * @param {Fleet} fleet
  * @param {{ to: string | undefined, inFlight: number, onFull?: () => Promise<void> | void }} options
- *   `onFull`: called once, when as many are in flight as there will be
+ *   `onFull`: called once, when as many have begun as are to be in flight
  * @returns {Promise<{ ms: number, upgrades: string[] }>} from the first request to the end of the last upgrade
  */
 export async function upgradeFleet(tools, fleet, { to, inFlight, onFull }) {
@@ -69,7 +69,8 @@ export async function upgradeFleet(tools, fleet, { to, inFlight, onFull }) {
     const id = await beginUpgrade(tools.http, fleet, cluster, to);
     upgrades.push(id);
     const ended = new Promise((done) => open.set(id, () => done(undefined)));
-    if (!isFull && open.size >= Math.min(inFlight, fleet.clusters.length)) {
+    // Some may have ended already: what counts is that no more are to begin.
+    if (!isFull && upgrades.length >= Math.min(inFlight, fleet.clusters.length)) {
       isFull = true;
       await onFull?.();
     }
