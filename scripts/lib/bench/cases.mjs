@@ -264,7 +264,12 @@ export async function takeover({ tools, stack, sizes, tell }) {
   }
   tell(`${gaps.length} upgrades were in flight at the kill`);
   return [
-    figure('after a kill: first progress of an upgrade in flight, p50', 's', percentile(gaps, 0.5) / 1000, {}),
+    figure(
+      'after a kill: first progress of an upgrade in flight, p50',
+      's',
+      percentile(gaps, 0.5) / 1000,
+      {},
+    ),
     figure('after a kill: first progress of an upgrade in flight, p99', 's', percentile(gaps, 0.99) / 1000, {
       atMost: 2,
     }),
