@@ -29,6 +29,8 @@ the tests whose names hold it.
 
 /** Everything the tests start inherits it. */
 const TEST_MARK = 'COFFER_TEST_RUN';
+/** Settings that are not those of a running Coffer: where downloads are kept, and how large a fleet is tried. */
+const PASSED_ON = ['COFFER_CACHE_DIR', 'COFFER_TEST_FLEET'];
 
 const progress = createProgress();
 const aborter = new AbortController();
@@ -114,7 +116,7 @@ async function runVitest({ amqp_url, redis_url, found }, home) {
  * @param {NodeJS.ProcessEnv} env
  */
 function withoutOwnSettings(env) {
-  const isOwn = (/** @type {string} */ name) => name.startsWith('COFFER_') && name !== 'COFFER_CACHE_DIR';
+  const isOwn = (/** @type {string} */ name) => name.startsWith('COFFER_') && !PASSED_ON.includes(name);
   return Object.fromEntries(Object.entries(env).filter(([name]) => !isOwn(name)));
 }
 
