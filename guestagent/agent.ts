@@ -10,8 +10,16 @@ import type { Protection } from '../src/bus/protection.ts';
 import { sealedProtection } from '../src/bus/sealed.ts';
 import { parseAs } from '../src/contract/explain.ts';
 import { GUEST_ARGS, heartbeatArgs } from '../src/contract/rpc.ts';
-import type { AttemptId, AttemptReport, Endpoint, GuestAction, Instant } from '../src/core/domain.ts';
-import { GUEST_ACTIONS } from '../src/core/domain.ts';
+import {
+  type AttemptId,
+  type AttemptReport,
+  type CallAction,
+  type Endpoint,
+  GUEST_ACTIONS,
+  type GuestAction,
+  type Instant,
+  isCall,
+} from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import type { Logger } from '../src/log.ts';
 import { every, type Service, type Sleep } from '../src/service.ts';
@@ -188,7 +196,7 @@ export class Agent implements Service {
     if (this.#deps.driver.hears?.(action) === false)
       return this.#deps.sleep(2 ** 31 - 1, this.#stopped.signal);
     const { request_id } = request.context;
-    if (action === 'pre_upgrade' || action === 'post_upgrade') {
+    if (isCall(action)) {
       this.#refuseStale(id, fence);
       return this.#call(action, id, { info, request_id });
     }
@@ -205,7 +213,7 @@ export class Agent implements Service {
 
   /** A call's answer is its result: nothing to keep on disk, as both calls may be repeated. */
   #call(
-    action: 'pre_upgrade' | 'post_upgrade',
+    action: CallAction,
     id: AttemptId,
     { info, request_id }: Pick<Order, 'info' | 'request_id'>,
   ): Promise<unknown> {

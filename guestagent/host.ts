@@ -1,7 +1,8 @@
 import { type FSWatcher, watch } from 'node:fs';
-import { mkdir, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Bus } from '../src/bus/bus.ts';
+import { readIfThere } from '../src/files.ts';
 import type { Logger } from '../src/log.ts';
 import { every, type Service, sleep } from '../src/service.ts';
 import type { Tracing } from '../src/tracing.ts';
@@ -187,12 +188,8 @@ function onBehalfOf(log: Logger, current: () => string | null | undefined): Driv
 }
 
 async function readConfig(path: string): Promise<InstanceConfig | null> {
-  try {
-    return JSON.parse(await readFile(path, 'utf8')) as InstanceConfig;
-  } catch (err) {
-    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw err;
-  }
+  const text = await readIfThere(path);
+  return text === null ? null : (JSON.parse(text) as InstanceConfig);
 }
 
 async function idsIn(dir: string, idOf: (name: string) => string | null): Promise<Set<string>> {

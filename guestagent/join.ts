@@ -5,6 +5,7 @@ import { isAgentKey, joinKeyOf, newAgentKey, newQuestion } from '../src/bus/join
 import type { InstanceConfig } from '../src/contract/guest-config.ts';
 import { JoinAnswer, JoinedInstance } from '../src/contract/rpc.ts';
 import type { Endpoint } from '../src/core/domain.ts';
+import { readIfThere } from '../src/files.ts';
 import type { Logger } from '../src/log.ts';
 import { sleep } from '../src/service.ts';
 
@@ -96,10 +97,7 @@ async function clustersIn(dir: string): Promise<readonly string[]> {
 /** Made once, so that an agent that is started again gets the same instance, and nobody else does. */
 async function ownKey(dir: string): Promise<string> {
   const path = pathOf(dir, '.agent-key');
-  const held = await readFile(path, 'utf8').catch((err: NodeJS.ErrnoException) => {
-    if (err.code === 'ENOENT') return null;
-    throw err;
-  });
+  const held = await readIfThere(path);
   if (held !== null && isAgentKey(held)) return held;
   if (held !== null) throw new Error(`${path} holds no key: remove it, and this agent joins as a new one`);
   const key = newAgentKey();

@@ -1,6 +1,8 @@
-import { open, readFile, rename } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { AttemptId, AttemptReport } from '../src/core/domain.ts';
+import { readIfThere } from '../src/files.ts';
+import { writeFileAtomic } from './files.ts';
 
 /** What a guest agent must not forget: written to its own disk before it acts, and after. */
 export interface JournalEntry {
@@ -86,20 +88,11 @@ export function fileIn(stateDir: string): JournalFile {
       const grown = (size ?? MAX_BYTES) + line.length;
       // Should it fail half-way, nobody knows how much of it is there.
       size = null;
-      if (grown > MAX_BYTES) await replace(path, line);
+      if (grown > MAX_BYTES) await writeFileAtomic(path, line, { mode: 0o600 });
       else await append(path, line);
       size = grown > MAX_BYTES ? line.length : grown;
     },
   };
-}
-
-async function readIfThere(path: string): Promise<string | null> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (err) {
-    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw err;
-  }
 }
 
 /** Of a crash while a line was added there may be a part of it: the last line that was ended counts. */
@@ -122,27 +115,5 @@ async function append(path: string, line: Buffer): Promise<void> {
     await file.datasync();
   } finally {
     await file.close();
-  }
-}
-
-async function replace(path: string, line: Buffer): Promise<void> {
-  const draft = `${path}.new`;
-  const file = await open(draft, 'w', 0o600);
-  try {
-    await file.writeFile(line);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(draft, path);
-  await syncDirectory(dirname(path));
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
   }
 }

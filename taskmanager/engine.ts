@@ -1,7 +1,7 @@
 import { type Bus, type Context, guestTopic, RemoteError } from '../src/bus/bus.ts';
 import type { Protection } from '../src/bus/protection.ts';
 import { PreUpgradeAnswer, TrovePreUpgradeAnswer } from '../src/contract/rpc.ts';
-import type { Instant } from '../src/core/domain.ts';
+import { type CallAction, type Instant, isCall } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { advance, type Input, type Next } from '../src/core/machine/advance.ts';
 import { wakeAt } from '../src/core/machine/wake.ts';
@@ -174,7 +174,7 @@ export class Engine {
   async #hear(question: Question, asked: Promise<unknown>): Promise<void> {
     const { attempt, dialect, instance_id, request_id } = question;
     const { upgrade_id, step, attempt: number, action } = attempt;
-    if (action !== 'pre_upgrade' && action !== 'post_upgrade') return;
+    if (!isCall(action)) return;
     const about = { step, attempt: number, action };
     try {
       const answer = await sparing(question, asked);
@@ -211,7 +211,7 @@ export class Engine {
 
   async #callFailed(
     upgrade_id: string,
-    about: { step: number; attempt: number; action: 'pre_upgrade' | 'post_upgrade' },
+    about: { step: number; attempt: number; action: CallAction },
     error: string,
     permanent: boolean,
   ): Promise<void> {

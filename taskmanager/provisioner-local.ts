@@ -4,6 +4,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import type { InstanceConfig } from '../src/contract/guest-config.ts';
 import type { Cluster, Endpoint, Instance } from '../src/core/domain.ts';
+import { readIfThere } from '../src/files.ts';
 import type { BuildOrder } from '../src/store/store.ts';
 import { instanceConfig } from './instance-config.ts';
 import type { Keyring } from './keyring.ts';
@@ -173,15 +174,6 @@ async function writeDraft(dir: string, owner: string, text: string): Promise<str
 async function readConfig(path: string): Promise<InstanceConfig | null> {
   const text = await readIfThere(path);
   return text === null ? null : (JSON.parse(text) as InstanceConfig);
-}
-
-async function readIfThere(path: string): Promise<string | null> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (err) {
-    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw err;
-  }
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -1,7 +1,7 @@
-import type { AttemptId, GuestAction, Instant } from '../src/core/domain.ts';
+import { type AttemptId, type GuestAction, type Instant, isCall } from '../src/core/domain.ts';
 
 /** With fewer orders in line than this a copy of each costs nothing, and what is lost should come at once. */
-export const CROWD = 200;
+const CROWD = 200;
 /** Whatever the answers take: after this long it is said again. */
 const LONGEST_MS = 30_000;
 /** So many of the last answers are kept, of each way. */
@@ -113,7 +113,7 @@ export class Repeats {
 }
 
 function wayOf(action: GuestAction): Way {
-  return action === 'pre_upgrade' || action === 'post_upgrade' ? 'call' : 'cast';
+  return isCall(action) ? 'call' : 'cast';
 }
 
 function isSame(one: AttemptId, other: AttemptId): boolean {

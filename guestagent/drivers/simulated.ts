@@ -1,7 +1,8 @@
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SimulatedProperties } from '../../src/contract/simulated.ts';
 import type { GuestAction, UpgradeInfo } from '../../src/core/domain.ts';
+import { readIfThere } from '../../src/files.ts';
 import { sleep } from '../../src/service.ts';
 import { type Driver, type DriverDeps, type Health, PermanentError, type Target } from '../driver.ts';
 
@@ -35,12 +36,9 @@ class SimulatedDriver implements Driver {
 
   async start(): Promise<void> {
     await mkdir(this.#deps.stateDir, { recursive: true });
-    try {
-      this.#state = JSON.parse(await readFile(this.#path, 'utf8')) as State;
-    } catch (err) {
-      if ((err as NodeJS.ErrnoException).code !== 'ENOENT') throw err;
-      await this.#save(this.#state);
-    }
+    const text = await readIfThere(this.#path);
+    if (text === null) await this.#save(this.#state);
+    else this.#state = JSON.parse(text) as State;
     this.#isUp = true;
   }
 

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { isErrno, writeFileAtomic } from './files.ts';
+import { readIfThere } from '../../src/files.ts';
+import { writeFileAtomic } from '../files.ts';
 
 const NAME = 'state.json';
 
@@ -11,13 +11,8 @@ export function stateFile<State>(schema: z.ZodType<State>) {
     /** Null before anything was ever written. */
     async load(dir: string): Promise<State | null> {
       const path = join(dir, NAME);
-      let text: string;
-      try {
-        text = await readFile(path, 'utf8');
-      } catch (error) {
-        if (isErrno(error, 'ENOENT')) return null;
-        throw error;
-      }
+      const text = await readIfThere(path);
+      if (text === null) return null;
       const state = schema.safeParse(JSON.parse(text));
       if (!state.success) throw new Error(`${path} can't be understood: ${z.prettifyError(state.error)}`);
       return state.data;

@@ -172,6 +172,12 @@ export const GUEST_ACTIONS = [
 ] as const;
 /** What a guest can be told to do within an attempt; to `fence`: to refuse, from then on, every older order. */
 export type GuestAction = (typeof GUEST_ACTIONS)[number];
+/** What a guest is asked and answers by itself; all else is a cast, and heartbeats tell how it went. */
+export type CallAction = 'pre_upgrade' | 'post_upgrade';
+
+export function isCall(action: GuestAction): action is CallAction {
+  return action === 'pre_upgrade' || action === 'post_upgrade';
+}
 
 /** Names one try of one action: a guest executes a given one at most once (G4). */
 export interface AttemptId {

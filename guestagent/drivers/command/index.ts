@@ -10,7 +10,7 @@ import {
   PermanentError,
   type Target,
 } from '../../driver.ts';
-import { messageOf, sleep } from '../files.ts';
+import { messageOf, sleep } from '../../files.ts';
 import { failureOf, hasChangedNothing, healthOf, isDone, reversibleOf } from './answers.ts';
 import type { HookName, Hooks } from './hooks-file.ts';
 import { endRun, type HookEnd, runHook } from './run-hook.ts';

@@ -19,8 +19,9 @@ import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { createGunzip } from 'node:zlib';
 import { hasPackage, packageFor, type ServerPackage } from '../../../src/core/built-in.ts';
+import { isErrno } from '../../../src/files.ts';
 import { type DriverLog, PermanentError } from '../../driver.ts';
-import { isErrno, messageOf, removeIfThere, sleep, syncFolder } from '../files.ts';
+import { messageOf, removeIfThere, sleep, syncFolder } from '../../files.ts';
 import { type Account, requireReachable } from './account.ts';
 import { extractTar } from './tar.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Client, escapeIdentifier, escapeLiteral } from 'pg';
 import { type DriverLog, type InstanceConfig, PermanentError } from '../../driver.ts';
-import { messageOf, removeIfThere, sleep, writeFileAtomic } from '../files.ts';
+import { messageOf, removeIfThere, sleep, writeFileAtomic } from '../../files.ts';
 import type { Account } from './account.ts';
 import { copyFrom } from './basebackup.ts';
 import type { Binaries } from './binaries.ts';

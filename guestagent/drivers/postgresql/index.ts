@@ -11,7 +11,7 @@ import {
   PermanentError,
   type Target,
 } from '../../driver.ts';
-import { messageOf, removeIfThere, sleep, writeFileAtomic } from '../files.ts';
+import { messageOf, removeIfThere, sleep, writeFileAtomic } from '../../files.ts';
 import { type Account, requireReachable, serverAccount } from './account.ts';
 import {
   type Binaries,

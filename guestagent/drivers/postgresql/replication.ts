@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import type { Endpoint } from '../../../src/core/domain.ts';
-import { sleep } from '../files.ts';
+import { sleep } from '../../files.ts';
 import { one } from './sql.ts';
 
 /** What a server says of itself and of its part in replication, in one round trip. */

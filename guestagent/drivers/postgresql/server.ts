@@ -2,8 +2,9 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { copyFile, open, readFile, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { isErrno, readIfThere } from '../../../src/files.ts';
 import type { DriverLog } from '../../driver.ts';
-import { isErrno, sleep } from '../files.ts';
+import { sleep } from '../../files.ts';
 import type { Account } from './account.ts';
 import type { Binaries } from './binaries.ts';
 import { configFile, type Places } from './settings.ts';
@@ -43,13 +44,9 @@ export class Server {
   }
 
   async find(): Promise<Running | null> {
-    let lines: readonly string[];
-    try {
-      lines = (await readFile(join(this.#places.data, 'postmaster.pid'), 'utf8')).split('\n');
-    } catch (error) {
-      if (isErrno(error, 'ENOENT')) return null;
-      throw error;
-    }
+    const file = await readIfThere(join(this.#places.data, 'postmaster.pid'));
+    if (file === null) return null;
+    const lines = file.split('\n');
     const pid = Number(lines[0]);
     if (!Number.isSafeInteger(pid) || pid <= 1) return null;
     const executable = await this.#executableOf(pid);

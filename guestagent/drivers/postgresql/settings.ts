@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Endpoint } from '../../../src/core/domain.ts';
 import type { InstanceConfig } from '../../driver.ts';
-import { writeFileAtomic } from '../files.ts';
+import { writeFileAtomic } from '../../files.ts';
 import type { Account } from './account.ts';
 
 /**

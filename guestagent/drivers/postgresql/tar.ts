@@ -1,6 +1,6 @@
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
-import { syncFolder } from '../files.ts';
+import { syncFolder } from '../../files.ts';
 import type { Account } from './account.ts';
 
 /**

@@ -61,7 +61,6 @@ export async function upgradeFleet(tools, fleet, { to, inFlight, onFull }) {
   const upgrades = [];
   /** @type {Map<string, () => void>} */
   const open = new Map();
-  let isFull = false;
   const watching = new AbortController();
   const watcher = watchEnds({ redis, prefix, open, signal: watching.signal });
   const began = performance.now();
@@ -70,10 +69,7 @@ export async function upgradeFleet(tools, fleet, { to, inFlight, onFull }) {
     upgrades.push(id);
     const ended = new Promise((done) => open.set(id, () => done(undefined)));
     // Some may have ended already: what counts is that no more are to begin.
-    if (!isFull && upgrades.length >= Math.min(inFlight, fleet.clusters.length)) {
-      isFull = true;
-      await onFull?.();
-    }
+    if (upgrades.length === Math.min(inFlight, fleet.clusters.length)) await onFull?.();
     await ended;
   });
   const ms = performance.now() - began;

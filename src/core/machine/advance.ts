@@ -24,6 +24,7 @@
 import { scopeOf, versionFindings } from '../admit.ts';
 import {
   type AttemptReport,
+  type CallAction,
   type Cluster,
   CUT_OFF,
   type DatastoreVersion,
@@ -57,7 +58,7 @@ export type Input =
       readonly type: 'answered';
       readonly step: number;
       readonly attempt: number;
-      readonly action: 'pre_upgrade' | 'post_upgrade';
+      readonly action: CallAction;
       readonly info: UpgradeInfo;
     }
   /** A guest executed a call and failed. Silence is not this: silence is said again until the deadline. */
@@ -65,7 +66,7 @@ export type Input =
       readonly type: 'call_failed';
       readonly step: number;
       readonly attempt: number;
-      readonly action: 'pre_upgrade' | 'post_upgrade';
+      readonly action: CallAction;
       readonly error: string;
       readonly permanent: boolean;
     }
@@ -178,7 +179,7 @@ function mayLackPrimary(draft: Draft, { instance_id, successor_id, phase }: Step
 }
 
 /** M1: which call a step in flight waits for. */
-function callOf(step: Step): 'pre_upgrade' | 'post_upgrade' | null {
+function callOf(step: Step): CallAction | null {
   if (step.phase.name === 'preparing') return 'pre_upgrade';
   return step.phase.name === 'verifying' ? 'post_upgrade' : null;
 }

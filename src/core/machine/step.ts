@@ -10,6 +10,7 @@ import {
   type GuestAction,
   type Instance,
   type Instant,
+  isCall,
   isHealthy,
   type ServiceStatus,
   UNANSWERED,
@@ -407,7 +408,7 @@ export function sayAgain(draft: Draft, step: Step, phase: OutstandingPhase): voi
   const isTrove = isWithTroveGuest(draft, step);
   const recast = isTrove
     ? repeatAt(phase.name, phase.deadline, draft.now)
-    : draft.now + pauseOf(draft, phase);
+    : draft.now + pauseOf(draft, step, phase);
   draft.change({ ...step, phase: { ...phase, recast } });
   if (isTrove && phase.name === 'upgrading') return;
   for (const effect of outstandingOf(draft, step)) draft.say(effect);
@@ -419,20 +420,12 @@ export function recover(draft: Draft, step: Step): void {
   for (const effect of outstandingOf(draft, step)) draft.say(effect);
 }
 
-function pauseOf(draft: Draft, phase: OutstandingPhase): number {
+function pauseOf(draft: Draft, step: Step, phase: OutstandingPhase): number {
   if (phase.accepted) return RECAST_ACCEPTED_MS;
-  if (isSwitchover(phase)) return RECAST_MS;
+  // Nobody can write meanwhile.
+  if (step.kind === 'switchover') return RECAST_MS;
   const first = isCall(actionOf(phase)) ? RECALL_MS : RECAST_MS;
   return Math.min(Math.max(draft.now - phase.since, first), RECAST_MAX_MS);
-}
-
-/** Nobody can write meanwhile. */
-function isSwitchover({ name }: OutstandingPhase): boolean {
-  return name === 'demoting' || name === 'promoting' || name === 'following' || name === 'restoring';
-}
-
-function isCall(action: GuestAction): boolean {
-  return action === 'pre_upgrade' || action === 'post_upgrade';
 }
 
 /** What a step in this phase has said to its guests and not yet heard back on. */

@@ -1,5 +1,6 @@
 import { open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { isErrno } from '../src/files.ts';
 
 /** Whom a file is to belong to. */
 interface Owner {
@@ -10,7 +11,7 @@ interface Owner {
 /** Replaces a file so that a crash at any moment leaves the old content or the new, whole and on disk. */
 export async function writeFileAtomic(
   path: string,
-  content: string,
+  content: string | Buffer,
   options: { readonly mode: number; readonly owner?: Owner | null },
 ): Promise<void> {
   const temporary = `${path}.new`;
@@ -40,12 +41,6 @@ export async function removeIfThere(path: string): Promise<void> {
   await unlink(path).catch((error: unknown) => {
     if (!isErrno(error, 'ENOENT')) throw error;
   });
-}
-
-export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
-  return (
-    error instanceof Error && 'code' in error && typeof error.code === 'string' && codes.includes(error.code)
-  );
 }
 
 export function messageOf(error: unknown): string {
