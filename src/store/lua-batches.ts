@@ -137,7 +137,7 @@ else redis.call('HSET', KEYS[4], ARGV[1], ARGV[8]) end
 if ARGV[5] == '' then redis.call('DEL', KEYS[1] .. ':hints')
 elseif redis.call('EXISTS', KEYS[1] .. ':hints') == 1 then redis.call('ZADD', KEYS[3], ARGV[6], 'batch:' .. ARGV[1])
 else redis.call('ZADD', KEYS[3], ARGV[5], 'batch:' .. ARGV[1]) end
-if tonumber(ARGV[11]) > 0 then redis.call('PUBLISH', ARGV[7], ARGV[1]) end
+if tonumber(ARGV[11]) > 0 then redis.call('PUBLISH', ARGV[7], '') end
 return 1`,
   },
 

@@ -371,7 +371,7 @@ if look_at then
   redis.call('SADD', ARGV[17], ARGV[18])
   if tonumber(look_at) > tonumber(ARGV[19]) then redis.call('ZADD', KEYS[4], ARGV[19], 'batch:' .. ARGV[16]) end
 end
-if tonumber(ARGV[7]) > 0 then redis.call('PUBLISH', ARGV[6], ARGV[1]) end
+if tonumber(ARGV[7]) > 0 then redis.call('PUBLISH', ARGV[6], '') end
 return 1`,
   },
 

@@ -12,7 +12,7 @@ import type { Forgotten, Page, PageRequest } from './store.ts';
 export interface RedisPort {
   readonly redis: Redis;
   readonly prefix: string;
-  readonly channel: string;
+  readonly channelOf: (id: string) => string;
   readonly key: (...parts: readonly string[]) => string;
   readonly run: (script: ScriptName, ...args: (string | number)[]) => Promise<unknown>;
   readonly ask: <T>(command: () => Promise<T>) => Promise<T>;
@@ -136,7 +136,7 @@ export class RedisBatches implements BatchStore {
   }
 
   async commit(commit: BatchCommit): Promise<'committed' | 'conflict'> {
-    const { channel, key, run } = this.#port;
+    const { channelOf, key, run } = this.#port;
     const { batch, members, events, load } = commit;
     const done = await run(
       'commitBatch',
@@ -150,7 +150,7 @@ export class RedisBatches implements BatchStore {
       batch.wave,
       commit.wake_at ?? '',
       commit.now,
-      channel,
+      channelOf(batch.id),
       load === null ? '' : JSON.stringify(load),
       load?.running ?? 0,
       commit.max_concurrent_total ?? '',

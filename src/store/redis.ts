@@ -1,4 +1,3 @@
-import { EventEmitter } from 'node:events';
 import { Redis, ReplyError } from 'ioredis';
 import type { TlsOptions } from '../config.ts';
 import type { Batch } from '../core/batch/record.ts';
@@ -10,6 +9,7 @@ import { goalIdOf, isActive, type Upgrade, type UpgradeEvent } from '../core/rec
 import { type Logger, textOf } from '../log.ts';
 import { RedisConnector } from '../redis-connector.ts';
 import { hintOf } from './batches.ts';
+import { Changes } from './changes.ts';
 import { clusterFromHash, docOfCluster, docOfInstance, taskField } from './cluster-hash.ts';
 import { eventField, eventFrom, type Numbered } from './event-field.ts';
 import { guarded, SCRIPTS } from './lua.ts';
@@ -83,8 +83,7 @@ class RedisStore implements Store {
   readonly #prefix: string;
   readonly #log: Logger;
   readonly #notifies: boolean;
-  /** Emits an upgrade's id when it has new events. */
-  readonly #changes = new EventEmitter({ captureRejections: false }).setMaxListeners(0);
+  readonly #changes: Changes;
 
   /** As it was read last. */
   #catalogue: Catalogue = EMPTY_CATALOGUE;
@@ -113,6 +112,7 @@ class RedisStore implements Store {
       commandTimeout: COMMAND_TIMEOUT_MS,
     });
     this.#subscriber = new Redis(url, { ...common, maxRetriesPerRequest: null });
+    this.#changes = new Changes(this.#subscriber, this.#prefix);
     for (const client of [this.#redis, this.#subscriber]) {
       client.on('error', (err: Error) => log.debug({ err: err.message }, 'Redis connection'));
     }
@@ -122,7 +122,7 @@ class RedisStore implements Store {
     this.batches = new RedisBatches({
       redis: this.#redis,
       prefix: this.#prefix,
-      channel: this.#channel,
+      channelOf: (id) => this.#changes.channelOf(id),
       key: (...parts) => this.#key(...parts),
       run: (script, ...args) => this.#run(script, ...args),
       ask: (command) => this.#ask(command),
@@ -141,7 +141,6 @@ class RedisStore implements Store {
     try {
       await Promise.all([this.#redis.connect(), this.#subscriber.connect()]);
       await this.#redis.ping();
-      await this.#subscriber.subscribe(this.#channel);
     } catch (err) {
       const cause = refusal ?? err;
       this.#redis.disconnect();
@@ -150,7 +149,6 @@ class RedisStore implements Store {
     } finally {
       for (const client of [this.#redis, this.#subscriber]) client.off('error', note);
     }
-    this.#subscriber.on('message', (_channel: string, id: string) => this.#changes.emit(id));
     await this.#checkSettings();
   }
 
@@ -170,10 +168,6 @@ class RedisStore implements Store {
         'CONFIG is not allowed here: check maxmemory-policy and appendonly yourself',
       );
     }
-  }
-
-  get #channel(): string {
-    return this.#key('changes');
   }
 
   #key(...parts: readonly string[]): string {
@@ -575,7 +569,7 @@ class RedisStore implements Store {
       JSON.stringify(upgrade),
       commit.now,
       commit.wake_at ?? '',
-      this.#channel,
+      this.#changes.channelOf(upgrade.id),
       events.length,
       fields.length / 2,
       release ? '1' : '',
@@ -626,8 +620,9 @@ class RedisStore implements Store {
     const found = await this.#readEvents<Event>(key, after_seq, limit);
     if (found.length > 0 || wait_ms <= 0) return found;
     // Listen first, look again, then wait: an event between the two looks is not missed.
-    const change = this.#nextChange(id, wait_ms);
+    const change = this.#changes.next(id, wait_ms);
     try {
+      await change.listening;
       const meanwhile = await this.#readEvents<Event>(key, after_seq, limit);
       if (meanwhile.length > 0) return meanwhile;
       await change.noticed;
@@ -635,21 +630,6 @@ class RedisStore implements Store {
       change.forget();
     }
     return this.#readEvents<Event>(key, after_seq, limit);
-  }
-
-  /** With a timer that is held: Node.js may collect `AbortSignal.timeout()` as garbage before its time. */
-  #nextChange(id: string, wait_ms: number) {
-    let notice = () => {};
-    const noticed = new Promise<void>((resolve) => {
-      notice = resolve;
-    });
-    const timer = setTimeout(notice, wait_ms);
-    this.#changes.once(id, notice);
-    const forget = () => {
-      clearTimeout(timer);
-      this.#changes.off(id, notice);
-    };
-    return { noticed, forget };
   }
 
   async #readEvents<Event extends Numbered>(

@@ -21,6 +21,24 @@ describe('the store on Redis', () => {
     await expect(opening).rejects.toMatchObject({ code: 'store_unavailable', retryable: true });
   });
 
+  it('listens to an upgrade while somebody waits for it, and no longer', async () => {
+    const [url, prefix] = [testUrls().redis_url, uniqueName('listen')];
+    const store = await seeded(await openRedisStore({ url, prefix, log: silentLog }));
+    const redis = new Redis(url);
+    const { upgrade } = await begun(store);
+    const channels = () => redis.pubsub('CHANNELS', `${prefix}:*`);
+    expect(await channels()).toEqual([]);
+    const wait = () => store.events(upgrade.id, 1, { limit: 9, wait_ms: 20_000 });
+    const waiting = Promise.all([wait(), wait()]);
+    await expect.poll(channels).toEqual([`${prefix}:changes:${upgrade.id}`]);
+
+    await store.commit(commitOf(upgrade, [event(2, 'started')]));
+    expect((await waiting).map((events) => events.map(({ seq }) => seq))).toEqual([[2], [2]]);
+    await expect.poll(channels).toEqual([]);
+    redis.disconnect();
+    await store.close();
+  });
+
   it('leaves no key of what it forgets', async () => {
     const [url, prefix] = [testUrls().redis_url, uniqueName('forget')];
     const store = await seeded(await openRedisStore({ url, prefix, log: silentLog }));
