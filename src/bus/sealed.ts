@@ -138,13 +138,14 @@ function replyAbout({ _msg_id, ending }: Body): readonly unknown[] {
   return ['reply', _msg_id, ending];
 }
 
-/** What a broker, or an onlooker, need not know. */
+/** What a broker, or an onlooker, need not know; of that not what is null, which is taken for null if it is missing. */
 function split(body: Body): { readonly clear: Body; readonly hidden: Body } {
   const clear: Record<string, unknown> = {};
   const hidden: Record<string, unknown> = {};
   for (const name of Object.keys(body)) {
-    const part = name === 'args' || name.startsWith('_context_') ? hidden : clear;
-    part[name] = body[name];
+    const value = body[name];
+    if (name !== 'args' && !name.startsWith('_context_')) clear[name] = value;
+    else if (value !== null) hidden[name] = value;
   }
   return { clear, hidden };
 }
