@@ -23,7 +23,7 @@ import { busy } from '../src/core/admit.ts';
 import type { Cluster } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { reachableIn } from '../src/core/reachable.ts';
-import { beginUpgrade, planUpgrade } from '../src/store/begin-upgrade.ts';
+import { beginUpgrade, type Found, planUpgrade } from '../src/store/begin-upgrade.ts';
 import type { PendingCast } from '../src/store/store.ts';
 import { actionRule } from './access/enforce.ts';
 import { type Caller, requestedBy } from './auth.ts';
@@ -119,10 +119,7 @@ function readRoutes(app: App, deps: Deps): void {
       },
     },
     async (request) => {
-      const [cluster, catalogue] = await Promise.all([
-        findCluster(deps, request.caller, request.params.cluster_id),
-        deps.store.getCatalogue(),
-      ]);
+      const { cluster, catalogue } = await find(deps, request.caller, request.params.cluster_id);
       const upgrades_to = reachableIn(catalogue)(cluster);
       return { cluster: clusterView(cluster, urlsOf(request), deps.now(), upgrades_to) };
     },
@@ -145,9 +142,9 @@ function upgradeRoutes(app: App, deps: Deps): void {
       },
     },
     async (request, reply) => {
-      const cluster = await findCluster(deps, request.caller, request.params.cluster_id);
-      if (request.body.dry_run) return plan(deps, cluster, request.body);
-      await upgrade(deps, request, reply, cluster, request.body);
+      const found = await find(deps, request.caller, request.params.cluster_id);
+      if (request.body.dry_run) return plan(deps, found.cluster, request.body);
+      await upgrade(deps, request, reply, found, request.body);
       return reply.code(202).send({});
     },
   );
@@ -171,12 +168,12 @@ function upgradeRoutes(app: App, deps: Deps): void {
       },
     },
     async (request, reply) => {
-      const cluster = await findCluster(deps, request.caller, request.params.cluster_id);
+      const found = await find(deps, request.caller, request.params.cluster_id);
       const wanted = request.body.upgrade;
-      if (wanted?.dry_run) return plan(deps, cluster, wanted);
+      if (wanted?.dry_run) return plan(deps, found.cluster, wanted);
       const after = wanted
-        ? await upgrade(deps, request, reply, cluster, wanted)
-        : await actOn(deps, request, cluster, request.body);
+        ? await upgrade(deps, request, reply, found, wanted)
+        : await actOn(deps, request, found.cluster, request.body);
       return reply.code(202).send({ cluster: clusterView(after, urlsOf(request), deps.now()) });
     },
   );
@@ -218,12 +215,13 @@ export async function upgrade(
   deps: Deps,
   request: FastifyRequest,
   reply: FastifyReply,
-  cluster: Cluster,
+  found: Found,
   { datastore_version, policy = {}, plan_hash }: UpgradeRequest,
   only: { readonly instance_id?: string } = {},
 ): Promise<Cluster> {
   const { caller } = request;
-  const begun = await beginUpgrade(deps, {
+  const { cluster } = found;
+  const wanted = {
     cluster_id: cluster.id,
     ...only,
     tenant_id: cluster.tenant_id,
@@ -232,7 +230,8 @@ export async function upgrade(
     ...(plan_hash !== undefined && { plan_hash }),
     requested_by: { ...requestedBy(caller), client_ip: request.ip, server_ip: request.host },
     ...(request.claim && { upgrade_id: request.claim.operation_id }),
-  });
+  };
+  const begun = await beginUpgrade(deps, wanted, found);
   await publish(deps, begun.cast);
   const { id, created } = begun.upgrade;
   reply.header('location', `${urlsOf(request).tenant}/upgrades/${id}`);
@@ -267,6 +266,10 @@ async function deleteCluster(deps: Deps, caller: Caller, cluster: Cluster): Prom
 
 /** A cluster that the caller sees by its id, or one of the tenant by its name if no other has it. */
 export async function findCluster(deps: Deps, caller: Caller, reference: string): Promise<Cluster> {
+  return (await find(deps, caller, reference)).cluster;
+}
+
+async function find(deps: Deps, caller: Caller, reference: string): Promise<Found> {
   const ids = isId(reference)
     ? [reference.toLowerCase()]
     : await deps.store.findClusters(caller.tenant_id, reference);
@@ -275,10 +278,10 @@ export async function findCluster(deps: Deps, caller: Caller, reference: string)
     const message = `${ids.length} clusters are named '${reference}'. Use the id of one: ${ids.slice(0, 5).join(', ')}.`;
     throw new CofferError('conflict', message);
   }
-  const cluster = id === undefined ? null : await deps.store.getCluster(id);
+  const seen = id === undefined ? null : await deps.store.seeCluster(id);
   // Another tenant's cluster is none at all, so that nobody learns which ids exist.
-  if (!cluster || !caller.sees(cluster.tenant_id)) throw clusterMissing(reference);
-  return cluster;
+  if (!seen?.cluster || !caller.sees(seen.cluster.tenant_id)) throw clusterMissing(reference);
+  return { cluster: seen.cluster, catalogue: seen.catalogue };
 }
 
 function clusterMissing(reference: string): CofferError {

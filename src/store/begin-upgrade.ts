@@ -7,8 +7,8 @@ import {
   scopeOf,
   type UpgradeRequest,
 } from '../core/admit.ts';
-import { versionsOf } from '../core/catalogue.ts';
-import type { Cluster, DatastoreVersion, Instant } from '../core/domain.ts';
+import { type Catalogue, versionsOf } from '../core/catalogue.ts';
+import type { Cluster, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import { type FollowUp, followUpRefusal, followUpUpgrade } from '../core/follow-up.ts';
 import { expectedTimes } from '../core/history.ts';
@@ -37,6 +37,12 @@ export interface Begun {
   readonly duplicate: boolean;
 }
 
+/** A cluster that the asking side may have, and the catalogue that it is judged by. */
+export interface Found {
+  readonly cluster: Cluster;
+  readonly catalogue: Catalogue;
+}
+
 interface BeginDeps {
   readonly store: Store;
   readonly now: () => Instant;
@@ -47,24 +53,25 @@ interface BeginDeps {
  * Begins an upgrade: the one function in which REST, RPC and the queue meet. After it resolves the
  * upgrade is safe; when it throws, nothing has changed, but for `store_unavailable`: that is not known then.
  *
- * Throws `CofferError`: `cluster_not_found`, `datastore_version_not_found`, `cluster_busy`,
+ * `found` spares it the first look. Throws `CofferError`: `cluster_not_found`, `datastore_version_not_found`, `cluster_busy`,
  * `gate_blocked`, `instance_not_found`, `conflict` (another plan than the one agreed to), `invalid_request` (a window in which
  * nothing could be done), `store_unavailable`.
  */
-export async function beginUpgrade(deps: BeginDeps, request: UpgradeRequest): Promise<Begun> {
+export async function beginUpgrade(deps: BeginDeps, request: UpgradeRequest, found?: Found): Promise<Begun> {
   const { store, now, newId } = deps;
   const id = request.upgrade_id ?? newId();
-  const cluster = await clusterOf(store, request);
+  const seen = found ?? (await find(store, request));
+  const { cluster } = seen;
   const earlier = request.upgrade_id === undefined ? null : await store.getUpgrade(id);
   if (earlier) return { upgrade: earlier, cluster, cast: castFor(earlier), duplicate: true };
 
-  const versions = await versionsFor(store, cluster);
+  const versions = versionsOf(seen.catalogue, cluster.datastore_id);
   const target = findTarget(versions, cluster, request.datastore_version);
   const scope = scopeOf(versions, cluster, request.instance_id);
   checkAdmission(scope, target, { versions, whole: cluster, overrides: request.policy?.overrides ?? [] });
   const expected = expectedTimes(await store.measuredTimes(cluster.manager));
   checkWindow(request.policy ?? {}, expected);
-  if (request.plan_hash !== undefined) checkPlanHash(await planOf(deps, cluster, request), request.plan_hash);
+  if (request.plan_hash !== undefined) checkPlanHash(await planOf(deps, seen, request), request.plan_hash);
   const acceptance = { id, now: timeOfBirth(cluster, now()), expected };
   const begun = await begin(store, cluster, acceptedUpgrade(scope, target, request, acceptance));
   return begun ?? beginUpgrade(deps, { ...request, upgrade_id: id });
@@ -167,15 +174,15 @@ export async function planUpgrade(
   deps: Omit<BeginDeps, 'newId'>,
   request: Omit<UpgradeRequest, 'requested_by'>,
 ): Promise<Plan> {
-  return planOf(deps, await clusterOf(deps.store, request), request);
+  return planOf(deps, await find(deps.store, request), request);
 }
 
 async function planOf(
   { store, now }: Omit<BeginDeps, 'newId'>,
-  cluster: Cluster,
+  { cluster, catalogue }: Found,
   request: Omit<UpgradeRequest, 'requested_by'>,
 ): Promise<Plan> {
-  const versions = await versionsFor(store, cluster);
+  const versions = versionsOf(catalogue, cluster.datastore_id);
   const target = findTarget(versions, cluster, request.datastore_version);
   const expected = expectedTimes(await store.measuredTimes(cluster.manager));
   checkWindow(request.policy ?? {}, expected);
@@ -183,17 +190,13 @@ async function planOf(
   return previewUpgrade(cluster, { ...request, target, versions, scope, expected }, now());
 }
 
-async function versionsFor(store: Store, { datastore_id }: Cluster): Promise<readonly DatastoreVersion[]> {
-  return versionsOf(await store.getCatalogue(), datastore_id);
-}
-
 type Asked = Pick<UpgradeRequest, 'cluster_id' | 'tenant_id'>;
 
-async function clusterOf(store: Store, { cluster_id, tenant_id }: Asked): Promise<Cluster> {
-  const cluster = await store.getCluster(cluster_id);
+async function find(store: Store, { cluster_id, tenant_id }: Asked): Promise<Found> {
+  const { cluster, catalogue } = await store.seeCluster(cluster_id);
   if (!cluster || (tenant_id !== null && cluster.tenant_id !== tenant_id))
     throw clusterMissing({ cluster_id });
-  return cluster;
+  return { cluster, catalogue };
 }
 
 function versionMissing(name: string): CofferError {

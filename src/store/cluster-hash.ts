@@ -1,4 +1,4 @@
-import type { Cluster, ClusterTask, GuestReport, Instance, InstanceTask } from '../core/domain.ts';
+import type { Cluster, ClusterTask, GuestReport, Instance, InstanceTask, Instant } from '../core/domain.ts';
 
 type StaticInstance = Pick<
   Instance,
@@ -34,36 +34,46 @@ export function taskField({ task, fault }: Pick<Instance, 'task' | 'fault'>): st
   return JSON.stringify({ task, fault });
 }
 
-/** A cluster from its hash; null if there is none. */
-export function clusterFromHash(hash: Readonly<Record<string, string>>): Cluster | null {
-  const { doc } = hash;
-  if (doc === undefined) return null;
-  const ids = (hash['members'] ?? '').split(' ').filter((id) => id !== '');
+/** A cluster as `CLUSTER_TEXT` puts it. */
+type HeldCluster = readonly [
+  doc: StaticCluster,
+  updated: Instant,
+  state: readonly [task: ClusterTask, upgrade_id: string, version_id: string, version: string],
+  instances: readonly HeldInstance[],
+];
+type HeldInstance = readonly [
+  doc: StaticInstance,
+  work: { readonly task: InstanceTask; readonly fault: string | null } | null,
+  report: GuestReport | null,
+  heard: Instant | null,
+  told: string | null,
+];
+
+/** A cluster from its text; null if there is none. */
+export function clusterFromText(text: string | null): Cluster | null {
+  if (text === null) return null;
+  const [doc, updated, [task, upgrade_id, datastore_version_id, datastore_version], instances] = JSON.parse(
+    text,
+  ) as HeldCluster;
   return {
-    ...(JSON.parse(doc) as StaticCluster),
-    task: hash['task'] as ClusterTask,
-    upgrade_id: hash['upgrade'] ?? null,
-    datastore_version_id: hash['version_id'] ?? '',
-    datastore_version: hash['version'] ?? '',
-    updated: Number(hash['updated']),
-    instances: ids.map((id) => instanceFromHash(id, hash)),
+    ...doc,
+    task,
+    upgrade_id: upgrade_id === '' ? null : upgrade_id,
+    datastore_version_id,
+    datastore_version,
+    updated,
+    instances: instances.map(instanceFrom),
   };
 }
 
-function instanceFromHash(id: string, hash: Readonly<Record<string, string>>): Instance {
-  const { task, fault } = JSON.parse(hash[`task:${id}`] ?? '{"task":"NONE","fault":null}') as {
-    task: InstanceTask;
-    fault: string | null;
-  };
-  const report = hash[`report:${id}`];
-  const heard = hash[`heard:${id}`];
-  const told = hash[`told:${id}`];
+function instanceFrom([doc, work, report, heard, told]: HeldInstance): Instance {
+  const { task, fault } = work ?? { task: 'NONE', fault: null };
   return {
-    ...(JSON.parse(hash[`instance:${id}`] ?? '{}') as StaticInstance),
-    ...(told !== undefined && { told_version: told === '' ? null : told }),
+    ...doc,
+    ...(told !== null && { told_version: told === '' ? null : told }),
     task,
     fault,
-    report: report === undefined ? null : (JSON.parse(report) as GuestReport),
-    heard: heard === undefined ? null : Number(heard),
+    report,
+    heard,
   };
 }

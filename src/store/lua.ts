@@ -1,4 +1,23 @@
 /**
+ * A cluster as one text, JSON: its `doc`, when it was updated, what it is busy with and its version, and its instances. As a
+ * reply of its own each field would cost a client more than it takes to find and join them here.
+ */
+const CLUSTER_TEXT = `
+local function clusterText(key)
+  local held = redis.call('HMGET', key, 'doc', 'updated', 'members', 'task', 'upgrade', 'version_id', 'version')
+  if not held[1] then return nil end
+  local instances = {}
+  for id in string.gmatch(held[3] or '', '%S+') do
+    local of = redis.call('HMGET', key, 'instance:' .. id, 'task:' .. id, 'report:' .. id, 'heard:' .. id, 'told:' .. id)
+    for i = 1, 4 do of[i] = of[i] or 'null' end
+    of[5] = of[5] and cjson.encode(of[5]) or 'null'
+    instances[#instances + 1] = '[' .. table.concat(of, ',') .. ']'
+  end
+  local state = cjson.encode({ held[4], held[5] or '', held[6], held[7] })
+  return table.concat({ '[' .. held[1], held[2], state, '[' .. table.concat(instances, ',') .. ']]' }, ',')
+end`;
+
+/**
  * The atomic steps on Redis.
  *
  * - R1: every script may run twice with the same arguments and the same result: a client that lost the
@@ -306,15 +325,31 @@ end
 return { count, looked }`,
   },
 
+  /** ARGV prefix, cluster id … */
+  clusters: {
+    keys: [],
+    lua: `${CLUSTER_TEXT}
+local texts = {}
+for i = 2, #ARGV do texts[#texts + 1] = clusterText(ARGV[1] .. ':cluster:' .. ARGV[i]) end
+return texts`,
+  },
+
+  /** ARGV prefix, cluster id */
+  seeCluster: {
+    keys: [],
+    lua: `${CLUSTER_TEXT}
+return { clusterText(ARGV[1] .. ':cluster:' .. ARGV[2]) or false, redis.call('HGET', ARGV[1] .. ':catalogue', 'revision') }`,
+  },
+
   /** KEYS upgrade · ARGV prefix */
   load: {
     keys: ['hash'],
-    lua: `
+    lua: `${CLUSTER_TEXT}
 local held = redis.call('HMGET', KEYS[1], 'doc', 'cluster')
 if not held[1] then return false end
 local cluster = ARGV[1] .. ':cluster:' .. held[2]
 local datastore = redis.call('HGET', cluster, 'datastore') or ''
-return { held[1], redis.call('HGETALL', cluster), redis.call('HGET', ARGV[1] .. ':catalogue', datastore) or '[]' }`,
+return { held[1], clusterText(cluster) or false, redis.call('HGET', ARGV[1] .. ':catalogue', datastore) or '[]' }`,
   },
 
   /**

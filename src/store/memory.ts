@@ -26,6 +26,7 @@ import {
   REPLAY_MS,
   type RequestVerdict,
   type ResizeVerdict,
+  type Seen,
   type Store,
   type StoreCounts,
   type StoredAnswer,
@@ -151,6 +152,10 @@ export class MemoryStore implements Store {
 
   async getCluster(id: string): Promise<Cluster | null> {
     return this.#clusters.get(id) ?? null;
+  }
+
+  async seeCluster(id: string): Promise<Seen> {
+    return { cluster: await this.getCluster(id), catalogue: this.#catalogue };
   }
 
   async clustersOf(ids: readonly string[]): Promise<readonly Cluster[]> {

@@ -10,7 +10,7 @@ import { type Logger, textOf } from '../log.ts';
 import { RedisConnector } from '../redis-connector.ts';
 import { hintOf } from './batches.ts';
 import { Changes } from './changes.ts';
-import { clusterFromHash, docOfCluster, docOfInstance, taskField } from './cluster-hash.ts';
+import { clusterFromText, docOfCluster, docOfInstance, taskField } from './cluster-hash.ts';
 import { eventField, eventFrom, type Numbered } from './event-field.ts';
 import { guarded, SCRIPTS } from './lua.ts';
 import { BATCH_SCRIPTS } from './lua-batches.ts';
@@ -36,6 +36,7 @@ import {
   REPLAY_MS,
   type RequestVerdict,
   type ResizeVerdict,
+  type Seen,
   type Store,
   type StoreCounts,
   type StoredAnswer,
@@ -51,6 +52,8 @@ const MEASURED_TIMES_AGE_MS = 5_000;
 const MAX_VERSION_TEXTS = 100;
 /** Keys are read this many at a time where a page could be long. */
 const SCAN_COUNT = 500;
+/** Redis serves nobody else while it reads that many clusters. */
+const CLUSTERS_AT_ONCE = 20;
 
 /** The atomic steps, by name. */
 export type ScriptName = keyof typeof SCRIPTS | keyof typeof BATCH_SCRIPTS;
@@ -175,11 +178,13 @@ class RedisStore implements Store {
   }
 
   async getCatalogue(): Promise<Catalogue> {
-    const key = this.#key('catalogue');
-    // Every request asks for it, and it hardly ever changes.
-    const revision = await this.#ask(() => this.#redis.hget(key, 'revision'));
+    return this.#catalogueOf(await this.#ask(() => this.#redis.hget(this.#key('catalogue'), 'revision')));
+  }
+
+  /** Read if it has changed: every request asks for it, and it hardly ever does. */
+  async #catalogueOf(revision: string | null): Promise<Catalogue> {
     if (revision === String(this.#catalogue.revision)) return this.#catalogue;
-    const doc = await this.#ask(() => this.#redis.hget(key, 'doc'));
+    const doc = await this.#ask(() => this.#redis.hget(this.#key('catalogue'), 'doc'));
     this.#catalogue = doc === null ? EMPTY_CATALOGUE : (JSON.parse(doc) as Catalogue);
     return this.#catalogue;
   }
@@ -249,7 +254,13 @@ class RedisStore implements Store {
   }
 
   async getCluster(id: string) {
-    return clusterFromHash(await this.#ask(() => this.#redis.hgetall(this.#key('cluster', id))));
+    return (await this.clustersOf([id]))[0] ?? null;
+  }
+
+  async seeCluster(id: string): Promise<Seen> {
+    const answer = await this.#run('seeCluster', this.#prefix, id);
+    const [text, revision] = answer as [string | null, string | null];
+    return { cluster: clusterFromText(text), catalogue: await this.#catalogueOf(revision) };
   }
 
   findClusters(tenant_id: string, name: string): Promise<readonly string[]> {
@@ -257,7 +268,14 @@ class RedisStore implements Store {
   }
 
   async clustersOf(ids: readonly string[]) {
-    return (await this.#hashes('cluster', ids)).map(clusterFromHash).filter((one) => one !== null);
+    const parts: Promise<unknown>[] = [];
+    for (let at = 0; at < ids.length; at += CLUSTERS_AT_ONCE)
+      parts.push(this.#run('clusters', this.#prefix, ...ids.slice(at, at + CLUSTERS_AT_ONCE)));
+    const texts = (await Promise.all(parts)) as (readonly string[])[];
+    return texts
+      .flat()
+      .map(clusterFromText)
+      .filter((one) => one !== null);
   }
 
   async listClusters(tenant_id: string | null, page: PageRequest) {
@@ -532,10 +550,10 @@ class RedisStore implements Store {
   async load(upgrade_id: string) {
     const answer = await this.#run('load', this.#key('upgrade', upgrade_id), this.#prefix);
     if (answer === null) return null;
-    const [doc, cluster, versions] = answer as [string, readonly string[], string];
+    const [doc, cluster, versions] = answer as [string, string | null, string];
     return {
       upgrade: JSON.parse(doc) as Upgrade,
-      cluster: clusterFromHash(pairs(cluster)),
+      cluster: clusterFromText(cluster),
       versions: this.#versionsFrom(versions),
     };
   }
@@ -799,13 +817,6 @@ function toStoreError(cause: unknown): Error {
   return words === undefined
     ? new CofferError('internal', `Redis refused a command: ${message}`, { cause })
     : new CofferError('store_unavailable', `${words} (${message})`, { cause });
-}
-
-function pairs(flat: readonly string[] | Record<string, string>): Record<string, string> {
-  if (!Array.isArray(flat)) return flat as Record<string, string>;
-  const hash: Record<string, string> = {};
-  for (let i = 0; i + 1 < flat.length; i += 2) hash[String(flat[i])] = String(flat[i + 1]);
-  return hash;
 }
 
 /** Of an answer `WITHSCORES`. */

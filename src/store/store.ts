@@ -159,6 +159,12 @@ export interface HeartbeatOutcome {
   readonly upgrade_id: string | null;
 }
 
+export interface Seen {
+  /** Null if there is none. */
+  readonly cluster: Cluster | null;
+  readonly catalogue: Catalogue;
+}
+
 export interface Loaded {
   readonly upgrade: Upgrade;
   /** Null if the cluster has been removed meanwhile. */
@@ -207,6 +213,8 @@ export interface Store {
     options?: { readonly max_clusters?: number | null; readonly keys?: Keys },
   ): Promise<'created' | 'taken' | 'full' | 'no_version'>;
   getCluster(id: string): Promise<Cluster | null>;
+  /** The same with the catalogue, which may be a later one. */
+  seeCluster(id: string): Promise<Seen>;
   /** Those of them that exist. */
   clustersOf(ids: readonly string[]): Promise<readonly Cluster[]>;
   /** Ids of a tenant's clusters of that name, oldest first. */

@@ -48,6 +48,25 @@ export function describeStore(
         expect(await store.clusterOfInstance(cluster.instances[0]?.id ?? '')).toBe(cluster.id);
       });
 
+      it('shows a cluster together with the catalogue', async () => {
+        const { id } = await built(store);
+        const cluster = await store.getCluster(id);
+        const catalogue = await store.getCatalogue();
+        expect(await store.seeCluster(id)).toEqual({ cluster, catalogue });
+        expect(await store.seeCluster(randomUUID())).toEqual({ cluster: null, catalogue });
+        await store.putCatalogue({ ...catalogue, revision: catalogue.revision + 1 }, []);
+        expect((await store.seeCluster(id)).catalogue.revision).toBe(catalogue.revision + 1);
+      });
+
+      it('gives back text of any kind as it was, and many clusters in the order asked for', async () => {
+        const odd = `"'\\/ \n\u0000 ü 🐘`;
+        const many = Array.from({ length: 45 }, () => newCluster({ name: odd, datastore_version: odd }));
+        for (const one of many) await store.createCluster(one, NO_ORDER, castOf(one, 'create_cluster'));
+        const ids = many.map(({ id }) => id);
+        expect(await store.clustersOf([randomUUID(), ...ids])).toEqual(many);
+        expect(await store.clustersOf([])).toEqual([]);
+      });
+
       it('takes no more clusters of a tenant than it may have, however many come at once', async () => {
         const tenant_id = randomUUID();
         const create = (tenant: string, max: number | null) => {

@@ -259,10 +259,10 @@ describe('a wrong request is answered clearly and changes nothing', () => {
 
   it('that crashes a handler gets a number that is in the log, and no stack', async () => {
     const app = api.store;
-    const getCluster = app.getCluster;
-    app.getCluster = () => Promise.reject(new Error('out of cheese'));
+    const seeCluster = app.seeCluster;
+    app.seeCluster = () => Promise.reject(new Error('out of cheese'));
     const answer = await ask(`${api.url}/clusters/${idle}`).finally(() => {
-      app.getCluster = getCluster;
+      app.seeCluster = seeCluster;
     });
     expect(answer.status).toBe(500);
     const { message, error } = answer.body.instanceFault;
