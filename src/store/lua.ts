@@ -465,12 +465,12 @@ if #ids == 0 then return {} end
 return redis.call('HMGET', KEYS[2], unpack(ids))`,
   },
 
-  /** KEYS casts:at, casts · ARGV id */
-  castConfirmed: {
+  /** KEYS casts:at, casts · ARGV id … */
+  castsConfirmed: {
     keys: ['zset', 'hash'],
     lua: `
-redis.call('ZREM', KEYS[1], ARGV[1])
-return redis.call('HDEL', KEYS[2], ARGV[1])`,
+redis.call('ZREM', KEYS[1], unpack(ARGV))
+return redis.call('HDEL', KEYS[2], unpack(ARGV))`,
   },
 } as const satisfies Record<string, Script>;
 

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Redis, ReplyError } from 'ioredis';
 import type { TlsOptions } from '../config.ts';
 import type { Batch } from '../core/batch/record.ts';
@@ -92,6 +93,9 @@ class RedisStore implements Store {
   #catalogue: Catalogue = EMPTY_CATALOGUE;
   /** By their text: hundreds of times a second it is the same. */
   readonly #versions = new Map<string, readonly DatastoreVersion[]>();
+  /** Casts that are confirmed, and no longer pending from the next turn on. */
+  readonly #confirmed: string[] = [];
+  #confirming: Promise<void> | null = null;
   readonly #measured = new Map<string, { readonly times: MeasuredTimes; readonly at: number }>();
 
   constructor(options: Parameters<typeof openRedisStore>[0]) {
@@ -711,8 +715,15 @@ class RedisStore implements Store {
     return found.filter((text) => text !== null).map((text) => JSON.parse(text) as PendingCast);
   }
 
-  async castConfirmed(id: string): Promise<void> {
-    await this.#run('castConfirmed', this.#key('casts', 'at'), this.#key('casts'), id);
+  /** RabbitMQ confirms many at once: what comes in one turn goes together. */
+  castConfirmed(id: string): Promise<void> {
+    this.#confirmed.push(id);
+    this.#confirming ??= nextTurn().then(async () => {
+      const ids = this.#confirmed.splice(0);
+      this.#confirming = null;
+      await this.#run('castsConfirmed', this.#key('casts', 'at'), this.#key('casts'), ...ids);
+    });
+    return this.#confirming;
   }
 
   async counts(now: number): Promise<StoreCounts> {

@@ -871,7 +871,7 @@ export function describeStore(
         (await store.pendingCasts(NOW, 100_000)).filter((one) => one.id === upgrade.id);
       expect(await store.pendingCasts(NOW - 200_000, 10)).toEqual([]);
       expect(await pending()).toEqual([cast]);
-      await store.castConfirmed(upgrade.id);
+      await Promise.all([upgrade.id, randomUUID(), upgrade.id].map((id) => store.castConfirmed(id)));
       await store.castConfirmed(upgrade.id);
       expect(await pending()).toEqual([]);
     });
