@@ -119,7 +119,7 @@ function readRoutes(app: App, deps: Deps): void {
       },
     },
     async (request) => {
-      const { cluster, catalogue } = await find(deps, request.caller, request.params.cluster_id);
+      const { cluster, catalogue } = await lookUp(deps, request.caller, request.params.cluster_id);
       const upgrades_to = reachableIn(catalogue)(cluster);
       return { cluster: clusterView(cluster, urlsOf(request), deps.now(), upgrades_to) };
     },
@@ -142,7 +142,7 @@ function upgradeRoutes(app: App, deps: Deps): void {
       },
     },
     async (request, reply) => {
-      const found = await find(deps, request.caller, request.params.cluster_id);
+      const found = await lookUp(deps, request.caller, request.params.cluster_id);
       if (request.body.dry_run) return plan(deps, found.cluster, request.body);
       await upgrade(deps, request, reply, found, request.body);
       return reply.code(202).send({});
@@ -168,7 +168,7 @@ function upgradeRoutes(app: App, deps: Deps): void {
       },
     },
     async (request, reply) => {
-      const found = await find(deps, request.caller, request.params.cluster_id);
+      const found = await lookUp(deps, request.caller, request.params.cluster_id);
       const wanted = request.body.upgrade;
       if (wanted?.dry_run) return plan(deps, found.cluster, wanted);
       const after = wanted
@@ -266,10 +266,10 @@ async function deleteCluster(deps: Deps, caller: Caller, cluster: Cluster): Prom
 
 /** A cluster that the caller sees by its id, or one of the tenant by its name if no other has it. */
 export async function findCluster(deps: Deps, caller: Caller, reference: string): Promise<Cluster> {
-  return (await find(deps, caller, reference)).cluster;
+  return (await lookUp(deps, caller, reference)).cluster;
 }
 
-async function find(deps: Deps, caller: Caller, reference: string): Promise<Found> {
+async function lookUp(deps: Deps, caller: Caller, reference: string): Promise<Found> {
   const ids = isId(reference)
     ? [reference.toLowerCase()]
     : await deps.store.findClusters(caller.tenant_id, reference);

@@ -60,7 +60,7 @@ interface BeginDeps {
 export async function beginUpgrade(deps: BeginDeps, request: UpgradeRequest, found?: Found): Promise<Begun> {
   const { store, now, newId } = deps;
   const id = request.upgrade_id ?? newId();
-  const seen = found ?? (await find(store, request));
+  const seen = found ?? (await lookUp(store, request));
   const { cluster } = seen;
   const earlier = request.upgrade_id === undefined ? null : await store.getUpgrade(id);
   if (earlier) return { upgrade: earlier, cluster, cast: castFor(earlier), duplicate: true };
@@ -174,7 +174,7 @@ export async function planUpgrade(
   deps: Omit<BeginDeps, 'newId'>,
   request: Omit<UpgradeRequest, 'requested_by'>,
 ): Promise<Plan> {
-  return planOf(deps, await find(deps.store, request), request);
+  return planOf(deps, await lookUp(deps.store, request), request);
 }
 
 async function planOf(
@@ -192,7 +192,7 @@ async function planOf(
 
 type Asked = Pick<UpgradeRequest, 'cluster_id' | 'tenant_id'>;
 
-async function find(store: Store, { cluster_id, tenant_id }: Asked): Promise<Found> {
+async function lookUp(store: Store, { cluster_id, tenant_id }: Asked): Promise<Found> {
   const { cluster, catalogue } = await store.seeCluster(cluster_id);
   if (!cluster || (tenant_id !== null && cluster.tenant_id !== tenant_id))
     throw clusterMissing({ cluster_id });
