@@ -87,7 +87,7 @@ const ADVICE: ReadonlyMap<string, string> = new Map([
     'See what it is busy with: coffer cluster-show <cluster>. Cancel its upgrade: coffer upgrade-cancel <cluster>',
   ],
   ['batch_not_found', 'List the batches: coffer batch-list'],
-  ['batch_empty', 'See what a selection comes to: coffer batch-create … --dry-run'],
+  ['batch_empty', 'See which clusters there are, and their versions: coffer cluster-list'],
   ['dead_letter_not_found', 'List them: coffer dead-letters list'],
   ['upgrade_not_found', 'List the upgrades of a cluster: coffer upgrade-list <cluster>'],
   [

@@ -101,7 +101,7 @@ async function selectedClusters(
     marker = page.next_marker;
   } while (marker !== null);
   if (found.length === 0) {
-    throw new CofferError('batch_empty', 'The selector finds no cluster: try it with dry_run until it does.');
+    throw new CofferError('batch_empty', 'The selector finds no cluster.');
   }
   if (found.length > MAX_CLUSTERS) {
     const message = `The selector finds ${found.length} clusters, and a batch has ${MAX_CLUSTERS} at most: narrow it.`;
