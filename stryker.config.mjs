@@ -16,7 +16,7 @@ export default {
   ignoreStatic: true,
   concurrency: 2,
   // On a busy machine a slow test must not be taken for an endless one.
-  timeoutMS: 60_000,
+  timeoutMS: 20_000,
   thresholds: { high: 95, low: 90, break: 90 },
   incremental: true,
   incrementalFile: '.coffer/mutation/incremental.json',
