@@ -33,6 +33,11 @@ function has(shell: string): boolean {
   }
 }
 
+/** Why a test of this shell does not run, for its title. */
+function reason(shell: string): string {
+  return has(shell) ? '' : ` (skipped: this machine has no ${shell})`;
+}
+
 function ask(shell: string, script: string): string[] {
   const env = { PATH: `${dir}:${process.env['PATH']}`, HOME: dir, TERM: 'dumb' };
   const said = execFileSync(shell, ['-c', script], { env, encoding: 'utf8' });
@@ -59,7 +64,7 @@ const COMPLETERS: Readonly<Record<string, (words: readonly string[]) => string[]
 describe.each(['bash', 'fish'])('%s', (shell) => {
   const complete = COMPLETERS[shell] ?? (() => []);
 
-  it.skipIf(!has(shell))('completes commands, options, their values, and clusters', () => {
+  it.skipIf(!has(shell))(`completes commands, options, their values, and clusters${reason(shell)}`, () => {
     expect(complete(['cluster-u'])).toEqual(['cluster-upgrade']);
     expect(complete([''])).toEqual(expect.arrayContaining(['cluster-create', 'doctor', 'dead-letters']));
     expect(complete(['dead-letters', 'r'])).toEqual(['replay']);
@@ -75,10 +80,13 @@ describe.each(['bash', 'fish'])('%s', (shell) => {
   });
 });
 
-it.skipIf(!has('zsh'))('zsh can read its script, and takes it for a completion of coffer', () => {
-  const script = `autoload -U compinit; compinit -u -d ${dir}/dump; source ${scripts.get('zsh')}; print $_comps[coffer]`;
-  expect(ask('zsh', script)).toEqual(['_coffer']);
-});
+it.skipIf(!has('zsh'))(
+  `zsh can read its script, and takes it for a completion of coffer${reason('zsh')}`,
+  () => {
+    const script = `autoload -U compinit; compinit -u -d ${dir}/dump; source ${scripts.get('zsh')}; print $_comps[coffer]`;
+    expect(ask('zsh', script)).toEqual(['_coffer']);
+  },
+);
 
 it('another shell is refused with those that there are', async () => {
   expect(await coffer('completion tcsh')).toMatchObject({
