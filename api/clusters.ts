@@ -23,8 +23,8 @@ import { busy } from '../src/core/admit.ts';
 import type { Cluster } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { reachableIn } from '../src/core/reachable.ts';
-import { beginUpgrade, type Found, planUpgrade } from '../src/store/begin-upgrade.ts';
-import type { PendingCast } from '../src/store/store.ts';
+import { beginUpgrade, planUpgrade } from '../src/store/begin-upgrade.ts';
+import type { Found, PendingCast } from '../src/store/store.ts';
 import { actionRule } from './access/enforce.ts';
 import { type Caller, requestedBy } from './auth.ts';
 import { clusterCast, publish } from './casts.ts';
@@ -143,7 +143,7 @@ function upgradeRoutes(app: App, deps: Deps): void {
     },
     async (request, reply) => {
       const found = await lookUp(deps, request.caller, request.params.cluster_id);
-      if (request.body.dry_run) return plan(deps, found.cluster, request.body);
+      if (request.body.dry_run) return plan(deps, found, request.body);
       await upgrade(deps, request, reply, found, request.body);
       return reply.code(202).send({});
     },
@@ -170,7 +170,7 @@ function upgradeRoutes(app: App, deps: Deps): void {
     async (request, reply) => {
       const found = await lookUp(deps, request.caller, request.params.cluster_id);
       const wanted = request.body.upgrade;
-      if (wanted?.dry_run) return plan(deps, found.cluster, wanted);
+      if (wanted?.dry_run) return plan(deps, found, wanted);
       const after = wanted
         ? await upgrade(deps, request, reply, found, wanted)
         : await actOn(deps, request, found.cluster, request.body);
@@ -199,12 +199,11 @@ async function actOn(
 /** What the same request without `dry_run` would begin; of one instance, if that is named. */
 export async function plan(
   deps: Deps,
-  { id: cluster_id, tenant_id }: Cluster,
+  found: Found,
   { datastore_version, policy = {} }: UpgradeRequest,
   only: { readonly instance_id?: string } = {},
 ): Promise<PlanAnswer> {
-  const request = { cluster_id, tenant_id, datastore_version, policy, ...only };
-  return { plan: planView(await planUpgrade(deps, request)) };
+  return { plan: planView(await planUpgrade(deps, found, { datastore_version, policy, ...only })) };
 }
 
 /**
@@ -278,10 +277,10 @@ async function lookUp(deps: Deps, caller: Caller, reference: string): Promise<Fo
     const message = `${ids.length} clusters are named '${reference}'. Use the id of one: ${ids.slice(0, 5).join(', ')}.`;
     throw new CofferError('conflict', message);
   }
-  const seen = id === undefined ? null : await deps.store.seeCluster(id);
+  const found = id === undefined ? null : await deps.store.seeCluster(id);
   // Another tenant's cluster is none at all, so that nobody learns which ids exist.
-  if (!seen?.cluster || !caller.sees(seen.cluster.tenant_id)) throw clusterMissing(reference);
-  return { cluster: seen.cluster, catalogue: seen.catalogue };
+  if (!found || !caller.sees(found.cluster.tenant_id)) throw clusterMissing(reference);
+  return found;
 }
 
 function clusterMissing(reference: string): CofferError {

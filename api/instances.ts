@@ -72,8 +72,8 @@ export function instanceRoutes(app: App, deps: Deps): void {
       const { cluster, instance } = await findInstance(deps, request.caller, request.params.instance_id);
       const wanted = request.body.instance;
       const only = { instance_id: instance.id };
-      if (wanted.dry_run) return plan(deps, cluster, wanted, only);
       const found = { cluster, catalogue: await deps.store.getCatalogue() };
+      if (wanted.dry_run) return plan(deps, found, wanted, only);
       await upgrade(deps, request, reply, found, wanted, only);
       return reply.code(202).type('application/json').send('');
     },

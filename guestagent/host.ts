@@ -2,7 +2,7 @@ import { type FSWatcher, watch } from 'node:fs';
 import { mkdir, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Bus } from '../src/bus/bus.ts';
-import { readIfThere } from '../src/files.ts';
+import { readJsonIfThere } from '../src/files.ts';
 import type { Logger } from '../src/log.ts';
 import { every, type Service, sleep } from '../src/service.ts';
 import type { Tracing } from '../src/tracing.ts';
@@ -88,7 +88,7 @@ export class Host implements Service {
   /** Of a file that changes while its agent runs, the key counts; all else is for the start. */
   async #rekey(id: string): Promise<void> {
     try {
-      const config = await readConfig(join(this.#deps.dir, `${id}.json`));
+      const config = await readJsonIfThere<InstanceConfig>(join(this.#deps.dir, `${id}.json`));
       if (config) this.#agents.get(id)?.rekey(config.rpc_key);
     } catch (err) {
       this.#deps.log.warn({ err, instance_id: id }, 'the file of an instance could not be read');
@@ -110,7 +110,7 @@ export class Host implements Service {
 
   async #add(id: string): Promise<void> {
     const { dir, bus, log, observe, tracing } = this.#deps;
-    const config = await readConfig(join(dir, `${id}.json`));
+    const config = await readJsonIfThere<InstanceConfig>(join(dir, `${id}.json`));
     const stateDir = join(dir, 'state', id);
     const driver = config && this.#driverFor(config, stateDir);
     if (!driver) {
@@ -155,7 +155,7 @@ export class Host implements Service {
     if (agent) {
       await agent.destroy();
     } else {
-      const config = await readConfig(join(stateDir, 'config.json'));
+      const config = await readJsonIfThere<InstanceConfig>(join(stateDir, 'config.json'));
       if (config) await this.#driverFor(config, stateDir)?.destroy();
     }
     await rm(stateDir, { recursive: true, force: true });
@@ -185,11 +185,6 @@ function onBehalfOf(log: Logger, current: () => string | null | undefined): Driv
     warn: (fields, message) => log.warn(about(fields), message),
     error: (fields, message) => log.error(about(fields), message),
   };
-}
-
-async function readConfig(path: string): Promise<InstanceConfig | null> {
-  const text = await readIfThere(path);
-  return text === null ? null : (JSON.parse(text) as InstanceConfig);
 }
 
 async function idsIn(dir: string, idOf: (name: string) => string | null): Promise<Set<string>> {

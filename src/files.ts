@@ -10,6 +10,12 @@ export async function readIfThere(path: string): Promise<string | null> {
   }
 }
 
+/** What is in a file of JSON, on the word of whoever asks; null if there is no such file. */
+export async function readJsonIfThere<T>(path: string): Promise<T | null> {
+  const text = await readIfThere(path);
+  return text === null ? null : (JSON.parse(text) as T);
+}
+
 export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
   return (
     error instanceof Error && 'code' in error && typeof error.code === 'string' && codes.includes(error.code)

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import type { InstanceConfig } from '../src/contract/guest-config.ts';
 import type { Cluster, Endpoint, Instance } from '../src/core/domain.ts';
-import { readIfThere } from '../src/files.ts';
+import { readIfThere, readJsonIfThere } from '../src/files.ts';
 import type { BuildOrder } from '../src/store/store.ts';
 import { instanceConfig } from './instance-config.ts';
 import type { Keyring } from './keyring.ts';
@@ -44,7 +44,7 @@ export class LocalProvisioner implements Provisioner {
   async #provision(cluster: Cluster, order: BuildOrder): Promise<boolean> {
     const existing = new Map<string, InstanceConfig>();
     for (const { id } of cluster.instances) {
-      const config = await readConfig(this.#pathOf(cluster, id));
+      const config = await readJsonIfThere<InstanceConfig>(this.#pathOf(cluster, id));
       if (config) existing.set(id, config);
     }
     const cluster_token = await this.#tokenOf(cluster.id);
@@ -137,7 +137,9 @@ export class LocalProvisioner implements Provisioner {
     const ports = new Set<number>();
     for (const folder of folders) {
       if (!folder.isDirectory() || folder.name === SHARED_PROCESS) continue;
-      const config = await readConfig(join(this.#dir, folder.name, `${folder.name}.json`));
+      const config = await readJsonIfThere<InstanceConfig>(
+        join(this.#dir, folder.name, `${folder.name}.json`),
+      );
       if (config) ports.add(config.endpoint.port);
     }
     return ports;
@@ -156,7 +158,7 @@ export class LocalProvisioner implements Provisioner {
 export async function replaceRpcKey(dir: string, instance_id: string, rpc_key: string): Promise<boolean> {
   for (const folder of [SHARED_PROCESS, instance_id]) {
     const path = join(dir, folder, `${instance_id}.json`);
-    const config = await readConfig(path);
+    const config = await readJsonIfThere<InstanceConfig>(path);
     if (!config) continue;
     await rename(await writeDraft(dir, instance_id, JSON.stringify({ ...config, rpc_key }, null, 2)), path);
     return true;
@@ -169,11 +171,6 @@ async function writeDraft(dir: string, owner: string, text: string): Promise<str
   const draft = join(dir, `${DRAFT}${owner}-${randomBytes(6).toString('hex')}`);
   await writeFile(draft, text, { mode: 0o600 });
   return draft;
-}
-
-async function readConfig(path: string): Promise<InstanceConfig | null> {
-  const text = await readIfThere(path);
-  return text === null ? null : (JSON.parse(text) as InstanceConfig);
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -2,7 +2,7 @@ import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SimulatedProperties } from '../../src/contract/simulated.ts';
 import type { GuestAction, UpgradeInfo } from '../../src/core/domain.ts';
-import { readIfThere } from '../../src/files.ts';
+import { readJsonIfThere } from '../../src/files.ts';
 import { sleep } from '../../src/service.ts';
 import { type Driver, type DriverDeps, type Health, PermanentError, type Target } from '../driver.ts';
 
@@ -36,9 +36,9 @@ class SimulatedDriver implements Driver {
 
   async start(): Promise<void> {
     await mkdir(this.#deps.stateDir, { recursive: true });
-    const text = await readIfThere(this.#path);
-    if (text === null) await this.#save(this.#state);
-    else this.#state = JSON.parse(text) as State;
+    const kept = await readJsonIfThere<State>(this.#path);
+    if (kept) this.#state = kept;
+    else await this.#save(this.#state);
     this.#isUp = true;
   }
 

@@ -7,7 +7,7 @@ import {
   scopeOf,
   type UpgradeRequest,
 } from '../core/admit.ts';
-import { type Catalogue, versionsOf } from '../core/catalogue.ts';
+import { versionsOf } from '../core/catalogue.ts';
 import type { Cluster, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import { type FollowUp, followUpRefusal, followUpUpgrade } from '../core/follow-up.ts';
@@ -23,7 +23,7 @@ import {
   type UpgradeEvent,
 } from '../core/record.ts';
 import { uuidFrom } from '../ids.ts';
-import type { Loaded, PendingCast, Store } from './store.ts';
+import type { Found, Loaded, PendingCast, Store } from './store.ts';
 
 /** For how long the one who began an upgrade is left to publish its cast before a taskmanager looks by itself. */
 const TAKE_UP_MS = 2_000;
@@ -35,12 +35,6 @@ export interface Begun {
   readonly cast: PendingCast;
   /** True if this upgrade id was begun before: nothing has changed. */
   readonly duplicate: boolean;
-}
-
-/** A cluster that the asking side may have, and the catalogue that it is judged by. */
-export interface Found {
-  readonly cluster: Cluster;
-  readonly catalogue: Catalogue;
 }
 
 interface BeginDeps {
@@ -71,7 +65,8 @@ export async function beginUpgrade(deps: BeginDeps, request: UpgradeRequest, fou
   checkAdmission(scope, target, { versions, whole: cluster, overrides: request.policy?.overrides ?? [] });
   const expected = expectedTimes(await store.measuredTimes(cluster.manager));
   checkWindow(request.policy ?? {}, expected);
-  if (request.plan_hash !== undefined) checkPlanHash(await planOf(deps, seen, request), request.plan_hash);
+  if (request.plan_hash !== undefined)
+    checkPlanHash(await planUpgrade(deps, seen, request), request.plan_hash);
   const acceptance = { id, now: timeOfBirth(cluster, now()), expected };
   const begun = await begin(store, cluster, acceptedUpgrade(scope, target, request, acceptance));
   return begun ?? beginUpgrade(deps, { ...request, upgrade_id: id });
@@ -171,16 +166,9 @@ function castFor(upgrade: Upgrade): PendingCast {
 
 /** What the request would begin, and what would hold it back now. Changes nothing. */
 export async function planUpgrade(
-  deps: Omit<BeginDeps, 'newId'>,
-  request: Omit<UpgradeRequest, 'requested_by'>,
-): Promise<Plan> {
-  return planOf(deps, await lookUp(deps.store, request), request);
-}
-
-async function planOf(
   { store, now }: Omit<BeginDeps, 'newId'>,
   { cluster, catalogue }: Found,
-  request: Omit<UpgradeRequest, 'requested_by'>,
+  request: Omit<UpgradeRequest, 'cluster_id' | 'tenant_id' | 'requested_by'>,
 ): Promise<Plan> {
   const versions = versionsOf(catalogue, cluster.datastore_id);
   const target = findTarget(versions, cluster, request.datastore_version);
@@ -193,10 +181,10 @@ async function planOf(
 type Asked = Pick<UpgradeRequest, 'cluster_id' | 'tenant_id'>;
 
 async function lookUp(store: Store, { cluster_id, tenant_id }: Asked): Promise<Found> {
-  const { cluster, catalogue } = await store.seeCluster(cluster_id);
-  if (!cluster || (tenant_id !== null && cluster.tenant_id !== tenant_id))
+  const found = await store.seeCluster(cluster_id);
+  if (!found || (tenant_id !== null && found.cluster.tenant_id !== tenant_id))
     throw clusterMissing({ cluster_id });
-  return { cluster, catalogue };
+  return found;
 }
 
 function versionMissing(name: string): CofferError {

@@ -14,6 +14,7 @@ import {
   dueItem,
   FORGET_AT_ONCE,
   type Forgotten,
+  type Found,
   HINT_GRACE_MS,
   IN_FLIGHT_MS,
   joinKeyId,
@@ -26,7 +27,6 @@ import {
   REPLAY_MS,
   type RequestVerdict,
   type ResizeVerdict,
-  type Seen,
   type Store,
   type StoreCounts,
   type StoredAnswer,
@@ -154,8 +154,9 @@ export class MemoryStore implements Store {
     return this.#clusters.get(id) ?? null;
   }
 
-  async seeCluster(id: string): Promise<Seen> {
-    return { cluster: await this.getCluster(id), catalogue: this.#catalogue };
+  async seeCluster(id: string): Promise<Found | null> {
+    const cluster = await this.getCluster(id);
+    return cluster && { cluster, catalogue: this.#catalogue };
   }
 
   async clustersOf(ids: readonly string[]): Promise<readonly Cluster[]> {

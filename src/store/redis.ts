@@ -25,6 +25,7 @@ import {
   dueItem,
   FORGET_AT_ONCE,
   type Forgotten,
+  type Found,
   HINT_GRACE_MS,
   IN_FLIGHT_MS,
   joinKeyId,
@@ -37,7 +38,6 @@ import {
   REPLAY_MS,
   type RequestVerdict,
   type ResizeVerdict,
-  type Seen,
   type Store,
   type StoreCounts,
   type StoredAnswer,
@@ -261,10 +261,11 @@ class RedisStore implements Store {
     return (await this.clustersOf([id]))[0] ?? null;
   }
 
-  async seeCluster(id: string): Promise<Seen> {
+  async seeCluster(id: string): Promise<Found | null> {
     const answer = await this.#run('seeCluster', this.#prefix, id);
     const [text, revision] = answer as [string | null, string | null];
-    return { cluster: clusterFromText(text), catalogue: await this.#catalogueOf(revision) };
+    const cluster = clusterFromText(text);
+    return cluster && { cluster, catalogue: await this.#catalogueOf(revision) };
   }
 
   findClusters(tenant_id: string, name: string): Promise<readonly string[]> {

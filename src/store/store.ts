@@ -159,9 +159,9 @@ export interface HeartbeatOutcome {
   readonly upgrade_id: string | null;
 }
 
-export interface Seen {
-  /** Null if there is none. */
-  readonly cluster: Cluster | null;
+/** A cluster, and the catalogue that it is judged by. */
+export interface Found {
+  readonly cluster: Cluster;
   readonly catalogue: Catalogue;
 }
 
@@ -214,7 +214,7 @@ export interface Store {
   ): Promise<'created' | 'taken' | 'full' | 'no_version'>;
   getCluster(id: string): Promise<Cluster | null>;
   /** The same with the catalogue, which may be a later one. */
-  seeCluster(id: string): Promise<Seen>;
+  seeCluster(id: string): Promise<Found | null>;
   /** Those of them that exist. */
   clustersOf(ids: readonly string[]): Promise<readonly Cluster[]>;
   /** Ids of a tenant's clusters of that name, oldest first. */

@@ -126,7 +126,10 @@ describe('our own secure mode', () => {
     expect(JSON.stringify(sealed)).not.toMatch(/größer|req-1|_context/);
     // What is null in a context is taken for null if it is missing.
     const opened = receiver().openRequest(sealed, TOPIC, false);
-    expect(request).toEqual({ ...request, ...opened });
+    const said = Object.entries(request).filter(
+      ([name, value]) => value !== null || !name.startsWith('_context_'),
+    );
+    expect(opened).toEqual(Object.fromEntries(said));
     expect(requestOf(opened)).toEqual(requestOf(request));
     for (const reply of [
       replyBody('m1', { lag: 1 }, null),
