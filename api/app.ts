@@ -31,7 +31,6 @@ import { limitRoutes } from './limits.ts';
 import { observeRequests } from './metrics.ts';
 import { registerOpenApi } from './openapi.ts';
 import { permissionRoutes } from './permissions.ts';
-import { referenceRoutes } from './reference.ts';
 import { traceRequests } from './tracing.ts';
 import { upgradeRoutes } from './upgrades.ts';
 
@@ -91,11 +90,9 @@ export async function buildApp(
   });
   await registerOpenApi(app);
   discoveryRoutes(app);
-  referenceRoutes(app);
   healthRoutes(app, deps);
   if (dashboard) dashboardRoutes(app, dashboard);
   await app.register(async (scope) => tenantRoutes(scope, deps), { prefix: '/v1.0/:tenant_id' });
-  await app.register(async (scope) => deps.board?.routes(scope, deps));
   return app;
 }
 

@@ -5,12 +5,12 @@ import type { Bus } from '../src/bus/bus.ts';
 import type { Instant } from '../src/core/domain.ts';
 import type { Logger } from '../src/log.ts';
 import type { MasterKey } from '../src/master-key.ts';
+import type { BatchRequests } from '../src/queue.ts';
 import type { Store } from '../src/store/store.ts';
 import type { Span, Tracing } from '../src/tracing.ts';
 import type { Access } from './access/enforce.ts';
 import type { Caller } from './auth.ts';
 import type { Claim } from './idempotency.ts';
-import type { QueueBoard } from './queue-board.ts';
 
 /** Everything that the handlers work with; nothing of it is global. */
 export interface Deps {
@@ -28,8 +28,8 @@ export interface Deps {
   /** `external`: whoever creates a cluster starts its agents, which join with a token. */
   readonly provisioner: 'local' | 'external';
   readonly tracing?: Tracing;
-  /** The queues of batches, for administrators to look at. */
-  readonly board?: QueueBoard;
+  /** What became of the jobs that ask for batches; rejects while Redis is away. */
+  readonly batchRequests?: () => Promise<BatchRequests>;
   /** Encrypts the keys of instances; null: none gets one. Always there with external agents. */
   readonly masterKey: MasterKey | null;
 }

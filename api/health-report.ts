@@ -26,10 +26,11 @@ export function healthReportRoutes(app: App, deps: Deps): void {
       },
     },
     async () => {
-      const [redis, depths, work, counted] = await Promise.all([
+      const [redis, depths, work, requests, counted] = await Promise.all([
         askRedis(deps),
         askBroker(deps),
         orNull(deps.store.counts(deps.now())),
+        deps.batchRequests ? orNull(deps.batchRequests()) : null,
         orNull(guests()),
       ]);
       const queues = [...(depths?.topics ?? [])].map(([name, depth]) => ({ name, ...depth }));
@@ -40,6 +41,10 @@ export function healthReportRoutes(app: App, deps: Deps): void {
           rabbitmq: { status, queues, dead_letters: depths?.dead_letters ?? null },
           taskmanagers: depths ? (depths.topics.get(TASKMANAGER_TOPIC)?.consumers ?? 0) : null,
           work: work && { ...work, upgrades: { ...work.upgrades } },
+          batch_requests: requests && {
+            ...requests,
+            latest: requests.latest.map((job) => ({ ...job, at: iso(job.at) })),
+          },
           guests: counted,
         },
       };

@@ -12,15 +12,15 @@
  * - `events.ts` and `event-stream.ts` server-sent events · `datastores.ts`, `datastore-versions.ts` the catalogue · `flavors.ts` · `limits.ts` · `health.ts` · `discovery.ts`
  * - `dead-letters.ts` messages that nobody could act on · `health-report.ts` how all parts are · `permissions.ts` what the caller may do
  * - `dashboard.ts` the web page, as it was built from the folder of that name
- * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts` and `reference.ts`, the page of it
- * - `queue-board.ts` the queues of batches, to look at · `static-files.ts` what pages are made of · `metrics.ts` · `tracing.ts`
+ * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts`
+ * - `static-files.ts` what pages are made of · `metrics.ts` · `tracing.ts`
  */
 import { randomUUID } from 'node:crypto';
 import { openAmqpBus } from '../src/bus/amqp.ts';
 import { amqpTls, redisTls } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
 import { masterKeyOf } from '../src/master-key.ts';
-import { openBoard, openLooks, queueOptions } from '../src/queue.ts';
+import { openLooks, queueOptions, watchRequests } from '../src/queue.ts';
 import { runProcess, Services } from '../src/service.ts';
 import { seedCatalogue } from '../src/store/change-catalogue.ts';
 import { openRedisStore } from '../src/store/redis.ts';
@@ -30,7 +30,6 @@ import { openAccess } from './access/open.ts';
 import { startRelay } from './casts.ts';
 import { loadApiConfig } from './config.ts';
 import type { Deps } from './deps.ts';
-import { QueueBoard } from './queue-board.ts';
 import { serveHttp } from './serve.ts';
 
 await runProcess(async () => {
@@ -63,8 +62,7 @@ await runProcess(async () => {
   const access = openAccess(config, { log, now: Date.now, add: (service) => services.add(service) });
   const queues = queueOptions(config, log);
   const looks = services.add(openLooks(queues));
-  const board = new QueueBoard();
-  services.add(await openBoard(queues, board));
+  const requests = services.add(watchRequests(queues));
   const deps: Deps = {
     store,
     bus,
@@ -77,7 +75,7 @@ await runProcess(async () => {
     provisioner: config.COFFER_PROVISIONER,
     masterKey: masterKeyOf(config),
     tracing,
-    board,
+    batchRequests: requests.look,
   };
   services.add(startRelay(deps));
   const registry = createRegistry();

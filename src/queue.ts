@@ -6,10 +6,10 @@
  * Neither holds the truth. A job that asks for a batch begins it under an id that follows from the job's, so
  * that a job that is run twice begins one. A look that gets lost becomes due in the store.
  */
-import type { IServerAdapter } from '@bull-board/api/typings/app';
 import { type Job, Queue, UnrecoverableError, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
 import { redisTls, type TlsOptions } from './config.ts';
+import type { Instant } from './core/domain.ts';
 import { CofferError } from './core/errors.ts';
 import { type Logger, textOf } from './log.ts';
 import { RedisConnector } from './redis-connector.ts';
@@ -152,34 +152,48 @@ export function serveLooks(
   );
 }
 
-/** Fills a board with what is in both queues. Nothing can be changed there. */
-export async function openBoard(
-  { url, tls, prefix, log }: QueueOptions,
-  board: IServerAdapter,
-): Promise<Service> {
-  // Only the api has one, and loads what it takes.
-  const [{ createBullBoard }, { BullMQAdapter }] = await Promise.all([
-    import('@bull-board/api'),
-    import('@bull-board/api/bullMQAdapter'),
-  ]);
+/** What became of the jobs of other services that ask for batches. */
+export interface BatchRequests {
+  /** Jobs that no taskmanager has taken yet. */
+  readonly waiting: number;
+  /** Jobs that were refused, or that failed for good. BullMQ keeps them for a month. */
+  readonly failed: number;
+  /** The latest of the failed jobs, the newest first. */
+  readonly latest: readonly { readonly job_id: string; readonly reason: string; readonly at: Instant }[];
+}
+
+export interface BatchRequestWatch extends Service {
+  /** Rejects while Redis is away. */
+  look(): Promise<BatchRequests>;
+}
+
+const LATEST_FAILED = 5;
+
+/** Lets the api tell administrators why jobs that ask for batches have failed: nobody else hears of it. */
+export function watchRequests({ url, tls, prefix, log }: QueueOptions): BatchRequestWatch {
   const connection = new Redis(url, { ...COMMON, ...(tls && { tls }), ...FAIL_FAST });
-  const about = [
-    [requestQueueName(prefix), 'Jobs of other services that ask for batches'],
-    [lookQueueName(prefix), 'Batches that have something to do'],
-  ] as const;
-  const queues = about.map(([name]) => new Queue(name, { connection }));
-  for (const queue of queues) listen(queue, connection, log, queue.name);
-  createBullBoard({
-    queues: queues.map(
-      (queue, at) => new BullMQAdapter(queue, { readOnlyMode: true, description: about[at]?.[1] ?? '' }),
-    ),
-    serverAdapter: board,
-    options: { uiConfig: { boardTitle: 'Coffer: queues', hideDocsLink: true } },
-  });
+  const queue = new Queue(requestQueueName(prefix), { connection });
+  listen(queue, connection, log, queue.name);
   return {
-    name: 'queue board',
+    name: 'batch requests',
+    look: async () => {
+      const [counts, latest] = await Promise.all([
+        queue.getJobCounts('waiting', 'prioritized', 'delayed', 'failed'),
+        queue.getFailed(0, LATEST_FAILED - 1),
+      ]);
+      const { failed = 0, ...waiting } = counts;
+      return {
+        waiting: Object.values(waiting).reduce((sum, count) => sum + count, 0),
+        failed,
+        latest: latest.map((job) => ({
+          job_id: nameOf(job),
+          reason: job.failedReason,
+          at: job.finishedOn ?? job.timestamp,
+        })),
+      };
+    },
     stop: async () => {
-      await within(CLOSE_MS, Promise.all(queues.map((queue) => queue.close())));
+      await within(CLOSE_MS, queue.close());
       connection.disconnect();
     },
   };

@@ -61,23 +61,6 @@ export function useAccessRules(scope: App, { authenticate, rules, challenge, lim
   });
 }
 
-/** What is below no tenant, to be looked at in a browser by whoever a rule lets. */
-export function useAdminRule(scope: App, { authenticate, rules, limits }: Access, rule: RuleName): void {
-  scope.addHook('onRequest', async (request, reply) => {
-    // A browser has no other way to say who asks: the token is the password, under any name.
-    const [, word = ''] = /^Basic (.*)$/i.exec(request.headers.authorization ?? '') ?? [];
-    const [, token] = /^[^:]*:(.+)$/s.exec(Buffer.from(word, 'base64').toString()) ?? [];
-    if (token !== undefined) request.headers['x-auth-token'] ??= token;
-    const identity = await authenticate(request, '').catch((error: unknown) => {
-      if (error instanceof CofferError && error.status === 401)
-        reply.header('www-authenticate', 'Basic realm="Coffer: any name, a token as the password"');
-      throw error;
-    });
-    if (limits) limit(request.method, identity, limits, reply);
-    if (!rules.allow(rule, identity.credentials, identity.project_id ?? '')) throw notAllowed(rule);
-  });
-}
-
 /** Counts for the tenant at home, not for the one of the path: an administrator's requests are their own. */
 function limit(
   method: string,

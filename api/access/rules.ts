@@ -62,7 +62,6 @@ export const DEFAULT_RULES = {
   'batch:cancel': OWNER,
   'batch:all_tenants': ADMIN,
   'gate:override': ADMIN,
-  'queue:show': ADMIN,
   'dead-letter:index': ADMIN,
   'dead-letter:show': ADMIN,
   'dead-letter:replay': ADMIN,

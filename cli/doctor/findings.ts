@@ -150,6 +150,7 @@ export function reportFindings(report: HealthReportDocument): readonly Finding[]
   return [
     taskmanagers(report.taskmanagers),
     ...(report.work ? [overdue(report.work), casts(report.work)] : []),
+    ...(report.batch_requests ? [batchRequests(report.batch_requests)] : []),
     ...(report.guests ? [guests(report.guests)] : []),
     deadLetters(report.rabbitmq.dead_letters),
   ];
@@ -181,6 +182,19 @@ function casts(work: NonNullable<HealthReportDocument['work']>): Finding {
   if (count === 0 || pending_casts_ms < OVERDUE_MS) return ok('work.casts', 'no message waits for RabbitMQ');
   const found = `${count} message(s) are safe in Redis and wait for RabbitMQ, for ${Math.round(pending_casts_ms / 1000)} s`;
   return bad('work.casts', found, 'Mend RabbitMQ; they go out by themselves.');
+}
+
+function batchRequests({ failed, latest }: NonNullable<HealthReportDocument['batch_requests']>): Finding {
+  const check = 'batches.requests';
+  if (failed === 0) return ok(check, 'no job that asked for a batch has failed');
+  const shown = latest.map(({ job_id, reason, at }) => `job ${job_id} at ${at}: ${reason}`).join('; ');
+  const count =
+    failed === 1 ? '1 job that asked for a batch has' : `${failed} jobs that asked for a batch have`;
+  return warning(
+    check,
+    `${count} failed. ${shown}`,
+    'Mend the cause, then have the service that added the job add a new one. BullMQ forgets a failed job after a month.',
+  );
 }
 
 function guests({ total, unwell }: NonNullable<HealthReportDocument['guests']>): Finding {

@@ -43,6 +43,18 @@ export const HealthReportDocument = z
       })
       .nullable()
       .meta({ description: 'Null while Redis is away.' }),
+    batch_requests: z
+      .strictObject({
+        waiting: z
+          .int()
+          .meta({ description: 'Jobs that ask for batches and that no taskmanager has taken.' }),
+        failed: z.int().meta({ description: 'Jobs that were refused, or that failed for good.' }),
+        latest: z
+          .array(z.strictObject({ job_id: z.string(), reason: z.string(), at: Time }))
+          .meta({ description: 'The latest that failed, the newest first: five at most.' }),
+      })
+      .nullable()
+      .meta({ description: 'Jobs of other services on the BullMQ queue; null while Redis is away.' }),
     guests: z
       .strictObject({
         counted: Time.meta({ description: 'The count is of then: it is made every ten seconds at most.' }),

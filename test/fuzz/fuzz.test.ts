@@ -6,11 +6,8 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { expect, it } from 'vitest';
 import { readDashboard } from '../../api/dashboard.ts';
-import { QueueBoard } from '../../api/queue-board.ts';
 import { GUEST_ARGS } from '../../src/contract/rpc.ts';
-import { openBoard, requestQueueName } from '../../src/queue.ts';
 import { startApi } from '../integration/api-harness.ts';
-import { silentLog, testUrls, uniqueName } from '../support/services.ts';
 import { fuzz } from './fuzzer.ts';
 import { callsTo, kindOf, newTaskmanager, operationsOf } from './targets.ts';
 import { authenticate } from './world.ts';
@@ -34,14 +31,11 @@ it('knows every RPC method that there is', () => {
 });
 
 it(`stands ${inputs} inputs of seed ${seed}`, { timeout: 60_000 + inputs * 500 }, async () => {
-  const board = new QueueBoard();
-  const prefix = uniqueName('fuzz');
-  const boards = await openBoard({ url: testUrls().redis_url, prefix, log: silentLog }, board);
-  const api = await startApi({ authenticate, board, dashboard: readDashboard(join(ROOT, 'dist/dashboard')) });
+  const api = await startApi({ authenticate, dashboard: readDashboard(join(ROOT, 'dist/dashboard')) });
   api.answerCalls();
   try {
     const began = performance.now();
-    const options = { inputs, seed, queue: requestQueueName(prefix) };
+    const options = { inputs, seed };
     const { counts, findings } = await fuzz(api, newTaskmanager(api), options);
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     const { outcomes } = counts;
@@ -63,6 +57,5 @@ it(`stands ${inputs} inputs of seed ${seed}`, { timeout: 60_000 + inputs * 500 }
     expect((await fetch(`${api.origin}/health/ready`)).status).toBe(200);
   } finally {
     await api.close();
-    await boards.stop();
   }
 });

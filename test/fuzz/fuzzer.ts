@@ -36,11 +36,11 @@ export interface FuzzOptions {
   readonly seed: number;
 }
 
-/** Sends `inputs` inputs, the same ones for the same seed. Stops at the tenth finding. `queue`: one of the board's. */
+/** Sends `inputs` inputs, the same ones for the same seed. Stops at the tenth finding. */
 export async function fuzz(
   api: Harness,
   taskmanager: Taskmanager,
-  { inputs, seed, queue }: FuzzOptions & { readonly queue: string },
+  { inputs, seed }: FuzzOptions,
 ): Promise<FuzzReport> {
   const operations = operationsOf(api);
   const bystander = await newThings(api, 'bystander', 't2', EVE);
@@ -55,7 +55,7 @@ export async function fuzz(
       await guest.stop();
       guest = await startGuest(own.instance);
     }
-    const input = { api, operations, own, bystander, taskmanager, queue, guest: guest.handler };
+    const input = { api, operations, own, bystander, taskmanager, guest: guest.handler };
     const { kind, outcome, problems } = await within(HANG_MS, one(input, seed * 1_000_003 + i));
     counts.add(kind, outcome);
     findings.push(...problems.map((problem) => `input ${i} of seed ${seed}: ${problem}`));
@@ -84,7 +84,6 @@ interface Input {
   readonly own: Things;
   readonly bystander: Things;
   readonly taskmanager: Taskmanager;
-  readonly queue: string;
   readonly guest: Handler;
 }
 
@@ -109,17 +108,13 @@ async function one(input: Input, seed: number): Promise<Outcome> {
 /** A path that nothing is said of, or another verb for one that is. */
 const ANYWHERE = 'any verb and path';
 
-async function sendRequest(
-  { api, operations, own, queue }: Input,
-  dice: Dice,
-  user: string,
-): Promise<Outcome> {
+async function sendRequest({ api, operations, own }: Input, dice: Dice, user: string): Promise<Outcome> {
   const isKnown = dice.chance(95);
   const operation = dice.pick(operations);
   const verb = dice.pick(['GET', 'POST', 'PATCH', 'DELETE', 'PUT', 'HEAD', 'OPTIONS'] as const);
   const elsewhere = dice.chance(50) ? operation.path : `/${urlText(dice)}`;
   const { method, path } = isKnown ? operation : { method: verb, path: elsewhere };
-  const url = urlFor(dice, path, meaningsOf(own, queue));
+  const url = urlFor(dice, path, meaningsOf(own));
   const payload = method === 'GET' || dice.chance(5) ? undefined : payloadFor(dice, path, own);
   const headers = {
     ...(user !== 'nobody' && { 'x-auth-token': user }),

@@ -49,15 +49,10 @@ export function operationsOf({ app }: Harness): readonly Operation[] {
   return [...described, ...PAGES.map((path) => ({ method: 'GET', path, isPage: true }) as const)];
 }
 
-const PAGES = [
-  ...['/openapi.json', '/reference', '/dashboard', '/dashboard/{page}'],
-  ...['/admin/queues', '/admin/queues/static/{page}', '/admin/queues/queue/{queue}'],
-  ...['/admin/queues/queue/{queue}/{job}', '/admin/queues/api/queues', '/admin/queues/api/redis/stats'],
-  ...['/admin/queues/api/queues/{queue}/{job}', '/admin/queues/api/queues/{queue}/{job}/logs'],
-];
+const PAGES = ['/openapi.json', '/dashboard', '/dashboard/{page}'];
 
 /** What the paths of operations are filled with, as far as it means something. */
-export function meaningsOf(things: Things, queue: string) {
+export function meaningsOf(things: Things) {
   const { cluster, idle, instance, upgrade, batch, letter, datastore, version } = things;
   return {
     ...{ cluster_id: [cluster, idle], instance_id: [instance], upgrade_id: [upgrade], batch_id: [batch] },
@@ -65,8 +60,6 @@ export function meaningsOf(things: Things, queue: string) {
     ...{
       version_id: [version],
       flavor: ['1'],
-      queue: [queue],
-      job: ['of-deployer'],
       page: ['favicon.ico', 'icon.svg'],
     },
   } satisfies Readonly<Record<string, readonly string[]>> as Readonly<Record<string, readonly string[]>>;

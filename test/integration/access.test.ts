@@ -217,8 +217,7 @@ describe('rules of an operator', () => {
       await api.close();
     }
     // Helpers, and what is asked only once the rule of the route itself has said yes.
-    // The board of queues is below no tenant: see queue-board.test.ts.
-    const beside = ['admin_or_owner', 'default', 'gate:override', 'batch:all_tenants', 'queue:show'];
+    const beside = ['admin_or_owner', 'default', 'gate:override', 'batch:all_tenants'];
     expect(Object.keys(DEFAULT_RULES).filter((name) => !asked.has(name) && !beside.includes(name))).toEqual(
       [],
     );

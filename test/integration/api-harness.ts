@@ -13,7 +13,6 @@ import { believeEverybody } from '../../api/auth.ts';
 import { startRelay } from '../../api/casts.ts';
 import type { Dashboard } from '../../api/dashboard.ts';
 import type { Deps } from '../../api/deps.ts';
-import type { QueueBoard } from '../../api/queue-board.ts';
 import { openAmqpBus } from '../../src/bus/amqp.ts';
 import { TASKMANAGER_TOPIC } from '../../src/bus/bus.ts';
 import { headersOfLetter } from '../../src/bus/dead-letters.ts';
@@ -48,14 +47,13 @@ export async function startApi({
   provisioner = 'local',
   max_clusters = null,
   dashboard = null,
-  board,
+  batchRequests,
   now = Date.now,
   ...access
 }: Partial<
   Access &
-    Pick<Deps, 'provisioner' | 'max_clusters' | 'now'> & {
+    Pick<Deps, 'provisioner' | 'max_clusters' | 'now' | 'batchRequests'> & {
       readonly dashboard: Dashboard | null;
-      readonly board: QueueBoard;
     }
 > = {}) {
   const { redis_url, amqp_url } = testUrls();
@@ -73,7 +71,7 @@ export async function startApi({
   const casts = await interceptCasts(amqp_url, name);
   const common = { store, bus, log, now, newId: randomUUID, wakeBatch: () => undefined };
   const masterKey = new MasterKey(randomBytes(32));
-  const own = { provisioner, max_clusters, masterKey, ...(board && { board }) };
+  const own = { provisioner, max_clusters, masterKey, ...(batchRequests && { batchRequests }) };
   const deps: Deps = { ...common, ...own, access: { ...EVERYBODY, ...access } };
   const relay = startRelay(deps);
   const app = await buildApp(deps, { dashboard });

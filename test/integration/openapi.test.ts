@@ -1,10 +1,10 @@
-/** The OpenAPI document: valid, of every route that is there and of no other, and the pages that are made of it. */
+/** The OpenAPI document: valid, of every route that is there and of no other; docs/rest.md, which is made of it. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type ApiDocument, namedShapes, sectionsOf, shapeOf } from '../../api/reference.ts';
 import { ROOT } from '../support/docs.ts';
+import { type ApiDocument, namedShapes, sectionsOf, shapeOf } from '../support/rest-page.ts';
 import { ask, type Harness, startApi } from './api-harness.ts';
 
 let api: Harness;
@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => api.close());
 
 /** Served, and in no document: pages, files and second names. */
-const NOT_DESCRIBED = /^\/(dashboard|admin|openapi\.json|reference|v1$)/;
+const NOT_DESCRIBED = /^\/(dashboard|openapi\.json|v1$)/;
 
 /** `GET /v1.0/:tenant_id/clusters`, as the server itself tells it. */
 function servedRoutes(): string[] {
@@ -76,18 +76,7 @@ describe('/openapi.json', () => {
   });
 });
 
-describe('/reference', () => {
-  it('shows it all to people, and runs and loads nothing', async () => {
-    const { status, headers, body } = await ask(`${api.origin}/reference`);
-    expect(status).toBe(200);
-    expect(headers.get('content-type')).toBe('text/html; charset=utf-8');
-    expect(headers.get('content-security-policy')).toMatch(/^default-src 'none'; style-src 'sha256-[^']+'; /);
-    expect(body).not.toMatch(/<script|https?:\/\/(?!127)|style="/);
-    for (const { routes } of sectionsOf(document))
-      for (const { path, method } of routes) expect(body).toContain(`${method}</span> <code>${path}</code>`);
-    for (const { name } of namedShapes(document)) expect(body).toContain(`id="${name}"`);
-  });
-
+describe('docs/rest.md', () => {
   it('writes schemas as types', () => {
     expect(
       shapeOf({
@@ -122,8 +111,7 @@ function restPage(): string {
   return `# REST
 
 Made from the schemas by which the API checks requests; \`UPDATE=1 npm test -- test/integration/openapi.test.ts\`
-writes it anew. The API itself serves the same as [OpenAPI 3.1](http://127.0.0.1:8779/openapi.json) and as a
-[page](http://127.0.0.1:8779/reference). \`/v1\` is \`/v1.0\`, and \`cluster\` is \`clusters\`: two names of one place.
+writes it anew. The API itself serves the same as [OpenAPI 3.1](http://127.0.0.1:8779/openapi.json). \`/v1\` is \`/v1.0\`, and \`cluster\` is \`clusters\`: two names of one place.
 
 Every error has one form, \`{"itemNotFound": {"code": 404, "message": "…", "error": "cluster_not_found"}}\`: the key is
 Trove's, \`error\` a stable code ([troubleshooting.md](troubleshooting.md) has all of them). A token is sent as

@@ -1,9 +1,4 @@
-/**
- * The OpenAPI document as a page that people read, at `/reference`: made on the server, without a script, a font
- * or a request to anybody. `docs/rest.md` is made of the same sections.
- */
-import { createHash } from 'node:crypto';
-import type { App } from './deps.ts';
+/** The OpenAPI document, in sections and in shapes that people read: `docs/rest.md` is made of them. */
 
 /** As much of an OpenAPI document as is shown. */
 export interface ApiDocument {
@@ -131,74 +126,4 @@ function objectShape({ properties = {}, required = [] }: Schema, indent: string)
     return `${deeper}${name}${mark}: ${shapeOf(schema, deeper)};${said === '' ? '' : `  // ${said}`}`;
   });
   return fields.length === 0 ? '{}' : `{\n${fields.join('\n')}\n${indent}}`;
-}
-
-const STYLE = `:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}
-body{max-width:60rem;margin:0 auto;padding:1rem}
-pre{overflow-x:auto;padding:.75rem;border:1px solid color-mix(in srgb,currentColor 20%,transparent);border-radius:6px;font-size:.85rem}
-code{font-family:ui-monospace,monospace}
-summary{cursor:pointer;padding:.35rem 0;overflow-wrap:anywhere}
-.method{display:inline-block;min-width:4.5rem;font-weight:700}
-table{border-collapse:collapse}td{padding:.15rem .75rem .15rem 0;vertical-align:top}
-nav a{margin-right:1rem}`;
-
-/** Nothing is run and nothing is loaded; this one style sheet counts. */
-const HEADERS = {
-  'content-security-policy': `default-src 'none'; style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
-};
-
-/** `/reference`. */
-export function referenceRoutes(app: App): void {
-  app.get('/reference', { schema: { hide: true } }, async (_request, reply) => {
-    reply.headers(HEADERS).type('text/html; charset=utf-8');
-    // The document has more than is shown, and its type says less than it holds.
-    return reply.serializer((page: string) => page).send(pageOf(app.swagger() as unknown as ApiDocument));
-  });
-}
-
-export function pageOf(document: ApiDocument): string {
-  const sections = sectionsOf(document);
-  const links = [...sections.map(({ tag }) => tag), 'schemas'].map(
-    (tag) => `<a href="#${escaped(tag)}">${escaped(tag)}</a>`,
-  );
-  const bodies = sections.map(
-    ({ tag, routes }) => `<h2 id="${escaped(tag)}">${escaped(tag)}</h2>\n${routes.map(routeHtml).join('\n')}`,
-  );
-  const schemas = namedShapes(document).map(
-    ({ name, shape, description }) =>
-      `<h3 id="${escaped(name)}">${escaped(name)}</h3><p>${escaped(description)}</p><pre><code>${escaped(shape)}</code></pre>`,
-  );
-  const { title, description = '' } = document.info;
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escaped(title)} REST API</title><style>${STYLE}</style></head>
-<body><h1>${escaped(title)} REST API</h1><p>${escaped(description)} For programs: <a href="openapi.json">openapi.json</a>.</p>
-<nav aria-label="Sections">${links.join('\n')}</nav>
-<main>${bodies.join('\n')}
-<h2 id="schemas">schemas</h2>
-${schemas.join('\n')}</main></body></html>
-`;
-}
-
-function routeHtml({ method, path, summary, description, parameters, body, answers }: Route): string {
-  const rows = parameters.map(
-    (one) =>
-      `<tr><td><code>${escaped(one.name)}</code></td><td>${escaped(one.in)}${one.required ? '' : ', optional'}</td><td>${escaped(one.description ?? '')}</td></tr>`,
-  );
-  const parts = [
-    description === null ? '' : `<p>${escaped(description)}</p>`,
-    rows.length === 0 ? '' : `<table>${rows.join('')}</table>`,
-    body === null ? '' : `<p>Body</p><pre><code>${escaped(body)}</code></pre>`,
-    ...answers.map(
-      ({ status, shape }) => `<p>${escaped(status)}</p><pre><code>${escaped(shape)}</code></pre>`,
-    ),
-  ];
-  return `<details><summary><span class="method">${method}</span> <code>${escaped(path)}</code> ${escaped(summary)}</summary>${parts.join('')}</details>`;
-}
-
-function escaped(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;');
 }
