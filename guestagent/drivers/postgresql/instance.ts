@@ -1,0 +1,167 @@
+import { chown } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Client } from 'pg';
+import type { Endpoint } from '../../../src/core/domain.ts';
+import type { DriverDeps } from '../../driver.ts';
+import { messageOf } from '../../files.ts';
+import { type Account, serverAccount } from './account.ts';
+import {
+  type Binaries,
+  type BinariesDeps,
+  binariesFolder,
+  ensureBinaries,
+  probeBinaries,
+} from './binaries.ts';
+import { formatLsn, readControl } from './control.ts';
+import { HealthWatch } from './health.ts';
+import { type Glance, glance, sameEndpoint } from './replication.ts';
+import { Server } from './server.ts';
+import { derivePassword, type Places, placesIn, SUPERUSER, writeSettings } from './settings.ts';
+import { type Login, PATIENT, QUICK, withClient } from './sql.ts';
+import { loadState, type State, saveState } from './state.ts';
+
+/** A start after an unclean end replays up to `max_wal_size` of log first. */
+export const START_MS = 600_000;
+
+export type Serving = Extract<State, { phase: 'serving' }>;
+export type Demoted = Extract<State, { phase: 'demoted' }>;
+
+/** One instance on this host: its places, its server, what it is to be, and the way back to that after a crash. */
+export class Instance {
+  readonly deps: DriverDeps;
+  readonly places: Places;
+  readonly account: Account | null;
+  readonly server: Server;
+  readonly login: Login;
+  readonly binariesDeps: BinariesDeps;
+  readonly watch: HealthWatch;
+  state: State | null = null;
+  /** Ends long waits of `start` when the agent stops; aborted also means that no server is wanted. */
+  halt = new AbortController();
+
+  constructor({ stateDir, cacheDir, ...rest }: DriverDeps) {
+    // The server does not run where the agent does: only absolute paths mean the same to both.
+    const deps = { ...rest, stateDir: resolve(stateDir), cacheDir: resolve(cacheDir) };
+    this.deps = deps;
+    this.places = placesIn(deps.stateDir);
+    this.account = serverAccount(deps.serverUser);
+    this.server = new Server(this.places, this.account, deps.log);
+    this.login = {
+      endpoint: deps.config.endpoint,
+      user: SUPERUSER,
+      password: derivePassword(deps.config, SUPERUSER),
+    };
+    this.binariesDeps = { cacheDir: deps.cacheDir, account: this.account, log: deps.log };
+    this.watch = new HealthWatch(deps.config, this.places, this.server, this.login);
+    this.halt.abort();
+  }
+
+  /** Starts the server, or adopts one that outlived its agent. */
+  async bringUp(state: Serving): Promise<void> {
+    let running = await this.server.find();
+    if (running?.status === 'stopping') {
+      await this.server.stop();
+      running = null;
+    }
+    if (running === null) {
+      const binaries = await ensureBinaries(this.binariesDeps, state.version);
+      await this.writeSettings(state.primary);
+      await this.server.start(binaries, START_MS, this.halt.signal);
+    } else {
+      await this.server.untilReady(START_MS, this.halt.signal);
+      this.deps.log.info({ pid: running.pid }, 'found the server running');
+    }
+  }
+
+  async stopServer(): Promise<void> {
+    this.watch.close();
+    await this.server.stop();
+  }
+
+  /**
+   * Finishes or undoes what a crash, or a failure to go back, left half done. Afterwards the server
+   * is to be as the answered state says.
+   */
+  async settle(): Promise<Serving | Demoted> {
+    const state = await loadState(this.deps.stateDir);
+    this.state = state;
+    if (state === null || state.phase === 'building') throw new Error('the instance is not built yet');
+    if (state.phase === 'serving' || state.phase === 'demoted') return state;
+    if (state.phase === 'demoting') return await this.#settleDemotion(state.version);
+    return await this.#settleUpgrade(state);
+  }
+
+  /**
+   * The position is told to others only once `pg_control` has it. A server that runs, or that ended in
+   * another way, was therefore not reported as demoted, and serves on; one that ended cleanly may have
+   * been: another may be primary by now (P1).
+   */
+  async #settleDemotion(version: string): Promise<Serving | Demoted> {
+    const running = await this.server.find();
+    if (running === null || running.status === 'stopping') {
+      await this.server.stop();
+      const control = await readControl(this.places.data);
+      if (control?.shutDown === true) {
+        return await this.save({ phase: 'demoted', version, lsn: formatLsn(control.checkpoint) });
+      }
+    }
+    const serving: Serving = { phase: 'serving', version, primary: null };
+    await this.bringUp(serving);
+    return await this.save(serving);
+  }
+
+  async #settleUpgrade(state: Extract<State, { phase: 'upgrading' }>): Promise<Serving> {
+    const from = binariesFolder(this.deps.cacheDir, state.from);
+    const on = (version: string): Serving => ({ phase: 'serving', version, primary: state.primary });
+    const running = await this.server.find();
+    if (running?.executable.startsWith(`${from}/`) && running.status !== 'stopping') {
+      await this.server.untilReady(START_MS, this.halt.signal);
+      return await this.save(on(state.from));
+    }
+    try {
+      await this.bringUp(on(state.to));
+      return await this.save(on(state.to));
+    } catch (error) {
+      this.halt.signal.throwIfAborted();
+      this.deps.log.error({ error: messageOf(error), version: state.to }, 'the new version does not start');
+      await this.server.stop();
+      await this.bringUp(on(state.from));
+      return await this.save(on(state.from));
+    }
+  }
+
+  async fetch(version: string): Promise<Binaries> {
+    const binaries = await ensureBinaries(this.binariesDeps, version);
+    await probeBinaries(this.binariesDeps, binaries);
+    return binaries;
+  }
+
+  async save<S extends State>(state: S): Promise<S> {
+    await saveState(this.deps.stateDir, state);
+    this.state = state;
+    return state;
+  }
+
+  async writeSettings(primary: Endpoint | null): Promise<void> {
+    const { config } = this.deps;
+    await writeSettings(config, this.places, this.account, primary);
+    if (this.account !== null) await chown(this.places.conf, this.account.uid, this.account.gid);
+  }
+
+  withServer<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    return withClient(this.login, PATIENT, work);
+  }
+
+  /** Null when the server can't be asked. */
+  async glance(): Promise<Glance | null> {
+    return withClient(this.login, QUICK, glance).catch(() => null);
+  }
+
+  isSelf(endpoint: Endpoint): boolean {
+    return sameEndpoint(endpoint, this.deps.config.endpoint);
+  }
+
+  get standbySignal(): string {
+    return join(this.places.data, 'standby.signal');
+  }
+}

@@ -1,0 +1,135 @@
+import type { Client } from 'pg';
+import { hasPackage } from '../../../src/core/built-in.ts';
+import type { Endpoint } from '../../../src/core/domain.ts';
+import { PermanentError, type Target } from '../../driver.ts';
+import { messageOf, writeFileAtomic } from '../../files.ts';
+import { type Binaries, ensureBinaries, unknownVersion } from './binaries.ts';
+import { notStreaming, STREAM_GRACE_MS } from './health.ts';
+import type { Demoted, Instance, Serving } from './instance.ts';
+import { glance, majorOf, untilStreaming } from './replication.ts';
+import type { State } from './state.ts';
+import { STREAM_MS, type Switchover } from './switchover.ts';
+
+const UPGRADE_START_MS = 180_000;
+
+/** Moves the server between versions: stop, swap, start; and back again when the new version does not serve. */
+export class Swap {
+  readonly #instance: Instance;
+  readonly #switchover: Switchover;
+
+  constructor(instance: Instance, switchover: Switchover) {
+    this.#instance = instance;
+    this.#switchover = switchover;
+  }
+
+  checkTarget(target: Target, state: State | null): void {
+    const to = target.datastore_version;
+    if (!hasPackage('postgresql', to)) throw unknownVersion(to);
+    const from =
+      state === null
+        ? this.#instance.deps.config.datastore_version
+        : state.phase === 'upgrading'
+          ? state.from
+          : state.version;
+    if (majorOf(from) !== majorOf(to)) {
+      throw new PermanentError(
+        `PostgreSQL ${from} can't be upgraded to ${to}: another major version needs pg_upgrade, which is not done here`,
+      );
+    }
+  }
+
+  async upgradeServing(state: Serving, to: Binaries, named: Endpoint | null): Promise<void> {
+    const primary = named === null || this.#instance.isSelf(named) ? state.primary : named;
+    const before = await this.#instance.glance();
+    if (before?.version === to.version && state.version === to.version) {
+      if (before.standby && primary !== null) await this.#switchover.follow(state, primary);
+      return;
+    }
+    if (before !== null) await this.#checkpoint();
+    // A standby that was cut off before can't be asked to stream afterwards.
+    await this.#restartOn(state.version, to, primary, {
+      mustStream: before !== null && before.streamsFrom !== null,
+    });
+  }
+
+  /** A demoted primary comes back as a standby of its successor; its log ends where the other's begins. */
+  async returnAsStandby(state: Demoted, binaries: Binaries, primary: Endpoint | null): Promise<void> {
+    if (primary === null || this.#instance.isSelf(primary)) {
+      throw new Error(
+        'this instance was demoted: it can come back only as the standby of another primary, and none is named: promote a standby by hand, then retry',
+      );
+    }
+    await this.#instance.server.stop();
+    await writeFileAtomic(this.#instance.standbySignal, '', { mode: 0o600, owner: this.#instance.account });
+    await this.#restartOn(state.version, binaries, primary, { mustStream: true });
+  }
+
+  async #restartOn(
+    from: string,
+    to: Binaries,
+    primary: Endpoint | null,
+    { mustStream }: { readonly mustStream: boolean },
+  ): Promise<void> {
+    const old = await ensureBinaries(this.#instance.binariesDeps, from);
+    await this.#instance.save({ phase: 'upgrading', from, to: to.version, primary });
+    await this.#instance.writeSettings(primary);
+    const began = performance.now();
+    let stopped = began;
+    let started = began;
+    try {
+      await this.#instance.stopServer();
+      stopped = performance.now();
+      await this.#instance.server.start(to, UPGRADE_START_MS);
+      started = performance.now();
+      await this.#instance.withServer(async (client) => {
+        const { version, standby } = await glance(client);
+        if (version !== to.version) throw new Error(`the server answers that it is ${version}`);
+        if (!standby || (await untilStreaming(client, primary, mustStream ? STREAM_MS : STREAM_GRACE_MS)))
+          return;
+        if (mustStream) throw new Error(await notStreaming(this.#instance.server, primary));
+      });
+    } catch (error) {
+      await this.#goBack(old, primary, `PostgreSQL ${to.version} does not serve: ${messageOf(error)}`);
+    }
+    this.#instance.watch.forgive();
+    await this.#instance.save({ phase: 'serving', version: to.version, primary });
+    this.#instance.deps.log.info(
+      {
+        ...{ from, to: to.version },
+        stop_ms: Math.round(stopped - began),
+        start_ms: Math.round(started - stopped),
+        stream_ms: Math.round(performance.now() - started),
+      },
+      'restarted on another version',
+    );
+  }
+
+  async #goBack(old: Binaries, primary: Endpoint | null, reason: string): Promise<never> {
+    this.#instance.deps.log.error({ reason, version: old.version }, 'going back to the old version');
+    let outcome = `the server is back on ${old.version}`;
+    try {
+      await this.#instance.stopServer();
+      await this.#instance.server.start(old, UPGRADE_START_MS);
+      await this.#instance.withServer((client) => untilStreamingIfStandby(client, primary));
+    } catch (error) {
+      outcome = `and it does not come back on ${old.version} either: ${messageOf(error)}`;
+    }
+    await this.#instance.save({ phase: 'serving', version: old.version, primary });
+    throw new Error(`${reason}; ${outcome}`);
+  }
+
+  async #checkpoint(): Promise<void> {
+    await this.#instance
+      .withServer((client) => client.query('CHECKPOINT'))
+      .catch((error: unknown) => {
+        this.#instance.deps.log.warn(
+          { error: messageOf(error) },
+          'no checkpoint before the stop: it will take longer',
+        );
+      });
+  }
+}
+
+async function untilStreamingIfStandby(client: Client, primary: Endpoint | null): Promise<void> {
+  if ((await glance(client)).standby) await untilStreaming(client, primary, STREAM_GRACE_MS);
+}
