@@ -1,7 +1,9 @@
 /**
- * Maintenance windows: a cron expression says when one opens, a duration how long it stays open, a
- * time zone by whose clock. Pure: the instant is an input, and the rules of time zones are data.
+ * Maintenance windows: a cron expression says when one opens, a duration how long it stays open, a time zone by
+ * whose clock. The calendar is that of the library `croner`, which is only ever asked about instants that are given
+ * (docs/decisions/0018): the rules of time zones are data, and nothing here reads a clock.
  */
+import { Cron, CronPattern } from 'croner';
 import type { Instant } from './domain.ts';
 
 export interface Window {
@@ -12,14 +14,11 @@ export interface Window {
   readonly time_zone: string;
 }
 
-/** `closes` while it is open, else `opens`; null if it never opens within a year. */
+/** `closes` while the window is open, else `opens`; null for a window that nobody can read. */
 export type WindowState =
   | { readonly name: 'open'; readonly closes: Instant }
   | { readonly name: 'closed'; readonly opens: Instant | null };
 
-const MINUTE = 60_000;
-const HOUR = 60 * MINUTE;
-const DAY = 24 * HOUR;
 const FIELDS = [
   { name: 'minute', min: 0, max: 59 },
   { name: 'hour', min: 0, max: 23 },
@@ -28,138 +27,112 @@ const FIELDS = [
   // 7 is Sunday too, as everywhere.
   { name: 'day of week', min: 0, max: 7 },
 ] as const;
+const NAMES = /\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|wed|thu|fri|sat)\b/gi;
+const SYNTAX = { mode: '5-part', sloppyRanges: true } as const;
+/** Of January to December, in a leap year. */
+const LONGEST_MONTHS = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
-interface Cron {
-  readonly minutes: ReadonlySet<number>;
-  readonly hours: ReadonlySet<number>;
-  readonly days: ReadonlySet<number>;
-  readonly months: ReadonlySet<number>;
-  readonly weekdays: ReadonlySet<number>;
-  /** Both given: either fits, as cron has it. */
-  readonly isEitherDay: boolean;
-}
-
-/** Whether a window is open at `now`, until when, or when it opens next. */
+/** Whether a window is open at `now`: until when it stays so, or when it opens next. */
 export function windowAt(window: Window, now: Instant): WindowState {
-  const cron = parseCron(window.cron);
-  if (typeof cron === 'string') return { name: 'closed', opens: null };
-  const clock = clockOf(window.time_zone);
-  const duration = window.duration_seconds * 1000;
-  const thisMinute = Math.floor(now / MINUTE) * MINUTE;
-  for (let start = thisMinute; start > now - duration; start -= MINUTE) {
-    if (opensAt(cron, clock(start))) return { name: 'open', closes: start + duration };
-  }
-  return { name: 'closed', opens: nextOpening(cron, clock, thisMinute + MINUTE) };
+  const duration_ms = window.duration_seconds * 1000;
+  return (
+    ask(window, (cron) => {
+      // What opened a whole duration ago has just closed: only a later start can keep the window open.
+      const first = cron.nextRun(new Date(now - duration_ms))?.getTime() ?? null;
+      if (first === null || first > now) return { name: 'closed', opens: first };
+      const [last] = cron.previousRuns(1, new Date(now + 1));
+      return { name: 'open', closes: (last?.getTime() ?? first) + duration_ms };
+    }) ?? { name: 'closed', opens: null }
+  );
 }
 
-function nextOpening(cron: Cron, clock: Clock, from: Instant): Instant | null {
-  for (let at = from; at < from + 366 * DAY; ) {
-    const wall = clock(at);
-    if (!isDay(cron, wall)) at = nextMultiple(at, HOUR);
-    else if (!cron.hours.has(wall.hour)) at = nextMultiple(at, 15 * MINUTE);
-    else if (cron.minutes.has(wall.minute)) return at;
-    else at += MINUTE;
-  }
-  return null;
-}
-
-/** Time zones differ from UTC by quarters of an hour, so that no opening is jumped over. */
-function nextMultiple(at: Instant, step: number): Instant {
-  return (Math.floor(at / step) + 1) * step;
-}
-
-function opensAt(cron: Cron, wall: Wall): boolean {
-  return cron.minutes.has(wall.minute) && cron.hours.has(wall.hour) && isDay(cron, wall);
-}
-
-function isDay({ days, months, weekdays, isEitherDay }: Cron, wall: Wall): boolean {
-  if (!months.has(wall.month)) return false;
-  const [day, weekday] = [days.has(wall.day), weekdays.has(wall.weekday)];
-  return isEitherDay ? day || weekday : day && weekday;
+/** When the window opens next after `now`, open or not; null for a window that nobody can read. */
+export function nextOpening(window: Window, now: Instant): Instant | null {
+  return ask(window, (cron) => cron.nextRun(new Date(now))?.getTime() ?? null);
 }
 
 /** What is wrong with a window, in words; null if nothing is. */
 export function windowProblem({ cron, time_zone }: Window): string | null {
-  const parsed = parseCron(cron);
-  if (typeof parsed === 'string') return parsed;
-  try {
-    clockOf(time_zone);
-    return null;
-  } catch {
-    return `'${time_zone}' is not a time zone of the IANA database, such as Europe/Berlin`;
-  }
-}
-
-function parseCron(text: string): Cron | string {
-  const words = text.trim().split(/\s+/);
+  const words = wordsOf(cron);
   if (words.length !== FIELDS.length) return `a cron expression has 5 fields, not ${words.length}`;
-  const sets: Set<number>[] = [];
-  for (const [index, field] of FIELDS.entries()) {
-    const set = parseField(words[index] ?? '', field.min, field.max);
-    if (!set) {
-      const { name, min, max } = field;
-      return `'${words[index]}' does not fit the ${name} (${min} to ${max}, lists, ranges and steps)`;
-    }
-    sets.push(set);
-  }
-  const [minutes, hours, days, months, weekdays] = sets as [
-    Set<number>,
-    Set<number>,
-    Set<number>,
-    Set<number>,
-    Set<number>,
-  ];
-  if (weekdays.has(7)) weekdays.add(0);
-  return { minutes, hours, days, months, weekdays, isEitherDay: words[2] !== '*' && words[4] !== '*' };
+  const pattern = patternOf(cron);
+  if (!pattern) return misfitOf(words);
+  if (!opensEver(pattern, cron))
+    return `a window of '${cron.trim()}' never opens: no such month has such a day`;
+  return isTimeZone(time_zone)
+    ? null
+    : `'${time_zone}' is not a time zone of the IANA database, such as Europe/Berlin`;
 }
 
-/** `*`, `5`, `1-5`, `1,3,5`, each with an optional step as in `0-30/10`. */
-function parseField(text: string, min: number, max: number): Set<number> | null {
-  const found = new Set<number>();
-  for (const part of text.split(',')) {
-    const match = /^(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:\/(\d{1,2}))?$/.exec(part);
-    if (!match) return null;
-    const [, first, last, step = '1'] = match;
-    const from = first === undefined ? min : Number(first);
-    const isSingle = first !== undefined && last === undefined && match[3] === undefined;
-    const to = isSingle ? from : last === undefined ? max : Number(last);
-    if (from < min || to > max || from > to || Number(step) === 0) return null;
-    for (let value = from; value <= to; value += Number(step)) found.add(value);
-  }
-  return found;
+/** The first field that cannot be read, and what it may be. */
+function misfitOf(words: readonly string[]): string {
+  const isMisfit = (index: number) =>
+    patternOf(FIELDS.map((_, other) => (other === index ? words[index] : '*')).join(' ')) === null;
+  const index = Math.max(
+    0,
+    FIELDS.findIndex((_, each) => isMisfit(each)),
+  );
+  const { name, min, max } = FIELDS[index] ?? FIELDS[0];
+  return `'${words[index]}' does not fit the ${name} (${min} to ${max}, lists, ranges and steps)`;
 }
 
-/** What a clock on the wall shows. */
-interface Wall {
-  readonly minute: number;
-  readonly hour: number;
-  readonly day: number;
-  readonly month: number;
-  readonly weekday: number;
-}
-type Clock = (at: Instant) => Wall;
-
-const WEEKDAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
-
-function clockOf(time_zone: string): Clock {
-  const format = new Intl.DateTimeFormat('en-US', {
-    timeZone: time_zone,
-    hourCycle: 'h23',
-    minute: 'numeric',
-    hour: 'numeric',
-    day: 'numeric',
-    month: 'numeric',
-    weekday: 'short',
-  });
-  return (at) => {
-    const parts = new Map(format.formatToParts(at).map(({ type, value }) => [type as string, value]));
-    const number = (type: string) => Number(parts.get(type));
-    return {
-      minute: number('minute'),
-      hour: number('hour'),
-      day: number('day'),
-      month: number('month'),
-      weekday: WEEKDAYS.indexOf(parts.get('weekday') ?? ''),
-    };
+/** Null for a window that nobody can read. */
+function ask<T>(window: Window, question: (calendar: Cron) => T): T | null {
+  const { cron, time_zone: timezone } = window;
+  if (!isCrontab(cron)) return null;
+  // In spring a time that is skipped is made up for at once, and in autumn one that comes twice counts once.
+  const options = {
+    ...SYNTAX,
+    timezone,
+    domAndDow: !isEitherDay(cron),
+    fixedTimeRule: 'no-wildcard' as const,
   };
+  try {
+    return question(new Cron(cron, options));
+  } catch (err) {
+    if (windowProblem(window) === null) throw err;
+    return null;
+  }
+}
+
+/** The expression as croner reads it; null if nobody can. */
+function patternOf(cron: string): CronPattern | null {
+  if (!isCrontab(cron)) return null;
+  try {
+    return new CronPattern(cron, undefined, SYNTAX);
+  } catch {
+    return null;
+  }
+}
+
+/** Croner knows more than crontab(5) (`?`, `L`, `W`, `#`, `+`, `/5`, `@daily`, dates), which would be a promise to keep. */
+function isCrontab(cron: string): boolean {
+  const numbers = cron.replace(NAMES, '1');
+  return /^[\s\d*,/-]+$/.test(numbers) && !/(^|[\s,])\//.test(numbers);
+}
+
+/** A day of the week recurs in every month; a day of the month may be one that none of the months has. */
+function opensEver(pattern: CronPattern, cron: string): boolean {
+  const hasDay = (month: number) =>
+    pattern.day.some((isChosen, index) => isChosen && index < (LONGEST_MONTHS[month] ?? 0));
+  return isEitherDay(cron) || pattern.month.some((isChosen, month) => isChosen && hasDay(month));
+}
+
+/** Both kinds of day are named: either fits. A field that begins with a star names none, as crontab(5) has it. */
+function isEitherDay(cron: string): boolean {
+  const [, , day = '*', , weekday = '*'] = wordsOf(cron);
+  return !day.startsWith('*') && !weekday.startsWith('*');
+}
+
+function wordsOf(cron: string): readonly string[] {
+  return cron.trim().split(/\s+/);
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
 }

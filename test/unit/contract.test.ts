@@ -34,6 +34,17 @@ describe('an upgrade request', () => {
       on_failure: 'fail',
     });
   });
+
+  it('has no window that never opens, and may have one that opens on a leap day', () => {
+    const request = (cron: string) =>
+      parseAs(
+        PatchClusterBody,
+        { datastore_version: '17.10', policy: { window: { cron, duration_seconds: 3600 } } },
+        'body',
+      );
+    expect(() => request('0 2 31 2 *')).toThrow(/a window of '0 2 31 2 \*' never opens/);
+    expect(() => request('0 2 29 2 *')).not.toThrow();
+  });
 });
 
 describe('an explanation', () => {

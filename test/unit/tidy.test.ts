@@ -62,8 +62,8 @@ const ENTRIES = [
 ];
 /** Twins of what talks to the outside, for the simulator. */
 const TWINS = ['src/bus/memory.ts', 'src/store/memory.ts'];
-/** From outside, and fit for the core: functions of their arguments. */
-const PURE_PACKAGES = ['semver'];
+/** From outside, and fit for the core: functions of their arguments (croner: docs/decisions/0018). */
+const PURE_PACKAGES = ['croner', 'semver'];
 /** Modules with a clock, a socket, a disk or a dice: nothing for the core. */
 const PURE_BANNED =
   /\b(Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|process\.|async |await |fetch\()/;
