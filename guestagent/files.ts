@@ -1,4 +1,4 @@
-import { open, rename, unlink } from 'node:fs/promises';
+import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isErrno } from '../src/files.ts';
 
@@ -26,6 +26,11 @@ export async function writeFileAtomic(
   }
   await rename(temporary, path);
   await syncFolder(dirname(path));
+}
+
+/** The system may take less than it was given, on a disk that fills up for example: then the rest is written next, or fails. */
+export async function writeWhole(file: FileHandle, bytes: Buffer): Promise<void> {
+  for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten;
 }
 
 export async function syncFolder(path: string): Promise<void> {

@@ -104,10 +104,13 @@ describe('tar', () => {
     const refused = (archive: Buffer) => expect(extractTar(chunks(archive, 700), join(folder, 't'))).rejects;
     await refused(tar([{ name: '../out', body: 'x' }])).toThrow('leaves its folder');
     await refused(tar([{ name: '/etc/out', body: 'x' }])).toThrow('leaves its folder');
-    await refused(tar([{ name: 'link', type: '2' }])).toThrow('neither a file nor a folder');
+    for (const type of ['1', '2', '3', '6', 'Z']) {
+      await refused(tar([{ name: 'odd', type }])).toThrow('neither a file nor a folder');
+    }
     const whole = tar([{ name: 'a', body: 'x'.repeat(2000) }]);
     await refused(whole.subarray(0, 1000)).toThrow('ends too early');
     await refused(whole.subarray(0, 2560)).toThrow('ends too early');
+    await refused(Buffer.alloc(0)).toThrow('ends too early');
     const damaged = Buffer.from(whole);
     damaged.write('b', 0);
     await refused(damaged).toThrow('wrong checksum');
@@ -176,6 +179,7 @@ function tar(entries: readonly Entry[]): Buffer {
     header.write(`${Buffer.byteLength(body).toString(8).padStart(11, '0')}\0`, 124);
     header.write('        ', 148);
     header.write(type, 156);
+    if (type === '1' || type === '2') header.write('elsewhere', 157);
     header.write('ustar\0', 257);
     const sum = header.reduce((total, byte) => total + byte, 0);
     header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);

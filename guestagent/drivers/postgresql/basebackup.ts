@@ -2,16 +2,17 @@ import { PassThrough } from 'node:stream';
 import { Client, type Connection, type Submittable } from 'pg';
 import { PermanentError } from '../../driver.ts';
 import type { Account } from './account.ts';
-import { clientConfig, disconnect, type Login } from './sql.ts';
+import { verifyCopy } from './manifest.ts';
+import { clientConfig, disconnect, type Login, one } from './sql.ts';
 import { extractTar } from './tar.ts';
 
 /**
  * Copies a running server's data directory over the network, as `pg_basebackup` does (the packages
  * hold none): the replication command BASE_BACKUP answers a tar stream, in COPY mode. The server
  * itself leaves out what must not be copied and adds `backup_label` and the log that the copy needs
- * to be consistent.
+ * to be consistent. Last it sends a manifest, by which the files on this disk are checked.
  *
- * The copy is complete and on disk when this resolves; after a rejection it is worthless.
+ * The copy is complete, checked and on disk when this resolves; after a rejection it is worthless.
  */
 export async function copyFrom(
   login: Login,
@@ -28,6 +29,7 @@ export async function copyFrom(
   try {
     await client.connect();
     abort.throwIfAborted();
+    const { wal_segment_size } = await one<{ wal_segment_size: string }>(client, 'SHOW wal_segment_size');
     const extraction = extractTar(backup.tar, dataDir, {
       owner: account,
       mode: (_, kind) => (kind === 'folder' ? 0o700 : 0o600),
@@ -39,18 +41,22 @@ export async function copyFrom(
     const [sent, extracted] = await Promise.allSettled([backup.done, extraction]);
     if (sent.status === 'rejected') throw sent.reason;
     if (extracted.status === 'rejected') throw extracted.reason;
+    await verifyCopy(dataDir, backup.manifest(), { segmentBytes: bytesOf(wal_segment_size), abort });
   } finally {
     abort.removeEventListener('abort', onAbort);
     disconnect(client);
   }
 }
 
-const COMMAND = "BASE_BACKUP (LABEL 'coffer', CHECKPOINT 'fast', WAL, MANIFEST 'no', TABLESPACE_MAP)";
+const COMMAND =
+  "BASE_BACKUP (LABEL 'coffer', CHECKPOINT 'fast', WAL, MANIFEST 'yes', MANIFEST_CHECKSUMS 'SHA256', TABLESPACE_MAP)";
 const SILENCE_MS = 60_000;
 
 /** One run of the command: pg's interface for queries of one's own, as pg-query-stream uses it. */
 class BaseBackup implements Submittable {
   readonly tar = new PassThrough();
+  /** The parts of the manifest; null until it begins. */
+  #manifest: Buffer[] | null = null;
   readonly done: Promise<void>;
   #resolve: () => void = () => {};
   #reject: (error: Error) => void = () => {};
@@ -92,11 +98,18 @@ class BaseBackup implements Submittable {
   handleCopyData(message: { readonly chunk: Buffer }): void {
     this.#heard();
     const { chunk } = message;
-    // 'd' carries data; the rest says which archive begins, or how far it is.
+    // 'm' says that the manifest begins, 'd' carries data; the rest says which archive begins, or how far it is.
+    if (chunk[0] === 0x6d) this.#manifest = [];
     if (chunk[0] !== 0x64 || this.tar.destroyed) return;
     // A copy: pg uses the memory behind the message again.
-    if (this.tar.write(Buffer.from(chunk.subarray(1)))) return;
-    this.#connection?.stream.pause();
+    const data = Buffer.from(chunk.subarray(1));
+    if (this.#manifest !== null) this.#manifest.push(data);
+    else if (!this.tar.write(data)) this.#connection?.stream.pause();
+  }
+
+  /** Empty when the server sent none. */
+  manifest(): Buffer {
+    return Buffer.concat(this.#manifest ?? []);
   }
 
   handleCommandComplete(): void {}
@@ -127,4 +140,12 @@ class BaseBackup implements Submittable {
     this.#connection?.stream.destroy();
     this.#reject(error);
   }
+}
+
+/** A size as `SHOW` answers it, e.g. `4MB`. */
+function bytesOf(setting: string): number {
+  const [, number, unit] = /^(\d+)(kB|MB|GB)?$/.exec(setting) ?? [];
+  const factor = { kB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 }[unit ?? ''] ?? 1;
+  if (number === undefined) throw new Error(`the primary answers an odd wal_segment_size: ${setting}`);
+  return Number(number) * factor;
 }

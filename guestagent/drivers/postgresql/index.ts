@@ -26,7 +26,7 @@ import { Switchover } from './switchover.ts';
  * - `instance.ts`     what the instance has on this host, and how it is brought back to its state after a crash
  * - `swap.ts`         moves the server between versions
  * - `switchover.ts`   changes the roles of servers
- * - `build.ts`        the first data directory: initdb, or a copy of the primary (`basebackup.ts`, `tar.ts`)
+ * - `build.ts`        the first data directory: initdb, or a copy of the primary (`basebackup.ts`, `tar.ts`, `manifest.ts`)
  * - `server.ts`       the server's process: find, start, stop
  * - `settings.ts`     its configuration, and the passwords derived from the cluster's token
  * - `binaries.ts`     its binaries by version, fetched and checked
