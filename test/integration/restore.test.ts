@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClient } from '../../client/index.ts';
-import { blocksOf, runScript, which } from '../support/docs.ts';
+import { blocksOf, runScript, shellWord, which } from '../support/docs.ts';
 import { freePort } from '../support/ports.ts';
 import { redisProgram } from '../support/redis.ts';
 import { newHome, RunningStack, removeHome, until } from '../support/stack.ts';
@@ -56,7 +56,7 @@ describe.skipIf(!hasAll)(
       const backup = join(home, 'backup.rdb');
       await type(
         blockWith('--rdb'),
-        { 'coffer-$(date +%F).rdb': backup },
+        { 'coffer-$(date +%F).rdb': shellWord(backup) },
         { COFFER_REDIS_URL: (await stack.file()).redis_url },
       );
       expect(existsSync(backup)).toBe(true);
@@ -72,9 +72,9 @@ describe.skipIf(!hasAll)(
         "systemctl stop coffer-api 'coffer-taskmanager@*' redis-server": ':',
         'systemctl start redis-server coffer-taskmanager@1 coffer-taskmanager@2 coffer-api': ':',
         'chown -R redis:': 'ls',
-        'redis-server --dir': `${redisProgram} --dir`,
-        'coffer-2026-11-25.rdb': backup,
-        '/var/lib/redis': join(home, 'redis'),
+        'redis-server --dir': `${shellWord(redisProgram ?? '')} --dir`,
+        'coffer-2026-11-25.rdb': shellWord(backup),
+        '/var/lib/redis': shellWord(join(home, 'redis')),
         '6390': port,
       });
       expect(said).toContain('appendonlydir');

@@ -93,15 +93,21 @@ function typedAs(block: Block): string | null {
   return `node --input-type=module - <<'END OF SCRIPT'\n${block.text}\nEND OF SCRIPT`;
 }
 
+/** One word of a shell command, whatever characters the text has: a path may have blanks and quotes. */
+export function shellWord(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
 /** A folder with `coffer`, an `npx` that finds it as npm does, only faster, and a strict `curl`. */
-async function commandsIn(dir: string): Promise<string> {
+export async function commandsIn(dir: string, root = ROOT): Promise<string> {
   const bin = join(dir, 'bin');
   await mkdir(bin, { recursive: true });
-  const coffer = `exec ${process.execPath} ${join(ROOT, 'dist/cli/main.js')}`;
+  const coffer = `exec ${shellWord(process.execPath)} ${shellWord(join(root, 'dist/cli/main.js'))}`;
   const npx = `[ "$1" = coffer ] || { echo "npx $1: not for a test" >&2; exit 1; }\nshift\n${coffer} "$@"`;
   // A refusal is a failure here; a reader sees it.
-  const curl = `exec ${which('curl')} --silent --show-error --fail-with-body "$@"`;
-  const psql = which('psql') ? `exec ${which('psql')} "$@"` : 'echo "no psql on this machine: $*" >&2';
+  const curl = `exec ${shellWord(which('curl') ?? 'curl')} --silent --show-error --fail-with-body "$@"`;
+  const found = which('psql');
+  const psql = found ? `exec ${shellWord(found)} "$@"` : 'echo "no psql on this machine: $*" >&2';
   for (const [name, script] of Object.entries({ coffer: `${coffer} "$@"`, npx, curl, psql })) {
     await writeFile(join(bin, name), `#!/bin/sh\n${script}\n`);
     await chmod(join(bin, name), 0o755);

@@ -110,9 +110,12 @@ export class RunningAgent {
   }
 }
 
-/** A folder for the data of one stack, which the database servers' user can walk through. */
+/**
+ * A folder for the data of one stack, which the database servers' user can walk through. The name has a blank,
+ * as that of a clone may.
+ */
 export async function newHome(): Promise<string> {
-  const home = await mkdtemp(join(tmpdir(), 'coffer-test-'));
+  const home = await mkdtemp(join(tmpdir(), 'coffer test-'));
   await chmod(home, 0o755);
   return home;
 }

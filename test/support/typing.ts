@@ -112,7 +112,7 @@ const BATCHES: Typing = {
     'batch-retry <id> --cluster shop-7': `batch-retry $id --cluster shop-7
       coffer batch-watch $id --wait || test $? = 6`,
     '<id>': '$id',
-    'report.csv': '$TMPDIR/report.csv',
+    'report.csv': '"$TMPDIR/report.csv"',
     'const { batch } =': `import { createClient } from 'coffer';
       const client = createClient({ endpoint: process.env.COFFER_ENDPOINT + '/v1.0/demo' });
       const { batch } =`,
@@ -122,7 +122,7 @@ const BATCHES: Typing = {
 const SECURITY: Typing = {
   before: {
     // As the page says: the file gets the digest, the person the token.
-    'COFFER_TOKEN=$token': `sed -i "s/sha256: 2c70.*/sha256: $(printf %s "$token" | sha256sum | cut -d ' ' -f 1)/" $COFFER_TOKENS_FILE
+    'COFFER_TOKEN=$token': `sed -i "s/sha256: 2c70.*/sha256: $(printf %s "$token" | sha256sum | cut -d ' ' -f 1)/" "$COFFER_TOKENS_FILE"
       until COFFER_TOKEN=$token coffer --tenant shop datastore-list > /dev/null 2>&1; do sleep 0.2; done`,
   },
   instead: {
@@ -169,12 +169,12 @@ export const SESSIONS: readonly Session[] = [
         },
         instead: {
           'req-9ee229a0-b28b-49df-a92e-bafdb023ffbf': '$request',
-          '.coffer/logs': '$COFFER_HOME/logs',
+          '.coffer/logs': '"$COFFER_HOME/logs"',
         },
         elsewhere: { 'OTEL_EXPORTER_OTLP_ENDPOINT=': 'test/integration/stack-observed.test.ts' },
       },
       'docs/operate.md': {
-        instead: { 'coffer-$(date': '$TMPDIR/coffer-$(date' },
+        instead: { 'coffer-$(date': '"$TMPDIR"/coffer-$(date' },
         elsewhere: {
           'systemctl enable':
             'test/unit/deploy.test.ts: no systemd runs here; it reads the units and checks them',

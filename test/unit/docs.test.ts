@@ -3,7 +3,8 @@
  * whatever has to be complete. `test/integration/docs.test.ts` runs whole pages.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import ts from 'typescript';
@@ -12,7 +13,7 @@ import { parseAllDocuments } from 'yaml';
 import { buildProgram } from '../../cli/program.ts';
 import { ERRORS } from '../../src/core/errors.ts';
 import { GATES } from '../../src/core/record.ts';
-import { blocksOf, PAGES, pageScript, pageText, ROOT, scriptOf } from '../support/docs.ts';
+import { blocksOf, commandsIn, PAGES, pageScript, pageText, ROOT, scriptOf } from '../support/docs.ts';
 import { NOT_TYPED, SESSIONS } from '../support/typing.ts';
 
 const nobody = { write: () => undefined };
@@ -214,6 +215,18 @@ describe('docs/troubleshooting.md', () => {
     const reasons = ['requested', 'canary', 'window', 'failure', 'gate'];
     expect([...GATES, ...reasons].filter((name) => !text.includes(`| \`${name}\` |`))).toEqual([]);
   });
+});
+
+it('the commands of a page are found in a clone whose path has blanks and quotes', async () => {
+  const folder = mkdtempSync(join(tmpdir(), "coffer's pages-"));
+  const clone = join(folder, "a clone of Ann's (2) & $more");
+  symlinkSync(ROOT, clone);
+  const bin = await commandsIn(folder, clone);
+  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+  expect(execFileSync(join(bin, 'coffer'), ['--version'], { encoding: 'utf8' }).trim()).toBe(version);
+  expect(execFileSync(join(bin, 'npx'), ['coffer', '--version'], { encoding: 'utf8' }).trim()).toBe(version);
+  expect(execFileSync(join(bin, 'curl'), ['--version'], { encoding: 'utf8' })).toMatch(/^curl /);
+  rmSync(folder, { recursive: true });
 });
 
 it('TypeScript in the documentation compiles', () => {
