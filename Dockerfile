@@ -13,6 +13,7 @@ ENV NODE_ENV=production
 WORKDIR /coffer
 COPY --from=build /coffer/package.json ./
 COPY --from=build /coffer/node_modules ./node_modules
+COPY --from=build /coffer/bin ./bin
 COPY --from=build /coffer/dist ./dist
 # A volume takes over the owner of the folder it is mounted on. The sub-folder is the guest agent's own.
 RUN mkdir -p /var/lib/coffer/guests/simulated /var/lib/coffer/cache && chown -R node:node /var/lib/coffer

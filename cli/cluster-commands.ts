@@ -127,7 +127,7 @@ function tellHowToJoin(io: Io, { id, name, instances, join_token }: CreatedClust
 
   COFFER_JOIN_TOKEN=${join_token} \\
   COFFER_ADVERTISE=host:port COFFER_GUEST_DIR=/var/lib/coffer/${id} COFFER_CACHE_DIR=/var/cache/coffer \\
-  COFFER_AMQP_URL=amqp://user:password@host:5672 node dist/guestagent/main.js
+  COFFER_AMQP_URL=amqp://user:password@host:5672 npx coffer-guestagent
 
 COFFER_ADVERTISE is where the database is to serve. The token is not shown again.
 

@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander';
 import { CofferApiError } from '../client/index.ts';
+import { START_API } from './installation.ts';
 import { Interrupted, type Io } from './io.ts';
 
 /** What the process exits with; part of the interface. */
@@ -76,7 +77,7 @@ function quoted(word: string | undefined): string | undefined {
 
 const SEE = 'See what can be done:';
 const ADVICE: ReadonlyMap<string, string> = new Map([
-  ['unreachable', 'Is the API running? `npm start` starts it. Another one: --endpoint, or COFFER_ENDPOINT.'],
+  ['unreachable', `Is the API running? Start it: ${START_API}. Another one: --endpoint, or COFFER_ENDPOINT.`],
   ['unexpected_answer', 'Is the endpoint right? Set it with --endpoint, or COFFER_ENDPOINT.'],
   ['cluster_not_found', 'List the clusters of your tenant: coffer cluster-list'],
   ['instance_not_found', 'Show a cluster with its instances: coffer cluster-show <cluster>'],

@@ -7,7 +7,7 @@
  * - `options.ts` · `upgrades.ts` an upgrade by id or cluster, and what to type next · `version.ts`
  * - `progress.ts` an upgrade as it goes, `live.ts` the same on a terminal
  * - `doctor/` what is wrong with an installation · `completion.ts` for shells
- * - `output.ts` tables, tabs or JSON · `failures.ts` exit codes and what to do next · `io.ts`
+ * - `installation.ts` a clone or the published package · `output.ts` tables, tabs or JSON · `failures.ts` exit codes and what to do next · `io.ts`
  */
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';

@@ -6,7 +6,7 @@
 // lib/bench/: cases.mjs what is measured · floor.mjs, floor-peer.mjs, floor-http.mjs the bare programs ·
 // fleet.mjs clusters and their upgrades · stored.mjs clusters that are only stored · http-load.mjs ·
 // wire.mjs · cpu.mjs · memory.mjs · figures.mjs.
-import './lib/node-version.mjs';
+import '../bin/node-version.mjs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { defaultHome } from './lib/paths.mjs';

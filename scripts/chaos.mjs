@@ -7,7 +7,7 @@
 // batches.mjs a fleet and its batches · injector.mjs, faults.mjs what is done to the stack · network.mjs, proxy.mjs the wires in between ·
 // availability.mjs, guests.mjs, logs.mjs who watches · story.mjs what is remembered ·
 // history.mjs what was kept of the guarantees · fault-table.mjs · random.mjs.
-import './lib/node-version.mjs';
+import '../bin/node-version.mjs';
 import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';

@@ -1,7 +1,7 @@
 // @ts-check
 // npm run demo: a real PostgreSQL cluster is upgraded while a client writes to it. The last line on
 // stdout is one JSON object; exit 0 only if it all went well.
-import './lib/node-version.mjs';
+import '../bin/node-version.mjs';
 import { attachOrStart } from './lib/attach.mjs';
 import { readFlags } from './lib/command-line.mjs';
 import { demoPorts, runDemo } from './lib/demo.mjs';

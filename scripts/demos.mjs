@@ -2,7 +2,7 @@
 // npm run demos [-- N]: the demo N times in a row (20 when not said) over one stack, each with a new
 // cluster. Prints a line per run and the sum; exit 0 only if nothing was lost, every run had one
 // switchover, and the write outage was at most 500 ms in all and 200 ms in the median.
-import './lib/node-version.mjs';
+import '../bin/node-version.mjs';
 import { attachOrStart } from './lib/attach.mjs';
 import { answerHelp } from './lib/command-line.mjs';
 import { demoPorts, runDemo } from './lib/demo.mjs';

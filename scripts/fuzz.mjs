@@ -3,7 +3,7 @@
 // (test/fuzz/), against a RabbitMQ and a Redis of its own. The same seed sends the same inputs. A tenth of
 // them are whole messages by way of RabbitMQ, which cost more than the others: all of the rest is handed to
 // the api and to the handlers.
-import './lib/node-version.mjs';
+import '../bin/node-version.mjs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runVisibly } from './lib/command.mjs';

@@ -3,7 +3,7 @@
 // puts one bug into a copy of the sources, and some seed must catch it. Exit 0 only if every bug is caught.
 // Those whose name begins with batch- are for the simulation of batches.
 // With --check only: does every patch fit the sources still? A part of npm test.
-import './lib/node-version.mjs';
+import '../bin/node-version.mjs';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';

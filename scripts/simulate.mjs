@@ -2,7 +2,7 @@
 // npm run simulate -- --seeds N [--seed S] [--workers W]: all of Coffer in virtual time, with faults, and
 // every guarantee checked after every step (test/simulation/). One seed, one schedule; exit 0 only if
 // no guarantee was broken.
-import './lib/node-version.mjs';
+import '../bin/node-version.mjs';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { setUp } from './lib/install.mjs';

@@ -2,7 +2,7 @@
 // npm run sizing [-- --clusters N]: how much memory it takes, for docs/operate.md. A stack of its own: what each
 // process holds when nothing happens, and at most while N simulated clusters of three instances are upgraded; what a
 // guest agent with a PostgreSQL server holds; what Redis holds of a cluster and of a finished upgrade.
-import './lib/node-version.mjs';
+import '../bin/node-version.mjs';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';

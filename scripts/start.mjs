@@ -1,6 +1,6 @@
 // @ts-check
 // npm start: brings the stack up and keeps it up until Ctrl-C. What it is made of: lib/stack.mjs.
-import './lib/node-version.mjs';
+import '../bin/node-version.mjs';
 import { readFlags } from './lib/command-line.mjs';
 import { report, Stopped } from './lib/problem.mjs';
 import { createProgress } from './lib/progress.mjs';

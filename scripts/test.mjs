@@ -1,7 +1,7 @@
 // @ts-check
 // npm test: sets everything up, starts a RabbitMQ and a Redis for the tests alone, runs the static checks
 // and vitest, and counts. Arguments go to vitest: npm test -- test/unit
-import './lib/node-version.mjs';
+import '../bin/node-version.mjs';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkNothingLeft, runStaticChecks } from './lib/checks.mjs';

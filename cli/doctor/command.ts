@@ -5,6 +5,7 @@ import { amqpConfig, amqpTls, ConfigError, loadConfig, redisConfig, redisTls } f
 import { textOf } from '../../src/log.ts';
 import { inspectRedis } from '../../src/store/inspect.ts';
 import { EXIT } from '../failures.ts';
+import { START_API } from '../installation.ts';
 import type { Io } from '../io.ts';
 import { originOf, type Session, sessionOf } from '../session.ts';
 import {
@@ -66,8 +67,7 @@ async function lookAtApi({ client }: Session, origin: string): Promise<readonly 
   try {
     ready = await fetch(`${origin}/health/ready`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
   } catch (error) {
-    const start =
-      'Start it: npm start, or node dist/api/main.js. Another one: --endpoint, or COFFER_ENDPOINT.';
+    const start = `Start it: ${START_API}. Another one: --endpoint, or COFFER_ENDPOINT.`;
     return [bad('api', `${origin} can't be reached: ${causeOf(error)}`, start)];
   }
   const at = Date.now();

@@ -160,7 +160,7 @@ function taskmanagers(count: HealthReportDocument['taskmanagers']): Finding {
   const check = 'taskmanagers';
   if (count === null) return skipped(check, 'not known while RabbitMQ is away', 'Mend RabbitMQ first.');
   if (count === 0) {
-    const start = 'Start one: node dist/taskmanager/main.js. Nothing that was accepted is lost meanwhile.';
+    const start = 'Start one: npx coffer-taskmanager. Nothing that was accepted is lost meanwhile.';
     return bad(check, 'no taskmanager takes messages: upgrades do not go on', start);
   }
   if (count > 1) return ok(check, `${count} take messages`);

@@ -72,7 +72,7 @@ function troublesOf({ redis, rabbitmq, taskmanagers, work }: HealthReportDocumen
     },
     taskmanagers === 0 && {
       title: 'No taskmanager is running',
-      advice: 'Upgrades are accepted and wait. Start one: node dist/taskmanager/main.js',
+      advice: 'Upgrades are accepted and wait. Start one: npx coffer-taskmanager',
     },
     overdue && {
       title: `Nobody has looked at ${count(work.overdue, 'upgrade or cluster', 'upgrades and clusters')} that are due, for ${duration(work.overdue_ms)}`,

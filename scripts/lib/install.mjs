@@ -21,7 +21,7 @@ const BUILD_STAMP = 'dist/.coffer-build';
 const BUNDLED = 'dist/dashboard';
 
 /** Never sources of dist. */
-const NOT_SOURCES = new Set(['node_modules', 'dist', 'coverage', 'test', 'docs', 'scripts']);
+const NOT_SOURCES = new Set(['node_modules', 'dist', 'coverage', 'test', 'docs', 'scripts', 'bin']);
 
 /**
  * Only one process does this at a time; the others wait and then find it done.

@@ -35,7 +35,7 @@ describe('coffer doctor', () => {
     // Nobody serves the taskmanagers' topic here: the test itself takes its casts.
     expect(found.get('taskmanagers')).toMatchObject({
       state: 'bad',
-      repair: expect.stringContaining('node dist/taskmanager/main.js') as string,
+      repair: expect.stringContaining('npx coffer-taskmanager') as string,
     });
     expect(found.get('guests')).toMatchObject({ state: 'ok' });
     expect(found.get('redis')).toMatchObject({ state: 'skipped' });

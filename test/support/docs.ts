@@ -102,7 +102,7 @@ export function shellWord(text: string): string {
 export async function commandsIn(dir: string, root = ROOT): Promise<string> {
   const bin = join(dir, 'bin');
   await mkdir(bin, { recursive: true });
-  const coffer = `exec ${shellWord(process.execPath)} ${shellWord(join(root, 'dist/cli/main.js'))}`;
+  const coffer = `exec ${shellWord(process.execPath)} ${shellWord(join(root, 'bin/coffer.mjs'))}`;
   const npx = `[ "$1" = coffer ] || { echo "npx $1: not for a test" >&2; exit 1; }\nshift\n${coffer} "$@"`;
   // A refusal is a failure here; a reader sees it.
   const curl = `exec ${shellWord(which('curl') ?? 'curl')} --silent --show-error --fail-with-body "$@"`;

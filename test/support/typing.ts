@@ -80,7 +80,7 @@ const README: Typing = {
     'npm run demo':
       'test/integration/demo.test.ts, test/integration/stack.test.ts; npm test is what runs this',
     'openstack --os-auth-type': 'test/interop/trove-client.test.ts runs these commands of the real client',
-    'node dist/api/main.js': 'test/integration/stack.test.ts: what npm start starts',
+    'npx coffer-api': 'test/integration/package.test.ts starts them from the published package',
     'COFFER_JOIN_TOKEN=<token>': 'test/integration/external.test.ts joins agents so',
   },
 };

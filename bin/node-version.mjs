@@ -1,5 +1,5 @@
 // @ts-check
-// Imported first by every script: its siblings use what an older Node.js does not have.
+// Imported first by every script and command: the other files use what an older Node.js does not have.
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 

@@ -1,0 +1,5 @@
+#!/usr/bin/env node
+// @ts-check
+import { runProgram } from './program.mjs';
+
+await runProgram('guestagent/main.js');
