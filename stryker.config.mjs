@@ -7,7 +7,7 @@ export default {
   mutate: [
     'src/core/**/*.ts',
     // Tables of datastores, versions and checksums: other values make another catalogue, not a fault.
-    '!src/core/built-in.ts',
+    '!src/core/managers/postgresql-builds.ts',
   ],
   testRunner: 'vitest',
   vitest: { configFile: 'vitest.mutation.config.ts' },

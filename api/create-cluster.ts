@@ -5,6 +5,7 @@ import type { ExtendedProperties } from '../src/contract/simulated.ts';
 import { findDatastore, findVersion, versionsOf } from '../src/core/catalogue.ts';
 import type { Cluster, Datastore, DatastoreVersion, Instance } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
+import { managerOf } from '../src/core/managers/index.ts';
 import type { MasterKey } from '../src/master-key.ts';
 import { type BuildOrder, joinKeyId, type Keys, NO_KEYS } from '../src/store/store.ts';
 import type { Caller } from './auth.ts';
@@ -12,16 +13,6 @@ import { clusterCast, publish } from './casts.ts';
 import type { Deps } from './deps.ts';
 import { newJoinToken } from './join-token.ts';
 import { scramVerifier } from './scram.ts';
-
-/** Managers whose drivers build instances. Of all others the operator makes the servers, and writes hooks. */
-export function isBuilt(manager: string): boolean {
-  return manager === 'postgresql' || manager === 'simulated';
-}
-
-/** Instances that a cluster may have. A PostgreSQL primary feeds each replica itself. */
-export function maxInstances(manager: string): number {
-  return manager === 'postgresql' ? 9 : 100;
-}
 
 export interface Created {
   readonly cluster: Cluster;
@@ -152,11 +143,11 @@ function checkFit({ manager }: DatastoreVersion, request: ClusterRequest): void 
     instances,
     extended_properties,
   } = request;
-  const max = maxInstances(manager);
+  const max = managerOf(manager).maxInstances;
   if (instances.length > max) {
     refuse(`cluster['instances'] has too many items (at most ${max} for datastore '${name}')`);
   }
-  if (manager !== 'simulated' && extended_properties.simulated !== undefined) {
+  if (managerOf(manager).hasServers && extended_properties.simulated !== undefined) {
     refuse(`cluster['extended_properties'] 'simulated' is not for the datastore '${name}'`);
   }
   checkContents(manager, request);
@@ -169,7 +160,8 @@ function checkFit({ manager }: DatastoreVersion, request: ClusterRequest): void 
 /** Databases and users are made together with a server: of a server that somebody else makes, never. */
 function checkContents(manager: string, request: ClusterRequest): void {
   const { databases, users, datastore } = request;
-  if (databases.length + users.length === 0 || (isBuilt(manager) && !isRegistration(request))) return;
+  if (databases.length + users.length === 0 || (managerOf(manager).buildsServers && !isRegistration(request)))
+    return;
   const asked = databases.length > 0 ? 'databases' : 'users';
   refuse(
     `cluster['${asked}'] would not be made: these servers of datastore '${datastore.type}' are their operator's. Leave out 'databases' and 'users', and make them with the datastore's own tools`,

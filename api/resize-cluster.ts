@@ -2,10 +2,11 @@ import type { AddedInstance } from '../src/contract/http.ts';
 import { busy } from '../src/core/admit.ts';
 import { type Cluster, type Instance, primaryOf } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
+import { managerOf } from '../src/core/managers/index.ts';
 import { joinKeyId, NO_KEYS, type PendingCast, type ResizeVerdict } from '../src/store/store.ts';
 import type { Caller } from './auth.ts';
 import { clusterCast, publish } from './casts.ts';
-import { isBuilt, maxInstances, newInstance, newKeys } from './create-cluster.ts';
+import { newInstance, newKeys } from './create-cluster.ts';
 import type { Deps } from './deps.ts';
 
 /** Somebody else changed the cluster between our look and our step; that happens once, not for ever. */
@@ -95,7 +96,7 @@ function requireOwn({ name, instances }: Cluster): void {
 
 /** Of instances with hooks the operator makes the servers: Coffer only upgrades them where they are. */
 function requireBuilt({ name, datastore_name, manager }: Cluster): void {
-  if (isBuilt(manager)) return;
+  if (managerOf(manager).buildsServers) return;
   refuse(
     `The servers of cluster ${name} are made by their operator: datastore ${datastore_name} has hooks, and no driver that builds instances. To add or remove some, delete the cluster here, which leaves its servers as they are, create it again at the version that they run and with as many instances as there are then, and let each agent join it with a new COFFER_GUEST_DIR.`,
   );
@@ -109,14 +110,14 @@ async function requireJoinable({ provisioner, store }: Deps, { id }: Cluster): P
 
 function checkRoom(seen: Cluster, wanted: readonly AddedInstance[]): void {
   const { manager, datastore_name, instances, task } = seen;
-  const max = maxInstances(manager);
+  const max = managerOf(manager).maxInstances;
   if (instances.length + wanted.length > max) {
     throw new CofferError(
       'invalid_request',
       `Validation error: grow has too many items (a cluster of datastore '${datastore_name}' has at most ${max} instances, and this one has ${instances.length})`,
     );
   }
-  if (manager === 'simulated' || task !== 'NONE' || primaryOf(seen)?.report?.endpoint) return;
+  if (!managerOf(manager).hasServers || task !== 'NONE' || primaryOf(seen)?.report?.endpoint) return;
   throw new CofferError(
     'gate_blocked',
     'No instance reports to be the primary: there is nothing to copy. (instances_healthy)',
@@ -151,7 +152,7 @@ function checkRemovable(cluster: Cluster, doomed: readonly Instance[]): void {
   if (doomed.length === cluster.instances.length) {
     refuse('A cluster keeps at least one instance: delete the cluster if none of it is needed.');
   }
-  if (cluster.manager === 'simulated') return;
+  if (!managerOf(cluster.manager).hasServers) return;
   const primary = primaryOf(cluster);
   if (!primary) refuse('No single instance reports to be the primary: it could be one of those to remove.');
   if (doomed.includes(primary)) {

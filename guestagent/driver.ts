@@ -80,3 +80,5 @@ export interface DriverLog {
 }
 
 export type DriverFactory = (deps: DriverDeps) => Driver;
+/** Brings a driver's code in when an instance needs it. */
+export type DriverLoader = () => Promise<DriverFactory>;

@@ -7,7 +7,7 @@ import type { Logger } from '../src/log.ts';
 import { every, type Service, sleep } from '../src/service.ts';
 import type { Tracing } from '../src/tracing.ts';
 import { Agent } from './agent.ts';
-import type { Driver, DriverFactory, DriverLog, InstanceConfig } from './driver.ts';
+import type { Driver, DriverLoader, DriverLog, InstanceConfig } from './driver.ts';
 import { fileIn, Journal } from './journal.ts';
 import type { ObserveOrder } from './metrics.ts';
 
@@ -20,7 +20,7 @@ export interface HostDeps {
   readonly bus: Bus;
   readonly log: Logger;
   readonly heartbeat_ms: number;
-  readonly drivers: Readonly<Record<string, DriverFactory>>;
+  readonly drivers: Readonly<Record<string, DriverLoader>>;
   readonly observe: ObserveOrder;
   readonly tracing: Tracing;
 }
@@ -112,7 +112,7 @@ export class Host implements Service {
     const { dir, bus, log, observe, tracing } = this.#deps;
     const config = await readJsonIfThere<InstanceConfig>(join(dir, `${id}.json`));
     const stateDir = join(dir, 'state', id);
-    const driver = config && this.#driverFor(config, stateDir);
+    const driver = config && (await this.#driverFor(config, stateDir));
     if (!driver) {
       this.#unusable.add(id);
       return log.error(
@@ -156,20 +156,20 @@ export class Host implements Service {
       await agent.destroy();
     } else {
       const config = await readJsonIfThere<InstanceConfig>(join(stateDir, 'config.json'));
-      if (config) await this.#driverFor(config, stateDir)?.destroy();
+      if (config) await (await this.#driverFor(config, stateDir))?.destroy();
     }
     await rm(stateDir, { recursive: true, force: true });
     this.#deps.log.info({ instance_id: id }, 'instance removed');
   }
 
-  #driverFor(config: InstanceConfig, stateDir: string): Driver | null {
+  async #driverFor(config: InstanceConfig, stateDir: string): Promise<Driver | null> {
     const { cacheDir, serverUser, log, drivers } = this.#deps;
-    const create = Object.hasOwn(drivers, config.manager) ? drivers[config.manager] : undefined;
+    const load = Object.hasOwn(drivers, config.manager) ? drivers[config.manager] : undefined;
     const { instance_id } = config;
     const ownLog = onBehalfOf(log.child({ instance_id }), () => this.#agents.get(instance_id)?.request_id);
-    return (
-      create?.({ config, stateDir: join(stateDir, 'server'), cacheDir, serverUser, log: ownLog }) ?? null
-    );
+    if (load === undefined) return null;
+    const create = await load();
+    return create({ config, stateDir: join(stateDir, 'server'), cacheDir, serverUser, log: ownLog });
   }
 }
 

@@ -14,16 +14,11 @@ import { createLogger, textOf } from '../src/log.ts';
 import { runProcess, type Service, Services } from '../src/service.ts';
 import { createRegistry, metricsConfig, serveMetrics } from '../src/telemetry.ts';
 import { openTracing, tracingConfig } from '../src/tracing.ts';
-import type { DriverFactory } from './driver.ts';
-import { type Hooks, readHooksFile } from './drivers/command/hooks-file.ts';
-import { commandDriver } from './drivers/command/index.ts';
-import { postgresqlDriver } from './drivers/postgresql/index.ts';
-import { simulatedDriver } from './drivers/simulated.ts';
+import { readHooksFile } from './drivers/command/hooks-file.ts';
+import { BUILT_IN_DRIVERS, driversWith } from './drivers/index.ts';
 import { Host } from './host.ts';
 import { JOIN_TOKEN, joinCluster } from './join.ts';
 import { observeOrders } from './metrics.ts';
-
-const BUILT_IN = { postgresql: postgresqlDriver, simulated: simulatedDriver };
 
 const configShape = {
   ...amqpConfig,
@@ -48,7 +43,7 @@ const configShape = {
     .string()
     .transform((path, context) => {
       try {
-        return readHooksFile(path, Object.keys(BUILT_IN));
+        return readHooksFile(path, BUILT_IN_DRIVERS);
       } catch (err) {
         context.addIssue({ code: 'custom', message: textOf(err) });
         return z.NEVER;
@@ -92,10 +87,6 @@ function startToJoin(
   };
 }
 
-function commandDrivers(file: ReadonlyMap<string, Hooks> = new Map()): Record<string, DriverFactory> {
-  return Object.fromEntries([...file].map(([manager, hooks]) => [manager, commandDriver(hooks)]));
-}
-
 function requireAdvertise(given: Readonly<Record<string, string>>): readonly string[] {
   if (given['COFFER_JOIN_TOKEN'] === undefined || given['COFFER_ADVERTISE'] !== undefined) return [];
   return [
@@ -131,7 +122,7 @@ await runProcess(async () => {
       bus,
       log,
       heartbeat_ms: config.COFFER_HEARTBEAT_MS,
-      drivers: { ...commandDrivers(config.COFFER_HOOKS_FILE), ...BUILT_IN },
+      drivers: driversWith(config.COFFER_HOOKS_FILE),
       observe: observeOrders(registry),
       tracing,
     }),

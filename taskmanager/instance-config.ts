@@ -1,5 +1,6 @@
 import type { PlannedInstance } from '../src/contract/guest-config.ts';
 import { type Cluster, type Endpoint, type Instance, primaryOf } from '../src/core/domain.ts';
+import { managerOf } from '../src/core/managers/index.ts';
 import type { BuildOrder } from '../src/store/store.ts';
 
 const NOWHERE: Endpoint = { host: '127.0.0.1', port: 0 };
@@ -15,7 +16,7 @@ export function instanceConfig(
   order: BuildOrder,
   endpoints: ReadonlyMap<string, Endpoint>,
 ): PlannedInstance {
-  const isReplicated = cluster.manager !== 'simulated';
+  const isReplicated = managerOf(cluster.manager).hasServers;
   const isNew = cluster.task === 'BUILDING';
   const source = isNew ? cluster.instances[0] : primaryOf(cluster);
   const isFirst = isNew && source?.id === instance.id;

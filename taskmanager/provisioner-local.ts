@@ -4,13 +4,14 @@ import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import type { InstanceConfig } from '../src/contract/guest-config.ts';
 import type { Cluster, Endpoint, Instance } from '../src/core/domain.ts';
+import { managerOf } from '../src/core/managers/index.ts';
 import { readIfThere, readJsonIfThere } from '../src/files.ts';
 import type { BuildOrder } from '../src/store/store.ts';
 import { instanceConfig } from './instance-config.ts';
 import type { Keyring } from './keyring.ts';
 import type { Provisioner } from './provisioning.ts';
 
-/** Simulated instances share one guest agent process: thousands of them are no burden. */
+/** Instances without servers share one guest agent process: thousands of them are no burden. */
 const SHARED_PROCESS = 'simulated';
 const HOST = '127.0.0.1';
 /** Files that note which clusters are being provisioned begin with this; no folder of instances does. */
@@ -87,7 +88,7 @@ export class LocalProvisioner implements Provisioner {
   }
 
   #folderOf(cluster: Cluster, instance_id: string): string {
-    return join(this.#dir, cluster.manager === 'simulated' ? SHARED_PROCESS : instance_id);
+    return join(this.#dir, managerOf(cluster.manager).hasServers ? instance_id : SHARED_PROCESS);
   }
 
   #pathOf(cluster: Cluster, instance_id: string): string {
@@ -123,7 +124,7 @@ export class LocalProvisioner implements Provisioner {
   }
 
   async #newEndpoint(cluster: Cluster): Promise<Endpoint> {
-    if (cluster.manager === 'simulated') return { host: HOST, port: 0 };
+    if (!managerOf(cluster.manager).hasServers) return { host: HOST, port: 0 };
     const taken = await this.#takenPorts();
     for (;;) {
       const port = await freePort();

@@ -1,4 +1,5 @@
 import { type Cluster, type Instance, type Instant, primaryOf } from '../src/core/domain.ts';
+import { managerOf } from '../src/core/managers/index.ts';
 import type { Logger } from '../src/log.ts';
 import { sleep } from '../src/service.ts';
 import type { BuildOrder, Store } from '../src/store/store.ts';
@@ -51,7 +52,7 @@ export class Provisioning {
     const { store, log } = this.#deps;
     const cluster = await store.getCluster(cluster_id);
     if (cluster?.task === 'GROWING_CLUSTER') {
-      const hasSource = cluster.manager === 'simulated' || primaryOf(cluster)?.report?.endpoint;
+      const hasSource = !managerOf(cluster.manager).hasServers || primaryOf(cluster)?.report?.endpoint;
       if (hasSource) await this.#provision(cluster);
       else log.warn({ cluster_id }, 'no primary to copy: its guest has to report first');
     }

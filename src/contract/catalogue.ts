@@ -1,6 +1,6 @@
 /** What administrators send to change the catalogue, and what they see of it: Trove's `/mgmt/datastore-versions`. */
 import { z } from 'zod';
-import { isRange, isVersion } from '../core/version-path.ts';
+import { isRange, isVersion } from '../core/versions.ts';
 import { Links, VersionPaths } from './documents.ts';
 import { isId, text } from './fields.ts';
 

@@ -2,9 +2,10 @@
  * The catalogue: which datastores there are, which versions of them, and which may be used. The store
  * keeps it, administrators change it. Every change is a pure function from one catalogue to the next.
  */
-import { BUILT_IN_DATASTORES, BUILT_IN_VERSIONS } from './built-in.ts';
+
 import type { Datastore, DatastoreVersion } from './domain.ts';
 import { CofferError } from './errors.ts';
+import { BUILT_IN_DATASTORES, BUILT_IN_VERSIONS } from './managers/index.ts';
 
 export interface Catalogue {
   /** Counts the changes; a change names the revision that it read (compare-and-set). */

@@ -2,7 +2,7 @@
 import { versionFindings } from './admit.ts';
 import type { Catalogue } from './catalogue.ts';
 import { type Cluster, versionOf } from './domain.ts';
-import { compareVersions } from './version-path.ts';
+import { compareVersions } from './versions.ts';
 
 /** What was found out, for as long as the catalogue is the same. */
 const knownIn = new WeakMap<Catalogue, Map<string, readonly string[]>>();

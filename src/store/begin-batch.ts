@@ -5,7 +5,7 @@ import { BATCH_TAKE_UP_MS } from '../core/batch/wake.ts';
 import { type Catalogue, findDatastore, versionsOf } from '../core/catalogue.ts';
 import type { Cluster, DatastoreVersion, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
-import { inRange } from '../core/version-path.ts';
+import { inRange } from '../core/versions.ts';
 import type { Store } from './store.ts';
 
 /** A selector that finds more is refused: several batches do it as well. */

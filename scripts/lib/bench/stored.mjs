@@ -1,7 +1,7 @@
 // @ts-check
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
-import { BUILT_IN_VERSIONS } from '../../../dist/src/core/built-in.js';
+import { BUILT_IN_VERSIONS } from '../../../dist/src/core/managers/index.js';
 import { openRedisStore } from '../../../dist/src/store/redis.js';
 import { forEach } from './http-load.mjs';
 

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { type BatchRequest, resolveBatch } from '../../../src/core/batch/admit.ts';
 import { upgradeIdOf } from '../../../src/core/batch/draft.ts';
-import { inRange } from '../../../src/core/version-path.ts';
+import { inRange } from '../../../src/core/versions.ts';
 import { clusterOf, T0, TARGET } from './world.ts';
 
 const requested_by = { user: 'ann', request_id: 'req-1', via: 'rest' } as const;

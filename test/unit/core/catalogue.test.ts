@@ -1,6 +1,5 @@
 /** How the catalogue changes. Not covered: who may change it, and that the store keeps what is in use. */
 import { describe, expect, it } from 'vitest';
-import { BUILT_IN_DATASTORES, BUILT_IN_VERSIONS } from '../../../src/core/built-in.ts';
 import {
   addVersion,
   type Catalogue,
@@ -15,6 +14,7 @@ import {
   versionsOf,
   withBuiltIns,
 } from '../../../src/core/catalogue.ts';
+import { BUILT_IN_DATASTORES, BUILT_IN_VERSIONS } from '../../../src/core/managers/index.ts';
 import { versionOf } from './versions.ts';
 
 const FULL = withBuiltIns(EMPTY_CATALOGUE);

@@ -1,12 +1,7 @@
 /** Which version may follow which, and serve beside which: the rules alone, as text for people. */
 import { describe, expect, it } from 'vitest';
-import {
-  compareVersions,
-  isRange,
-  isVersion,
-  mixRefusal,
-  pathRefusal,
-} from '../../../src/core/version-path.ts';
+import { mixRefusal, pathRefusal } from '../../../src/core/version-path.ts';
+import { compareVersions, isRange, isVersion } from '../../../src/core/versions.ts';
 import { versionOf } from './versions.ts';
 
 const simulated = { manager: 'simulated' };

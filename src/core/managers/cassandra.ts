@@ -1,6 +1,9 @@
 import { type Cluster, type Instance, type Instant, isHealthy, versionOf } from '../domain.ts';
-import { creationOrder } from './creation.ts';
-import type { Move } from './order.ts';
+import { creationOrder } from '../order/creation.ts';
+import type { Move } from '../order/order.ts';
+import { operatorsOwn } from './manager.ts';
+
+export const cassandra = operatorsOwn('cassandra', cassandraOrder);
 
 /**
  * Broken ones, the seeds, and then rack by rack, in the order in which the racks came to be. A rack
@@ -9,7 +12,7 @@ import type { Move } from './order.ts';
  *
  * Where no guest says where it stands: creation order.
  */
-export function cassandraOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
+function cassandraOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
   if (!cluster.instances.some(isPlaced)) return creationOrder(cluster, to_version, now);
   const racks = [...new Set(cluster.instances.map(rackOf))];
   const place = (instance: Instance) => {

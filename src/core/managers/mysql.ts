@@ -1,0 +1,4 @@
+import { primaryReplicaOrder } from '../order/primary-replica.ts';
+import { operatorsOwn } from './manager.ts';
+
+export const mysql = operatorsOwn('mysql', primaryReplicaOrder);
