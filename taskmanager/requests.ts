@@ -1,6 +1,7 @@
 import { type Context, isFinal, noSuchMethod, type Request } from '../src/bus/bus.ts';
 import { parseAs } from '../src/contract/explain.ts';
 import {
+  type BeginArgs,
   ClusterArgs,
   HeartbeatArgs,
   type ResetStatusAnswer,
@@ -14,8 +15,9 @@ import {
 import type { UpgradeRequest } from '../src/core/admit.ts';
 import { type GuestReport, type Instant, isHealthy } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
+import type { Follows, RequestedBy } from '../src/core/record.ts';
 import { uuidFrom } from '../src/ids.ts';
-import { beginUpgrade } from '../src/store/begin-upgrade.ts';
+import { beginFollowUp, beginUpgrade } from '../src/store/begin-upgrade.ts';
 import { batchAction } from './batch-requests.ts';
 import type { Batches } from './batches.ts';
 import type { Engine, EngineDeps } from './engine.ts';
@@ -82,8 +84,8 @@ async function tellingOfRefusal(
 }
 
 /**
- * Our own API has begun the upgrade and names it: take it up. Any other service just asks, and the
- * upgrade begins here, under an id that a redelivered message gets again.
+ * Our own api has begun the upgrade and names it: take it up, and begin it again if the store has lost it. Any
+ * other service just asks, and the upgrade begins here, under an id that a redelivered message gets again.
  */
 async function upgradeCluster(deps: RequestDeps, request: Request): Promise<void> {
   const args = parseAs(UpgradeClusterArgs, request.args, 'upgrade_cluster');
@@ -103,24 +105,52 @@ async function upgradeInstance(deps: RequestDeps, request: Request): Promise<voi
 async function upgrade(
   deps: RequestDeps,
   request: Request,
-  args: Pick<UpgradeClusterArgs, 'datastore_version_id' | 'upgrade_id' | 'policy'>,
+  args: BeginArgs,
   what: Pick<UpgradeRequest, 'cluster_id' | 'instance_id'>,
 ): Promise<void> {
-  const { request_id, user } = request.context;
   const upgrade_id = args.upgrade_id ?? uuidFrom(`coffer upgrade ${request.unique_id}`);
-  await beginUpgrade(deps, {
-    ...what,
-    tenant_id: null,
-    datastore_version: args.datastore_version_id,
-    ...(args.policy && { policy: args.policy }),
-    requested_by: {
-      ...{ user, request_id, ...addressesIn(request.context), via: 'rpc' },
-      ...traceOf(deps),
-    },
-    upgrade_id,
-  });
+  if ((await deps.store.getUpgrade(upgrade_id)) === null) {
+    const requested_by = requestedBy(deps, request, args);
+    if (args.follows) await followUp(deps, { ...what, follows: args.follows, requested_by, upgrade_id });
+    else {
+      await beginUpgrade(deps, {
+        ...what,
+        tenant_id: null,
+        datastore_version: args.datastore_version_id,
+        ...(args.policy && { policy: args.policy }),
+        requested_by,
+        upgrade_id,
+      });
+    }
+  }
   await deps.engine.handle(upgrade_id, { type: 'wake' });
   await deps.store.castConfirmed(upgrade_id);
+}
+
+/** Begins the follow-up of an ended upgrade, which has version, policy and direction of the ended one. */
+async function followUp(
+  deps: RequestDeps,
+  {
+    cluster_id,
+    follows,
+    requested_by,
+    upgrade_id,
+  }: Required<Pick<UpgradeRequest, 'cluster_id' | 'requested_by' | 'upgrade_id'>> & {
+    readonly follows: Follows;
+  },
+): Promise<void> {
+  const ended = await deps.store.load(follows.upgrade_id);
+  if (ended?.upgrade.cluster_id !== cluster_id) {
+    const message = `Upgrade '${follows.upgrade_id}' of cluster '${cluster_id}' cannot be found: its ${follows.as} cannot begin.`;
+    throw new CofferError('upgrade_not_found', message);
+  }
+  await beginFollowUp(deps, ended, { as: follows.as, requested_by, upgrade_id });
+}
+
+/** Who wants the upgrade: our api names the person who asked it, any other service is the one who asks. */
+function requestedBy(deps: RequestDeps, { context }: Request, args: BeginArgs): RequestedBy {
+  const { user, via } = args.requested_by ?? { user: context.user, via: 'rpc' };
+  return { user, request_id: context.request_id, ...addressesIn(context), via, ...traceOf(deps) };
 }
 
 /** The span of the message, for the record. */
@@ -133,8 +163,8 @@ function traceOf({ tracing }: RequestDeps): { trace?: string } {
 function addressesIn({ notification = {} }: Context): { client_ip?: string; server_ip?: string } {
   const { client_ip, server_ip } = notification;
   return {
-    ...(typeof client_ip === 'string' && { client_ip }),
-    ...(typeof server_ip === 'string' && { server_ip }),
+    ...(typeof client_ip === 'string' && client_ip !== '' && { client_ip }),
+    ...(typeof server_ip === 'string' && server_ip !== '' && { server_ip }),
   };
 }
 

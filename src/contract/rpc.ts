@@ -13,26 +13,30 @@ import {
   type ServiceStatus,
   type UpgradeInfo,
 } from '../core/domain.ts';
+import { FOLLOW_UPS } from '../core/follow-up.ts';
 import { ACTIONS } from '../core/machine/advance.ts';
+import { WAYS_IN } from '../core/record.ts';
 import { Id, Reference, text } from './fields.ts';
 import { PolicyRequest } from './policy.ts';
 
-/** taskmanager: `upgrade_cluster`. */
-export const UpgradeClusterArgs = z.looseObject({
-  cluster_id: Id,
+/** What begins an upgrade, whether of a cluster or of one instance. All but the version is Coffer's own. */
+const beginArgs = {
   datastore_version_id: Reference,
   upgrade_id: Id.exactOptional(),
   policy: PolicyRequest.exactOptional(),
-});
+  /** From our api: who asked it for the upgrade. Without it: the user of the message's context. */
+  requested_by: z.looseObject({ user: z.string().nullable(), via: z.enum(WAYS_IN) }).exactOptional(),
+  /** The ended upgrade that this one takes up. */
+  follows: z.looseObject({ upgrade_id: Id, as: z.enum(FOLLOW_UPS) }).exactOptional(),
+};
+export type BeginArgs = Pick<UpgradeClusterArgs, keyof typeof beginArgs>;
+
+/** taskmanager: `upgrade_cluster`. */
+export const UpgradeClusterArgs = z.looseObject({ cluster_id: Id, ...beginArgs });
 export type UpgradeClusterArgs = z.output<typeof UpgradeClusterArgs>;
 
 /** taskmanager: `upgrade`, of one instance. */
-export const UpgradeInstanceArgs = z.looseObject({
-  instance_id: Id,
-  datastore_version_id: Reference,
-  upgrade_id: Id.exactOptional(),
-  policy: PolicyRequest.exactOptional(),
-});
+export const UpgradeInstanceArgs = z.looseObject({ instance_id: Id, ...beginArgs });
 export type UpgradeInstanceArgs = z.output<typeof UpgradeInstanceArgs>;
 
 /** taskmanager: `create_cluster`, `grow_cluster`, `shrink_cluster` and `delete_cluster`. */

@@ -68,6 +68,15 @@ export function maxUnavailable({ max_unavailable }: Policy, instances: number): 
   return Math.max(1, Math.floor((instances * Number.parseFloat(max_unavailable)) / 100));
 }
 
+/** The policy as a request states it, in JSON: a time is text, and a field that is null is left out. */
+export function statedPolicy({ not_before, window, ...rest }: Policy): Readonly<Record<string, unknown>> {
+  return {
+    ...rest,
+    ...(window !== null && { window }),
+    ...(not_before !== null && { not_before: new Date(not_before).toISOString() }),
+  };
+}
+
 export function isOverridden({ overrides }: Pick<Policy, 'overrides'>, gate: string): boolean {
   return overrides.some((override) => override.gate === gate);
 }

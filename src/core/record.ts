@@ -77,8 +77,10 @@ export interface RequestedBy {
   readonly client_ip?: string;
   readonly server_ip?: string;
   /** Which of the three ways in. */
-  readonly via: 'rest' | 'rpc' | 'queue';
+  readonly via: (typeof WAYS_IN)[number];
 }
+
+export const WAYS_IN = ['rest', 'rpc', 'queue'] as const;
 
 export type UpgradeState =
   /** Accepted and safe; no taskmanager has taken it up. */

@@ -13,9 +13,11 @@ import { CofferError } from '../core/errors.ts';
 import { type FollowUp, followUpRefusal, followUpUpgrade } from '../core/follow-up.ts';
 import { expectedTimes } from '../core/history.ts';
 import { clusterNotification, inContext } from '../core/notification.ts';
+import { statedPolicy } from '../core/policy.ts';
 import { checkPlanHash, type Plan, previewUpgrade } from '../core/preview.ts';
 import {
   type BatchPlace,
+  goalIdOf,
   goalOf,
   isActive,
   type RequestedBy,
@@ -148,9 +150,23 @@ async function begin(
   }
 }
 
+/**
+ * Carries everything that begins the upgrade: if Redis has lost the record by the time a taskmanager takes the cast, the
+ * taskmanager begins the same upgrade again, not one under the default policy. The version is the one to reach, so that
+ * a peer that ignores `follows` does not go forward where a rollback was asked for. The hash of the plan that somebody
+ * agreed to is not sent: the api has compared it before it accepted the upgrade, and what is accepted must not be refused.
+ * The upgrades of a batch have no cast: the batch begins them again from its own record.
+ */
 function castFor(upgrade: Upgrade): PendingCast {
-  const { id, cluster_id, instance_id, to_version_id, requested_by, tenant_id } = upgrade;
-  const args = { datastore_version_id: to_version_id, upgrade_id: id };
+  const { id, cluster_id, instance_id, requested_by, tenant_id, policy, follows } = upgrade;
+  const { user, via } = requested_by;
+  const args = {
+    datastore_version_id: goalIdOf(upgrade),
+    upgrade_id: id,
+    policy: statedPolicy(policy),
+    requested_by: { user, via },
+    ...(follows && { follows }),
+  };
   return {
     id,
     topic: 'taskmanager',

@@ -93,16 +93,19 @@ export async function startApi({
     bury: casts.bury,
     /** From now on calls are answered by a taskmanager's real handlers; casts stay with the test. */
     answerCalls() {
+      casts.answerWith(this.taskmanager());
+    },
+    /** A taskmanager's real handlers, on the same store and bus. */
+    taskmanager() {
       const keyring = new Keyring({ ...common, master: masterKey });
       const engine = new Engine({ ...common, keyring });
       const provisioning = new Provisioning({ ...common, provisioner: externalProvisioner });
       const batches = new Batches({ ...common, engine, max_concurrent_total: 100, wake: () => undefined });
-      casts.answerWith(({ method, args, context, unique_id }) =>
+      return ({ method, args, context, unique_id }: WireRequest) =>
         handleTaskmanagerRequest(
           { ...common, keyring, engine, provisioning, batches },
           { method, args, context, unique_id, redelivered: false },
-        ),
-      );
+        );
     },
     /** The log, line by line. */
     lines,
@@ -110,6 +113,8 @@ export async function startApi({
     forget: (key: string, fields: readonly string[]) => redis.hdel(key, ...fields),
     /** Everything that Redis holds of this api. */
     keyspace: () => dump(redis, name),
+    /** Notes what Redis holds; answers how to have it hold that again, as after a failover to a replica that lagged. */
+    remember: () => remember(redis, name),
     async close() {
       redisProxy.allow();
       amqpProxy.allow();
@@ -159,6 +164,18 @@ async function interceptCasts(amqp_url: string, exchange: string) {
       await channel.deleteQueue(deadLetters);
       await connection.close();
     },
+  };
+}
+
+async function remember(redis: Redis, prefix: string): Promise<() => Promise<void>> {
+  const keys = await redis.keys(`${prefix}:*`);
+  const values = await Promise.all(keys.map((key) => redis.dumpBuffer(key)));
+  return async () => {
+    for (const key of await redis.keys(`${prefix}:*`)) await redis.del(key);
+    for (const [index, key] of keys.entries()) {
+      const value = values[index];
+      if (value) await redis.restore(key, 0, value);
+    }
   };
 }
 
