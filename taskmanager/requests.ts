@@ -123,7 +123,10 @@ async function upgrade(
       });
     }
   }
-  await deps.engine.handle(upgrade_id, { type: 'wake' });
+  const verdict = await deps.engine.handle(upgrade_id, { type: 'wake' });
+  // Redis has lost the record in this very moment: the message comes again, and begins it again.
+  if (verdict === 'missing')
+    throw new CofferError('store_unavailable', `Upgrade '${upgrade_id}' has just been lost.`);
   await deps.store.castConfirmed(upgrade_id);
 }
 

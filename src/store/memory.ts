@@ -341,6 +341,21 @@ export class MemoryStore implements Store {
     return { verdict: 'begun' as const };
   }
 
+  /** As a failover to a replica that lagged leaves it: the upgrade, which nobody has taken up, was never begun. */
+  forgetBegin(id: string): void {
+    const upgrade = this.#upgrades.get(id);
+    const cluster = this.#clusters.get(upgrade?.cluster_id ?? '');
+    if (upgrade?.state.name !== 'scheduled' || !cluster) return;
+    this.#upgrades.delete(id);
+    const others = [...this.#upgrades.values()].filter((one) => one.cluster_id === cluster.id);
+    const latest = others.sort((a, b) => a.created - b.created).at(-1);
+    this.#clusters.set(cluster.id, { ...cluster, task: 'NONE', upgrade_id: latest?.id ?? null });
+    this.#log.delete(id);
+    this.#due.delete(`upgrade:${id}`);
+    this.#casts.delete(id);
+    this.#untold.delete(id);
+  }
+
   async getKey(id: string): Promise<string | null> {
     return this.#keys.get(id) ?? null;
   }

@@ -292,6 +292,26 @@ export function lieInWait(world: World): () => void {
   };
 }
 
+/** Looks for an upgrade that is accepted and that no taskmanager has taken up: the store loses its begin, once. */
+export function loseBegin(world: World): () => void {
+  const { scenario, scheduler, store, checks } = world;
+  let after_ms = scenario.begin_lost_ms;
+  return () => {
+    const upgrade = after_ms === null ? undefined : activeUpgrade(world);
+    if (after_ms === null || upgrade?.state.name !== 'scheduled') return;
+    // One whose time has not come stays as it is when a taskmanager takes its cast: nobody could tell that it has.
+    if ((upgrade.policy.not_before ?? 0) > scheduler.now) return;
+    scheduler.after(after_ms, () => {
+      if (store.data.upgrades.get(upgrade.id)?.state.name !== 'scheduled') return;
+      world.tell('the store fails over, and has lost the begin of the upgrade');
+      store.forgetBegin(upgrade.id);
+      checks.requests.beginLost(upgrade.id);
+      checks.events.beginLost(upgrade.id);
+    });
+    after_ms = null;
+  };
+}
+
 function isAt({ state, steps }: Upgrade, moment: Moment): boolean {
   if (moment === 'window') return state.name === 'paused' && state.reason === 'window';
   return steps.some(({ phase }) => phase.name === moment);

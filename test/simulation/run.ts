@@ -1,6 +1,6 @@
 import type { Upgrade } from '../../src/core/record.ts';
 import { stockApis } from './api.ts';
-import { activeUpgrade, begin, help, lieInWait, strike } from './human.ts';
+import { activeUpgrade, begin, help, lieInWait, loseBegin, strike } from './human.ts';
 import { CALM, type Scenario, SOUND, scenarioOf } from './scenario.ts';
 import { T0 } from './scheduler.ts';
 import { World } from './world.ts';
@@ -42,9 +42,11 @@ export async function simulate(seed: number, scenario: Scenario = scenarioOf(see
   const liveness = { seq: '', since: scheduler.now };
   const hasFailed = () => checks.violations.length > 0;
   const ambush = lieInWait(world);
+  const failover = loseBegin(world);
   const check = () => {
     checks.afterStep();
     ambush();
+    failover();
   };
   const isOver = () =>
     hasFailed() || scheduler.now >= deadline || (scheduler.now > T0 + healed && isAtRest());

@@ -72,6 +72,8 @@ export interface Scenario {
   readonly ambush: Ambush | null;
   /** When all faults stop. */
   readonly heal_ms: number;
+  /** So long after an upgrade is accepted the store fails over, and has lost its begin; null: it loses nothing. */
+  readonly begin_lost_ms: number | null;
 }
 
 export const CALM: Weather = { loss: 0, doubled: 0, usual_ms: 3, slowest_ms: 20, store_loss: 0 };
@@ -92,6 +94,7 @@ export function scenarioOf(seed: number): Scenario {
   const instances = random.pick([1, 2, 3, 3, 3, 4, 5] as const);
   const heal_ms = badness === 'none' ? 10_000 : random.int(15, 60) * 1000;
   const policy = policyOf(random);
+  const rare = new Random(seed + 3_000_003);
   const mayGoBack = policy.overrides.some(({ gate }) => gate === 'version_path');
   return {
     seed,
@@ -106,6 +109,7 @@ export function scenarioOf(seed: number): Scenario {
     troubles: badness === 'none' ? [] : troublesOf(random, instances, heal_ms, badness === 'much' ? 14 : 5),
     ambush: badness !== 'none' && random.chance(0.4) ? ambushOf(random, policy.window !== null) : null,
     heal_ms,
+    begin_lost_ms: badness !== 'none' && rare.chance(0.15) ? rare.int(0, 300) : null,
   };
 }
 

@@ -17,7 +17,14 @@ export class EventChecks {
     return this.#last.get(upgrade_id) ?? 0;
   }
 
+  /** Its events begin anew, should its cast begin it again. */
+  beginLost(upgrade_id: string): void {
+    this.#last.delete(upgrade_id);
+  }
+
   read(upgrade_id: string, events: readonly UpgradeEvent[]): void {
+    // Read before the store lost them.
+    if (!this.#world.store.data.upgrades.has(upgrade_id)) return;
     for (const { seq } of events) {
       const expected = this.readUpTo(upgrade_id) + 1;
       this.#checks.must(seq === expected, 'G9', `a reader gets event ${seq} after ${expected - 1}`);

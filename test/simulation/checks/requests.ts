@@ -26,6 +26,8 @@ export class RequestChecks {
   /** What people have asked for of an upgrade, `retry` with its version; whether it was granted or not. */
   readonly #asked = new Map<string, Set<string>>();
   readonly #cancelled = new Set<string>();
+  /** Begins that the store has lost: their casts begin them again, unless those are lost too. */
+  readonly #lost = new Set<string>();
   #resets = 0;
   #paused: string | null = null;
   #unanswered = 0;
@@ -42,6 +44,10 @@ export class RequestChecks {
 
   intended(user: string, intent: Intent): void {
     this.#intents.set(user, intent);
+  }
+
+  beginLost(upgrade_id: string): void {
+    this.#lost.add(upgrade_id);
   }
 
   /** An upgrade was begun: somebody wants it, so and not otherwise. */
@@ -102,7 +108,8 @@ export class RequestChecks {
     this.#checks.must((earlier ?? id) === id, 'G3', `one request of ${user}, and two upgrades`);
     this.#accepted.set(user, id);
     const held = this.#world.store.data.upgrades.get(id);
-    this.#checks.must(held !== undefined || this.#isDeleted(), 'G1', 'accepted, and not in the store');
+    const isThere = held !== undefined || this.#lost.has(id) || this.#isDeleted();
+    this.#checks.must(isThere, 'G1', 'accepted, and not in the store');
     if (held) this.#checks.must(held.requested_by.user === user, 'G3', `${user} is told of another upgrade`);
   }
 
@@ -187,7 +194,8 @@ export class RequestChecks {
   atTheEnd(): void {
     const { upgrades } = this.#world.store.data;
     for (const id of this.#accepted.values()) {
-      this.#checks.must(upgrades.has(id) || this.#isDeleted(), 'G1', 'an accepted upgrade is lost');
+      const isThere = upgrades.has(id) || this.#lost.has(id) || this.#isDeleted();
+      this.#checks.must(isThere, 'G1', 'an accepted upgrade is lost');
     }
     for (const { id, state } of upgrades.values()) {
       this.#checks.must(ENDED.includes(state.name), 'G1', `an upgrade is left ${state.name}`);
