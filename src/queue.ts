@@ -7,12 +7,12 @@
  * that a job that is run twice begins one. A look that gets lost becomes due in the store.
  */
 import { type Job, Queue, UnrecoverableError, Worker } from 'bullmq';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { redisTls, type TlsOptions } from './config.ts';
 import type { Instant } from './core/domain.ts';
 import { CofferError } from './core/errors.ts';
 import { type Logger, textOf } from './log.ts';
-import { RedisConnector } from './redis-connector.ts';
+import { openRedisClient, workerConnection } from './redis-client.ts';
 import { type Service, sleep } from './service.ts';
 
 /** A worker that was killed has its jobs taken over after about so long. */
@@ -31,24 +31,8 @@ const KEEP_FAILED = { age: 30 * 86_400, count: 10_000 };
 const RETRY_MS = 2_000;
 const MAX_TRIES = 30;
 
-/** A word to others that takes longer is not waited for: the batch becomes due. */
-const COMMAND_TIMEOUT_MS = 1_500;
-/** A worker asks at least every ten seconds: a connection that is silent for longer is dead. */
-const SILENT_MS = 30_000;
-
-const COMMON = {
-  Connector: RedisConnector,
-  connectionName: 'coffer-queue',
-  retryStrategy: (times: number) => Math.min(50 * times, 1_000),
-};
-
-/** For who does not wait. */
-const FAIL_FAST = {
-  enableOfflineQueue: false,
-  maxRetriesPerRequest: 1,
-  autoResendUnfulfilledCommands: false,
-  commandTimeout: COMMAND_TIMEOUT_MS,
-};
+/** Shown in Redis' list of clients. */
+const CONNECTION_NAME = 'coffer-queue';
 
 export interface QueueOptions {
   readonly url: string;
@@ -93,10 +77,9 @@ export interface LookQueue extends Service {
 }
 
 /** Tells taskmanagers that batches have something to do. */
-export function openLooks({ url, tls, prefix, log }: QueueOptions): LookQueue {
-  const connection = new Redis(url, { ...COMMON, ...(tls && { tls }), ...FAIL_FAST });
-  const queue = new Queue(lookQueueName(prefix), { connection });
-  listen(queue, connection, log, 'batch looks');
+export function openLooks({ prefix, log, ...server }: QueueOptions): LookQueue {
+  const connection = openRedisClient(server, { connectionName: CONNECTION_NAME });
+  const queue = openQueue(lookQueueName(prefix), connection, log);
   /** One message is under way; the second says that another one is to follow. */
   const underWay = new Map<string, 'once' | 'again'>();
   const add = async (batch_id: string): Promise<void> => {
@@ -170,10 +153,9 @@ export interface BatchRequestWatch extends Service {
 const LATEST_FAILED = 5;
 
 /** Lets the api tell administrators why jobs that ask for batches have failed: nobody else hears of it. */
-export function watchRequests({ url, tls, prefix, log }: QueueOptions): BatchRequestWatch {
-  const connection = new Redis(url, { ...COMMON, ...(tls && { tls }), ...FAIL_FAST });
-  const queue = new Queue(requestQueueName(prefix), { connection });
-  listen(queue, connection, log, queue.name);
+export function watchRequests({ prefix, log, ...server }: QueueOptions): BatchRequestWatch {
+  const connection = openRedisClient(server, { connectionName: CONNECTION_NAME });
+  const queue = openQueue(requestQueueName(prefix), connection, log);
   return {
     name: 'batch requests',
     look: async () => {
@@ -235,17 +217,11 @@ interface Serving extends Omit<QueueOptions, 'prefix'> {
 }
 
 function serve<Data, Result>(
-  { url, tls, name, concurrency, log }: Serving,
+  { name, concurrency, log, ...server }: Serving,
   work: (job: Job<Data, Result>) => Promise<Result>,
 ): Service {
-  const connection = new Redis(url, {
-    ...COMMON,
-    ...(tls && { tls }),
-    maxRetriesPerRequest: null,
-    socketTimeout: SILENT_MS,
-  });
   const worker = new Worker<Data, Result>(name, work, {
-    connection,
+    connection: workerConnection(server, CONNECTION_NAME),
     concurrency,
     lockDuration: LOCK_MS,
     stalledInterval: LOCK_MS,
@@ -253,7 +229,7 @@ function serve<Data, Result>(
     removeOnComplete: KEEP_DONE,
     removeOnFail: KEEP_FAILED,
   });
-  listen(worker, connection, log, name);
+  worker.on('error', (err) => log.debug({ err: textOf(err), queue: name }, 'queue connection'));
   worker.on('stalled', (job_id) =>
     log.warn({ queue: name, job_id }, 'a job was left by its worker; taken over'),
   );
@@ -262,21 +238,20 @@ function serve<Data, Result>(
     name,
     stop: async () => {
       if (!(await within(CLOSE_MS, worker.close()))) await within(CLOSE_MS, worker.close(true));
-      connection.disconnect();
     },
   };
 }
 
-/** Without a listener an error would end the process: the connection is made anew by itself. */
-function listen(
-  emitter: { on(event: 'error', listener: (err: Error) => void): unknown },
-  connection: Redis,
-  log: Logger,
-  queue: string,
-): void {
-  for (const each of [emitter, connection]) {
-    each.on('error', (err: Error) => log.debug({ err: textOf(err), queue }, 'queue connection'));
-  }
+/**
+ * A queue to add to or to look at, over a connection that others may use too. BullMQ asks a new queue's
+ * server for its version, and a queue whose question was cut off answers nothing ever after: the doctor
+ * looks at versions.
+ */
+function openQueue(name: string, connection: Redis, log: Logger): Queue {
+  const queue = new Queue(name, { connection, skipVersionCheck: true });
+  // Without a listener an error would end the process: the connection is made anew by itself.
+  queue.on('error', (err) => log.debug({ err: textOf(err), queue: name }, 'queue connection'));
+  return queue;
 }
 
 /** True if it came to its end in time. BullMQ waits for ever when Redis is away. */

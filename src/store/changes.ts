@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { reconnectIfSilent } from '../redis-client.ts';
 
 /** What a caller waits for: one change, or the end of its patience. */
 export interface NextChange {
@@ -20,8 +21,11 @@ export class Changes {
   constructor(subscriber: Redis, prefix: string) {
     this.#subscriber = subscriber;
     this.#prefix = prefix;
-    subscriber.on('message', (channel: string) => {
-      for (const notice of this.#waiting.get(channel) ?? []) notice();
+    subscriber.on('message', (channel: string) => this.#notice(channel));
+    // What was published while the connection was away has come to nobody: all look again.
+    subscriber.on('ready', () => {
+      for (const channel of this.#waiting.keys())
+        void this.#subscribe(channel).finally(() => this.#notice(channel));
     });
   }
 
@@ -38,7 +42,6 @@ export class Changes {
       notice = resolve;
     });
     const timer = setTimeout(notice, wait_ms);
-    // While Redis is away this waits for it, longer than the caller does.
     const listening = Promise.race([this.#add(channel, notice), noticed]);
     const forget = () => {
       clearTimeout(timer);
@@ -51,7 +54,16 @@ export class Changes {
   #add(channel: string, notice: () => void): Promise<unknown> {
     const waiting = this.#waiting.get(channel) ?? new Set();
     this.#waiting.set(channel, waiting.add(notice));
-    return this.#subscriber.subscribe(channel).catch(() => undefined);
+    return this.#subscribe(channel);
+  }
+
+  /** May be repeated. Where it fails, the connection is away and subscribes to all channels when it is back. */
+  #subscribe(channel: string): Promise<unknown> {
+    return this.#subscriber.subscribe(channel).catch((err) => reconnectIfSilent(this.#subscriber, err));
+  }
+
+  #notice(channel: string): void {
+    for (const notice of this.#waiting.get(channel) ?? []) notice();
   }
 
   #remove(channel: string, notice: () => void): void {

@@ -1,6 +1,6 @@
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type { TlsOptions } from '../config.ts';
-import { RedisConnector } from '../redis-connector.ts';
+import { openRedisClient } from '../redis-client.ts';
 
 /** What a Redis server says of itself. */
 export interface RedisFacts {
@@ -22,17 +22,16 @@ const TIMEOUT_MS = 5_000;
 
 /** Looks at a Redis server without changing anything. Rejects if it can't be asked. */
 export async function inspectRedis(url: string, tls: TlsOptions | undefined): Promise<RedisFacts> {
-  const redis = new Redis(url, {
-    Connector: RedisConnector,
-    connectionName: 'coffer-doctor',
-    lazyConnect: true,
-    connectTimeout: TIMEOUT_MS,
-    commandTimeout: TIMEOUT_MS,
-    maxRetriesPerRequest: 0,
-    retryStrategy: () => null,
-    ...(tls && { tls }),
-  });
-  redis.on('error', () => undefined);
+  const redis = openRedisClient(
+    { url, tls },
+    {
+      connectionName: 'coffer-doctor',
+      lazyConnect: true,
+      connectTimeout: TIMEOUT_MS,
+      commandTimeout: TIMEOUT_MS,
+      retryStrategy: () => null,
+    },
+  );
   try {
     await redis.connect();
     const info = await redis.info();

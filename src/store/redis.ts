@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { Redis, ReplyError } from 'ioredis';
+import { type Redis, ReplyError } from 'ioredis';
 import type { TlsOptions } from '../config.ts';
 import type { Batch } from '../core/batch/record.ts';
 import { type Catalogue, EMPTY_CATALOGUE, versionsOf } from '../core/catalogue.ts';
@@ -8,7 +8,7 @@ import { CofferError } from '../core/errors.ts';
 import { MEASURED_KINDS, MEASURED_STEPS, type MeasuredTimes } from '../core/history.ts';
 import { goalIdOf, isActive, type Upgrade, type UpgradeEvent } from '../core/record.ts';
 import { type Logger, textOf } from '../log.ts';
-import { RedisConnector } from '../redis-connector.ts';
+import { openRedisClient, reconnectIfSilent } from '../redis-client.ts';
 import { hintOf } from './batches.ts';
 import { Changes } from './changes.ts';
 import { clusterFromText, docOfCluster, docOfInstance, taskField } from './cluster-hash.ts';
@@ -43,8 +43,6 @@ import {
   type StoredAnswer,
 } from './store.ts';
 
-/** Longer than any step takes on a loaded server, short enough for a caller to hear of it. */
-const COMMAND_TIMEOUT_MS = 1_500;
 /** A build or removal that nobody finished is taken up again after this long. */
 const RETRY_CLUSTER_MS = 5_000;
 /** What steps usually take changes slowly. */
@@ -62,8 +60,8 @@ type Scripted = Record<ScriptName, (...args: (string | number)[]) => Promise<unk
 
 /**
  * Opens the store on Redis. Resolves once Redis answers; rejects with a clear message if it can't be
- * used. Afterwards it reconnects by itself, and every method fails fast meanwhile: nothing waits in
- * a queue, nothing is sent twice behind our back (`autoResendUnfulfilledCommands`).
+ * used. Afterwards it reconnects by itself, and every method fails fast meanwhile. No step is sent twice
+ * by the client; whoever hears that its outcome is unknown may ask for the same step again (R1 in `lua.ts`).
  */
 export async function openRedisStore(options: {
   readonly url: string;
@@ -103,22 +101,9 @@ class RedisStore implements Store {
     this.#prefix = prefix;
     this.#notifies = notifies;
     this.#log = log;
-    const common = {
-      ...(tls && { tls }),
-      Connector: RedisConnector,
-      lazyConnect: true,
-      connectionName: name,
-      retryStrategy: (times: number) => Math.min(50 * times, 1_000),
-      reconnectOnError: (err: Error) => err.message.startsWith('READONLY'),
-    };
-    this.#redis = new Redis(url, {
-      ...common,
-      enableOfflineQueue: false,
-      maxRetriesPerRequest: 0,
-      autoResendUnfulfilledCommands: false,
-      commandTimeout: COMMAND_TIMEOUT_MS,
-    });
-    this.#subscriber = new Redis(url, { ...common, maxRetriesPerRequest: null });
+    const open = () => openRedisClient({ url, tls }, { connectionName: name, lazyConnect: true });
+    this.#redis = open();
+    this.#subscriber = open();
     this.#changes = new Changes(this.#subscriber, this.#prefix);
     for (const client of [this.#redis, this.#subscriber]) {
       client.on('error', (err: Error) => log.debug({ err: err.message }, 'Redis connection'));
@@ -794,15 +779,8 @@ class RedisStore implements Store {
     try {
       return await command();
     } catch (err) {
-      if (textOf(err) === 'Command timed out') this.#reconnect();
+      for (const client of [this.#redis, this.#subscriber]) reconnectIfSilent(client, err);
       throw toStoreError(err);
-    }
-  }
-
-  /** A connection that is open and says nothing stays so for ever: only a new one helps. */
-  #reconnect(): void {
-    for (const client of [this.#redis, this.#subscriber]) {
-      if (client.status === 'ready') client.disconnect(true);
     }
   }
 }

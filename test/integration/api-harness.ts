@@ -4,7 +4,7 @@
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { connect as connectAmqp } from 'amqplib';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { pino } from 'pino';
 import type { Access } from '../../api/access/enforce.ts';
 import { accessRules, defaultChecks } from '../../api/access/rules.ts';
@@ -29,6 +29,7 @@ import { externalProvisioner } from '../../taskmanager/provisioner-external.ts';
 import { Provisioning } from '../../taskmanager/provisioning.ts';
 import { handleTaskmanagerRequest } from '../../taskmanager/requests.ts';
 import { TcpProxy } from '../support/proxy.ts';
+import { plainRedis } from '../support/redis.ts';
 import { testUrls, uniqueName } from '../support/services.ts';
 
 export type Harness = Awaited<ReturnType<typeof startApi>>;
@@ -76,7 +77,7 @@ export async function startApi({
   const relay = startRelay(deps);
   const app = await buildApp(deps, { dashboard });
   const origin = await app.listen({ host: '127.0.0.1', port: 0 });
-  const redis = new Redis(redis_url);
+  const redis = plainRedis(redis_url);
 
   return {
     origin,

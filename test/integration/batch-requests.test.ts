@@ -1,11 +1,12 @@
 /** What administrators hear of jobs that asked for a batch and failed: in the health report, and from the doctor. */
-import { Queue } from 'bullmq';
+import type { Queue } from 'bullmq';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { reportFindings } from '../../cli/doctor/findings.ts';
 import type { HealthReportAnswer } from '../../src/contract/health.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import { type BatchRequestWatch, requestQueueName, serveRequests, watchRequests } from '../../src/queue.ts';
 import { TcpProxy } from '../support/proxy.ts';
+import { openQueue } from '../support/redis.ts';
 import { silentLog, testUrls, uniqueName } from '../support/services.ts';
 import { until } from '../support/stack.ts';
 import { ask, type Harness, startApi } from './api-harness.ts';
@@ -22,7 +23,7 @@ describe('jobs that ask for batches', () => {
     proxy = await TcpProxy.inFrontOf(redis_url);
     watch = watchRequests({ url: proxy.urlFor(redis_url), prefix, log: silentLog });
     api = await startApi({ batchRequests: watch.look });
-    queue = new Queue(requestQueueName(prefix), { connection: { url: redis_url } });
+    queue = openQueue(requestQueueName(prefix), redis_url);
   });
   afterAll(async () => {
     proxy.allow();

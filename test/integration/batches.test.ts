@@ -3,8 +3,6 @@
  * outside, and a fleet with failing guests, of which each cluster is accounted for. What the machine decides
  * in detail is in `test/unit/batch`. `COFFER_TEST_FLEET=2000` runs the fleet at that size.
  */
-import { Queue } from 'bullmq';
-import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type BatchDocument,
@@ -12,6 +10,7 @@ import {
   type CreateBatchInput,
   createClient,
 } from '../../client/index.ts';
+import { openQueue } from '../support/redis.ts';
 import { newHome, RunningStack, removeHome, until } from '../support/stack.ts';
 
 const FLEET = Number(process.env['COFFER_TEST_FLEET'] ?? 200);
@@ -155,8 +154,7 @@ describe('batches', () => {
 
   it('takes requests of other services from its queue, and keeps those that are wrong with all their problems', async () => {
     await built(2, 'queued');
-    const connection = new Redis(redis_url, { maxRetriesPerRequest: 1 });
-    const queue = new Queue('coffer-batches', { connection });
+    const queue = openQueue('coffer-batches', redis_url);
     try {
       const data = {
         tenant_id: 'demo',
@@ -206,7 +204,6 @@ describe('batches', () => {
       }
     } finally {
       await queue.close();
-      connection.disconnect();
     }
   });
 

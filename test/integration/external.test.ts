@@ -7,7 +7,6 @@ import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectAmqp } from 'amqplib';
-import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   type ClusterDocument,
@@ -28,6 +27,7 @@ import {
 } from '../../src/bus/joining.ts';
 import { sealedProtection } from '../../src/bus/sealed.ts';
 import type { InstanceConfig } from '../../src/contract/guest-config.ts';
+import { plainRedis } from '../support/redis.ts';
 import { silentLog } from '../support/services.ts';
 import { newHome, RunningAgent, RunningStack, removeHome, type StackFile, until } from '../support/stack.ts';
 
@@ -202,7 +202,7 @@ describe('a cluster with external agents', () => {
     const config = JSON.parse(await readFile(join(home, 'secret-1', name), 'utf8')) as InstanceConfig;
     expect(config.cluster_token).toBe(token);
 
-    const redis = new Redis(file.redis_url);
+    const redis = plainRedis(file.redis_url);
     const order = await redis.get(`coffer:build:${created.id}`);
     const doc = JSON.stringify(await redis.hgetall(`coffer:cluster:${created.id}`));
     const keys = await redis.hgetall('coffer:keys');

@@ -1,8 +1,8 @@
-import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { openRedisStore } from '../../src/store/redis.ts';
 import { newBatch } from '../conformance/batches.ts';
 import { accepted, begun, commitOf, describeStore, event, newUpgrade, seeded } from '../conformance/store.ts';
+import { plainRedis } from '../support/redis.ts';
 import { silentLog, testUrls, uniqueName } from '../support/services.ts';
 
 describeStore('Redis', async () => {
@@ -24,7 +24,7 @@ describe('the store on Redis', () => {
   it('listens to an upgrade while somebody waits for it, and no longer', async () => {
     const [url, prefix] = [testUrls().redis_url, uniqueName('listen')];
     const store = await seeded(await openRedisStore({ url, prefix, log: silentLog }));
-    const redis = new Redis(url);
+    const redis = plainRedis(url);
     const { upgrade } = await begun(store);
     const channels = () => redis.pubsub('CHANNELS', `${prefix}:*`);
     expect(await channels()).toEqual([]);
@@ -42,7 +42,7 @@ describe('the store on Redis', () => {
   it('leaves no key of what it forgets', async () => {
     const [url, prefix] = [testUrls().redis_url, uniqueName('forget')];
     const store = await seeded(await openRedisStore({ url, prefix, log: silentLog }));
-    const redis = new Redis(url);
+    const redis = plainRedis(url);
     const { batch, members, event: first } = newBatch(4);
     await store.batches.create(batch, members, first, 1);
     const { cluster, upgrade } = await begun(store);

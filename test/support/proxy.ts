@@ -4,6 +4,9 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 export class TcpProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  /** Those of them towards the server. */
+  readonly #upstreams = new Set<Socket>();
+  readonly #stranded: Socket[] = [];
   #mode: 'open' | 'refuse' | 'hang' = 'open';
 
   private constructor(server: Server) {
@@ -44,6 +47,18 @@ export class TcpProxy {
     for (const socket of this.#sockets) socket.pause();
   }
 
+  /** Lets through what is asked, and no answer, until `cut`. */
+  loseAnswers(): void {
+    for (const socket of this.#upstreams) socket.pause();
+  }
+
+  /** Keeps every connection, and lets nothing through on it ever again: its peer has vanished. New ones are taken. */
+  strand(): void {
+    for (const socket of this.#sockets) socket.unpipe();
+    this.#stranded.push(...this.#sockets);
+    this.#sockets.clear();
+  }
+
   allow(): void {
     this.#mode = 'open';
     for (const socket of this.#sockets) socket.resume();
@@ -51,12 +66,15 @@ export class TcpProxy {
 
   async close(): Promise<void> {
     this.refuse();
+    for (const socket of this.#stranded) socket.destroy();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
   #onConnection(client: Socket, host: string, port: number): void {
     if (this.#mode === 'refuse') return void client.destroy();
     const upstream = connect(port, host);
+    this.#upstreams.add(upstream);
+    upstream.on('close', () => this.#upstreams.delete(upstream));
     for (const [from, to] of [
       [client, upstream],
       [upstream, client],

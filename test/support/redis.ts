@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { until } from './stack.ts';
 
@@ -20,6 +21,16 @@ export interface PrivateRedis {
 /** Undefined where there is no program to start, e.g. where Redis comes in a container. */
 export const redisProgram = findRedis();
 
+/** To look at a Redis past everything that is tested. Its connection ends for good when it breaks: a test never says anything twice. */
+export function plainRedis(url: string): Redis {
+  return new Redis(url, { retryStrategy: () => null });
+}
+
+/** The same for a queue of BullMQ. */
+export function openQueue(name: string, url: string): Queue {
+  return new Queue(name, { connection: { url, retryStrategy: () => null } });
+}
+
 /** A Redis for one test, that may be filled, locked or misused. */
 export async function startRedis(settings: readonly string[] = []): Promise<PrivateRedis> {
   if (!redisProgram) throw new Error('there is no redis-server on this machine');
@@ -31,7 +42,11 @@ export async function startRedis(settings: readonly string[] = []): Promise<Priv
   });
   const at = settings.indexOf('--requirepass');
   const password = at < 0 ? undefined : settings[at + 1];
-  const admin = new Redis({ port, host: '127.0.0.1', ...(password && { password }) });
+  const admin = new Redis({
+    ...{ port, host: '127.0.0.1', ...(password && { password }) },
+    // It may be asked before the server listens, and is not to say anything twice afterwards.
+    ...{ autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0, retryStrategy: () => 50 },
+  });
   admin.on('error', () => undefined);
   await until('Redis answers', () => admin.ping().catch(() => false as const));
   return {

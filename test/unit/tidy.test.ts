@@ -71,8 +71,12 @@ const PURE_BANNED =
 const files = ['src', 'api', 'taskmanager', 'guestagent', 'client', 'cli', 'dashboard'].flatMap(sourcesIn);
 
 function sourcesIn(folder: string): string[] {
+  return filesIn(folder).filter((file) => /\.tsx?$/.test(file));
+}
+
+function filesIn(folder: string): string[] {
   return readdirSync(join(ROOT, folder), { withFileTypes: true, recursive: true })
-    .filter((entry) => entry.isFile() && /\.tsx?$/.test(entry.name))
+    .filter((entry) => entry.isFile())
     .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)))
     .sort();
 }
@@ -199,6 +203,29 @@ describe('the rooms of the design', () => {
 
   it(`hold no function longer than ${MAX_FUNCTION_LINES} lines`, () => {
     expect(files.flatMap(longFunctionsOf)).toEqual([]);
+  });
+});
+
+/** ioredis sends commands again over a new connection unless told not to, whether Redis has carried them out or not. */
+describe('clients of Redis', () => {
+  const madeIn = (file: string) =>
+    readFileSync(join(ROOT, file), 'utf8').split(/\bnew (?:Redis|Queue|Worker|FlowProducer|QueueEvents)\(/)
+      .length - 1;
+
+  it('are made in one place, and by BullMQ in one other', () => {
+    expect(files.filter((file) => madeIn(file) > 0)).toEqual(['src/queue.ts', 'src/redis-client.ts']);
+  });
+
+  it('of scripts and tests have no second connection, or say that they send nothing again', () => {
+    const makers = ['scripts', 'test']
+      .flatMap((folder) => filesIn(folder))
+      .filter((file) => madeIn(file) > 0);
+    const safe = /retryStrategy: \(\) => null|autoResendUnfulfilledCommands: false/g;
+    const unsafe = makers.filter((file) => {
+      const said = readFileSync(join(ROOT, file), 'utf8').match(safe)?.length ?? 0;
+      return said < madeIn(file);
+    });
+    expect(unsafe).toEqual([]);
   });
 });
 

@@ -17,7 +17,10 @@ redis.call('XADD', KEYS[2], '*', 'event', ARGV[2])
 redis.call('ZADD', KEYS[3], ARGV[3], KEYS[1])
 return 1`;
 
-const redis = /** @type {Redis & { begin: (...args: unknown[]) => Promise<number> }} */ (new Redis(redisUrl));
+const redis = /** @type {Redis & { begin: (...args: unknown[]) => Promise<number> }} */ (
+  // A broken connection ends the measurement: commands would be sent again over the next one.
+  new Redis(redisUrl, { retryStrategy: () => null })
+);
 redis.defineCommand('begin', { numberOfKeys: 3, lua: BEGIN });
 const connection = await connect(amqpUrl, { noDelay: true });
 const channel = await connection.createConfirmChannel();
