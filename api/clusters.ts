@@ -23,6 +23,7 @@ import { busy } from '../src/core/admit.ts';
 import type { Cluster } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { reachableIn } from '../src/core/reachable.ts';
+import type { Upgrade } from '../src/core/record.ts';
 import { beginUpgrade, planUpgrade } from '../src/store/begin-upgrade.ts';
 import type { Found, PendingCast } from '../src/store/store.ts';
 import { actionRule } from './access/enforce.ts';
@@ -100,8 +101,14 @@ function readRoutes(app: App, deps: Deps): void {
       ]);
       const urls = urlsOf(request);
       const upgradesTo = reachableIn(catalogue);
+      const upgrades = await presentUpgrades(deps, page.items);
       return {
-        clusters: page.items.map((cluster) => clusterView(cluster, urls, deps.now(), upgradesTo(cluster))),
+        clusters: page.items.map((cluster) =>
+          clusterView(cluster, urls, deps.now(), {
+            upgrade: upgrades.get(cluster.id) ?? null,
+            upgrades_to: upgradesTo(cluster),
+          }),
+        ),
         ...nextLink(urls, 'clusters', limit, page.next_marker),
       };
     },
@@ -121,9 +128,23 @@ function readRoutes(app: App, deps: Deps): void {
     async (request) => {
       const { cluster, catalogue } = await lookUp(deps, request.caller, request.params.cluster_id);
       const upgrades_to = reachableIn(catalogue)(cluster);
-      return { cluster: clusterView(cluster, urlsOf(request), deps.now(), upgrades_to) };
+      const upgrade = (await presentUpgrades(deps, [cluster])).get(cluster.id) ?? null;
+      return { cluster: clusterView(cluster, urlsOf(request), deps.now(), { upgrade, upgrades_to }) };
     },
   );
+}
+
+/** The upgrades that are these clusters' task, by the id of the cluster: of the idle ones none is read. */
+async function presentUpgrades(
+  { store }: Deps,
+  clusters: readonly Cluster[],
+): Promise<ReadonlyMap<string, Upgrade>> {
+  const ids = clusters.flatMap(({ task, upgrade_id }) =>
+    task === 'UPGRADING_CLUSTER' && upgrade_id !== null ? [upgrade_id] : [],
+  );
+  if (ids.length === 0) return new Map();
+  const upgrades = await store.upgradesOf(ids);
+  return new Map(upgrades.map((upgrade) => [upgrade.cluster_id, upgrade]));
 }
 
 function upgradeRoutes(app: App, deps: Deps): void {

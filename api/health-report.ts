@@ -120,6 +120,7 @@ function guest({ id, name, tenant_id }: Cluster, instance: Instance) {
     cluster_name: name,
     tenant_id,
     heard: instance.heard === null ? null : iso(instance.heard),
+    message: instance.report?.message ?? null,
     fault: instance.fault,
   };
 }

@@ -30,7 +30,7 @@ import {
 import { possibleActions } from '../src/core/machine/actions.ts';
 import type { Policy } from '../src/core/policy.ts';
 import type { Plan } from '../src/core/preview.ts';
-import type { Step, Upgrade, UpgradeEvent } from '../src/core/record.ts';
+import { isActive, type Step, type Upgrade, type UpgradeEvent } from '../src/core/record.ts';
 import { describe, estimatedEnd } from '../src/core/status.ts';
 
 /** The addresses by which the caller reached us: links lead back the same way. */
@@ -87,11 +87,18 @@ const TASKS: Readonly<Record<ClusterTask, { readonly id: number; readonly descri
 /** A guest that has said nothing for so long may be in any state. */
 const SILENT_MS = 60_000;
 
+/** What is looked up beside a cluster where it is read. */
+interface Known {
+  /** The record of `upgrade_id`; null where it is gone or was not asked for. */
+  readonly upgrade?: Upgrade | null;
+  readonly upgrades_to?: readonly string[];
+}
+
 export function clusterView(
   cluster: Cluster,
   urls: Urls,
   now: Instant,
-  upgrades_to?: readonly string[],
+  { upgrade, upgrades_to }: Known = {},
 ): ClusterDocument {
   const ip = cluster.instances.flatMap(addresses);
   return {
@@ -108,7 +115,29 @@ export function clusterView(
       extended_properties: cluster.extended_properties,
     }),
     upgrade_id: cluster.upgrade_id,
+    ...(upgrade && isActive(upgrade) && { upgrade: presentUpgrade(upgrade) }),
     ...(upgrades_to && { upgrades_to: [...upgrades_to] }),
+  };
+}
+
+function presentUpgrade(upgrade: Upgrade): NonNullable<ClusterDocument['upgrade']> {
+  return {
+    ...stateOf(upgrade),
+    to: upgrade.to_version,
+    cancelling: upgrade.cancelling,
+    silent: upgrade.silent,
+  };
+}
+
+/** The state as documents tell it: which way, why it is paused, since when, and until when. */
+function stateOf({ state, direction }: Upgrade) {
+  const isPaused = state.name === 'paused';
+  return {
+    state: state.name === 'running' && direction === 'back' ? ('rolling_back' as const) : state.name,
+    reason: isPaused ? state.reason : null,
+    message: 'message' in state ? state.message : null,
+    since: isPaused ? time(state.since) : null,
+    until: isPaused && state.until !== null ? time(state.until) : null,
   };
 }
 
@@ -188,13 +217,15 @@ export function flavorView(label: string, urls: Urls): FlavorDocument {
 
 /** What we know of an instance beyond what Trove tells. */
 function observed({ updated }: Cluster, instance: Instance) {
-  const { report, fault } = instance;
+  const { report, fault, heard } = instance;
   return {
     role: report?.role ?? null,
     version: versionOf(instance),
     endpoint: report?.endpoint ?? null,
     lag_bytes: report?.lag_bytes ?? null,
     service_status: report?.service_status ?? 'unknown',
+    service_message: report?.message ?? null,
+    heard: heard === null ? null : troveTime(heard),
     ...(fault !== null && { fault: { message: fault, created: troveTime(updated) } }),
   };
 }
@@ -307,9 +338,7 @@ export function upgradeView(upgrade: Upgrade, cluster: Cluster | null, now: Inst
     cluster_id: upgrade.cluster_id,
     cluster_name: cluster?.name ?? null,
     instance_id: upgrade.instance_id ?? null,
-    state: state.name === 'running' && upgrade.direction === 'back' ? 'rolling_back' : state.name,
-    reason: state.name === 'paused' ? state.reason : null,
-    message: 'message' in state ? state.message : null,
+    ...stateOf(upgrade),
     status: describe(upgrade, cluster, now),
     cancelling: upgrade.cancelling,
     actions: [...possibleActions(upgrade, cluster)],
@@ -326,6 +355,7 @@ export function upgradeView(upgrade: Upgrade, cluster: Cluster | null, now: Inst
     created: time(upgrade.created),
     started: 'started' in state ? time(state.started) : null,
     ended: 'ended' in state ? time(state.ended) : null,
+    silent: upgrade.silent,
     last_progress: time(upgrade.progressed),
     estimated_end: estimated_end === null ? null : time(estimated_end),
   };

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { ClusterDocument, CreateClusterInput, CreatedClusterDocument } from '../client/index.ts';
 import { UsageError } from './failures.ts';
+import { troublesIn } from './instances.ts';
 import type { Io } from './io.ts';
 import { collect, count } from './options.ts';
 import { type Output, printable } from './output.ts';
@@ -218,15 +219,16 @@ export function showCluster(output: Output, cluster: ClusterDocument): void {
     updated: cluster.updated,
   });
   output.table(
-    ['Instance', 'ID', 'Status', 'Role', 'Version', 'Endpoint', 'Fault'],
-    cluster.instances.map(({ id, name, status, role, version, endpoint, fault }) => [
+    ['Instance', 'ID', 'Status', 'Role', 'Version', 'Endpoint'],
+    cluster.instances.map(({ id, name, status, role, version, endpoint }) => [
       name,
       id,
       status,
       role,
       version,
       endpoint === null ? null : `${endpoint.host}:${endpoint.port}`,
-      fault?.message,
     ]),
   );
+  // Below the table: a reason may be long, and must be readable on a narrow terminal.
+  for (const trouble of troublesIn(cluster)) output.line(trouble);
 }

@@ -7,6 +7,7 @@ import type {
 } from '../client/index.ts';
 import { CofferApiError } from '../client/index.ts';
 import { Canvas, clip, elapsed, remaining } from './canvas.ts';
+import { reasonsOf } from './instances.ts';
 import type { Terminal } from './io.ts';
 import { columnsOf, printable } from './output.ts';
 import { wayOn } from './upgrades.ts';
@@ -161,7 +162,7 @@ function rowOf(instance: ClusterInstanceDocument, steps: readonly StepDocument[]
     version: instance.version ?? '-',
     phase: step?.phase ?? 'waiting',
     time: step === undefined ? '' : elapsed(step.started, step.ended),
-    note: step?.error ?? step?.blocked?.reason ?? '',
+    note: step?.error ?? step?.blocked?.reason ?? reasonsOf(instance).join('; '),
     urgency:
       step === undefined
         ? 0

@@ -7,6 +7,7 @@ import { addDatastoreCommands } from './datastore-commands.ts';
 import { addDeadLetterCommands } from './dead-letter-commands.ts';
 import { addDoctorCommand } from './doctor/command.ts';
 import { EXIT, EXIT_CODES_HELP, report } from './failures.ts';
+import { addInstanceCommands } from './instance-commands.ts';
 import type { Io } from './io.ts';
 import { addResizeCommands } from './resize-commands.ts';
 import { addUpgradeCommands } from './upgrade-commands.ts';
@@ -55,6 +56,7 @@ export function buildProgram(io: Io, exit: (code: number) => void): Command {
   addBatchCommands(program, io, exit);
   program.commandsGroup('Clusters:');
   addClusterCommands(program, io);
+  addInstanceCommands(program, io);
   addResizeCommands(program, io);
   program.commandsGroup('Versions:');
   addDatastoreCommands(program, io);

@@ -1,4 +1,5 @@
 import type { CofferClient, EventDocument, UpgradeDocument } from '../client/index.ts';
+import { troublesIn } from './instances.ts';
 import { type Follow, renderLive } from './live.ts';
 import { printable } from './output.ts';
 import { wayOn } from './upgrades.ts';
@@ -22,8 +23,8 @@ export async function renderProgress(
   }
   if (options.isTTY) return renderLive(client, upgrade_id, { ...options, color: options.color ?? true });
   return renderLines(client, upgrade_id, options, async (event) => {
-    const command = event.type === 'paused' ? await commandToGoOn(client, upgrade_id) : null;
-    return command === null ? logLine(event) : `${logLine(event)}\nTo go on: ${command}`;
+    const hints = event.type === 'paused' ? await hintsOf(client, upgrade_id) : [];
+    return [logLine(event), ...hints].join('\n');
   });
 }
 
@@ -39,9 +40,17 @@ async function renderLines(
   return client.upgrades.get(upgrade_id);
 }
 
-/** Null if the pause is over by now, or nobody can say: it is only a hint. */
-async function commandToGoOn(client: CofferClient, upgrade_id: string): Promise<string | null> {
-  return client.upgrades.get(upgrade_id).then(wayOn, () => null);
+/** Which instances are not well and why, and the command to go on. None if the pause is over by now, or nobody can say. */
+async function hintsOf(client: CofferClient, upgrade_id: string): Promise<readonly string[]> {
+  try {
+    const upgrade = await client.upgrades.get(upgrade_id);
+    const command = wayOn(upgrade);
+    if (command === null) return [];
+    const troubles = troublesIn(await client.clusters.get(upgrade.cluster_id));
+    return [...troubles.map(printable), `To go on: ${command}`];
+  } catch {
+    return [];
+  }
 }
 
 /** `2026-11-22T16:49:48.123Z  step_phase     shop-member-2: verifying` */

@@ -23,17 +23,23 @@ const TASKS: Readonly<Record<ClusterDocument['task']['name'], Word>> = {
   UPGRADING_CLUSTER: { text: 'Upgrading', tone: 'run' },
 };
 
-/** What a cluster is busy with; of an idle one, how it is. */
-export function clusterWord({ task, instances }: Pick<ClusterDocument, 'task' | 'instances'>): Word {
+/** What a cluster is busy with, and how far its upgrade is; of an idle one, how it is. */
+export function clusterWord({
+  task,
+  instances,
+  upgrade,
+}: Pick<ClusterDocument, 'task' | 'instances' | 'upgrade'>): Word {
+  if (task.name === 'UPGRADING_CLUSTER' && upgrade) {
+    if (upgrade.state === 'running' && !upgrade.cancelling) {
+      return upgrade.silent ? { text: 'Upgrading: nothing moves', tone: 'wait' } : TASKS[task.name];
+    }
+    return upgrade.state === 'scheduled' ? { text: 'Upgrade scheduled', tone: 'idle' } : upgradeWord(upgrade);
+  }
   if (task.name !== 'NONE') return TASKS[task.name];
   const unwell = instances.filter(({ status }) => status !== 'ACTIVE');
   if (unwell.length === 0) return { text: 'Healthy', tone: 'ok' };
   if (unwell.some(({ status }) => status === 'ERROR')) return { text: 'Unwell', tone: 'bad' };
   return { text: unwell.length === instances.length ? 'Unknown' : 'Partly unknown', tone: 'wait' };
-}
-
-export function taskText(name: ClusterDocument['task']['name']): string {
-  return TASKS[name].text;
 }
 
 export const INSTANCE_WORDS: Readonly<Record<ClusterInstanceDocument['status'], Word>> = {
@@ -44,6 +50,15 @@ export const INSTANCE_WORDS: Readonly<Record<ClusterInstanceDocument['status'], 
   SHUTDOWN: { text: 'Shut down', tone: 'wait' },
   UNKNOWN: { text: 'Not heard', tone: 'wait' },
 };
+
+/** Why an instance is not well: what Coffer could not do to it, and what its guest agent says. */
+export function troublesOf({
+  fault,
+  service_message,
+}: Pick<ClusterInstanceDocument, 'fault' | 'service_message'>): readonly string[] {
+  const said = [fault?.message ?? null, service_message].filter((one) => one !== null);
+  return [...new Set(said)];
+}
 
 const UPGRADE_WORDS: Readonly<Record<UpgradeDocument['state'], Word>> = {
   scheduled: { text: 'Scheduled', tone: 'idle' },
@@ -76,6 +91,11 @@ export function upgradeWord({
   return UPGRADE_WORDS[state];
 }
 
+/** Paused until a person does something; one that waits for its window goes on by itself. */
+export function waitsForPerson({ state, until }: Pick<UpgradeDocument, 'state' | 'until'>): boolean {
+  return state === 'paused' && until === null;
+}
+
 export function isOver({ state }: Pick<UpgradeDocument, 'state'>): boolean {
   return ['succeeded', 'failed', 'rolled_back', 'cancelled'].includes(state);
 }
@@ -102,12 +122,22 @@ const BATCH_PAUSES: Readonly<Record<NonNullable<BatchDocument['reason']>, string
 export function batchWord({
   state,
   reason,
+  message,
   cancelling,
-}: Pick<BatchDocument, 'state' | 'reason' | 'cancelling'>): Word {
-  if (state === 'paused' && reason) return { text: BATCH_PAUSES[reason], tone: 'wait' };
+}: Pick<BatchDocument, 'state' | 'reason' | 'message' | 'cancelling'>): Word {
+  if (state === 'paused' && reason) {
+    return { text: BATCH_PAUSES[reason], tone: BAD_PAUSES.includes(reason) ? 'bad' : 'wait' };
+  }
+  // While it runs, the only thing to say is that upgrades within it wait for a person.
+  if (state === 'running' && !cancelling && message !== null) {
+    return { text: 'Runs, and waits for a person', tone: 'wait' };
+  }
   if (cancelling && state === 'running') return { text: 'Being cancelled', tone: 'wait' };
   return BATCH_WORDS[state];
 }
+
+/** Something is wrong, and not only a question open. */
+const BAD_PAUSES: readonly BatchDocument['reason'][] = ['failures', 'write_outage', 'health'];
 
 export function isBatchOver({ state }: Pick<BatchDocument, 'state'>): boolean {
   return ['succeeded', 'incomplete', 'cancelled'].includes(state);
@@ -122,6 +152,13 @@ export const MEMBER_WORDS: Readonly<Record<BatchMemberDocument['state'], Word>> 
   skipped: { text: 'Skipped', tone: 'idle' },
   cancelled: { text: 'Cancelled', tone: 'idle' },
 };
+
+/** A cluster whose upgrade is paused counts as running, and is shown as what it waits for. */
+export function memberWord({ state, held }: Pick<BatchMemberDocument, 'state' | 'held'>): Word {
+  return held === null
+    ? MEMBER_WORDS[state]
+    : upgradeWord({ state: 'paused', reason: held, cancelling: false });
+}
 
 export type Phase = StepDocument['phase'];
 

@@ -207,7 +207,7 @@ function Unwell({ health: { guests } }: HealthProps) {
       ) : (
         <Rows
           caption="Guests that are not well"
-          columns={['Instance', 'State', 'Cluster', 'Project', 'Heard', 'Fault']}
+          columns={['Instance', 'State', 'Cluster', 'Project', 'Heard', 'Why']}
         >
           {guests.unwell.map((guest) => (
             <UnwellRow key={guest.instance_id} guest={guest} />
@@ -235,8 +235,8 @@ function UnwellRow({ guest }: { readonly guest: Guest }) {
       <td data-label="Cluster">{guest.cluster_name}</td>
       <td data-label="Project">{guest.tenant_id}</td>
       <td data-label="Heard">{guest.heard ? <Ago at={guest.heard} /> : 'never'}</td>
-      <td data-label="Fault" className="reason">
-        {guest.fault}
+      <td data-label="Why" className="reason">
+        {[...new Set([guest.fault, guest.message])].filter((why) => why !== null).join('; ')}
       </td>
     </tr>
   );

@@ -8,7 +8,7 @@ import { DownloadIcon } from '../parts/icons.tsx';
 import { ConnectionState, EventLog } from '../parts/log.tsx';
 import { Origin } from '../parts/origin.tsx';
 import { Page } from '../parts/page.tsx';
-import { Lasted, useNow } from '../parts/when.tsx';
+import { Ago, Lasted, useNow, When } from '../parts/when.tsx';
 import { Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
 import { PolicyRows } from '../upgrades/policy-rows.tsx';
@@ -62,8 +62,20 @@ interface SummaryProps {
 
 function Summary({ batch, connection }: SummaryProps) {
   const word = batchWord(batch);
-  const { counts, datastore, to, size, message, started, created, ended, write_outage_ms, wave, waves } =
-    batch;
+  const {
+    counts,
+    datastore,
+    to,
+    size,
+    message,
+    since,
+    started,
+    created,
+    ended,
+    write_outage_ms,
+    wave,
+    waves,
+  } = batch;
   return (
     <Card className={`hero ${word.tone}`}>
       <div className="hero-head">
@@ -76,6 +88,11 @@ function Summary({ batch, connection }: SummaryProps) {
       {message && (
         <p className="sentence" aria-live="polite">
           {capitalised(message)}
+        </p>
+      )}
+      {since !== null && (
+        <p className="quiet">
+          Paused since <When at={since} /> (<Ago at={since} />)
         </p>
       )}
       <CountsBar counts={counts} label="All clusters" />

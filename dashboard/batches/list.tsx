@@ -61,7 +61,7 @@ function BatchTable({ batches }: { readonly batches: readonly BatchDocument[] })
 
 function BatchRow({ batch }: { readonly batch: BatchDocument }) {
   const { href } = useSession();
-  const { id, name, datastore, to, counts, created } = batch;
+  const { id, name, datastore, to, counts, created, since, message } = batch;
   const word = batchWord(batch);
   return (
     <tr>
@@ -72,6 +72,12 @@ function BatchRow({ batch }: { readonly batch: BatchDocument }) {
       </th>
       <td data-label="State">
         <Pill tone={word.tone}>{word.text}</Pill>
+        {since !== null && (
+          <p className="reason-line" title={message ?? undefined}>
+            <Ago at={since} />
+            {message !== null && <>: {message}</>}
+          </p>
+        )}
       </td>
       <td data-label="To">
         {datastore} <b className="mono">{to.name}</b>

@@ -8,7 +8,7 @@ import { FailureNote } from '../parts/failure.tsx';
 import { Rows } from '../parts/rows.tsx';
 import { Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
-import { MEMBER_WORDS } from '../words.ts';
+import { MEMBER_WORDS, memberWord } from '../words.ts';
 
 const PAGE = 50;
 const EVERY_MS = 2_000;
@@ -69,8 +69,8 @@ function MemberTable({ members }: { readonly members: readonly BatchMemberDocume
 
 function MemberRow({ member }: { readonly member: BatchMemberDocument }) {
   const { href } = useSession();
-  const { cluster_id, cluster_name, wave, state, duration_ms, reason, upgrade_id } = member;
-  const word = MEMBER_WORDS[state];
+  const { cluster_id, cluster_name, wave, duration_ms, reason, upgrade_id } = member;
+  const word = memberWord(member);
   const to = upgrade_id === null ? href(['clusters', cluster_id]) : href(['upgrades', upgrade_id]);
   return (
     <tr>

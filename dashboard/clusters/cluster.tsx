@@ -2,7 +2,7 @@ import { useState } from 'react';
 import type { ClusterDocument, ClusterInstanceDocument, UpgradeDocument } from '../../client/index.ts';
 import { firstOf, usePolled } from '../data.ts';
 import { bytes, count, duration } from '../format.ts';
-import { Button, Card, Empty, Note, Pill, Spinner, Stat } from '../parts/basics.tsx';
+import { Button, Card, Empty, Pill, Spinner, Stat } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
 import { UpIcon } from '../parts/icons.tsx';
 import { Page } from '../parts/page.tsx';
@@ -10,9 +10,11 @@ import { Rows } from '../parts/rows.tsx';
 import { Ago, Lasted, When } from '../parts/when.tsx';
 import { Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
-import { clusterWord, INSTANCE_WORDS, upgradeWord } from '../words.ts';
+import { clusterWord, INSTANCE_WORDS, upgradeWord, waitsForPerson } from '../words.ts';
 import { NewerVersions } from './newer.tsx';
+import { PauseNote } from './pause.tsx';
 import { TopologyDrawing } from './topology-drawing.tsx';
+import { InstanceTroubles } from './troubles.tsx';
 
 const EVERY_MS = 1_000;
 const HISTORY_EVERY_MS = 3_000;
@@ -41,11 +43,11 @@ export function ClusterScreen({ id }: { readonly id: string }) {
 
 function ClusterActions({ cluster }: { readonly cluster: ClusterDocument }) {
   const { href, may } = useSession();
-  const { id, task, upgrade_id } = cluster;
+  const { id, task, upgrade, upgrade_id } = cluster;
   if (task.name === 'UPGRADING_CLUSTER' && upgrade_id !== null) {
     return (
       <Link className="button primary" to={href(['upgrades', upgrade_id])}>
-        Watch the upgrade
+        {upgrade && waitsForPerson(upgrade) ? 'Go to the upgrade' : 'Watch the upgrade'}
       </Link>
     );
   }
@@ -60,17 +62,13 @@ function ClusterActions({ cluster }: { readonly cluster: ClusterDocument }) {
 }
 
 function ClusterParts({ cluster }: { readonly cluster: ClusterDocument }) {
-  const { datastore, instances, created, task } = cluster;
+  const { datastore, instances, created, task, upgrade } = cluster;
   const word = clusterWord(cluster);
-  const faults = instances.filter(({ fault }) => fault !== undefined);
   const tags = cluster.extended_properties?.['tags'];
   return (
     <>
-      {faults.map(({ id, name, fault }) => (
-        <Note key={id} kind="bad" title={`${name} is in trouble`}>
-          {fault?.message}
-        </Note>
-      ))}
+      {upgrade && <PauseNote upgrade={upgrade} />}
+      <InstanceTroubles instances={instances} />
       <Card className="summary">
         <dl className="stats">
           <Stat label="State">
@@ -86,7 +84,7 @@ function ClusterParts({ cluster }: { readonly cluster: ClusterDocument }) {
           </Stat>
           {Array.isArray(tags) && tags.length > 0 && <Stat label="Tags">{tags.map(String).join(', ')}</Stat>}
         </dl>
-        {task.name !== 'NONE' && <p className="quiet task">{task.description}</p>}
+        {task.name !== 'NONE' && !upgrade?.since && <p className="quiet task">{task.description}</p>}
       </Card>
       <Card title="Topology">
         <TopologyDrawing instances={instances} />

@@ -1,27 +1,45 @@
-/** Which clusters of a list are meant. Pure. */
+/** Which clusters of a list are meant, and which of them come first. Pure. */
 import type { ClusterDocument } from '../../client/index.ts';
-import { taskText } from '../words.ts';
+import { clusterWord, waitsForPerson } from '../words.ts';
 
 export interface ClusterFilter {
   /** Part of a name, an id, an instance's name or a tag. */
   readonly text: string;
   readonly datastore: string;
   readonly version: string;
-  readonly task: string;
+  /** A state in words, or `PROBLEMS`. */
+  readonly state: string;
 }
 
-export const FILTER_FIELDS = ['text', 'datastore', 'version', 'task'] as const;
+/** Of the filter by state: whatever somebody must look at. */
+export const PROBLEMS = 'problems';
+
+export const FILTER_FIELDS = ['text', 'datastore', 'version', 'state'] as const;
 
 export function filterOf(query: URLSearchParams): ClusterFilter {
-  const [text, datastore, version, task] = FILTER_FIELDS.map((field) => query.get(field) ?? '');
-  return { text: text ?? '', datastore: datastore ?? '', version: version ?? '', task: task ?? '' };
+  const [text, datastore, version, state] = FILTER_FIELDS.map((field) => query.get(field) ?? '');
+  return { text: text ?? '', datastore: datastore ?? '', version: version ?? '', state: state ?? '' };
+}
+
+/**
+ * How urgent a cluster is, the most urgent first: something is wrong; a person is waited for; somebody should look;
+ * nothing is to be done.
+ */
+type Urgency = 0 | 1 | 2 | 3;
+
+export function urgencyOf(cluster: Pick<ClusterDocument, 'task' | 'instances' | 'upgrade'>): Urgency {
+  const { upgrade, instances } = cluster;
+  if (clusterWord(cluster).tone === 'bad') return 0;
+  if (upgrade && waitsForPerson(upgrade)) return 1;
+  const isDown = instances.some(({ status }) => status === 'ERROR' || status === 'UNKNOWN');
+  return isDown || upgrade?.silent ? 2 : 3;
 }
 
 export function isFiltering(filter: ClusterFilter): boolean {
   return FILTER_FIELDS.some((field) => filter[field] !== '');
 }
 
-/** Of `clusters`, those that all of the filter holds for, by name. */
+/** Of `clusters`, those that all of the filter holds for: problems first, then by name. */
 export function matching(
   clusters: readonly ClusterDocument[],
   filter: ClusterFilter,
@@ -30,9 +48,14 @@ export function matching(
   return clusters
     .filter(({ datastore }) => filter.datastore === '' || datastore.type === filter.datastore)
     .filter(({ datastore }) => filter.version === '' || datastore.version === filter.version)
-    .filter(({ task }) => filter.task === '' || task.name === filter.task)
+    .filter((cluster) => isInState(cluster, filter.state))
     .filter((cluster) => text === '' || words(cluster).some((word) => word.toLowerCase().includes(text)))
-    .toSorted((a, b) => byName(a.name, b.name) || (a.id < b.id ? -1 : 1));
+    .toSorted((a, b) => urgencyOf(a) - urgencyOf(b) || byName(a.name, b.name) || (a.id < b.id ? -1 : 1));
+}
+
+function isInState(cluster: ClusterDocument, state: string): boolean {
+  if (state === PROBLEMS) return urgencyOf(cluster) < 3;
+  return state === '' || clusterWord(cluster).text === state;
 }
 
 function words({ id, name, instances, extended_properties }: ClusterDocument): readonly string[] {
@@ -59,10 +82,13 @@ export function choicesIn(clusters: readonly ClusterDocument[], filter: ClusterF
       ofDatastore.map(({ datastore }) => datastore.version),
       filter.version,
     ),
-    task: choices(
-      clusters.map(({ task }) => task.name),
-      filter.task,
-    ).map((choice) => ({ ...choice, label: taskText(choice.value as ClusterDocument['task']['name']) })),
+    state: [
+      { value: PROBLEMS, label: 'Problems' },
+      ...choices(
+        clusters.map((cluster) => clusterWord(cluster).text),
+        filter.state === PROBLEMS ? '' : filter.state,
+      ),
+    ],
   };
 }
 

@@ -13,6 +13,7 @@ import { useSession } from '../session.tsx';
 import { clusterWord, INSTANCE_WORDS } from '../words.ts';
 import { type ClusterFilter, choicesIn, FILTER_FIELDS, filterOf, isFiltering, matching } from './filter.ts';
 import { NewerVersions } from './newer.tsx';
+import { ReasonLine } from './pause.tsx';
 
 const EVERY_MS = 2_000;
 const PAGE = 50;
@@ -67,7 +68,7 @@ interface FilterBarProps {
 
 function FilterBar({ clusters, filter, onChange }: FilterBarProps) {
   const choices = useMemo(() => choicesIn(clusters, filter), [clusters, filter]);
-  const select = (field: 'datastore' | 'version' | 'task', every: string) => (
+  const select = (field: 'datastore' | 'version' | 'state', every: string) => (
     <select
       aria-label={`Filter by ${field}`}
       value={filter[field]}
@@ -97,7 +98,7 @@ function FilterBar({ clusters, filter, onChange }: FilterBarProps) {
       </label>
       {select('datastore', 'Datastore')}
       {select('version', 'Version')}
-      {select('task', 'Task')}
+      {select('state', 'State')}
     </search>
   );
 }
@@ -128,7 +129,7 @@ function ClusterTable({ clusters, all, onClear }: ClusterTableProps) {
           : count(all, 'cluster')}
       </p>
       <Rows
-        caption="Clusters, by name"
+        caption="Clusters, problems first, then by name"
         columns={['Name', 'State', 'Version', 'Instances', 'Changed']}
         className="clusters"
       >
@@ -169,6 +170,7 @@ function ClusterRow({ cluster }: { readonly cluster: ClusterDocument }) {
         ) : (
           <Pill tone={word.tone}>{word.text}</Pill>
         )}
+        <ReasonLine cluster={cluster} />
       </td>
       <td data-label="Version">
         <span className="version">

@@ -4,9 +4,10 @@ import { UpIcon } from '../parts/icons.tsx';
 import { Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
 
-/** Says that there is something newer, and leads to it. */
+/** Says which version an upgrade under way goes to; else that there is something newer, and leads to it. */
 export function NewerVersions({ cluster }: { readonly cluster: ClusterDocument }) {
   const { href, may } = useSession();
+  if (cluster.upgrade) return <span className="mono quiet">→ {cluster.upgrade.to}</span>;
   const newest = cluster.upgrades_to?.at(-1);
   if (newest === undefined) return null;
   const others = (cluster.upgrades_to?.length ?? 1) - 1;

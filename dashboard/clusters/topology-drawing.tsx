@@ -2,7 +2,7 @@ import type { ClusterInstanceDocument } from '../../client/index.ts';
 import { bytes } from '../format.ts';
 import type { Shape } from '../looks.ts';
 import { useShape } from '../parts/shape.ts';
-import { INSTANCE_WORDS } from '../words.ts';
+import { INSTANCE_WORDS, troublesOf } from '../words.ts';
 import { type Arrow, NODE, type Spot, topologyOf, topologyText } from './topology.ts';
 
 /** The instances of a cluster as a drawing; a table below it says the same in words. */
@@ -51,12 +51,12 @@ const NAME_LENGTH = 23;
 
 function InstanceNode({ spot: { instance, x, y }, shape }: { readonly spot: Spot; readonly shape: Shape }) {
   const { width, height } = NODE[shape];
-  const { name, role, version, status, fault } = instance;
+  const { name, role, version, status } = instance;
   const word = INSTANCE_WORDS[status];
   const short = name.length > NAME_LENGTH ? `${name.slice(0, NAME_LENGTH - 1)}…` : name;
   return (
     <g className={`node ${word.tone} ${role ?? ''}`} transform={`translate(${x} ${y})`}>
-      <title>{fault ? `${name}: ${fault.message}` : `${name}: ${word.text}`}</title>
+      <title>{`${name}: ${[word.text, ...troublesOf(instance)].join('; ')}`}</title>
       <rect width={width} height={height} rx="11" />
       <rect className="edge" width="4" height={height - 24} x="0" y="12" rx="2" />
       <text className="name" x="20" y="31">

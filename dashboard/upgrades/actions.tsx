@@ -4,6 +4,7 @@ import { usePolled } from '../data.ts';
 import { DeedButtons } from '../parts/deed-buttons.tsx';
 import { Field, Select } from '../parts/fields.tsx';
 import { useSession } from '../session.tsx';
+import { waitsForPerson } from '../words.ts';
 import { type Action, deedOf } from './deeds.ts';
 
 interface UpgradeActionsProps {
@@ -18,7 +19,7 @@ export function UpgradeActions({ upgrade, onDone }: UpgradeActionsProps) {
   return (
     <DeedButtons
       deeds={allowed.map((action) => deedOf(action, upgrade))}
-      isWaiting={upgrade.state === 'paused'}
+      isWaiting={waitsForPerson(upgrade)}
       run={async (client, action) => onDone(await act(client, action, upgrade.id, version))}
       details={(action) =>
         action === 'retry' && <OtherVersion upgrade={upgrade} version={version} onChange={setVersion} />

@@ -1,6 +1,7 @@
 /** An upgrade as it happens. */
 import type { EventDocument, UpgradeDocument } from '../../client/index.ts';
-import { type Connection, useFollowed } from '../data.ts';
+import { InstanceTroubles } from '../clusters/troubles.tsx';
+import { type Connection, useFollowed, usePolled } from '../data.ts';
 import { capitalised, clock, duration, instant } from '../format.ts';
 import { Card, Note, Pill, Progress, Spinner, Stat } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
@@ -53,6 +54,7 @@ export function UpgradeScreen({ id }: { readonly id: string }) {
       {!upgrade && error === undefined && <Spinner label="Reading the upgrade" />}
       {upgrade && (
         <>
+          <Troubles upgrade={upgrade} />
           <Summary upgrade={upgrade} connection={connection} />
           <Card title="Timeline" aside="since its start">
             <Gantt upgrade={upgrade} events={events} />
@@ -65,6 +67,17 @@ export function UpgradeScreen({ id }: { readonly id: string }) {
       )}
     </Page>
   );
+}
+
+const TROUBLES_EVERY_MS = 3_000;
+
+/** What is wrong with the instances themselves may be what the upgrade waits for. */
+function Troubles({ upgrade }: { readonly upgrade: UpgradeDocument }) {
+  const { data } = usePolled((client) => client.clusters.get(upgrade.cluster_id), {
+    key: upgrade.cluster_id,
+    everyMs: isOver(upgrade) ? null : TROUBLES_EVERY_MS,
+  });
+  return data && !isOver(upgrade) ? <InstanceTroubles instances={data.instances} /> : null;
 }
 
 function Summary({

@@ -11,6 +11,7 @@ import {
   type WaveCounts,
 } from '../core/batch/record.ts';
 import type { Percentage } from '../core/policy.ts';
+import { PAUSE_REASONS } from '../core/record.ts';
 import { Id, isId, Reference, TenantId, text } from './fields.ts';
 import { PageQuery, TenantParams } from './http.ts';
 import { PolicyDocument, PolicyRequest } from './policy.ts';
@@ -239,6 +240,7 @@ export const BatchDocument = z
     state: z.enum(BATCH_STATES),
     reason: z.enum(BATCH_PAUSE_REASONS).nullable().meta({ description: 'Why it is paused.' }),
     message: z.string().nullable().meta({ description: 'What it waits for, or how it ended.' }),
+    since: Time.nullable().meta({ description: 'Since when it is paused; null unless it is.' }),
     cancelling: z.boolean(),
     actions: z.array(z.enum(BATCH_ACTIONS)).meta({
       description: 'What a person can do now. Of one that is paused, the first makes it go on.',
@@ -284,6 +286,10 @@ export const BatchMemberDocument = z
     from: z.string(),
     to: z.string(),
     state: z.enum(MEMBER_STATES),
+    held: z
+      .enum(PAUSE_REASONS)
+      .nullable()
+      .meta({ description: 'Of one that runs: why its upgrade is paused; null unless it is.' }),
     reason: z.string().nullable().meta({ description: 'What it waits for, or why it did not succeed.' }),
     until: Time.nullable().meta({ description: 'Of one that waits: when its turn comes again.' }),
     tries: z.int(),

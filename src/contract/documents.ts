@@ -26,7 +26,16 @@ const observed = {
   endpoint: z.strictObject({ host: z.string(), port: z.int() }).nullable(),
   lag_bytes: z.number().nullable().meta({ description: 'Replication log that a replica has yet to replay.' }),
   service_status: z.enum(SERVICE_STATUSES),
-  fault: z.strictObject({ message: z.string(), created: TroveTime }).exactOptional(),
+  service_message: z.string().nullable().meta({
+    description: 'Why its guest agent finds the server so, in its words; null where it says nothing.',
+  }),
+  heard: TroveTime.nullable().meta({
+    description: 'When its guest agent spoke last; null before the first time.',
+  }),
+  fault: z
+    .strictObject({ message: z.string(), created: TroveTime })
+    .exactOptional()
+    .meta({ description: 'What went wrong with what Coffer did to it last.' }),
 };
 
 const ClusterInstance = z.strictObject({
@@ -39,6 +48,35 @@ const ClusterInstance = z.strictObject({
   flavor: Flavor,
   ip: z.array(Address),
   ...observed,
+});
+
+export const UPGRADE_STATES = [
+  'scheduled',
+  'running',
+  'paused',
+  'rolling_back',
+  'succeeded',
+  'failed',
+  'rolled_back',
+  'cancelled',
+] as const;
+
+const Silent = z
+  .boolean()
+  .meta({ description: 'Nothing has moved for longer than its steps usually take: see `no_progress`.' });
+
+/** How far the upgrade is that is a cluster's task. */
+const PresentUpgrade = z.strictObject({
+  state: z.enum(UPGRADE_STATES),
+  to: z.string().meta({ description: 'Name of the version that it goes to.' }),
+  reason: z.enum(PAUSE_REASONS).nullable().meta({ description: 'Why it is paused.' }),
+  message: z.string().nullable().meta({ description: 'What it waits for.' }),
+  cancelling: z.boolean(),
+  silent: Silent,
+  since: Time.nullable().meta({ description: 'Since when it is paused; null unless it is.' }),
+  until: Time.nullable().meta({
+    description: 'Of one that is paused: when it goes on by itself; null where it waits for a person.',
+  }),
 });
 
 export const ClusterDocument = z
@@ -57,6 +95,9 @@ export const ClusterDocument = z
       .string()
       .nullable()
       .meta({ description: "The upgrade that is the cluster's task, or its last one." }),
+    upgrade: PresentUpgrade.exactOptional().meta({
+      description: 'How far that upgrade is, while it is the task. In answers to GET.',
+    }),
     upgrades_to: z.array(z.string()).exactOptional().meta({
       description:
         'Names of the versions that it can be upgraded to as the catalogue is now, oldest first. In answers to GET.',
@@ -214,16 +255,6 @@ export type DatastoreVersionDocument = z.output<typeof DatastoreVersionDocument>
 export const VersionAnswer = z.strictObject({ version: DatastoreVersionDocument });
 export type VersionAnswer = z.output<typeof VersionAnswer>;
 
-export const UPGRADE_STATES = [
-  'scheduled',
-  'running',
-  'paused',
-  'rolling_back',
-  'succeeded',
-  'failed',
-  'rolled_back',
-  'cancelled',
-] as const;
 /** The names of `Phase` in the core. */
 export const STEP_PHASES = [
   'pending',
@@ -278,6 +309,10 @@ export const UpgradeDocument = z
     state: z.enum(UPGRADE_STATES),
     reason: z.enum(PAUSE_REASONS).nullable().meta({ description: 'Why it is paused.' }),
     message: z.string().nullable().meta({ description: 'What it waits for, or why it ended.' }),
+    since: Time.nullable().meta({ description: 'Since when it is paused; null unless it is.' }),
+    until: Time.nullable().meta({
+      description: 'Of one that is paused: when it goes on by itself; null where it waits for a person.',
+    }),
     status: z.string().meta({
       description: 'How far it is, what it does or waits for, and what a person can do, in a sentence.',
     }),
@@ -286,7 +321,7 @@ export const UpgradeDocument = z
       .meta({ description: 'It was cancelled, and ends as soon as nothing is in flight.' }),
     actions: z.array(z.enum(ACTIONS)).meta({
       description:
-        'What a person can do now. Of one that is paused, the first makes it go on. To retry or roll back one that has ended begins another upgrade.',
+        'What a person can do now. Of one that is paused and waits for a person, the first makes it go on. To retry or roll back one that has ended begins another upgrade.',
     }),
     from: VersionReference,
     to: VersionReference,
@@ -311,6 +346,7 @@ export const UpgradeDocument = z
     created: Time,
     started: Time.nullable(),
     ended: Time.nullable(),
+    silent: Silent,
     last_progress: Time.meta({ description: 'When something has moved last.' }),
     estimated_end: Time.nullable().meta({
       description: 'If every step takes as long as expected; null unless running.',

@@ -19,6 +19,10 @@ const Guest = z.strictObject({
   tenant_id: z.string(),
   status: z.enum(INSTANCE_STATUSES),
   heard: Time.nullable().meta({ description: 'When its guest agent spoke last.' }),
+  message: z
+    .string()
+    .nullable()
+    .meta({ description: 'Why its guest agent finds the server so, in its words.' }),
   fault: z.string().nullable(),
 });
 

@@ -22,7 +22,14 @@ import {
   policyTexts,
   problemsOf,
 } from '../../../dashboard/upgrades/policy.ts';
-import { clusterWord, upgradeWord } from '../../../dashboard/words.ts';
+import {
+  batchWord,
+  clusterWord,
+  memberWord,
+  troublesOf,
+  upgradeWord,
+  waitsForPerson,
+} from '../../../dashboard/words.ts';
 import { CreateBatchBody } from '../../../src/contract/batches.ts';
 import { PolicyRequest } from '../../../src/contract/policy.ts';
 import { ACTIONS } from '../../../src/core/machine/advance.ts';
@@ -95,6 +102,16 @@ const cluster = (name: string, version: string, more: Partial<ClusterDocument> =
     ...more,
   }) as ClusterDocument;
 
+const AT = '2026-11-30T10:00:00.000Z';
+type PresentUpgrade = NonNullable<ClusterDocument['upgrade']>;
+
+/** The upgrade of a cluster, paused unless something else is said. */
+const present = (more: Partial<PresentUpgrade>): PresentUpgrade => ({
+  ...{ state: 'paused', to: '17.10', reason: null, message: null, cancelling: false, silent: false },
+  ...{ since: null, until: null },
+  ...more,
+});
+
 describe('the list of clusters', () => {
   const all = [
     cluster('shop-10', '17.10'),
@@ -115,16 +132,37 @@ describe('the list of clusters', () => {
     ['text=stag', ['shop-2']],
     ['datastore=simulated', ['ledger']],
     ['version=17.10', ['shop-10']],
-    ['task=BUILDING', []],
+    ['state=Building', []],
+    ['state=Healthy', ['ledger', 'shop-2', 'shop-10']],
+    ['state=problems', []],
     ['text=shop&version=17.9', ['shop-2']],
   ])('with %s', (search, names) => expect(found(search)).toEqual(names));
 
   it('offers what there is, the versions of the chosen datastore alone, and what is chosen already', () => {
-    const filter = filterOf(new URLSearchParams('datastore=postgresql&task=BUILDING'));
-    const { version, task, datastore } = choicesIn(all, filter);
+    const filter = filterOf(new URLSearchParams('datastore=postgresql&state=Building'));
+    const { version, state, datastore } = choicesIn(all, filter);
     expect(version.map(({ value }) => value)).toEqual(['17.9', '17.10']);
     expect(datastore.map(({ value }) => value)).toEqual(['postgresql', 'simulated']);
-    expect(task.map(({ label }) => label)).toEqual(['Building', 'Idle']);
+    expect(state.map(({ label }) => label)).toEqual(['Problems', 'Building', 'Healthy']);
+  });
+
+  it('has problems first, then what waits for a person, and can show them alone', () => {
+    const upgrading = { task: { id: 7, name: 'UPGRADING_CLUSTER', description: '' } } as const;
+    const mixed = [
+      cluster('a-healthy', '17.9'),
+      cluster('b-runs', '17.9', { ...upgrading, upgrade: present({ state: 'running' }) }),
+      cluster('c-window', '17.9', { ...upgrading, upgrade: present({ reason: 'window', until: AT }) }),
+      cluster('d-unheard', '17.9', { instances: [instance('d-1', { status: 'UNKNOWN' })] }),
+      cluster('e-stuck', '17.9', { ...upgrading, upgrade: present({ state: 'running', silent: true }) }),
+      cluster('f-canary', '17.9', { ...upgrading, upgrade: present({ reason: 'canary' }) }),
+      cluster('g-failed', '17.9', { ...upgrading, upgrade: present({ reason: 'failure' }) }),
+      cluster('h-unwell', '17.9', { instances: [instance('h-1', { status: 'ERROR' })] }),
+    ];
+    const names = (search: string) =>
+      matching(mixed, filterOf(new URLSearchParams(search))).map(({ name }) => name.slice(0, 1));
+    expect(names('').join('')).toBe('ghfdeabc');
+    expect(names('state=problems').join('')).toBe('ghfde');
+    expect(names('state=Waits for approval').join('')).toBe('f');
   });
 
   it('says how an idle cluster is, and what another is busy with', () => {
@@ -135,6 +173,31 @@ describe('the list of clusters', () => {
     expect([one('ERROR'), one('UNKNOWN')]).toEqual(['Unwell', 'Partly unknown']);
     const task = { id: 7, name: 'UPGRADING_CLUSTER', description: '' } as const;
     expect(clusterWord(cluster('x', '1', { task })).text).toBe('Upgrading');
+  });
+
+  it('says of an upgrade how far it is: one that is paused does not look like one that runs', () => {
+    const task = { id: 7, name: 'UPGRADING_CLUSTER', description: '' } as const;
+    const said = (upgrade: PresentUpgrade) => {
+      const { text, tone } = clusterWord(cluster('x', '1', { task, upgrade }));
+      return `${text} (${tone})`;
+    };
+    expect(said(present({ state: 'running' }))).toBe('Upgrading (run)');
+    expect(said(present({ state: 'running', silent: true }))).toBe('Upgrading: nothing moves (wait)');
+    expect(said(present({ state: 'running', cancelling: true }))).toBe('Being cancelled (wait)');
+    expect(said(present({ state: 'scheduled' }))).toBe('Upgrade scheduled (idle)');
+    expect(said(present({ state: 'rolling_back' }))).toBe('Rolling back (run)');
+    expect(said(present({ reason: 'failure' }))).toBe('Paused: failure (bad)');
+    expect(said(present({ reason: 'window', until: AT }))).toBe('Waits for its window (wait)');
+  });
+
+  it('says why an instance is not well, once', () => {
+    const fault = { message: 'no room', created: '2026-11-30T10:00:00' };
+    expect(troublesOf({ fault, service_message: 'the server does not answer' })).toEqual([
+      'no room',
+      'the server does not answer',
+    ]);
+    expect(troublesOf({ fault, service_message: 'no room' })).toEqual(['no room']);
+    expect(troublesOf({ service_message: null })).toEqual([]);
   });
 });
 
@@ -316,5 +379,24 @@ describe('what a person can do to an upgrade', () => {
   it('names why it is paused', () => {
     expect(upgradeWord({ ...upgrade, state: 'paused', reason: 'canary' }).text).toBe('Waits for approval');
     expect(upgradeWord({ ...upgrade, cancelling: true }).text).toBe('Being cancelled');
+  });
+
+  it('knows a pause that ends by itself from one that waits for a person', () => {
+    expect(waitsForPerson({ state: 'paused', until: null })).toBe(true);
+    expect(waitsForPerson({ state: 'paused', until: AT })).toBe(false);
+    expect(waitsForPerson({ state: 'running', until: null })).toBe(false);
+  });
+
+  it('shows a paused upgrade of a batch, too: in the row of its cluster and in the state of the batch', () => {
+    expect(memberWord({ state: 'running', held: null }).text).toBe('Running');
+    expect(memberWord({ state: 'running', held: 'failure' })).toEqual({
+      text: 'Paused: failure',
+      tone: 'bad',
+    });
+    const batch = { state: 'running', reason: null, cancelling: false, message: null } as const;
+    expect(batchWord(batch).tone).toBe('run');
+    expect(batchWord({ ...batch, message: '1 cluster waits for a person' }).tone).toBe('wait');
+    expect(batchWord({ ...batch, state: 'paused', reason: 'failures' }).tone).toBe('bad');
+    expect(batchWord({ ...batch, state: 'paused', reason: 'approval' }).tone).toBe('wait');
   });
 });
