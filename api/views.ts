@@ -24,7 +24,6 @@ import {
   type DatastoreVersion,
   type Instance,
   type Instant,
-  primaryOf,
   versionOf,
 } from '../src/core/domain.ts';
 import { possibleActions } from '../src/core/machine/actions.ts';
@@ -194,14 +193,21 @@ export function instanceView(
   };
 }
 
-/** Who replicates from whom, as far as guests report it. */
-function neighbours(cluster: Cluster, instance: Instance, urls: Urls) {
+/** Who replicates from whom: what the servers say, also where that is not what they were told. */
+function neighbours({ instances }: Cluster, instance: Instance, urls: Urls) {
   const { role } = instance.report ?? {};
   const link = ({ id }: Instance) => ({ id, links: links(urls, `instances/${id}`) });
-  const primary = primaryOf(cluster);
-  if (role === 'replica' && primary) return { replica_of: link(primary) };
-  if (role !== 'primary') return {};
-  return { replicas: cluster.instances.filter(({ report }) => report?.role === 'replica').map(link) };
+  const upstream = instances.find((other) => replicatesFrom(instance, other));
+  const replicas = instances.filter((other) => replicatesFrom(other, instance));
+  return {
+    ...(upstream && { replica_of: link(upstream) }),
+    ...((role === 'primary' || replicas.length > 0) && { replicas: replicas.map(link) }),
+  };
+}
+
+function replicatesFrom({ report }: Instance, other: Instance): boolean {
+  const [from, to] = [report?.upstream, other.report?.endpoint];
+  return !!from && !!to && from.host === to.host && from.port === to.port;
 }
 
 /** A label; see `FlavorDocument`. */

@@ -6,7 +6,15 @@ export type { InstanceConfig };
 /** What a driver can say of its server, without the agent's own fields. Never throws for a sick server. */
 export type Health = Pick<
   GuestReport,
-  'service_status' | 'version' | 'role' | 'lag_bytes' | 'synchronous' | 'endpoint' | 'placement' | 'message'
+  | 'service_status'
+  | 'version'
+  | 'role'
+  | 'upstream'
+  | 'lag_bytes'
+  | 'synchronous'
+  | 'endpoint'
+  | 'placement'
+  | 'message'
 >;
 
 /**

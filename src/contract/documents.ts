@@ -151,8 +151,12 @@ export const InstanceDocument = z
     server_id: z.null(),
     volume_id: z.null(),
     encrypted_rpc_messaging: z.boolean(),
-    replica_of: Neighbour.exactOptional().meta({ description: 'Of a replica: the primary.' }),
-    replicas: z.array(Neighbour).exactOptional().meta({ description: 'Of a primary.' }),
+    replica_of: Neighbour.exactOptional().meta({
+      description: 'Of a replica: the instance that it replicates from, as its server says.',
+    }),
+    replicas: z.array(Neighbour).exactOptional().meta({
+      description: 'The instances that replicate from this one, as their servers say.',
+    }),
     ...observed,
   })
   .meta({ id: 'Instance' });

@@ -161,6 +161,7 @@ export const HeartbeatArgs = z.looseObject({
     service_status: z.string().transform((status): ServiceStatus => STATUS_MEANINGS.get(status) ?? 'unknown'),
     version: z.string().max(255).nullable().exactOptional(),
     role: z.enum(ROLES).nullable().exactOptional(),
+    upstream: EndpointArg.nullable().exactOptional(),
     lag_bytes: z.number().min(0).nullable().exactOptional(),
     synchronous: z.boolean().exactOptional(),
     endpoint: EndpointArg.nullable().exactOptional(),
@@ -179,13 +180,14 @@ export type HeartbeatArgs = z.output<typeof HeartbeatArgs>;
 
 /** The report within a heartbeat, in the core's words and in milliseconds; keys of others fall away. */
 export function reportOf(args: HeartbeatArgs): GuestReport {
-  const { service_status, version, role, lag_bytes, synchronous } = args.payload;
+  const { service_status, version, role, upstream, lag_bytes, synchronous } = args.payload;
   const { endpoint, placement, message, attempt, heartbeat_ms, agent } = args.payload;
   return {
     service_status,
     sent: Math.round(args.sent * 1000),
     ...(version !== undefined && { version }),
     ...(role !== undefined && { role }),
+    ...(upstream !== undefined && { upstream }),
     ...(lag_bytes !== undefined && { lag_bytes }),
     ...(synchronous !== undefined && { synchronous }),
     ...(endpoint !== undefined && { endpoint }),

@@ -145,6 +145,8 @@ export interface GuestReport {
   /** The server's version as the server itself answers; null when it can't be asked. */
   readonly version?: string | null;
   readonly role?: Role | null;
+  /** Of a replica: the address that it replicates from, as its server says; null of any other, and when not known. */
+  readonly upstream?: Endpoint | null;
   /** Bytes of replication log that a replica has yet to replay; null when not known. */
   readonly lag_bytes?: number | null;
   /** True for a replica that the primary waits for. */

@@ -172,13 +172,36 @@ describe('instances', () => {
     const { body } = await ask(to('clusters'), { method: 'POST', json });
     const [primary, replica] = body.cluster.instances.map((one: { id: string }) => one.id);
     await api.store.finishBuild(body.cluster.id, Date.now());
-    for (const [id, role] of [
-      [primary, 'primary'],
-      [replica, 'replica'],
-    ] as const)
-      await api.store.heartbeat(id, { service_status: 'healthy', role, sent: Date.now() }, Date.now());
+    const addresses = { primary: { host: 'db.test', port: 1 }, replica: { host: 'db.test', port: 2 } };
+    let sent = Date.now();
+    const say = (upstream: { host: string; port: number }) =>
+      Promise.all(
+        (
+          [
+            [primary, 'primary'],
+            [replica, 'replica'],
+          ] as const
+        ).map(([id, role]) => {
+          const report = {
+            service_status: 'healthy',
+            role,
+            endpoint: addresses[role],
+            sent: ++sent,
+          } as const;
+          return api.store.heartbeat(
+            id,
+            { ...report, upstream: role === 'replica' ? upstream : null },
+            Date.now(),
+          );
+        }),
+      );
+    await say(addresses.primary);
     expect((await ask(to(`instances/${primary}`))).body.instance.replicas).toMatchObject([{ id: replica }]);
     expect((await ask(to(`instances/${replica}`))).body.instance.replica_of).toMatchObject({ id: primary });
+    // Not whom it ought to follow: what its server says.
+    await say({ host: 'elsewhere.test', port: 1 });
+    expect((await ask(to(`instances/${primary}`))).body.instance.replicas).toEqual([]);
+    expect((await ask(to(`instances/${replica}`))).body.instance.replica_of).toBeUndefined();
 
     const seen = (await api.store.getCluster(body.cluster.id)) as Cluster;
     const cast = { id: 'x', topic: '', method: '', args: {}, request_id: '', tenant_id: '' };

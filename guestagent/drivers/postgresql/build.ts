@@ -6,6 +6,7 @@ import { type Client, escapeIdentifier, escapeLiteral } from 'pg';
 import { type DriverLog, type InstanceConfig, PermanentError } from '../../driver.ts';
 import { messageOf, removeIfThere, sleep, writeFileAtomic } from '../../files.ts';
 import type { Account } from './account.ts';
+import { keepSharedSettings } from './auto-conf.ts';
 import { copyFrom } from './basebackup.ts';
 import type { Binaries } from './binaries.ts';
 import { majorOf } from './replication.ts';
@@ -137,6 +138,7 @@ export async function buildReplica(deps: BuildDeps, version: string): Promise<vo
       `the primary at ${where} is PostgreSQL ${major}, this replica is to be ${version}`,
     );
   }
+  await keepSharedSettings(places, account);
   await writeFileAtomic(join(places.data, 'standby.signal'), '', { mode: 0o600, owner: account });
 }
 

@@ -5,6 +5,7 @@ import type { Endpoint, Role, ServiceStatus } from '../../../src/core/domain.ts'
 import { isErrno } from '../../../src/files.ts';
 import type { Health, InstanceConfig } from '../../driver.ts';
 import { messageOf } from '../../files.ts';
+import { beatenWords } from './auto-conf.ts';
 import { type Glance, glance } from './replication.ts';
 import type { Server } from './server.ts';
 import type { Places } from './settings.ts';
@@ -99,7 +100,11 @@ export class HealthWatch {
     } catch (error) {
       this.close();
       if (activity !== null) return this.#down(situation, activity.status, activity.message);
-      return this.#down(situation, 'failed', `the server does not answer: ${messageOf(error)}`);
+      return this.#down(
+        situation,
+        'failed',
+        await this.#explained(`the server does not answer: ${messageOf(error)}`),
+      );
     }
     return this.#report(seen, situation);
   }
@@ -113,12 +118,23 @@ export class HealthWatch {
       service_status: isUpgrading ? 'upgrading' : isCutOff ? 'failed' : 'healthy',
       version: seen.version,
       role: seen.standby ? 'replica' : 'primary',
+      upstream: seen.upstream,
       lag_bytes: seen.lagBytes,
       // Known to the primary only; Coffer makes no replica synchronous.
       synchronous: false,
       endpoint: this.#config.endpoint,
-      message: isUpgrading ? activity.message : isCutOff ? await notStreaming(this.#server, primary) : null,
+      message: isUpgrading
+        ? activity.message
+        : isCutOff
+          ? await this.#explained(await notStreaming(this.#server, primary))
+          : null,
     };
+  }
+
+  /** A server that listens elsewhere, or follows another one, may have been told so by an operator. */
+  async #explained(message: string): Promise<string> {
+    const words = await beatenWords(this.#config, this.#places).catch(() => null);
+    return words === null ? message : `${message}; ${words}`;
   }
 
   async #down({ state }: Situation, status: ServiceStatus, message: string): Promise<Health> {

@@ -29,6 +29,7 @@ import { Switchover } from './switchover.ts';
  * - `build.ts`        the first data directory: initdb, or a copy of the primary (`basebackup.ts`, `tar.ts`, `manifest.ts`)
  * - `server.ts`       the server's process: find, start, stop
  * - `settings.ts`     its configuration, and the passwords derived from the cluster's token
+ * - `auto-conf.ts`    what operators have set with ALTER SYSTEM, which wins
  * - `binaries.ts`     its binaries by version, fetched and checked
  * - `replication.ts`  what it is asked over SQL (`sql.ts`)
  * - `health.ts`       how it finds the server, for heartbeats
@@ -94,6 +95,7 @@ class PostgresqlDriver implements Driver {
     const state = this.#instance.state ?? (await loadState(this.#instance.deps.stateDir));
     this.#swap.checkTarget(target, state);
     await this.#instance.fetch(target.datastore_version);
+    await this.#instance.requireOwnSettings();
     const { role, lag_bytes, service_status } = await this.health();
     // Minor versions of one major share the format of the data: the way back is the same way.
     return { reversible: true, role: role ?? null, lag_bytes: lag_bytes ?? null, service_status };
@@ -103,6 +105,7 @@ class PostgresqlDriver implements Driver {
     return this.#order('upgrading', `upgrading to ${target.datastore_version}`, async () => {
       this.#swap.checkTarget(target, await loadState(this.#instance.deps.stateDir));
       const binaries = await this.#instance.fetch(target.datastore_version);
+      await this.#instance.requireOwnSettings();
       const state = await this.#instance.settle();
       if (state.phase === 'demoted') await this.#swap.returnAsStandby(state, binaries, target.primary);
       else await this.#swap.upgradeServing(state, binaries, target.primary);
@@ -125,6 +128,7 @@ class PostgresqlDriver implements Driver {
   demote(): Promise<{ readonly lsn: string }> {
     return this.#order('shutdown', 'being stopped for a switchover', async () => {
       const state = await this.#instance.settle();
+      if (state.phase === 'serving') await this.#instance.requireOwnSettings();
       return { lsn: state.phase === 'demoted' ? state.lsn : await this.#switchover.demote(state) };
     });
   }
@@ -140,6 +144,7 @@ class PostgresqlDriver implements Driver {
 
   follow(order: { readonly primary: Endpoint }): Promise<void> {
     return this.#order('shutdown', 'changing its primary', async () => {
+      await this.#instance.requireOwnSettings();
       const state = await this.#instance.settle();
       if (state.phase === 'demoted') {
         await this.#swap.returnAsStandby(state, await this.#instance.fetch(state.version), order.primary);

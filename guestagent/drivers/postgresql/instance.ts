@@ -5,6 +5,7 @@ import type { Endpoint } from '../../../src/core/domain.ts';
 import type { DriverDeps } from '../../driver.ts';
 import { messageOf } from '../../files.ts';
 import { type Account, serverAccount } from './account.ts';
+import { requireOwnSettings } from './auto-conf.ts';
 import {
   type Binaries,
   type BinariesDeps,
@@ -146,6 +147,11 @@ export class Instance {
     const { config } = this.deps;
     await writeSettings(config, this.places, this.account, primary);
     if (this.account !== null) await chown(this.places.conf, this.account.uid, this.account.gid);
+  }
+
+  /** Before anything is stopped: rejects while `postgresql.auto.conf` beats what Coffer sets. */
+  requireOwnSettings(): Promise<void> {
+    return requireOwnSettings(this.deps.config, this.places);
   }
 
   withServer<T>(work: (client: Client) => Promise<T>): Promise<T> {

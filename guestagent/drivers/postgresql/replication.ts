@@ -10,6 +10,8 @@ export interface Glance {
   readonly standby: boolean;
   /** Where a standby streams from; null when it does not. */
   readonly streamsFrom: Endpoint | null;
+  /** Where a standby gets its log, or tries to, by the settings that are in force; null on a primary. */
+  readonly upstream: Endpoint | null;
   /** What a standby has yet to replay of what its primary has written; null when it does not stream. */
   readonly lagBytes: number | null;
   /** How far a standby has replayed the log; null on a primary. */
@@ -24,7 +26,8 @@ const GLANCE = `
          receiver.sender_host AS host, receiver.sender_port AS port,
          pg_wal_lsn_diff(greatest(pg_last_wal_receive_lsn(), receiver.latest_end_lsn),
                          pg_last_wal_replay_lsn())::text AS lag,
-         CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text END AS replayed
+         CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text END AS replayed,
+         current_setting('primary_conninfo') AS conninfo
     FROM (SELECT 1) AS always
     LEFT JOIN pg_stat_wal_receiver AS receiver ON receiver.status = 'streaming'`;
 
@@ -36,6 +39,7 @@ export async function glance(client: Client): Promise<Glance> {
     port: number | null;
     lag: string | null;
     replayed: string | null;
+    conninfo: string;
   }>(client, GLANCE);
   const streamsFrom = row.host === null || row.port === null ? null : { host: row.host, port: row.port };
   return {
@@ -43,9 +47,21 @@ export async function glance(client: Client): Promise<Glance> {
     version: row.version.split(' ')[0] ?? row.version,
     standby: row.standby,
     streamsFrom,
+    upstream: row.standby ? (streamsFrom ?? endpointIn(row.conninfo)) : null,
     replayed: row.replayed,
     lagBytes: streamsFrom === null || row.lag === null ? null : Math.max(0, Number(row.lag)),
   };
+}
+
+/** The server that a connection string of keywords names; null for one that names it in another way. */
+export function endpointIn(conninfo: string): Endpoint | null {
+  const textOf = (keyword: string) => {
+    const found = new RegExp(`(?:^|\\s)${keyword}\\s*=\\s*(?:'((?:[^'\\\\]|\\\\.)*)'|(\\S+))`).exec(conninfo);
+    return (found?.[1] ?? found?.[2])?.replaceAll(/\\(.)/g, '$1');
+  };
+  const host = textOf('host') ?? textOf('hostaddr');
+  const port = Number(textOf('port') ?? 5432);
+  return host === undefined || host === '' || !Number.isInteger(port) ? null : { host, port };
 }
 
 /**

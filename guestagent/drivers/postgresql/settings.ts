@@ -7,8 +7,8 @@ import { writeFileAtomic } from '../../files.ts';
 import type { Account } from './account.ts';
 
 /**
- * The server's configuration, kept outside the data directory and written anew before each start: a
- * copy of a primary's data brings none of its settings along, and a newer Coffer's settings take hold.
+ * The server's configuration, kept outside the data directory and written anew before each start, so that
+ * a newer Coffer's settings take hold. What operators set with `ALTER SYSTEM` wins: see `auto-conf.ts`.
  */
 export const SUPERUSER = 'coffer';
 export const REPLICATION_USER = 'coffer_replication';
