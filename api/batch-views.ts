@@ -9,12 +9,14 @@ import { possibleBatchActions } from '../src/core/batch/actions.ts';
 import {
   type Batch,
   type BatchEvent,
+  failuresAllowed,
   MEMBER_STATES,
   type Member,
   type Wave,
   type WaveCounts,
 } from '../src/core/batch/record.ts';
 import type { Instant } from '../src/core/domain.ts';
+import { counted } from '../src/core/words.ts';
 
 export function batchView(batch: Batch, now: Instant): BatchDocument {
   const { state, selection, waves } = batch;
@@ -55,7 +57,7 @@ export function batchView(batch: Batch, now: Instant): BatchDocument {
 function waitsFor({ waves }: Batch): string | null {
   const troubled = waves.reduce((sum, wave) => sum + wave.troubled, 0);
   if (troubled === 0) return null;
-  return `${troubled} cluster(s) have an upgrade that waits for a person: see the running clusters for which, and why`;
+  return `${counted(troubled, 'cluster has', 'clusters have')} an upgrade that waits for a person: see the running clusters for which, and why`;
 }
 
 function waveView(wave: Wave, index: number): WaveDocument {
@@ -66,6 +68,7 @@ function waveView(wave: Wave, index: number): WaveDocument {
     counts: { ...counts },
     max_concurrent,
     failure_budget,
+    failures_allowed: failuresAllowed(wave),
     write_outage_budget_seconds: wave.write_outage_budget_seconds,
     write_outage_ms: wave.write_outage_ms,
     soak_seconds,

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { BatchDocument, BatchMemberDocument, CreateBatchInput } from '../client/index.ts';
 import { BATCH_ACTIONS, type BatchAction } from '../src/core/batch/orders.ts';
+import { counted } from '../src/core/words.ts';
 import { renderBatch } from './batch-progress.ts';
 import { WAVE_HELP, waveOf, wayOnOf } from './batches.ts';
 import { EXIT, UsageError } from './failures.ts';
@@ -276,8 +277,19 @@ function showBatch(output: Output, batch: BatchDocument): void {
     estimated_end: batch.estimated_end,
   });
   output.table(
-    ['Wave', 'Clusters', 'Queued', 'Waiting', 'Running', 'Succeeded', 'Failed', 'Skipped', 'Cancelled'],
-    batch.waves.map(({ number, size, counts }) => [
+    [
+      'Wave',
+      'Clusters',
+      'Queued',
+      'Waiting',
+      'Running',
+      'Succeeded',
+      'Failed',
+      'May fail',
+      'Skipped',
+      'Cancelled',
+    ],
+    batch.waves.map(({ number, size, counts, failures_allowed }) => [
       number,
       size,
       counts.queued,
@@ -285,6 +297,7 @@ function showBatch(output: Output, batch: BatchDocument): void {
       counts.running,
       counts.succeeded,
       counts.failed,
+      failures_allowed,
       counts.skipped,
       counts.cancelled,
     ]),
@@ -296,8 +309,13 @@ function showResolved(
   { datastore, to, size, left_out, waves }: BatchDocument,
   clusters: readonly BatchMemberDocument[],
 ): void {
-  const sizes = waves.map((wave) => wave.size).join(', ');
-  output.line(`${size} cluster(s) to ${datastore} ${to.name}: waves of ${sizes}; ${left_out} left out.`);
+  output.line(`${counted(size, 'cluster')} to ${datastore} ${to.name}; ${left_out} left out.`);
+  for (const { number, size: clusters, failures_allowed, failure_budget } of waves) {
+    const share = typeof failure_budget === 'number' ? '' : ` (${failure_budget})`;
+    output.line(
+      `Wave ${number}: ${counted(clusters, 'cluster')}, of which ${failures_allowed} may fail${share}.`,
+    );
+  }
   output.table(
     ['Wave', 'Cluster', 'From', 'To', 'Note'],
     clusters

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { ClusterDocument, CreateClusterInput, CreatedClusterDocument } from '../client/index.ts';
+import { counted } from '../src/core/words.ts';
 import { UsageError } from './failures.ts';
 import { troublesIn } from './instances.ts';
 import type { Io } from './io.ts';
@@ -124,7 +125,7 @@ Examples:
 /** Where agents are external: how to start them. On stderr, beside the result. */
 function tellHowToJoin(io: Io, { id, name, instances, join_token }: CreatedClusterDocument): void {
   if (join_token === undefined) return;
-  io.stderr.write(`Cluster ${printable(name)} waits for ${instances.length} guest agent(s). Start each on its host, with Coffer installed:
+  io.stderr.write(`Cluster ${printable(name)} waits for ${counted(instances.length, 'guest agent')}. Start ${instances.length === 1 ? 'it' : 'each'} on its host, with Coffer installed:
 
   COFFER_JOIN_TOKEN=${join_token} \\
   COFFER_ADVERTISE=host:port COFFER_GUEST_DIR=/var/lib/coffer/${id} COFFER_CACHE_DIR=/var/cache/coffer \\

@@ -9,6 +9,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { mustRun, run } from './lib/command.mjs';
 import { answerHelp } from './lib/command-line.mjs';
+import { counted } from './lib/counted.mjs';
 import { setUp } from './lib/install.mjs';
 import { projectRoot } from './lib/paths.mjs';
 import { Problem, report } from './lib/problem.mjs';
@@ -79,7 +80,7 @@ async function mustFit(names) {
   }
   if (drifted.length === 0) return;
   throw new Problem(
-    `${drifted.length} bug(s) do not fit the sources any more:\n${drifted.join('\n')}`,
+    `${counted(drifted.length, 'bug does', 'bugs do')} not fit the sources any more:\n${drifted.join('\n')}`,
     'Make them anew in test/simulation/bugs: the first line of each says what the bug is.',
   );
 }

@@ -5,6 +5,7 @@
 import '../bin/node-version.mjs';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
+import { counted } from './lib/counted.mjs';
 import { setUp } from './lib/install.mjs';
 import { messageOf, Problem, report } from './lib/problem.mjs';
 import { createProgress } from './lib/progress.mjs';
@@ -53,7 +54,7 @@ async function main() {
   await setUp({ progress, signal, what: 'modules' });
   const script = await progress.step('Compiling the simulation', () => compileSimulation({ signal }));
   const began = performance.now();
-  const result = await progress.step(`Simulating ${seeds} schedule(s)`, (update) =>
+  const result = await progress.step(`Simulating ${counted(seeds, 'schedule')}`, (update) =>
     runSeeds(script, {
       ...{ from, seeds, workers, signal, tell: seeds === 1 },
       onProgress: (done) => update(`${done} done`),
@@ -83,12 +84,12 @@ function summary({ findings, seeds, steps, virtual_ms, states }, broken, seconds
     .sort()
     .map(([state, count]) => `${count} ${state}`);
   const lines = [
-    `${seeds} schedule(s) in ${seconds.toFixed(1)} s (${Math.round((seeds / seconds) * 60)} a minute): ` +
+    `${counted(seeds, 'schedule')} in ${seconds.toFixed(1)} s (${Math.round((seeds / seconds) * 60)} a minute): ` +
       `${steps} steps, ${(virtual_ms / 3_600_000).toFixed(1)} hours of virtual time; upgrades: ${ended.join(', ')}`,
     ...(seeds === 1 ? [`the history's hash: ${findings[0]?.hash}`] : []),
     ...broken.map(({ seed, violations }) => `seed ${seed} breaks ${violations.join('; ')}`),
     ...(broken[0] ? [`to see it again: npm run simulate -- --seed ${broken[0].seed}`] : []),
-    `${broken.length} of ${seeds} schedule(s) broke a guarantee`,
+    `${broken.length} of ${counted(seeds, 'schedule')} broke a guarantee`,
   ];
   return lines.join('\n');
 }

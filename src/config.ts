@@ -148,5 +148,7 @@ export function loadConfig<Shape extends z.ZodRawShape>(
   problems.push(...tlsProblems(given), ...rules(given));
   if (parsed.success && problems.length === 0) return parsed.data;
   const lines = problems.map((problem) => `  ${problem}`).join('\n');
-  throw new ConfigError(`The configuration has ${problems.length} problem(s):\n${lines}`);
+  throw new ConfigError(
+    `The configuration has ${problems.length === 1 ? 'a problem' : `${problems.length} problems`}:\n${lines}`,
+  );
 }

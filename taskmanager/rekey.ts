@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { newInstanceKey, openKey, sealKey } from '../src/bus/instance-key.ts';
 import { ConfigError, commonConfig, loadConfig, redisPrefix, redisTls } from '../src/config.ts';
 import { isId } from '../src/contract/fields.ts';
+import { counted } from '../src/core/words.ts';
 import { createLogger } from '../src/log.ts';
 import { type MasterKey, masterKeyConfig, masterKeyOf } from '../src/master-key.ts';
 import { openRedisStore } from '../src/store/redis.ts';
@@ -46,7 +47,7 @@ async function encryptAnew(store: Store, master: MasterKey): Promise<string> {
     // Else it is gone meanwhile, with its cluster.
     if (held !== null) await store.replaceKey(id, master.seal(master.open(held, id), id));
   }
-  return `${ids.length} key(s) are encrypted under COFFER_MASTER_KEY now: COFFER_MASTER_KEY_PREVIOUS can go`;
+  return `${counted(ids.length, 'key is', 'keys are')} encrypted under COFFER_MASTER_KEY now: COFFER_MASTER_KEY_PREVIOUS can go`;
 }
 
 async function giveNewKey(

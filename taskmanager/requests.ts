@@ -16,6 +16,7 @@ import type { UpgradeRequest } from '../src/core/admit.ts';
 import { type GuestReport, type Instant, isHealthy } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import type { Follows, RequestedBy } from '../src/core/record.ts';
+import { counted } from '../src/core/words.ts';
 import { uuidFrom } from '../src/ids.ts';
 import { beginFollowUp, beginUpgrade } from '../src/store/begin-upgrade.ts';
 import { batchAction } from './batch-requests.ts';
@@ -248,5 +249,8 @@ async function finishBuildIfReady({ store, now, log }: RequestDeps, cluster_id: 
   const fresh = cluster?.instances.filter(({ task }) => task === 'BUILDING') ?? [];
   if (!cluster || !fresh.every((instance) => isHealthy(instance, now()))) return;
   await store.finishBuild(cluster_id, now(), cluster.updated);
-  log.info({ cluster_id }, `cluster ready: every one of ${fresh.length} new instance(s) is healthy`);
+  log.info(
+    { cluster_id },
+    `cluster ready: ${counted(fresh.length, 'new instance is', 'new instances are')} healthy`,
+  );
 }

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { parseAs } from '../../src/contract/explain.ts';
 import { TenantParams } from '../../src/contract/http.ts';
 import { CofferError } from '../../src/core/errors.ts';
+import { counted } from '../../src/core/words.ts';
 import type { Authenticate, Caller, Identity } from '../auth.ts';
 import type { App } from '../deps.ts';
 import { LIMITED_VERBS, type RateLimits } from './rate-limits.ts';
@@ -72,7 +73,7 @@ function limit(
   const wait_ms = verb === undefined ? 0 : limits.take(project_id ?? user ?? '', verb);
   if (verb === undefined || wait_ms === 0) return;
   reply.header('retry-after', Math.ceil(wait_ms / 1000));
-  const rate = `Only ${limits.rates[verb]} ${verb} request(s) can be made to * every minute.`;
+  const rate = `Only ${counted(limits.rates[verb], `${verb} request`)} can be made to * every minute.`;
   throw new CofferError('rate_limited', `This request was rate-limited. ${rate}`);
 }
 

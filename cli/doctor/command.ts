@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { CofferApiError } from '../../client/index.ts';
 import { inspectBroker } from '../../src/bus/inspect.ts';
 import { amqpConfig, amqpTls, ConfigError, loadConfig, redisConfig, redisTls } from '../../src/config.ts';
+import { counted } from '../../src/core/words.ts';
 import { textOf } from '../../src/log.ts';
 import { inspectRedis } from '../../src/store/inspect.ts';
 import { EXIT } from '../failures.ts';
@@ -52,7 +53,7 @@ function show({ output }: Session, findings: readonly Finding[]): void {
   const rows = findings.map(({ check, state, found, repair }) => [MARKS[state], check, found, repair]);
   output.table(['', 'Check', 'Found', 'To do'], rows);
   const wrong = findings.filter(({ state }) => state === 'bad').length;
-  output.line(wrong === 0 ? 'Nothing is wrong.' : `${wrong} thing(s) are wrong.`);
+  output.line(wrong === 0 ? 'Nothing is wrong.' : `${counted(wrong, 'thing is', 'things are')} wrong.`);
 }
 
 const MARKS: Readonly<Record<Finding['state'], string>> = {

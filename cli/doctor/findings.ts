@@ -2,6 +2,7 @@
 
 import type { HealthReportDocument } from '../../client/index.ts';
 import type { BrokerFacts } from '../../src/bus/inspect.ts';
+import { counted } from '../../src/core/words.ts';
 import type { RedisFacts } from '../../src/store/inspect.ts';
 
 export interface Finding {
@@ -169,7 +170,7 @@ function taskmanagers(count: HealthReportDocument['taskmanagers']): Finding {
 
 function overdue({ overdue: count, overdue_ms }: NonNullable<HealthReportDocument['work']>): Finding {
   if (count === 0 || overdue_ms < OVERDUE_MS) return ok('work.overdue', 'nothing waits to be looked at');
-  const found = `${count} upgrade(s) or cluster(s) wait to be looked at, for ${Math.round(overdue_ms / 1000)} s`;
+  const found = `${counted(count, 'upgrade or cluster waits', 'upgrades or clusters wait')} to be looked at, for ${Math.round(overdue_ms / 1000)} s`;
   return bad(
     'work.overdue',
     found,
@@ -180,7 +181,7 @@ function overdue({ overdue: count, overdue_ms }: NonNullable<HealthReportDocumen
 function casts(work: NonNullable<HealthReportDocument['work']>): Finding {
   const { pending_casts: count, pending_casts_ms } = work;
   if (count === 0 || pending_casts_ms < OVERDUE_MS) return ok('work.casts', 'no message waits for RabbitMQ');
-  const found = `${count} message(s) are safe in Redis and wait for RabbitMQ, for ${Math.round(pending_casts_ms / 1000)} s`;
+  const found = `${counted(count, 'message is safe in Redis and waits', 'messages are safe in Redis and wait')} for RabbitMQ, for ${Math.round(pending_casts_ms / 1000)} s`;
   return bad('work.casts', found, 'Mend RabbitMQ; they go out by themselves.');
 }
 
@@ -198,13 +199,13 @@ function batchRequests({ failed, latest }: NonNullable<HealthReportDocument['bat
 }
 
 function guests({ total, unwell }: NonNullable<HealthReportDocument['guests']>): Finding {
-  if (unwell.length === 0) return ok('guests', `${total} instance(s), all of them well`);
+  if (unwell.length === 0) return ok('guests', `${counted(total, 'instance')}, all well`);
   const shown = unwell.slice(0, 5).map((guest) => {
     const heard = guest.heard === null ? 'never heard' : `heard ${guest.heard}`;
     return `${guest.instance_name} ${guest.status} (${guest.fault ?? heard})`;
   });
   const more = unwell.length > shown.length ? ` and ${unwell.length - shown.length} more` : '';
-  const found = `${unwell.length} of ${total} instance(s) are not well: ${shown.join(', ')}${more}`;
+  const found = `${unwell.length} of ${counted(total, 'instance')} not well: ${shown.join(', ')}${more}`;
   return warning(
     'guests',
     found,
@@ -216,5 +217,9 @@ function deadLetters(count: number | null): Finding {
   if (count === null)
     return skipped('dead_letters', 'not known while RabbitMQ is away', 'Mend RabbitMQ first.');
   if (count === 0) return ok('dead_letters', 'none');
-  return warning('dead_letters', `${count} message(s) that nobody could act on`, 'coffer dead-letters list');
+  return warning(
+    'dead_letters',
+    `${counted(count, 'message')} that nobody could act on`,
+    'coffer dead-letters list',
+  );
 }

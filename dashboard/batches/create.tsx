@@ -180,12 +180,15 @@ function Preview({ resolved: { batch, clusters } }: { readonly resolved: Resolve
         <b>{count(batch.size - batch.left_out, 'cluster')}</b> to {batch.datastore} {batch.to.name}
         {batch.left_out > 0 && `, and ${batch.left_out} left out`}.
       </p>
-      {batch.waves.map(({ number, size }) => {
+      {batch.waves.map(({ number, size, failures_allowed }) => {
         const names = clusters.filter(({ wave }) => wave === number).map((member) => member.cluster_name);
         return (
           <div key={number} className="wave-preview">
             <h3>
-              Wave {number} <span className="quiet">{count(size, 'cluster')}</span>
+              Wave {number}{' '}
+              <span className="quiet">
+                {count(size, 'cluster')}, of which {failures_allowed} may fail
+              </span>
             </h3>
             <p className="quiet">
               {names.slice(0, SHOWN).join(', ') || 'nothing is left for it'}

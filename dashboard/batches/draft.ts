@@ -1,5 +1,5 @@
 /** A batch as it is typed into a form, and as the API takes it. Pure. */
-import type { CreateBatchInput, WaveDocument } from '../../client/index.ts';
+import type { CreateBatchInput } from '../../client/index.ts';
 import { BATCH_DRAFT, type PolicyDraft, policyOf, problemsOf } from '../upgrades/policy.ts';
 
 export interface WaveDraft {
@@ -99,13 +99,4 @@ export function batchOf(draft: BatchDraft): CreateBatchInput {
 
 function amountOf(text: string): number | `${number}%` {
   return text.endsWith('%') ? (text as `${number}%`) : Number(text);
-}
-
-/** How many clusters of a wave may fail: a percentage is one of the wave, rounded down. */
-export function allowedFailures({
-  failure_budget,
-  size,
-}: Pick<WaveDocument, 'failure_budget' | 'size'>): number {
-  if (typeof failure_budget === 'number') return failure_budget;
-  return Math.floor((size * Number.parseInt(failure_budget, 10)) / 100);
 }

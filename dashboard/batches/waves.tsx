@@ -5,7 +5,6 @@ import { Progress } from '../parts/basics.tsx';
 import { Lasted } from '../parts/when.tsx';
 import { isBatchOver } from '../words.ts';
 import { CountsBar } from './counts.tsx';
-import { allowedFailures } from './draft.ts';
 
 export function Waves({ batch }: { readonly batch: BatchDocument }) {
   return (
@@ -47,7 +46,7 @@ function WaveRow({ wave, isCurrent }: { readonly wave: WaveDocument; readonly is
 
 function FailureBudget({ wave }: { readonly wave: WaveDocument }) {
   const { failed } = wave.counts;
-  const allowed = allowedFailures(wave);
+  const allowed = wave.failures_allowed;
   const isOver = failed > allowed;
   return (
     <div className="budget">

@@ -1,6 +1,7 @@
 /** What a person can do to an upgrade, and what will happen then, in words. Pure. */
 import type { UpgradeDocument } from '../../client/index.ts';
 import type { Deed } from '../deed.ts';
+import { count } from '../format.ts';
 import { isOver } from '../words.ts';
 
 export type Action = UpgradeDocument['actions'][number];
@@ -40,7 +41,7 @@ function meanwhile(action: Action, upgrade: UpgradeDocument): readonly string[] 
       return [`It goes on${next === '' ? '' : ` with ${next}`}.`];
     case 'approve':
       return [
-        `${progress.done} of ${progress.total} steps are done, and ${policy.canary} instance(s) were to be tried first.`,
+        `${progress.done} of ${progress.total} steps are done, and ${count(policy.canary, 'instance was', 'instances were')} to be tried first.`,
         `It goes on to the end without asking again${next === '' ? '' : `; next is ${next}`}.`,
       ];
     case 'retry':

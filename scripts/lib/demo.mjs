@@ -1,6 +1,7 @@
 // @ts-check
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { counted } from './counted.mjs';
 import { patiently } from './patience.mjs';
 import { isFree } from './ports.mjs';
 import { Problem } from './problem.mjs';
@@ -193,7 +194,7 @@ function accountOf(result, upgrade, versions, next) {
     `The upgrade ${upgrade.state}${upgrade.message ? ` (${upgrade.message})` : ''} in ${result.upgrade_seconds} s.`,
     `The servers answer: ${versions.join(', ')}.`,
     `${result.acknowledged_writes} writes were acknowledged, ${result.lost_writes} of them lost.`,
-    `Writes paused for ${result.write_outage_ms} ms at most, at ${result.switchovers} switchover(s).`,
+    `Writes paused for ${result.write_outage_ms} ms at most, at ${counted(result.switchovers, 'switchover')}.`,
     ...next,
   ];
 }

@@ -75,7 +75,7 @@ const WaveRequest = z
       .meta({ description: 'Clusters at once. Default 10.' }),
     failure_budget: amount(0).exactOptional().meta({
       description:
-        'Clusters that may fail before the batch pauses: a number, or a percentage of the wave. Default 5%.',
+        'Clusters that may fail before the batch pauses: a number, or a percentage of the wave, which is at least one unless it is 0%. Default 5%.',
     }),
     write_outage_budget_seconds: z.number().min(0).max(DAY_SECONDS).nullable().exactOptional().meta({
       description: 'Write outage that its clusters may have together before the batch pauses.',
@@ -222,6 +222,7 @@ const WaveDocument = z.strictObject({
   counts: Counts,
   max_concurrent: z.int(),
   failure_budget: amount(0),
+  failures_allowed: z.int().meta({ description: 'The failure budget as a number of its clusters.' }),
   write_outage_budget_seconds: z.number().nullable(),
   write_outage_ms: z.number(),
   soak_seconds: z.int(),

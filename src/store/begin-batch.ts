@@ -6,6 +6,7 @@ import { type Catalogue, findDatastore, versionsOf } from '../core/catalogue.ts'
 import type { Cluster, DatastoreVersion, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import { inRange } from '../core/versions.ts';
+import { counted } from '../core/words.ts';
 import type { Store } from './store.ts';
 
 /** A selector that finds more is refused: several batches do it as well. */
@@ -81,7 +82,7 @@ async function namedClusters(
   if (missing.length > 0) {
     throw new CofferError(
       'cluster_not_found',
-      `${missing.length} cluster(s) cannot be found: ${someOf(missing)}.`,
+      `${counted(missing.length, 'cluster')} cannot be found: ${someOf(missing)}.`,
     );
   }
   return ids.flatMap((id) => found.get(id) ?? []);
@@ -140,7 +141,7 @@ function targetOf(
 
 function nothingToDo(members: readonly Member[]): CofferError {
   const reasons = new Set(members.map(({ state }) => (state.name === 'skipped' ? state.reason : '')));
-  const message = `None of the ${members.length} cluster(s) can be upgraded: ${someOf([...reasons])}.`;
+  const message = `None of the ${counted(members.length, 'cluster')} can be upgraded: ${someOf([...reasons])}.`;
   return new CofferError('batch_empty', message);
 }
 

@@ -285,7 +285,7 @@ describe('limits', () => {
     expect([status, headers.get('retry-after')]).toEqual([413, '20']);
     expect(body.overLimit).toMatchObject({
       error: 'rate_limited',
-      message: 'This request was rate-limited. Only 3 GET request(s) can be made to * every minute.',
+      message: 'This request was rate-limited. Only 3 GET requests can be made to * every minute.',
     });
     // Whoever works on a tenant's behalf spends their own.
     expect((await read('eve')).status).toBe(200);

@@ -197,7 +197,7 @@ describe('an action', () => {
     }
     expect(await client.upgrades.cancel(id)).toMatchObject({
       state: 'cancelled',
-      message: expect.stringContaining('0 of 3 instance(s) run 1.1'),
+      message: expect.stringContaining('1.1 runs on 0 of 3 instances'),
     });
   });
 

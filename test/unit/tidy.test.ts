@@ -243,3 +243,29 @@ function valueImportsOf(file: string): string[] {
   }
   return found;
 }
+
+it('people read numbers with the form of the noun that fits: no "(s)"', () => {
+  const folders = [
+    'src',
+    'api',
+    'taskmanager',
+    'guestagent',
+    'cli',
+    'client',
+    'dashboard',
+    'scripts',
+    'bin',
+    'docs',
+  ];
+  const paths = folders.flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { withFileTypes: true, recursive: true })
+      .filter((entry) => entry.isFile() && /\.(tsx?|mjs|md)$/.test(entry.name))
+      .map((entry) => join(entry.parentPath, entry.name)),
+  );
+  const pages = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'].map((page) => join(ROOT, page));
+  expect(paths.length).toBeGreaterThan(200);
+  const found = [...paths, ...pages].flatMap((path) =>
+    [...readFileSync(path, 'utf8').matchAll(/.*[a-z]\(s\).*/g)].map(([line]) => `${path}: ${line.trim()}`),
+  );
+  expect(found).toEqual([]);
+});

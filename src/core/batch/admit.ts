@@ -3,6 +3,7 @@ import { admissionFindings } from '../admit.ts';
 import type { Cluster, DatastoreVersion, Instant } from '../domain.ts';
 import type { Policy } from '../policy.ts';
 import type { RequestedBy } from '../record.ts';
+import { counted } from '../words.ts';
 import { type Batch, type BatchEvent, MEMBER_STATES, type Member, type Wave } from './record.ts';
 import {
   DEFAULT_WAVE,
@@ -89,7 +90,7 @@ export function resolveBatch(
     newWave(wave, members.filter((one) => one.wave === index).length),
   );
   const left_out = members.filter(({ wave }) => wave === null).length;
-  const message = `batch of ${clusters.length} cluster(s) to ${target.name} accepted; ${left_out} left out`;
+  const message = `batch of ${counted(clusters.length, 'cluster')} to ${target.name} accepted; ${left_out} left out`;
   const batch: Batch = {
     id,
     tenant_id: request.tenant_id,

@@ -1,5 +1,6 @@
 import { fnv1a64 } from '../digest.ts';
 import type { Instant } from '../domain.ts';
+import { counted } from '../words.ts';
 import type { BatchNext, BatchSeen } from './advance.ts';
 import {
   type Batch,
@@ -8,7 +9,7 @@ import {
   type BatchEvent,
   type BatchEventType,
   type BatchPauseReason,
-  clustersOf,
+  failuresAllowed,
   type Member,
   type MemberState,
   type Wave,
@@ -187,7 +188,7 @@ export function failuresOf({ counts, troubled }: Wave): number {
 
 /** How much of its budgets a wave has used: past a budget at 1. */
 export function budgetsUsed(wave: Wave): { readonly failures: number; readonly write_outage: number } {
-  const allowed = clustersOf(wave.failure_budget, wave.size);
+  const allowed = failuresAllowed(wave);
   const budget = wave.write_outage_budget_seconds;
   const outage_s = (wave.write_outage_ms - wave.forgiven_outage_ms) / 1000;
   return {
@@ -198,10 +199,11 @@ export function budgetsUsed(wave: Wave): { readonly failures: number; readonly w
 
 /** B4: what goes beyond a wave's budgets, in words; null if nothing does. */
 export function overBudget(wave: Wave): { reason: BatchPauseReason; message: string } | null {
-  const allowed = clustersOf(wave.failure_budget, wave.size);
+  const allowed = failuresAllowed(wave);
   const failures = failuresOf(wave) - wave.forgiven_failures;
   if (failures > allowed) {
-    const message = `${failures} cluster(s) failed, and its failure budget is ${wave.failure_budget}${typeof wave.failure_budget === 'number' ? '' : ` of ${wave.size}, ${allowed}`}`;
+    const share = typeof wave.failure_budget === 'number' ? '' : ` (${wave.failure_budget} of ${wave.size})`;
+    const message = `${counted(failures, 'cluster')} failed, and its failure budget is ${allowed}${share}`;
     return { reason: 'failures', message };
   }
   const budget = wave.write_outage_budget_seconds;

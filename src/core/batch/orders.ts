@@ -1,4 +1,6 @@
 /** What a person can have a batch do. To ask for the same twice does no harm. */
+
+import { counted } from '../words.ts';
 import type { BatchDraft } from './draft.ts';
 import { type Batch, isOpen, type Member, type MemberStateName, type Wave } from './record.ts';
 import { cancelMember, namesOf } from './schedule.ts';
@@ -151,7 +153,9 @@ function rollBack(draft: BatchDraft, wave: number, by: string): string | undefin
     draft.enter(member, next, { undo: member.undo ?? member.upgrade_id, waiting_since: null });
   }
   draft.set({ wave, state: { name: 'rolling_back', started: draft.started, wave } });
-  draft.emit('rolling_back', `wave ${wave + 1} is taken back by ${by}: ${begun.length} cluster(s)`, { wave });
+  draft.emit('rolling_back', `wave ${wave + 1} is taken back by ${by}: ${counted(begun.length, 'cluster')}`, {
+    wave,
+  });
   return undefined;
 }
 

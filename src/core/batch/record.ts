@@ -237,7 +237,9 @@ export function inFlight({ waves }: Batch): number {
   return waves.reduce((sum, { counts, parked }) => sum + counts.running - parked, 0);
 }
 
-/** A budget or share as a number of clusters: percentages are rounded down. */
-export function clustersOf(amount: number | Percentage, size: number): number {
-  return typeof amount === 'number' ? amount : Math.floor((size * Number.parseFloat(amount)) / 100);
+/** How many clusters of a wave may fail. A percentage above zero is at least one: 5 % of nine would be none. */
+export function failuresAllowed({ failure_budget, size }: Pick<Wave, 'failure_budget' | 'size'>): number {
+  if (typeof failure_budget === 'number') return failure_budget;
+  const percent = Number.parseFloat(failure_budget);
+  return percent === 0 ? 0 : Math.min(size, Math.max(1, Math.floor((size * percent) / 100)));
 }

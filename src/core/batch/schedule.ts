@@ -2,6 +2,7 @@
 import type { Instant } from '../domain.ts';
 import type { Policy } from '../policy.ts';
 import { windowAt } from '../window.ts';
+import { counted } from '../words.ts';
 import { type BatchDraft, overBudget, upgradeIdOf } from './draft.ts';
 import { tellOfBegin } from './follow.ts';
 import { type Batch, inFlight, isOpen, type Member, type Wave } from './record.ts';
@@ -25,7 +26,10 @@ export function proceed(draft: BatchDraft): void {
 function takeUp(draft: BatchDraft): void {
   const { size, left_out, to_version, waves } = draft.batch;
   draft.run();
-  draft.emit('started', `${size - left_out} cluster(s) to ${to_version} in ${waves.length} wave(s)`);
+  draft.emit(
+    'started',
+    `${counted(size - left_out, 'cluster')} to ${to_version} in ${counted(waves.length, 'wave')}`,
+  );
 }
 
 /** B1, B7: what was to begin later does not any more. */
@@ -94,12 +98,12 @@ function startWave(draft: BatchDraft): boolean {
   if (approval && approved_wave < wave) {
     draft.pause(
       'approval',
-      `wave ${wave + 1} of ${size} cluster(s) waits for approval: approve it, or cancel`,
+      `wave ${wave + 1} of ${counted(size, 'cluster')} waits for approval: approve it, or cancel`,
     );
     return false;
   }
   draft.setWave(wave, { started: draft.now });
-  draft.emit('wave_started', `wave ${wave + 1}: ${size} cluster(s)`, { wave });
+  draft.emit('wave_started', `wave ${wave + 1}: ${counted(size, 'cluster')}`, { wave });
   return true;
 }
 

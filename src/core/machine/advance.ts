@@ -42,6 +42,7 @@ import {
   type Upgrade,
   type UpgradeEvent,
 } from '../record.ts';
+import { counted } from '../words.ts';
 import { Draft } from './draft.ts';
 import { isReturn } from './gates.ts';
 import { proceed, rollBack, rollbackRefusal } from './schedule.ts';
@@ -165,7 +166,7 @@ function reset(draft: Draft, by: string): undefined {
     draft.change({ ...step, phase: { name: 'failed', ended: draft.now, error: CUT_OFF } });
     draft.instanceTask(step.instance_id, 'UPGRADING_ERROR', CUT_OFF);
   }
-  const ended = `status reset by ${by}; ${open.length} step(s) were in flight`;
+  const ended = `status reset by ${by}; ${counted(open.length, 'step was', 'steps were')} in flight`;
   draft.end('cancelled', [ended, ...open.flatMap((step) => mayLackPrimary(draft, step))].join('; '));
 }
 

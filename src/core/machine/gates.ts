@@ -3,6 +3,7 @@ import { type Instance, isAlive, isHealthy, isInDoubt, lagOf, replicaSetOf, vers
 import { isOverridden, maxUnavailable } from '../policy.ts';
 import { isInFlight, type Step } from '../record.ts';
 import { mixRefusal, pathRefusal } from '../version-path.ts';
+import { counted } from '../words.ts';
 import type { Draft } from './draft.ts';
 
 /** How much log a successor may have yet to replay: the rest is sent while the primary stops. */
@@ -102,7 +103,7 @@ function availability(draft: Draft, step: Step, broken: readonly Instance[]): Fi
   const names = [...down].map((id) => draft.nameOf(id)).join(', ');
   return {
     gate: 'instances_healthy',
-    reason: `${down.size} of at most ${max_unavailable} instance(s) out of service already: ${names}`,
+    reason: `${down.size} of at most ${counted(max_unavailable, 'instance')} out of service already: ${names}`,
   };
 }
 

@@ -13,6 +13,7 @@ import {
   type Upgrade,
 } from '../record.ts';
 import { windowAt } from '../window.ts';
+import { counted } from '../words.ts';
 import { type Draft, doubtAbout } from './draft.ts';
 import { gateFor, givenUp, isReturn, skippedGates } from './gates.ts';
 import { tellSilence } from './silence.ts';
@@ -259,7 +260,8 @@ function succeedOrWait(draft: Draft, started: Instant): void {
   const meant = meantBy(draft.upgrade, draft.seen);
   if (meant.length === 0) return draft.end('failed', 'its instance is no longer part of the cluster');
   const lacking = meant.filter((instance) => versionOf(instance) !== goal || !isHealthy(instance, draft.now));
-  if (lacking.length === 0) return endAtGoal(draft, `${meant.length} instance(s) run ${goal}`);
+  if (lacking.length === 0)
+    return endAtGoal(draft, `${counted(meant.length, 'instance runs', 'instances run')} ${goal}`);
   const ended = draft.steps.map(({ phase }) => ('ended' in phase ? phase.ended : started));
   if (draft.now - Math.max(started, ...ended) < policy.step_timeout_seconds * 1000) return;
   const names = lacking.map((instance) => instance.name).join(', ');
@@ -417,7 +419,7 @@ function doneInstances(draft: Draft): readonly Step[] {
 function tally(draft: Draft): string {
   const goal = goalOf(draft.upgrade);
   const there = draft.seen.instances.filter((instance) => versionOf(instance) === goal).length;
-  return `${there} of ${draft.seen.instances.length} instance(s) run ${goal}`;
+  return `${goal} runs on ${there} of ${counted(draft.seen.instances.length, 'instance')}`;
 }
 
 /** What waits for its window goes on by itself; the time until then does not count. */

@@ -177,7 +177,7 @@ export class GuestChecks implements Watch {
     this.#checks.must(
       lost <= 0,
       'G6',
-      `${server.name} takes over, and ${lost} acknowledged write(s) are lost`,
+      `${server.name} takes over, and acknowledged writes are lost: ${lost}`,
     );
     const { upgrade_id = '', step } = this.#bookOf(server).current ?? {};
     // There, and at most once back again.
@@ -196,7 +196,7 @@ export class GuestChecks implements Watch {
     const names = serving.map(({ name }) => name).join(', ');
     this.#checks.must(serving.length <= 1, 'G6', `two primaries serve: ${names}`);
     const lost = servers.acknowledged - (serving[0]?.received ?? servers.acknowledged);
-    this.#checks.must(lost <= 0, 'G6', `${names} serves without ${lost} acknowledged write(s)`);
+    this.#checks.must(lost <= 0, 'G6', `${names} serves without acknowledged writes: ${lost} lost`);
   }
 }
 

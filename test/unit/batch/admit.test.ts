@@ -45,7 +45,7 @@ describe('a batch that is accepted', () => {
       ],
       ...{ size: 2, left_out: 0 },
     });
-    const message = 'batch of 2 cluster(s) to 1.1 accepted; 0 left out';
+    const message = 'batch of 2 clusters to 1.1 accepted; 0 left out';
     expect(event).toEqual({ seq: 1, at: T0, type: 'accepted', message });
   });
 

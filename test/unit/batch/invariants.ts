@@ -134,7 +134,7 @@ function endings(
   const found: string[] = [];
   const isOver = !isBatchActive(batch);
   const left = members.filter((member) => isOpen(member) || member.state.name === 'running');
-  if (isOver && left.length > 0) found.push(`B1: it has ended, and ${left.length} member(s) have not`);
+  if (isOver && left.length > 0) found.push(`B1: it has ended, and of its members ${left.length} not`);
   if (isOver !== (wake_at === null)) found.push(`G1: ${batch.state.name}, and it is looked at ${wake_at}`);
   if (before.batch.state.name === 'running' && batch.state.name === 'paused' && batch.state.message === '') {
     found.push('G1: paused without a reason');

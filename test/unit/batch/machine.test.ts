@@ -1,6 +1,7 @@
 /** The batch machine: waves, budgets, soaks, what people ask for. What is checked after every step is in `invariants.ts`. */
 import { describe, expect, it } from 'vitest';
 import { possibleBatchActions } from '../../../src/core/batch/actions.ts';
+import { failuresAllowed } from '../../../src/core/batch/record.ts';
 import { type Script, T0 } from './world.ts';
 import { batchWorlds, FAIL } from './worlds.ts';
 
@@ -46,7 +47,7 @@ describe('waves', () => {
     const it = world({ clusters: 3, waves: [{ share: 2 }] });
     expect(it.member('c-3').state).toMatchObject({ name: 'skipped', reason: 'no wave takes it' });
     it.settle();
-    expect(it.eventsOf('started')[0]?.message).toBe('2 cluster(s) to 1.1 in 1 wave(s)');
+    expect(it.eventsOf('started')[0]?.message).toBe('2 clusters to 1.1 in 1 wave');
     expect(it.batch.state).toMatchObject({
       name: 'succeeded',
       message: '2 succeeded, 0 failed, 1 skipped, 0 cancelled',
@@ -228,8 +229,30 @@ describe('the failure budget', () => {
     });
     it.settle();
     expect(it.batch.state).toMatchObject({ name: 'paused', reason: 'failures' });
-    expect(it.batch.state).toHaveProperty('message', expect.stringContaining('10% of 19, 1'));
+    expect(it.batch.state).toHaveProperty('message', expect.stringContaining('budget is 1 (10% of 19)'));
     expect(it.countOf('queued')).toBe(17);
+  });
+
+  it.each([
+    ['5%', 9, 1],
+    ['1%', 1, 1],
+    ['0.5%', 150, 1],
+    ['5%', 40, 2],
+    ['0%', 9, 0],
+    ['0.0%', 9, 0],
+    [0, 9, 0],
+    [3, 9, 3],
+  ] as const)(
+    'of %s of %i clusters is %i: a percentage above zero is at least one',
+    (failure_budget, size, allowed) => {
+      expect(failuresAllowed({ failure_budget, size })).toBe(allowed);
+    },
+  );
+
+  it('of a small wave, in percent, forgives one failure', () => {
+    const it = world({ clusters: 9, waves: [{ failure_budget: '5%' }], scripts: all(1, 1, FAIL) });
+    it.settle();
+    expect(it.batch.state).toMatchObject({ name: 'incomplete' });
   });
 
   it('counts an upgrade that waits for a person, for as long as it does', () => {

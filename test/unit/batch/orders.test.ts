@@ -265,7 +265,7 @@ describe('who asked for what is told', () => {
       { action: 'rollback' },
       [
         'cluster_cancelled: c-2: its wave was taken back by ann',
-        'rolling_back: wave 1 is taken back by ann: 1 cluster(s)',
+        'rolling_back: wave 1 is taken back by ann: 1 cluster',
       ],
     ],
     [{ action: 'cancel' }, ['cancelling: cancelled by ann: what is in flight ends first']],

@@ -139,7 +139,7 @@ describe('when the retries are used up', () => {
     });
     it.settle();
     expect(it.upgrade.state.name).toBe('failed');
-    expect(it.message).toBe('db-2: no space left on device; 1 of 3 instance(s) run 17.10');
+    expect(it.message).toBe('db-2: no space left on device; 17.10 runs on 1 of 3 instances');
     expect(it.cluster).toMatchObject({ task: 'NONE', datastore_version: '17.6' });
     expect(it.told('upgrade')).toEqual(['db-1', 'db-2']);
   });

@@ -188,7 +188,7 @@ describe('cancel', () => {
     it.settle();
     expect(it.upgrade.state).toMatchObject({
       name: 'cancelled',
-      message: 'cancelled; 1 of 3 instance(s) run 17.10',
+      message: 'cancelled; 17.10 runs on 1 of 3 instances',
     });
     expect(it.told('pre_upgrade')).toEqual(['db-1']);
     expect(it.cluster).toMatchObject({
@@ -277,7 +277,7 @@ describe('canary', () => {
     const it = world({ ...members, policy: { canary: 2 } });
     it.settle();
     expect(it.upgrade.state).toMatchObject({ name: 'paused', reason: 'canary' });
-    expect(it.message).toBe('2 of 3 instance(s) run 17.10: approve it to go on, or cancel it');
+    expect(it.message).toBe('17.10 runs on 2 of 3 instances: approve it to go on, or cancel it');
     expect(it.told('upgrade')).toEqual(['db-1', 'db-2']);
     it.act('approve');
     it.settle();

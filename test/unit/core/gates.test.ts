@@ -52,7 +52,7 @@ describe('a gate', () => {
     const told = it.eventsOf('gate_overridden');
     expect(told.map(({ instance_id }) => instance_id)).toEqual(['i-1', 'i-2']);
     expect(told[0]?.message).toBe(
-      'db-1 starts though 1 of at most 1 instance(s) out of service already: db-3: instances_healthy overridden by ann: db-3 is known to be ill',
+      'db-1 starts though 1 of at most 1 instance out of service already: db-3: instances_healthy overridden by ann: db-3 is known to be ill',
     );
   });
 
@@ -125,7 +125,7 @@ describe('a gate', () => {
     expect(it.step('db-2').phase).toMatchObject({
       blocked: {
         gate: 'instances_healthy',
-        reason: '1 of at most 1 instance(s) out of service already: db-3',
+        reason: '1 of at most 1 instance out of service already: db-3',
       },
     });
     it.pass(60);
@@ -160,7 +160,7 @@ describe('a gate', () => {
     }
     it.until(() => it.eventsOf('gate_blocked').length > 0);
     expect(it.eventsOf('gate_blocked')[0]?.message).toBe(
-      'db-3 waits for instances_healthy: 2 of at most 2 instance(s) out of service already: db-4, db-5',
+      'db-3 waits for instances_healthy: 2 of at most 2 instances out of service already: db-4, db-5',
     );
   });
 
@@ -296,7 +296,7 @@ describe('success', () => {
       datastore_version_id: 'v-to',
       task: 'NONE',
     });
-    expect(it.events.at(-1)?.message).toBe('3 instance(s) run 17.10');
+    expect(it.events.at(-1)?.message).toBe('3 instances run 17.10');
   });
 
   it('asks for help when one stays ill, and comes by itself once it is mended (G1)', () => {

@@ -100,7 +100,7 @@ describe('told of an upgrade', () => {
     ]);
     const failure = 'db-1: no space left on device';
     expect(payloadsOf(it, 'dbaas.upgrade.error')).toMatchObject([{ message: failure, exception: failure }]);
-    const end = 'cancelled; 0 of 2 instance(s) run 17.10';
+    const end = 'cancelled; 17.10 runs on 0 of 2 instances';
     expect(payloadsOf(it, 'dbaas.cluster_upgrade.error')).toMatchObject([{ message: end, exception: end }]);
   });
 

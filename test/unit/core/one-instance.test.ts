@@ -62,7 +62,7 @@ describe('an upgrade of one instance', () => {
     it.cluster = { ...it.cluster, instances };
     it.until(() => it.eventsOf('gate_blocked').length > 0);
     expect(it.eventsOf('gate_blocked')[0]?.message).toBe(
-      'db-3 waits for instances_healthy: 1 of at most 1 instance(s) out of service already: db-2',
+      'db-3 waits for instances_healthy: 1 of at most 1 instance out of service already: db-2',
     );
   });
 

@@ -80,7 +80,7 @@ describe('a reset', () => {
       world.reach('db-1', phase, 'switchover');
       reset(world);
       expect(world.message).toBe(
-        'status reset by ann; 1 step(s) were in flight; db-1 was handing over to db-2: if neither serves as the primary now, promote db-2 by hand, then start a new upgrade',
+        'status reset by ann; 1 step was in flight; db-1 was handing over to db-2: if neither serves as the primary now, promote db-2 by hand, then start a new upgrade',
       );
     }
     const world = new World({ lag_bytes: { 'db-3': 9 } });
@@ -102,7 +102,7 @@ describe('a reset', () => {
     ]);
     expect(world.upgrade.steps.map(({ phase }) => phase.name)).toEqual(['done', 'failed', 'pending']);
     expect(world.step('db-2').phase).toEqual({ name: 'failed', ended: world.now, error: fault });
-    expect(world.message).toBe('status reset by ann; 1 step(s) were in flight');
+    expect(world.message).toBe('status reset by ann; 1 step was in flight');
   });
 
   it('counts an old primary that has yet to come back among what was in flight: it is down (G6)', () => {

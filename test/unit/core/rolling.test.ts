@@ -169,7 +169,7 @@ describe('a plan that was made blindly', () => {
     it.pass(6);
     it.act('retry');
     it.settle();
-    expect(it.message).toBe('1 of 3 instance(s) run 17.10: approve it to go on, or cancel it');
+    expect(it.message).toBe('17.10 runs on 1 of 3 instances: approve it to go on, or cancel it');
     it.act('approve');
     it.settle();
     expect(it.upgrade.state.name).toBe('succeeded');

@@ -1,7 +1,7 @@
 /** What the dashboard makes of documents and of what is typed: numbers, times, filters, forms, drawings. */
 import { describe, expect, it } from 'vitest';
 import type { ClusterDocument, ClusterInstanceDocument, UpgradeDocument } from '../../../client/index.ts';
-import { allowedFailures, batchOf, DEFAULT_WAVES, problemOf } from '../../../dashboard/batches/draft.ts';
+import { batchOf, DEFAULT_WAVES, problemOf } from '../../../dashboard/batches/draft.ts';
 import { choicesIn, filterOf, matching } from '../../../dashboard/clusters/filter.ts';
 import { topologyOf, topologyText } from '../../../dashboard/clusters/topology.ts';
 import {
@@ -337,11 +337,6 @@ describe('the form of a batch', () => {
     [{ waves: first.map((wave) => ({ ...wave, soakMinutes: 'x' })) }, 'soak'],
     [{ policy: { ...BATCH_DRAFT, retries: 'x' } }, 'Correct how each cluster is upgraded.'],
   ])('says of %j what is wrong', (part, text) => expect(problemOf({ ...draft, ...part })).toContain(text));
-
-  it('reads budgets as the batch machine does', () => {
-    expect(allowedFailures({ failure_budget: 3, size: 10 })).toBe(3);
-    expect(allowedFailures({ failure_budget: '5%', size: 39 })).toBe(1);
-  });
 });
 
 describe('what a person can do to an upgrade', () => {

@@ -1,0 +1,6 @@
+/** Words for people: a number with its noun, in the form that fits. */
+
+/** `1 instance`, `3 instances`; for another plural, or a verb with it, give both: `1 key is`, `2 keys are`. */
+export function counted(number: number, one: string, many = `${one}s`): string {
+  return `${number} ${number === 1 ? one : many}`;
+}
