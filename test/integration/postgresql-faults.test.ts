@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type InstanceConfig, PermanentError } from '../../guestagent/driver.ts';
@@ -81,6 +81,54 @@ describe('a guest agent that was killed', () => {
     await rm(pidFile);
     await next.driver.start();
     expect(await query(next, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+
+  it('starts a server whose pid file names another living server of its user, as after a reboot', async () => {
+    const [node, other] = [at(await cluster(0), 0), at(await cluster(0), 0)];
+    const pidFile = join(node.stateDir, 'data', 'postmaster.pid');
+    const own = await readFile(pidFile, 'utf8');
+    await node.driver.stop();
+    const { uid, gid } = await stat(join(node.stateDir, 'data'));
+    const otherPid = await postmasterPid(other);
+    // A power failure may leave the file empty, too.
+    for (const left of [own.replace(/^\d+/, String(otherPid)), '', 'garbage\n']) {
+      await writeFile(pidFile, left);
+      await chown(pidFile, uid, gid);
+      const next = reopen(node);
+      await next.driver.start();
+      expect(await next.driver.health()).toMatchObject({ service_status: 'healthy', role: 'primary' });
+      expect(await postmasterPid(next)).not.toBe(otherPid);
+      await next.driver.stop();
+    }
+    expect(await postmasterPid(other)).toBe(otherPid);
+    expect(await query(other, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+
+  it('starts no second server beside processes that a killed one has left', async () => {
+    const node = at(await cluster(0), 0);
+    const pid = await postmasterPid(node);
+    const client = clientOf(node.config.endpoint);
+    client.on('error', () => {});
+    await client.connect();
+    const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    const backend = rows[0]?.pid ?? 0;
+    const next = reopen(node);
+    process.kill(backend, 'SIGSTOP');
+    try {
+      process.kill(pid, 'SIGKILL');
+      await expect(next.driver.start()).rejects.toThrow(/shared memory block/);
+    } finally {
+      process.kill(backend, 'SIGCONT');
+    }
+    await until(
+      'it has ended',
+      async () =>
+        await next.driver.start().then(
+          () => true,
+          () => false,
+        ),
+    );
+    expect(await next.driver.health()).toMatchObject({ service_status: 'healthy', role: 'primary' });
   });
 
   it('starts the server again after the server itself was killed', async () => {

@@ -7,7 +7,7 @@ import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll } from 'vitest';
 import type { Driver, InstanceConfig, Target } from '../../guestagent/driver.ts';
 import { postgresqlDriver } from '../../guestagent/drivers/postgresql/index.ts';
-import { scramVerifier } from '../../guestagent/drivers/postgresql/settings.ts';
+import { derivePassword, SUPERUSER, scramVerifier } from '../../guestagent/drivers/postgresql/settings.ts';
 import type { Endpoint } from '../../src/core/domain.ts';
 
 /**
@@ -143,6 +143,28 @@ export async function query(node: Node, text: string): Promise<readonly Record<s
   await client.connect();
   try {
     return (await client.query<Record<string, unknown>>(text)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+/** As the driver does it, and without its settings: for what an administrator may do to a server. */
+export async function asSuperuser(
+  node: Node,
+  ...statements: readonly string[]
+): Promise<readonly Record<string, unknown>[]> {
+  const { endpoint } = node.config;
+  const client = new Client({
+    ...{ host: endpoint.host, port: endpoint.port, database: 'postgres', user: SUPERUSER, ssl: false },
+    ...{ password: derivePassword(node.config, SUPERUSER), connectionTimeoutMillis: 5_000 },
+    application_name: 'administrator',
+  });
+  client.on('error', () => {});
+  await client.connect();
+  try {
+    let rows: readonly Record<string, unknown>[] = [];
+    for (const text of statements) rows = (await client.query<Record<string, unknown>>(text)).rows;
+    return rows;
   } finally {
     await client.end();
   }

@@ -20,7 +20,7 @@ import {
   scramVerifier,
   writeSettings,
 } from './settings.ts';
-import { PATIENT, withClient } from './sql.ts';
+import { PATIENT, replicationLogin, superuserLogin, withClient } from './sql.ts';
 
 /**
  * Makes an instance's data directory for the first time. Until the caller has noted that it is
@@ -79,7 +79,7 @@ export async function buildPrimary(deps: BuildDeps, binaries: Binaries): Promise
   await writeSettings(config, places, account, null);
   deps.progress('starting the server');
   await server.start(binaries, START_MS, deps.abort);
-  await withClient({ endpoint: config.endpoint, user: SUPERUSER, password }, PATIENT, async (client) => {
+  await withClient(superuserLogin(config), PATIENT, async (client) => {
     // Verifiers must not get into the log, not even with a statement that fails.
     await client.query("SET log_min_error_statement = 'panic'");
     // Keys of 256 bits need no stretching: with one round a login takes no time.
@@ -92,7 +92,7 @@ export async function buildPrimary(deps: BuildDeps, binaries: Binaries): Promise
   });
   for (const database of config.databases) {
     await withClient(
-      { endpoint: config.endpoint, user: SUPERUSER, password },
+      superuserLogin(config),
       PATIENT,
       async (client) => {
         for (const user of usersOf(config, database).slice(1)) {
@@ -109,11 +109,7 @@ export async function buildReplica(deps: BuildDeps, version: string): Promise<vo
   const { config, places, account } = deps;
   const primary = config.primary;
   if (primary === null) throw new PermanentError('a replica must be told where its primary is');
-  const login = {
-    endpoint: primary,
-    user: REPLICATION_USER,
-    password: derivePassword(config, REPLICATION_USER),
-  };
+  const login = replicationLogin(config, primary);
   const where = `${primary.host}:${primary.port}`;
   const deadline = Date.now() + WAIT_FOR_PRIMARY_MS;
   for (;;) {

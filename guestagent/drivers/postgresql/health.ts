@@ -1,6 +1,5 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Client } from 'pg';
 import type { Endpoint, Role, ServiceStatus } from '../../../src/core/domain.ts';
 import { isErrno } from '../../../src/files.ts';
 import type { Health, InstanceConfig } from '../../driver.ts';
@@ -9,7 +8,7 @@ import { beatenWords } from './auto-conf.ts';
 import { type Glance, glance } from './replication.ts';
 import type { Server } from './server.ts';
 import type { Places } from './settings.ts';
-import { connect, disconnect, type Login, QUICK } from './sql.ts';
+import { type Login, QUICK, Session } from './sql.ts';
 import type { State } from './state.ts';
 
 /** A standby reconnects within this time; one that does not is in trouble. */
@@ -35,26 +34,24 @@ export interface Situation {
 
 /**
  * Says how the server is: quickly, over a connection of its own, so that a long statement of an order
- * does not hold up a heartbeat. Never throws, and never waits longer than two seconds.
+ * does not hold up a heartbeat. Never throws, and waits for three seconds at most.
  */
 export class HealthWatch {
   readonly #config: InstanceConfig;
   readonly #places: Places;
   readonly #server: Server;
-  readonly #login: Login;
-  #client: Client | null = null;
+  readonly #session: Session;
   #streamedAt = Date.now();
 
   constructor(config: InstanceConfig, places: Places, server: Server, login: Login) {
     this.#config = config;
     this.#places = places;
     this.#server = server;
-    this.#login = login;
+    this.#session = new Session(login, QUICK);
   }
 
   close(): void {
-    if (this.#client !== null) disconnect(this.#client);
-    this.#client = null;
+    this.#session.close();
   }
 
   /** The standby was just restarted, or given another primary: its time to connect begins anew. */
@@ -66,9 +63,12 @@ export class HealthWatch {
     try {
       return await this.#look(situation);
     } catch (error) {
-      this.close();
       return this.#down(situation, 'failed', messageOf(error));
     }
+  }
+
+  glance(): Promise<Glance> {
+    return this.#session.use(glance);
   }
 
   async #look(situation: Situation): Promise<Health> {
@@ -95,10 +95,8 @@ export class HealthWatch {
     }
     let seen: Glance;
     try {
-      this.#client ??= await connect(this.#login, QUICK);
-      seen = await glance(this.#client);
+      seen = await this.glance();
     } catch (error) {
-      this.close();
       if (activity !== null) return this.#down(situation, activity.status, activity.message);
       return this.#down(
         situation,

@@ -77,7 +77,7 @@ class PostgresqlDriver implements Driver {
   destroy(): Promise<void> {
     this.#instance.halt.abort(new Error('the instance is being removed'));
     return this.#order('shutdown', 'the instance is being removed', async () => {
-      this.#instance.watch.close();
+      this.#instance.closeSessions();
       await this.#instance.server.stopAtOnce();
       await rm(this.#instance.deps.stateDir, { recursive: true, force: true, maxRetries: 5 });
       this.#instance.state = null;
@@ -209,13 +209,15 @@ class PostgresqlDriver implements Driver {
 
   async #lookAtHealth(): Promise<Health> {
     this.#instance.state ??= await loadState(this.#instance.deps.stateDir).catch(() => null);
-    return this.#instance.watch.look({
+    const health = await this.#instance.watch.look({
       state: this.#instance.state,
       activity: this.#activity,
       wanted: !this.#instance.halt.signal.aborted,
       trouble: this.#trouble,
       ended: () => this.#revive(),
     });
+    if (health.service_status === 'healthy' && this.#activity === null) this.#instance.holdSession();
+    return health;
   }
 
   /** The agent is the server's keeper: one that was killed is started again, but not in a tight loop. */

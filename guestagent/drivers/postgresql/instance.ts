@@ -15,10 +15,10 @@ import {
 } from './binaries.ts';
 import { formatLsn, readControl } from './control.ts';
 import { HealthWatch } from './health.ts';
-import { type Glance, glance, sameEndpoint } from './replication.ts';
+import { type Glance, sameEndpoint } from './replication.ts';
 import { Server } from './server.ts';
-import { derivePassword, type Places, placesIn, SUPERUSER, writeSettings } from './settings.ts';
-import { type Login, PATIENT, QUICK, withClient } from './sql.ts';
+import { type Places, placesIn, writeSettings } from './settings.ts';
+import { PATIENT, Session, superuserLogin } from './sql.ts';
 import { loadState, type State, saveState } from './state.ts';
 
 /** A start after an unclean end replays up to `max_wal_size` of log first. */
@@ -33,7 +33,8 @@ export class Instance {
   readonly places: Places;
   readonly account: Account | null;
   readonly server: Server;
-  readonly login: Login;
+  /** For orders, which come one at a time. Kept, for the urgent ones must not wait until they can log in. */
+  readonly #session: Session;
   readonly binariesDeps: BinariesDeps;
   readonly watch: HealthWatch;
   state: State | null = null;
@@ -47,13 +48,10 @@ export class Instance {
     this.places = placesIn(deps.stateDir);
     this.account = serverAccount(deps.serverUser);
     this.server = new Server(this.places, this.account, deps.log);
-    this.login = {
-      endpoint: deps.config.endpoint,
-      user: SUPERUSER,
-      password: derivePassword(deps.config, SUPERUSER),
-    };
+    const login = superuserLogin(deps.config);
+    this.#session = new Session(login, PATIENT);
     this.binariesDeps = { cacheDir: deps.cacheDir, account: this.account, log: deps.log };
-    this.watch = new HealthWatch(deps.config, this.places, this.server, this.login);
+    this.watch = new HealthWatch(deps.config, this.places, this.server, login);
     this.halt.abort();
   }
 
@@ -75,7 +73,7 @@ export class Instance {
   }
 
   async stopServer(): Promise<void> {
-    this.watch.close();
+    this.closeSessions();
     await this.server.stop();
   }
 
@@ -155,12 +153,24 @@ export class Instance {
   }
 
   withServer<T>(work: (client: Client) => Promise<T>): Promise<T> {
-    return withClient(this.login, PATIENT, work);
+    return this.#session.use(work);
   }
 
   /** Null when the server can't be asked. */
   async glance(): Promise<Glance | null> {
-    return withClient(this.login, QUICK, glance).catch(() => null);
+    return this.watch.glance().catch(() => null);
+  }
+
+  /** Logs in for the next order, while nothing is urgent. */
+  holdSession(): void {
+    this.#session.open().catch((error: unknown) => {
+      this.deps.log.debug({ error: messageOf(error) }, 'no session is held for the next order');
+    });
+  }
+
+  closeSessions(): void {
+    this.watch.close();
+    this.#session.close();
   }
 
   isSelf(endpoint: Endpoint): boolean {

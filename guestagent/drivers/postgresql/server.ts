@@ -1,10 +1,10 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { copyFile, open, readFile, stat, truncate } from 'node:fs/promises';
+import { copyFile, open, readdir, readFile, readlink, realpath, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { isErrno, readIfThere } from '../../../src/files.ts';
 import type { DriverLog } from '../../driver.ts';
-import { sleep } from '../../files.ts';
+import { removeIfThere, sleep, writeFileAtomic } from '../../files.ts';
 import type { Account } from './account.ts';
 import type { Binaries } from './binaries.ts';
 import { configFile, type Places } from './settings.ts';
@@ -44,9 +44,7 @@ export class Server {
   }
 
   async find(): Promise<Running | null> {
-    const file = await readIfThere(join(this.#places.data, 'postmaster.pid'));
-    if (file === null) return null;
-    const lines = file.split('\n');
+    const lines = (await readIfThere(this.#pidFile))?.split('\n') ?? [];
     const pid = Number(lines[0]);
     if (!Number.isSafeInteger(pid) || pid <= 1) return null;
     const executable = await this.#executableOf(pid);
@@ -60,6 +58,7 @@ export class Server {
     const logStart = (await output.stat()).size;
     let failure: Error | null = null;
     try {
+      await this.#disownStalePid();
       const child = spawn(
         executable,
         ['-D', this.#places.data, '-c', `config_file=${configFile(this.#places)}`],
@@ -148,6 +147,33 @@ export class Server {
     await truncate(this.#places.logFile, 0);
   }
 
+  /**
+   * PostgreSQL takes any living process of its user that its pid file names for a rival, and does not start;
+   * after a reboot the number may be that of any other. The agent's own number in its place is no rival's, for
+   * the agent is the new server's parent. The rest of the file stays: by it the new server knows whether
+   * processes of a killed one are still at work on the data.
+   */
+  async #disownStalePid(): Promise<void> {
+    const file = await readIfThere(this.#pidFile);
+    if (file === null) return;
+    const pid = Number.parseInt(file, 10);
+    const data = await realpath(this.#places.data);
+    if (!Number.isSafeInteger(pid) || pid <= 1) {
+      // Cut short by a power failure: PostgreSQL does not start beside such a file either.
+      if ((await processesIn(data)).length === 0) await removeIfThere(this.#pidFile);
+      return;
+    }
+    const folder = pid === process.pid ? null : await folderOf(pid);
+    if (folder === null || folder === data) return;
+    this.#log.warn({ pid }, 'the pid file names a process that is not this server: the file is stale');
+    const rest = file.slice(file.indexOf('\n'));
+    await writeFileAtomic(this.#pidFile, `${process.pid}${rest}`, { mode: 0o600, owner: this.#account });
+  }
+
+  get #pidFile(): string {
+    return join(this.#places.data, 'postmaster.pid');
+  }
+
   async #untilReady(
     timeoutMs: number,
     logStart: number,
@@ -220,6 +246,41 @@ function signal(pid: number, name: NodeJS.Signals): boolean {
     if (isErrno(error, 'ESRCH')) return false;
     throw error;
   }
+}
+
+/**
+ * A process's working directory; null when there is no such process. Each of PostgreSQL's processes has the data
+ * directory for it, however it was started.
+ */
+async function folderOf(pid: number): Promise<string | null> {
+  if (process.platform !== 'linux') return (await lsofFolders('-p', String(pid))).get(pid) ?? null;
+  try {
+    return await readlink(`/proc/${pid}/cwd`);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ESRCH')) return null;
+    // Some programs keep theirs even from their own user; PostgreSQL does not.
+    if (isErrno(error, 'EACCES', 'EPERM')) return '';
+    throw error;
+  }
+}
+
+async function processesIn(folder: string): Promise<readonly number[]> {
+  if (process.platform !== 'linux') {
+    const folders = [...(await lsofFolders())];
+    return folders.filter(([, each]) => each === folder).map(([pid]) => pid);
+  }
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const folders = await Promise.all(pids.map(folderOf));
+  return pids.filter((_, index) => folders[index] === folder);
+}
+
+async function lsofFolders(...which: readonly string[]): Promise<ReadonlyMap<number, string>> {
+  const { stdout } = await run('lsof', ['-a', ...which, '-d', 'cwd', '-F', 'pn']).catch(
+    // It answers 1 when there is nothing to list, and lists what it may all the same.
+    (error: unknown) => error as { readonly stdout?: string },
+  );
+  const entries = [...(stdout ?? '').matchAll(/^p(\d+)\n(?:f.*\n)?n(.*)$/gm)];
+  return new Map(entries.map(([, pid, folder = '']) => [Number(pid), folder]));
 }
 
 async function linuxArguments(pid: number): Promise<readonly string[] | null> {

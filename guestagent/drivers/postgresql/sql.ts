@@ -1,21 +1,80 @@
 import { Client, type ClientConfig, type QueryResultRow } from 'pg';
 import type { Endpoint } from '../../../src/core/domain.ts';
+import { isErrno } from '../../../src/files.ts';
+import type { InstanceConfig } from '../../driver.ts';
+import { sleep } from '../../files.ts';
+import { derivePassword, REPLICATION_USER, SUPERUSER } from './settings.ts';
 
 /** How the driver logs in to a server: over TCP, with a password derived from the cluster's token. */
 export interface Login {
   readonly endpoint: Endpoint;
   readonly user: string;
   readonly password: string;
+  /** What the session sets for itself. */
+  readonly settings: Readonly<Record<string, string>>;
 }
 
 export interface Limits {
+  /** For the login, with all its tries. */
   readonly connectMs: number;
   /** For each statement; null for none. */
   readonly statementMs: number | null;
 }
 
 export const QUICK: Limits = { connectMs: 900, statementMs: 900 };
-export const PATIENT: Limits = { connectMs: 5_000, statementMs: null };
+export const PATIENT: Limits = { connectMs: 10_000, statementMs: null };
+
+const TRY_MS = 5_000;
+const TRY_AGAIN_MS = 50;
+
+/**
+ * A session takes its settings from the configuration, from the database and from the role, and any of them
+ * may end a statement, a lock's wait or the session itself, or make functions mean something else. What a client
+ * names at its login beats all three.
+ */
+const OWN_SETTINGS: Readonly<Record<string, string>> = {
+  statement_timeout: '0',
+  lock_timeout: '0',
+  idle_session_timeout: '0',
+  idle_in_transaction_session_timeout: '0',
+  default_transaction_read_only: 'off',
+  default_transaction_deferrable: 'off',
+  // A standby refuses serializable transactions.
+  default_transaction_isolation: 'read committed',
+  search_path: 'pg_catalog',
+  role: 'none',
+  // A primary that waits for a synchronous standby which is gone would hold the driver, too.
+  synchronous_commit: 'local',
+  client_encoding: 'UTF8',
+  DateStyle: 'ISO, MDY',
+};
+
+const SUPERUSER_SETTINGS: Readonly<Record<string, string>> = {
+  ...OWN_SETTINGS,
+  session_replication_role: 'origin',
+  // A library that is missing ends every login; a superuser may do without.
+  session_preload_libraries: '',
+  local_preload_libraries: '',
+};
+
+const SINCE_17: Readonly<Record<string, string>> = { transaction_timeout: '0' };
+
+/** For the instance's own server. */
+export function superuserLogin(config: InstanceConfig): Login {
+  const major = Number.parseInt(config.datastore_version, 10);
+  return {
+    endpoint: config.endpoint,
+    user: SUPERUSER,
+    password: derivePassword(config, SUPERUSER),
+    settings: { ...SUPERUSER_SETTINGS, ...(major >= 17 && SINCE_17) },
+  };
+}
+
+/** For another server of the cluster. */
+export function replicationLogin(config: InstanceConfig, endpoint: Endpoint): Login {
+  const password = derivePassword(config, REPLICATION_USER);
+  return { endpoint, user: REPLICATION_USER, password, settings: OWN_SETTINGS };
+}
 
 export function clientConfig(login: Login, limits: Limits, database = 'postgres'): ClientConfig {
   return {
@@ -25,6 +84,7 @@ export function clientConfig(login: Login, limits: Limits, database = 'postgres'
     password: login.password,
     database,
     application_name: 'coffer',
+    options: startupOptions(login.settings),
     ssl: false,
     keepAlive: true,
     connectionTimeoutMillis: limits.connectMs,
@@ -32,17 +92,32 @@ export function clientConfig(login: Login, limits: Limits, database = 'postgres'
   };
 }
 
-/** A connection that reports its end to whoever uses it next, instead of by an unhandled event. */
+function startupOptions(settings: Login['settings']): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `-c ${name}=${value.replaceAll(/[\\ ]/g, '\\$&')}`)
+    .join(' ');
+}
+
+/**
+ * A connection that reports its end to whoever uses it next, instead of by an unhandled event. A login that
+ * is refused for the moment is tried again: clients that fill a server up hold, while they log in themselves, even
+ * the connections that are reserved for superusers.
+ */
 export async function connect(login: Login, limits: Limits, database?: string): Promise<Client> {
-  const client = new Client(clientConfig(login, limits, database));
-  client.on('error', () => {});
-  try {
-    await client.connect();
-  } catch (error) {
-    disconnect(client);
-    throw error;
+  const deadline = Date.now() + limits.connectMs;
+  for (;;) {
+    const connectMs = Math.max(1, Math.min(deadline - Date.now(), TRY_MS));
+    const client = new Client(clientConfig(login, { ...limits, connectMs }, database));
+    client.on('error', () => {});
+    try {
+      await client.connect();
+      return client;
+    } catch (error) {
+      disconnect(client);
+      if (!isPassing(error) || Date.now() + TRY_AGAIN_MS >= deadline) throw error;
+      await sleep(TRY_AGAIN_MS);
+    }
   }
-  return client;
 }
 
 /** Does not wait: a server that hangs must not hang the driver. */
@@ -62,6 +137,92 @@ export async function withClient<T>(
   } finally {
     disconnect(client);
   }
+}
+
+/**
+ * One connection that is kept: work that is urgent need not log in first. It is made anew when it was lost,
+ * and what was being done over it is done once more: all work given to it may be repeated.
+ */
+export class Session {
+  readonly #login: Login;
+  readonly #limits: Limits;
+  #client: Client | null = null;
+  #opening: Promise<Client> | null = null;
+
+  constructor(login: Login, limits: Limits) {
+    this.#login = login;
+    this.#limits = limits;
+  }
+
+  async use<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    const client = await this.open();
+    try {
+      return await work(client);
+    } catch (error) {
+      if (!isLost(error)) {
+        // Without an SQLSTATE it is no answer of the server: a statement may still be under way.
+        if (codeOf(error).length !== 5) this.#drop(client);
+        throw error;
+      }
+      this.#drop(client);
+    }
+    return work(await this.open());
+  }
+
+  /** The connection that is there, or a new one. */
+  async open(): Promise<Client> {
+    if (this.#client !== null) return this.#client;
+    this.#opening ??= this.#connect().finally(() => {
+      this.#opening = null;
+    });
+    return this.#opening;
+  }
+
+  close(): void {
+    if (this.#client !== null) this.#drop(this.#client);
+  }
+
+  async #connect(): Promise<Client> {
+    const client = await connect(this.#login, this.#limits);
+    this.#client = client;
+    client.once('end', () => this.#drop(client));
+    return client;
+  }
+
+  #drop(client: Client): void {
+    if (this.#client === client) this.#client = null;
+    disconnect(client);
+  }
+}
+
+/**
+ * Too many connections, or no memory for one more (53); cut off (08); starting, stopping or recovering (57P0x):
+ * a moment later it may be otherwise.
+ */
+function isPassing(error: unknown): boolean {
+  return /^(53|08|57P0)/.test(codeOf(error)) || isCutOff(error);
+}
+
+/**
+ * The session or its statement was ended by somebody else: by an administrator, a time limit, or on a standby by
+ * the replay of its primary's log. It says nothing of the server.
+ */
+function isLost(error: unknown): boolean {
+  return /^(08|57P0|57014|25P0[34]|40001|40P01)/.test(codeOf(error)) || isCutOff(error);
+}
+
+function isCutOff(error: unknown): boolean {
+  if (isErrno(error, 'ECONNRESET', 'EPIPE')) return true;
+  return (
+    error instanceof Error &&
+    /^Connection terminated|is not queryable$|^timeout expired$|^could not fork new process/.test(
+      error.message,
+    )
+  );
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 }
 
 /** The one row of a query that has one. */

@@ -41,7 +41,7 @@ export class Switchover {
       throw new Error("pg_control is not this server's");
     await this.#instance.save({ phase: 'demoting', version: state.version });
     const stopping = performance.now();
-    this.#instance.watch.close();
+    this.#instance.closeSessions();
     const lsn = (await this.#instance.server.beginStop()) ? await this.#shutdownPosition() : null;
     if (lsn === null) {
       await this.#instance.server.stopAtOnce();
