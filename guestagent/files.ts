@@ -55,3 +55,20 @@ export function messageOf(error: unknown): string {
 export function sleep(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms));
 }
+
+export class LateError extends Error {
+  override readonly name = 'LateError';
+}
+
+/** Rejects after a time with a LateError; the work itself goes on. */
+export async function within<T>(ms: number, work: Promise<T>, otherwise: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new LateError(otherwise)), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

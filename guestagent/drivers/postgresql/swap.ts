@@ -79,7 +79,7 @@ export class Swap {
     try {
       await this.#instance.stopServer();
       stopped = performance.now();
-      await this.#instance.server.start(to, UPGRADE_START_MS);
+      await this.#instance.startServer(to, UPGRADE_START_MS);
       started = performance.now();
       await this.#instance.withServer(async (client) => {
         const { version, standby } = await glance(client);
@@ -109,7 +109,7 @@ export class Swap {
     let outcome = `the server is back on ${old.version}`;
     try {
       await this.#instance.stopServer();
-      await this.#instance.server.start(old, UPGRADE_START_MS);
+      await this.#instance.startServer(old, UPGRADE_START_MS);
       await this.#instance.withServer((client) => untilStreamingIfStandby(client, primary));
     } catch (error) {
       outcome = `and it does not come back on ${old.version} either: ${messageOf(error)}`;
