@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { PermanentError } from '../../guestagent/driver.ts';
-import { derivePassword, SUPERUSER } from '../../guestagent/drivers/postgresql/settings.ts';
-import { withClient } from '../../guestagent/drivers/postgresql/sql.ts';
 import {
+  asSuperuser,
   at,
   cluster,
   member,
@@ -61,14 +60,6 @@ describe('a primary whose operator moves it to another port', () => {
     expect((await a.driver.health()).message).toContain(words);
   });
 });
-
-function asSuperuser({ config }: Node, sql: string): Promise<readonly Record<string, unknown>[]> {
-  const { endpoint } = config;
-  const login = { endpoint, user: SUPERUSER, password: derivePassword(config, SUPERUSER) };
-  return withClient(login, { connectMs: 5_000, statementMs: null }, async (client) => {
-    return (await client.query<Record<string, unknown>>(sql)).rows;
-  });
-}
 
 async function conninfo(node: Node): Promise<string> {
   const [row] = await asSuperuser(node, 'SHOW primary_conninfo');
