@@ -5,7 +5,8 @@ import { counted } from '../src/core/words.ts';
 import { renderBatch } from './batch-progress.ts';
 import { WAVE_HELP, waveOf, wayOnOf } from './batches.ts';
 import { EXIT, UsageError } from './failures.ts';
-import { Interrupted, type Io } from './io.ts';
+import type { Io } from './io.ts';
+import { batchWord, withLastWord } from './last-word.ts';
 import { collect, count, type PolicyOptions, policyOf, withPolicyOptions } from './options.ts';
 import type { Output } from './output.ts';
 import { type Session, sessionOf } from './session.ts';
@@ -155,17 +156,15 @@ async function watch(session: Session, id: string, { watch: isShown, wait, exit 
   const { client, io, json, output } = session;
   const until = wait ? ('settled' as const) : ('ended' as const);
   const isTTY = io.stdout.isTTY ?? false;
-  try {
+  const command = `coffer batch-watch ${id}`;
+  const watched = { name: 'The batch', command, get: () => client.batches.get(id), tell: batchWord };
+  await withLastWord(io, watched, async () => {
     const batch = isShown
       ? await renderBatch(client, id, { stream: io.stdout, isTTY, json, until, signal: io.signal })
       : await client.batches.waitFor(id, { until, signal: io.signal });
     if (json || !isShown) output.result({ batch }, () => showBatch(output, batch));
     exit(batch.state === 'paused' ? EXIT.paused : batch.state === 'succeeded' ? EXIT.ok : EXIT.failed);
-  } catch (error) {
-    if (error instanceof Interrupted)
-      io.stderr.write(`\nThe batch goes on. Watch it again: coffer batch-watch ${id}\n`);
-    throw error;
-  }
+  });
 }
 
 function addReport(program: Command, io: Io): void {

@@ -4,9 +4,10 @@ import { counted } from '../src/core/words.ts';
 import { UsageError } from './failures.ts';
 import { troublesIn } from './instances.ts';
 import type { Io } from './io.ts';
+import { clusterWord, withLastWord } from './last-word.ts';
 import { collect, count } from './options.ts';
 import { type Output, printable } from './output.ts';
-import { sessionOf } from './session.ts';
+import { type Session, sessionOf } from './session.ts';
 
 interface CreateOptions {
   readonly instances: number;
@@ -63,15 +64,32 @@ export function addClusterCommands(program: Command, io: Io): void {
     .option('--wait', 'wait until it is gone')
     .addHelpText('after', '\nExample:\n  coffer cluster-delete shop --wait')
     .action(async (reference: string, options: { readonly wait?: boolean }, command) => {
-      const { client, output } = sessionOf(command, io);
+      const session = sessionOf(command, io);
+      const { client, output } = session;
       const cluster = await client.clusters.get(reference);
       await client.clusters.delete(cluster);
-      if (options.wait) await client.clusters.waitUntilGone(cluster, { signal: io.signal });
+      const gone = () => client.clusters.waitUntilGone(cluster, { signal: io.signal });
+      if (options.wait) await withLastWord(io, watchedCluster(session, cluster), gone);
       const said = options.wait ? 'is deleted' : 'is being deleted';
       output.result({ cluster: { id: cluster.id, name: cluster.name } }, () =>
         output.line(`Cluster ${cluster.name} ${said}.`),
       );
     });
+}
+
+/** Waits until the cluster is idle, and answers it. */
+export async function waitForCluster(session: Session, cluster: ClusterDocument): Promise<ClusterDocument> {
+  const { client, io } = session;
+  let after = cluster;
+  await withLastWord(io, watchedCluster(session, cluster), async () => {
+    after = await client.clusters.waitFor(cluster, { signal: io.signal });
+  });
+  return after;
+}
+
+function watchedCluster({ client }: Session, { id, name }: ClusterDocument) {
+  const get = () => client.clusters.get(id);
+  return { name: `Cluster ${name}`, command: `coffer cluster-show ${id}`, get, tell: clusterWord };
 }
 
 function addCreateCommand(program: Command, io: Io): void {
@@ -110,13 +128,12 @@ Examples:
         options: CreateOptions,
         command,
       ) => {
-        const { client, output, json } = sessionOf(command, io);
+        const session = sessionOf(command, io);
+        const { client, output, json } = session;
         const created = await client.clusters.create(await requestOf(io, name, datastore, version, options));
         // Before any waiting: without agents there is nothing to wait for.
         if (!json || options.wait) tellHowToJoin(io, created);
-        const cluster = options.wait
-          ? { ...created, ...(await client.clusters.waitFor(created, { signal: io.signal })) }
-          : created;
+        const cluster = options.wait ? { ...created, ...(await waitForCluster(session, created)) } : created;
         output.result({ cluster }, () => showCluster(output, cluster));
       },
     );

@@ -26,7 +26,7 @@ Exit codes:
   5    the API can't be reached, or can't do its work right now
   6    the upgrade is paused and waits for a person (--wait)
   7    not allowed
-  130  Ctrl-C; an upgrade goes on all the same`;
+  130  Ctrl-C; it ends the watching alone`;
 
 /** A wrong command line that commander could not see. */
 export class UsageError extends Error {

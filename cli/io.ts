@@ -20,4 +20,6 @@ export interface Terminal {
 /** Ctrl-C: the reason with which `Io.signal` aborts. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
+  /** A command asks how things stand, and will say so: it is given the time for it. */
+  isAnswered = false;
 }

@@ -3,9 +3,9 @@
  * The command line. Speaks only HTTP, through the client.
  *
  * - `program.ts` the commands put together, `run(args, io)` · `session.ts` what every command works with
- * - `upgrade-commands.ts` · `action-commands.ts` · `cluster-commands.ts` · `resize-commands.ts` · `datastore-commands.ts`
+ * - `upgrade-commands.ts` · `action-commands.ts` · `cluster-commands.ts` · `instance-commands.ts` · `resize-commands.ts` · `datastore-commands.ts`
  * - `options.ts` · `upgrades.ts` an upgrade by id or cluster, and what to type next · `version.ts`
- * - `progress.ts` an upgrade as it goes, `live.ts` the same on a terminal
+ * - `progress.ts` an upgrade as it goes, `live.ts` the same on a terminal · `last-word.ts` how it stands at Ctrl-C
  * - `doctor/` what is wrong with an installation · `completion.ts` for shells
  * - `installation.ts` a clone or the published package · `output.ts` tables, tabs or JSON · `failures.ts` exit codes and what to do next · `io.ts`
  */
@@ -15,13 +15,17 @@ import { EXIT } from './failures.ts';
 import { Interrupted } from './io.ts';
 import { run } from './program.ts';
 
-/** After Ctrl-C a command may still say a word; one that has nothing to say is ended. */
-const LAST_WORD_MS = 300;
+/** After Ctrl-C a command may still ask how things stand, and say so … */
+const LAST_WORD_MS = 2_000;
+/** … one that has nothing to say is ended. */
+const SILENCE_MS = 300;
 
 const interrupt = new AbortController();
 process.on('SIGINT', () => {
   if (interrupt.signal.aborted) process.exit(EXIT.interrupted);
-  interrupt.abort(new Interrupted('interrupted'));
+  const reason = new Interrupted('interrupted');
+  interrupt.abort(reason);
+  setTimeout(() => reason.isAnswered || process.exit(EXIT.interrupted), SILENCE_MS).unref();
   setTimeout(() => process.exit(EXIT.interrupted), LAST_WORD_MS).unref();
 });
 

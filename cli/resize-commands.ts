@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { showCluster } from './cluster-commands.ts';
+import { showCluster, waitForCluster } from './cluster-commands.ts';
 import type { Io } from './io.ts';
 import { count } from './options.ts';
 import { sessionOf } from './session.ts';
@@ -30,11 +30,12 @@ Example:
   coffer cluster-grow shop --instances 2 --wait`,
     )
     .action(async (reference: string, options: GrowOptions, command) => {
-      const { client, output } = sessionOf(command, io);
+      const session = sessionOf(command, io);
+      const { client, output } = session;
       const instance = { flavorRef: options.flavor, volume: { size: options.volumeSize } };
       const added = Array.from({ length: options.instances }, () => instance);
       const growing = await client.clusters.grow(reference, added);
-      const cluster = options.wait ? await client.clusters.waitFor(growing, { signal: io.signal }) : growing;
+      const cluster = options.wait ? await waitForCluster(session, growing) : growing;
       output.result({ cluster }, () => showCluster(output, cluster));
     });
 
@@ -52,11 +53,10 @@ Example:
         options: { readonly wait?: boolean },
         command,
       ) => {
-        const { client, output } = sessionOf(command, io);
+        const session = sessionOf(command, io);
+        const { client, output } = session;
         const shrinking = await client.clusters.shrink(reference, instances);
-        const cluster = options.wait
-          ? await client.clusters.waitFor(shrinking, { signal: io.signal })
-          : shrinking;
+        const cluster = options.wait ? await waitForCluster(session, shrinking) : shrinking;
         output.result({ cluster }, () => showCluster(output, cluster));
       },
     );

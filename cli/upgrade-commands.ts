@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import type { PlanDocument, UpgradeDocument } from '../client/index.ts';
 import { EXIT } from './failures.ts';
-import { Interrupted, type Io } from './io.ts';
+import type { Io } from './io.ts';
+import { upgradeWord, withLastWord } from './last-word.ts';
 import { type PolicyOptions, policyOf, withPolicyOptions } from './options.ts';
 import type { Output } from './output.ts';
 import { renderProgress } from './progress.ts';
@@ -159,7 +160,7 @@ async function watch(session: Session, id: string, until: 'ended' | 'settled', e
     json,
     color: isTTY && !io.env['NO_COLOR'],
   };
-  await leaveRunning(io, id, async () => {
+  await withLastWord(io, watchedUpgrade(session, id), async () => {
     const upgrade = await renderProgress(client, id, follow);
     if (json) session.output.result({ upgrade }, () => undefined);
     exit(exitCodeOf(upgrade));
@@ -168,23 +169,16 @@ async function watch(session: Session, id: string, until: 'ended' | 'settled', e
 
 async function wait(session: Session, id: string, exit: Exit): Promise<void> {
   const { client, io, output } = session;
-  await leaveRunning(io, id, async () => {
+  await withLastWord(io, watchedUpgrade(session, id), async () => {
     const upgrade = await client.upgrades.waitFor(id, { signal: io.signal, until: 'settled' });
     output.result({ upgrade }, () => showUpgrade(output, upgrade));
     exit(exitCodeOf(upgrade));
   });
 }
 
-/** Ctrl-C ends the watching, not the upgrade: says so. */
-async function leaveRunning(io: Io, id: string, work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    if (error instanceof Interrupted) {
-      io.stderr.write(`\nThe upgrade goes on. Watch it again: coffer upgrade-watch ${id}\n`);
-    }
-    throw error;
-  }
+function watchedUpgrade({ client }: Session, id: string) {
+  const command = `coffer upgrade-watch ${id}`;
+  return { name: 'The upgrade', command, get: () => client.upgrades.get(id), tell: upgradeWord };
 }
 
 function exitCodeOf({ state, follows }: UpgradeDocument): number {

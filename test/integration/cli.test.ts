@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { Interrupted } from '../../cli/io.ts';
 import { ACTIONS } from '../../src/core/machine/advance.ts';
 import { coffer } from '../support/cli.ts';
 import { until } from '../support/stack.ts';
@@ -264,16 +263,6 @@ describe('cluster-upgrade', () => {
     expect(code).toBe(6);
     expect(stdout).toContain('paused 3');
     expect((await coffer(here(`upgrade-show ${id}`))).stdout).toContain('message\tapprove it\n');
-  });
-
-  it('goes on after Ctrl-C, and says how to watch it again', async () => {
-    const id = await beginUpgrade(api, await buildCluster(api, 'interrupted'));
-    const interrupt = new AbortController();
-    setTimeout(() => interrupt.abort(new Interrupted('interrupted')), 300);
-    const { code, stderr } = await coffer(here(`upgrade-watch ${id}`), { signal: interrupt.signal });
-    expect(code).toBe(130);
-    expect(stderr).toBe(`\nThe upgrade goes on. Watch it again: coffer upgrade-watch ${id}\n`);
-    expect((await api.store.getUpgrade(id))?.state.name).toBe('scheduled');
   });
 });
 
