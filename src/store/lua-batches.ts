@@ -61,7 +61,7 @@ for i = 3, #ARGV do
     local keys = { base, base .. ':members', base .. ':positions', base .. ':hints', base .. ':events' }
     for _, state in ipairs({ ${MEMBER_STATES.map((state) => `'${state}'`).join(', ')} }) do keys[#keys + 1] = base .. ':state:' .. state end
     for wave = 1, #batch.waves do keys[#keys + 1] = base .. ':open:' .. (wave - 1) end
-    redis.call('UNLINK', unpack(keys))
+    for _, key in ipairs(keys) do redis.call('UNLINK', key) end
     redis.call('ZREM', ARGV[1] .. ':batches:' .. batch.tenant_id, ARGV[i])
     redis.call('ZREM', KEYS[1], ARGV[i])
     count = count + 1

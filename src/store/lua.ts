@@ -27,6 +27,7 @@ end`;
  * - R3: a Redis that is full (`maxmemory`) takes nothing new and lets what is under way go on. It refuses a
  *   script at its first write, if that could need memory, and never afterwards: what must go on begins
  *   with a command that frees.
+ * - R4: none takes apart what there may be any number of with `unpack`: Lua refuses some 8,000 values.
  *
  * Keys, all below one prefix:
  *
@@ -461,16 +462,20 @@ return 1`,
     keys: ['zset', 'hash'],
     lua: `
 local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
-if #ids == 0 then return {} end
-return redis.call('HMGET', KEYS[2], unpack(ids))`,
+local casts = {}
+for i, id in ipairs(ids) do casts[i] = redis.call('HGET', KEYS[2], id) end
+return casts`,
   },
 
   /** KEYS casts:at, casts · ARGV id … */
   castsConfirmed: {
     keys: ['zset', 'hash'],
     lua: `
-redis.call('ZREM', KEYS[1], unpack(ARGV))
-return redis.call('HDEL', KEYS[2], unpack(ARGV))`,
+for _, id in ipairs(ARGV) do
+  redis.call('ZREM', KEYS[1], id)
+  redis.call('HDEL', KEYS[2], id)
+end
+return #ARGV`,
   },
 } as const satisfies Record<string, Script>;
 

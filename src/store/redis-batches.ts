@@ -14,7 +14,7 @@ export interface RedisPort {
   readonly prefix: string;
   readonly channelOf: (id: string) => string;
   readonly key: (...parts: readonly string[]) => string;
-  readonly run: (script: ScriptName, ...args: (string | number)[]) => Promise<unknown>;
+  readonly run: (script: ScriptName, args: readonly (string | number)[]) => Promise<unknown>;
   readonly ask: <T>(command: () => Promise<T>) => Promise<T>;
   /** A page of a set that is in order of id. */
   readonly idsAfter: (
@@ -40,8 +40,7 @@ export class RedisBatches implements BatchStore {
   async create(...[batch, members, event, wake_at]: Parameters<BatchStore['create']>) {
     const { key, run } = this.#port;
     const { id, tenant_id, created } = batch;
-    const verdict = await run(
-      'createBatch',
+    const verdict = await run('createBatch', [
       key('batch', id),
       key('batch', id, 'events'),
       key('due'),
@@ -59,7 +58,7 @@ export class RedisBatches implements BatchStore {
         member.state.name,
         ...placeOf(member),
       ]),
-    );
+    ]);
     return verdict as 'begun' | 'duplicate';
   }
 
@@ -100,8 +99,7 @@ export class RedisBatches implements BatchStore {
 
   async load(...[id, { now, states, cluster_ids }]: Parameters<BatchStore['load']>) {
     const { key, run } = this.#port;
-    const answer = await run(
-      'loadBatch',
+    const answer = await run('loadBatch', [
       key('batch', id),
       key('batch-loads'),
       id,
@@ -110,7 +108,7 @@ export class RedisBatches implements BatchStore {
       states.length,
       ...states,
       ...cluster_ids,
-    );
+    ]);
     if (answer === null) return null;
     const [doc, members, hints, ready, ready_count, next_ready, loads] = answer as [
       string,
@@ -138,8 +136,7 @@ export class RedisBatches implements BatchStore {
   async commit(commit: BatchCommit): Promise<'committed' | 'conflict'> {
     const { channelOf, key, run } = this.#port;
     const { batch, members, events, load } = commit;
-    const done = await run(
-      'commitBatch',
+    const done = await run('commitBatch', [
       key('batch', batch.id),
       key('batch', batch.id, 'events'),
       key('due'),
@@ -165,20 +162,20 @@ export class RedisBatches implements BatchStore {
         ...placeOf(after),
       ]),
       ...commit.hints,
-    );
+    ]);
     return done === 1 ? 'committed' : 'conflict';
   }
 
   async looked(...[batch, hints, wake_at]: Parameters<BatchStore['looked']>): Promise<void> {
     const { key, run } = this.#port;
     const { id, revision } = batch;
-    await run('lookedAtBatch', key('batch', id), key('due'), id, revision, wake_at, ...hints);
+    await run('lookedAtBatch', [key('batch', id), key('due'), id, revision, wake_at, ...hints]);
   }
 
   async forget(before: Instant, page: PageRequest): Promise<Forgotten> {
     const { key, prefix, run, idsAfter } = this.#port;
     const { ids, next_marker } = await idsAfter(key('batches'), page);
-    const count = await run('forgetBatches', key('batches'), prefix, before, ...ids);
+    const count = await run('forgetBatches', [key('batches'), prefix, before, ...ids]);
     return { count: count as number, next_marker };
   }
 

@@ -49,14 +49,14 @@ const RETRY_CLUSTER_MS = 5_000;
 const MEASURED_TIMES_AGE_MS = 5_000;
 /** More datastores than that, or changes of them, are begun with anew. */
 const MAX_VERSION_TEXTS = 100;
-/** Keys are read this many at a time where a page could be long. */
-const SCAN_COUNT = 500;
+/** Of what there may be any number of, one command or one pipeline names so many. */
+const IDS_AT_ONCE = 500;
 /** Redis serves nobody else while it reads that many clusters. */
 const CLUSTERS_AT_ONCE = 20;
 
 /** The atomic steps, by name. */
 export type ScriptName = keyof typeof SCRIPTS | keyof typeof BATCH_SCRIPTS;
-type Scripted = Record<ScriptName, (...args: (string | number)[]) => Promise<unknown>>;
+type Scripted = Record<ScriptName, (args: readonly (string | number)[]) => Promise<unknown>>;
 
 /**
  * Opens the store on Redis. Resolves once Redis answers; rejects with a clear message if it can't be
@@ -116,7 +116,7 @@ class RedisStore implements Store {
       prefix: this.#prefix,
       channelOf: (id) => this.#changes.channelOf(id),
       key: (...parts) => this.#key(...parts),
-      run: (script, ...args) => this.#run(script, ...args),
+      run: (script, args) => this.#run(script, args),
       ask: (command) => this.#ask(command),
       idsAfter: (key, page) => this.#idsAfter(key, page),
       events: (key, id, after_seq, options) => this.#events(key, id, after_seq, options),
@@ -180,8 +180,7 @@ class RedisStore implements Store {
 
   async putCatalogue(...[catalogue, unused]: Parameters<Store['putCatalogue']>): Promise<PutVerdict> {
     const { revision, datastores, versions } = catalogue;
-    const [verdict, version_id = '', users = []] = (await this.#run(
-      'putCatalogue',
+    const [verdict, version_id = '', users = []] = (await this.#run('putCatalogue', [
       this.#key('catalogue'),
       this.#key('catalogue', 'versions'),
       this.#prefix,
@@ -193,15 +192,14 @@ class RedisStore implements Store {
       ...unused,
       ...versions.map(({ id }) => id),
       ...datastores.flatMap(({ id }) => [id, JSON.stringify(versionsOf(catalogue, id))]),
-    )) as [PutVerdict['verdict'], string?, string[]?];
+    ])) as [PutVerdict['verdict'], string?, string[]?];
     return verdict === 'in_use' ? { verdict, version_id, users: users.toSorted() } : { verdict };
   }
 
   async createCluster(...[cluster, order, cast, options = {}]: Parameters<Store['createCluster']>) {
     const { id, tenant_id, name, created } = cluster;
     const { max_clusters, keys = NO_KEYS } = options;
-    const outcome = await this.#run(
-      'createCluster',
+    const outcome = await this.#run('createCluster', [
       this.#key('cluster', id),
       this.#key('clusters', tenant_id),
       this.#key('cluster-name', tenant_id, name),
@@ -228,7 +226,7 @@ class RedisStore implements Store {
       keys.size,
       ...[...keys].flat(),
       ...this.#newInstances(cluster.instances),
-    );
+    ]);
     return outcome as Awaited<ReturnType<Store['createCluster']>>;
   }
 
@@ -247,7 +245,7 @@ class RedisStore implements Store {
   }
 
   async seeCluster(id: string): Promise<Found | null> {
-    const answer = await this.#run('seeCluster', this.#prefix, id);
+    const answer = await this.#run('seeCluster', [this.#prefix, id]);
     const [text, revision] = answer as [string | null, string | null];
     const cluster = clusterFromText(text);
     return cluster && { cluster, catalogue: await this.#catalogueOf(revision) };
@@ -258,9 +256,9 @@ class RedisStore implements Store {
   }
 
   async clustersOf(ids: readonly string[]) {
-    const parts: Promise<unknown>[] = [];
-    for (let at = 0; at < ids.length; at += CLUSTERS_AT_ONCE)
-      parts.push(this.#run('clusters', this.#prefix, ...ids.slice(at, at + CLUSTERS_AT_ONCE)));
+    const parts = inParts(ids, CLUSTERS_AT_ONCE).map((part) =>
+      this.#run('clusters', [this.#prefix, ...part]),
+    );
     const texts = (await Promise.all(parts)) as (readonly string[])[];
     return texts
       .flat()
@@ -291,15 +289,14 @@ class RedisStore implements Store {
   async joinCluster(...[cluster_id, agent]: Parameters<Store['joinCluster']>) {
     const cluster = await this.getCluster(cluster_id);
     if (!cluster) return 'full';
-    const answer = await this.#run(
-      'joinCluster',
+    const answer = await this.#run('joinCluster', [
       this.#key('cluster', cluster_id),
       this.#key('joined', cluster_id),
       agent.id,
       JSON.stringify(agent.endpoint),
       agent.sent,
       ...cluster.instances.filter(({ task }) => task === 'BUILDING').map((instance) => instance.id),
-    );
+    ]);
     const [verdict, instance_id, first] = answer as ['full' | 'stale'] | ['joined', string, string];
     if (verdict !== 'joined') return verdict;
     return { instance_id, first: first === '' ? null : (JSON.parse(first) as Endpoint) };
@@ -309,8 +306,7 @@ class RedisStore implements Store {
     const cluster = await this.getCluster(cluster_id);
     if (!cluster) return;
     const built = cluster.instances.filter(({ task }) => task === 'BUILDING');
-    await this.#run(
-      'finishBuild',
+    await this.#run('finishBuild', [
       this.#key('cluster', cluster_id),
       this.#key('due'),
       this.#key('build', cluster_id),
@@ -320,12 +316,11 @@ class RedisStore implements Store {
       Math.max(now, cluster.updated),
       taskField({ task: 'NONE', fault: null }),
       ...built.map((instance) => instance.id),
-    );
+    ]);
   }
 
   async beginGrow(...[seen, added, cast, now, keys = NO_KEYS]: Parameters<Store['beginGrow']>) {
-    const verdict = await this.#run(
-      'beginGrow',
+    const verdict = await this.#run('beginGrow', [
       this.#key('cluster', seen.id),
       this.#key('build', seen.id),
       this.#key('due'),
@@ -342,13 +337,12 @@ class RedisStore implements Store {
       keys.size,
       ...[...keys].flat(),
       ...this.#newInstances(added),
-    );
+    ]);
     return verdict === '' ? null : (verdict as ResizeVerdict);
   }
 
   async beginShrink(...[seen, ids, cast, now]: Parameters<Store['beginShrink']>) {
-    const verdict = await this.#run(
-      'beginShrink',
+    const verdict = await this.#run('beginShrink', [
       this.#key('cluster', seen.id),
       this.#key('due'),
       this.#key('casts'),
@@ -361,15 +355,14 @@ class RedisStore implements Store {
       JSON.stringify(cast),
       taskField({ task: 'DELETING', fault: null }),
       ...ids,
-    );
+    ]);
     return verdict === '' ? null : (verdict as ResizeVerdict);
   }
 
   async finishShrink(...[seen, removed, fault, now]: Parameters<Store['finishShrink']>) {
     const staying = seen.instances.filter(({ id }) => !removed.includes(id));
     const spared = staying.filter(({ task }) => task === 'DELETING');
-    await this.#run(
-      'finishShrink',
+    await this.#run('finishShrink', [
       this.#key('cluster', seen.id),
       this.#key('due'),
       this.#key('keys'),
@@ -381,12 +374,11 @@ class RedisStore implements Store {
       spared.length,
       ...spared.map(({ id }) => id),
       ...removed.flatMap((id) => [this.#key('instance', id), id]),
-    );
+    ]);
   }
 
   async beginDelete(...[cluster_id, cast, now]: Parameters<Store['beginDelete']>) {
-    const verdict = await this.#run(
-      'beginDelete',
+    const verdict = await this.#run('beginDelete', [
       this.#key('cluster', cluster_id),
       this.#key('due'),
       this.#key('casts'),
@@ -396,7 +388,7 @@ class RedisStore implements Store {
       now + RETRY_CLUSTER_MS,
       cast.id,
       JSON.stringify(cast),
-    );
+    ]);
     return verdict === '' ? null : (verdict as Exclude<Awaited<ReturnType<Store['beginDelete']>>, null>);
   }
 
@@ -404,8 +396,7 @@ class RedisStore implements Store {
     const cluster = await this.getCluster(cluster_id);
     if (!cluster) return;
     const ids = cluster.instances.map((instance) => instance.id);
-    await this.#run(
-      'removeCluster',
+    await this.#run('removeCluster', [
       this.#key('cluster', cluster_id),
       this.#key('clusters', cluster.tenant_id),
       this.#key('cluster-name', cluster.tenant_id, cluster.name),
@@ -421,7 +412,7 @@ class RedisStore implements Store {
       ...ids.map((id) => this.#key('instance', id)),
       ...ids,
       joinKeyId(cluster_id),
-    );
+    ]);
   }
 
   clusterOfInstance(instance_id: string): Promise<string | null> {
@@ -430,8 +421,7 @@ class RedisStore implements Store {
 
   async heartbeat(...[instance_id, report, now]: Parameters<Store['heartbeat']>) {
     const key = this.#key('instance', instance_id);
-    const answer = await this.#run(
-      'heartbeat',
+    const answer = await this.#run('heartbeat', [
       key,
       this.#prefix,
       instance_id,
@@ -439,15 +429,14 @@ class RedisStore implements Store {
       now,
       JSON.stringify(report),
       CLOCK_STEP_MS,
-    );
+    ]);
     if (answer === null) return null;
     const [fresh, cluster_id, task, upgrade_id] = answer as [number, string, never, string];
     return { fresh: fresh === 1, cluster_id, task, upgrade_id: upgrade_id === '' ? null : upgrade_id };
   }
 
   async begin(...[upgrade, event, cast, wake_at]: Parameters<Store['begin']>) {
-    const [verdict, task, upgrade_id] = (await this.#run(
-      'begin',
+    const [verdict, task, upgrade_id] = (await this.#run('begin', [
       this.#key('cluster', upgrade.cluster_id),
       this.#key('upgrade', upgrade.id),
       this.#key('upgrade', upgrade.id, 'events'),
@@ -471,7 +460,7 @@ class RedisStore implements Store {
       usesOf(upgrade).join(' '),
       upgrade.state.name,
       this.#notifies ? '1' : '',
-    )) as [BeginVerdict['verdict'], string, string];
+    ])) as [BeginVerdict['verdict'], string, string];
     if (verdict !== 'busy') return { verdict };
     return { verdict, task: task as never, upgrade_id: upgrade_id || null };
   }
@@ -481,7 +470,7 @@ class RedisStore implements Store {
   }
 
   async replaceKey(id: string, sealed: string): Promise<boolean> {
-    return (await this.#run('replaceKey', this.#key('keys'), id, sealed)) === 1;
+    return (await this.#run('replaceKey', [this.#key('keys'), id, sealed])) === 1;
   }
 
   keyIds(): Promise<readonly string[]> {
@@ -500,7 +489,7 @@ class RedisStore implements Store {
   }
 
   async holdDuty(duty: string, holder: string, lease_ms: number): Promise<boolean> {
-    return (await this.#run('holdDuty', this.#key('duty', duty), holder, lease_ms)) === 1;
+    return (await this.#run('holdDuty', [this.#key('duty', duty), holder, lease_ms])) === 1;
   }
 
   async getUpgrade(id: string): Promise<Upgrade | null> {
@@ -525,20 +514,19 @@ class RedisStore implements Store {
 
   async forgetUpgrades(before: Instant, page: PageRequest): Promise<Forgotten> {
     const { ids, next_marker } = await this.#idsAfter(this.#key('clusters'), page);
-    const answer = await this.#run(
-      'forgetUpgrades',
+    const answer = await this.#run('forgetUpgrades', [
       this.#key('casts'),
       this.#prefix,
       before,
       FORGET_AT_ONCE,
       ...ids,
-    );
+    ]);
     const [count, looked] = answer as [number, number];
     return { count, next_marker: looked < ids.length ? (ids[looked - 1] ?? null) : next_marker };
   }
 
   async load(upgrade_id: string) {
-    const answer = await this.#run('load', this.#key('upgrade', upgrade_id), this.#prefix);
+    const answer = await this.#run('load', [this.#key('upgrade', upgrade_id), this.#prefix]);
     if (answer === null) return null;
     const [doc, cluster, versions] = answer as [string, string | null, string];
     return {
@@ -566,8 +554,7 @@ class RedisStore implements Store {
     ]);
     if (release)
       fields.push('version_id', release.datastore_version_id, 'version', release.datastore_version);
-    const done = await this.#run(
-      'commit',
+    const done = await this.#run('commit', [
       this.#key('upgrade', upgrade.id),
       this.#key('upgrade', upgrade.id, 'events'),
       this.#key('cluster', upgrade.cluster_id),
@@ -591,7 +578,7 @@ class RedisStore implements Store {
       ...events.flatMap((event) => [event.seq, eventField(event)]),
       ...fields,
       ...commit.measured.flatMap(({ manager, step, ms }) => [this.#key('steps', manager, step), ms]),
-    );
+    ]);
     return done === 1 ? 'committed' : 'conflict';
   }
 
@@ -650,36 +637,43 @@ class RedisStore implements Store {
   }
 
   async takeDue(now: number, limit: number, lend_ms: number): Promise<readonly DueItem[]> {
-    const ids = (await this.#run(
-      'takeDue',
+    const ids = (await this.#run('takeDue', [
       this.#key('due'),
       now,
       limit,
       now + lend_ms,
-    )) as readonly string[];
+    ])) as readonly string[];
     return ids.map(dueItem);
   }
 
   async defer({ kind, id }: DueItem, at: number): Promise<void> {
-    await this.#run('defer', this.#key('due'), `${kind}:${id}`, at);
+    await this.#run('defer', [this.#key('due'), `${kind}:${id}`, at]);
   }
 
   async listActive(): Promise<readonly DueItem[]> {
-    const ids = await this.#ask(() => this.#redis.zrange(this.#key('due'), '0', '-1'));
-    return ids.map(dueItem);
+    // In parts: what is there all the time comes at least once, whatever else changes meanwhile.
+    const ids = new Set<string>();
+    let cursor = '0';
+    do {
+      const [next, found] = await this.#ask(() =>
+        this.#redis.zscan(this.#key('due'), cursor, 'COUNT', IDS_AT_ONCE),
+      );
+      for (let at = 0; at < found.length; at += 2) ids.add(found[at] ?? '');
+      cursor = next;
+    } while (cursor !== '0');
+    return [...ids].map(dueItem);
   }
 
   async beginRequest(request: KeyedRequest, now: number): Promise<RequestVerdict> {
     const { tenant_id, key, fingerprint, claim } = request;
-    const [verdict, text = ''] = (await this.#run(
-      'beginRequest',
+    const [verdict, text = ''] = (await this.#run('beginRequest', [
       this.#key('idempotency', tenant_id, key),
       fingerprint,
       claim,
       now,
       now + IN_FLIGHT_MS,
       REPLAY_MS,
-    )) as [RequestVerdict['verdict'], string?];
+    ])) as [RequestVerdict['verdict'], string?];
     switch (verdict) {
       case 'begun':
         return { verdict, operation_id: text };
@@ -692,12 +686,12 @@ class RedisStore implements Store {
 
   async endRequest({ tenant_id, key, claim }: KeyedRequest, answer: StoredAnswer | null): Promise<void> {
     const text = answer === null ? '' : JSON.stringify(answer);
-    await this.#run('endRequest', this.#key('idempotency', tenant_id, key), claim, text);
+    await this.#run('endRequest', [this.#key('idempotency', tenant_id, key), claim, text]);
   }
 
   async pendingCasts(before: number, limit: number): Promise<readonly PendingCast[]> {
     const keys = [this.#key('casts', 'at'), this.#key('casts')];
-    const found = (await this.#run('pendingCasts', ...keys, before, limit)) as readonly (string | null)[];
+    const found = (await this.#run('pendingCasts', [...keys, before, limit])) as readonly (string | null)[];
     return found.filter((text) => text !== null).map((text) => JSON.parse(text) as PendingCast);
   }
 
@@ -707,21 +701,24 @@ class RedisStore implements Store {
     this.#confirming ??= nextTurn().then(async () => {
       const ids = this.#confirmed.splice(0);
       this.#confirming = null;
-      await this.#run('castsConfirmed', this.#key('casts', 'at'), this.#key('casts'), ...ids);
+      const keys = [this.#key('casts', 'at'), this.#key('casts')];
+      for (const part of inParts(ids, IDS_AT_ONCE)) await this.#run('castsConfirmed', [...keys, ...part]);
     });
     return this.#confirming;
   }
 
   async counts(now: number): Promise<StoreCounts> {
-    const [due, casts] = await this.#ask(() =>
+    const [due, casts] = [this.#key('due'), this.#key('casts', 'at')];
+    const [overdue, firstDue, pending, firstCast] = await this.#ask(() =>
       Promise.all([
-        this.#redis.zrange(this.#key('due'), '0', '-1', 'WITHSCORES'),
-        this.#redis.zrange(this.#key('casts', 'at'), '0', '-1', 'WITHSCORES'),
+        this.#redis.zcount(due, '-inf', now),
+        this.#redis.zrange(due, '0', '0', 'WITHSCORES'),
+        this.#redis.zcard(casts),
+        this.#redis.zrange(casts, '0', '0', 'WITHSCORES'),
       ]),
     );
-    const [items, times] = [due.filter((_, at) => at % 2 === 0), scoresOf(due)];
-    const idsOf = (kind: DueItem['kind']) =>
-      items.map(dueItem).flatMap((item) => (item.kind === kind ? [item.id] : []));
+    const items = await this.listActive();
+    const idsOf = (kind: DueItem['kind']) => items.flatMap((item) => (item.kind === kind ? [item.id] : []));
     const upgrades: Record<string, number> = {};
     for (const name of await this.#fieldOf('upgrade', idsOf('upgrade'), 'state'))
       upgrades[name] = (upgrades[name] ?? 0) + 1;
@@ -729,19 +726,25 @@ class RedisStore implements Store {
     return {
       upgrades,
       batches: batches.map((doc) => JSON.parse(doc) as Batch),
-      overdue: times.filter((at) => at <= now).length,
-      overdue_ms: now - Math.min(now, times[0] ?? now),
-      pending_casts: casts.length / 2,
-      pending_casts_ms: now - Math.min(now, scoresOf(casts)[0] ?? now),
+      overdue,
+      overdue_ms: now - Math.min(now, scoreOf(firstDue) ?? now),
+      pending_casts: pending,
+      pending_casts_ms: now - Math.min(now, scoreOf(firstCast) ?? now),
     };
   }
 
   /** Of those that are there. */
   async #fieldOf(kind: string, ids: readonly string[], field: string): Promise<readonly string[]> {
-    const pipeline = this.#redis.pipeline();
-    for (const id of ids) pipeline.hget(this.#key(kind, id), field);
-    const answers = await this.#ask(() => pipeline.exec());
-    return (answers ?? []).flatMap(([, value]) => (typeof value === 'string' ? [value] : []));
+    const found: string[] = [];
+    for (const part of inParts(ids, IDS_AT_ONCE)) {
+      const pipeline = this.#redis.pipeline();
+      for (const id of part) pipeline.hget(this.#key(kind, id), field);
+      for (const [err, value] of (await this.#ask(() => pipeline.exec())) ?? []) {
+        if (err) throw toStoreError(err);
+        if (typeof value === 'string') found.push(value);
+      }
+    }
+    return found;
   }
 
   async ping(): Promise<void> {
@@ -755,8 +758,7 @@ class RedisStore implements Store {
 
   async #hashes(kind: string, ids: readonly string[]): Promise<readonly Record<string, string>[]> {
     const found: Record<string, string>[] = [];
-    for (let at = 0; at < ids.length; at += SCAN_COUNT) {
-      const part = ids.slice(at, at + SCAN_COUNT);
+    for (const part of inParts(ids, IDS_AT_ONCE)) {
       const pipeline = this.#redis.pipeline();
       for (const id of part) pipeline.hgetall(this.#key(kind, id));
       const answers = await this.#ask(() => pipeline.exec());
@@ -768,11 +770,12 @@ class RedisStore implements Store {
     return found;
   }
 
-  #run(script: ScriptName, ...args: (string | number)[]): Promise<unknown> {
+  #run(script: ScriptName, args: readonly (string | number)[]): Promise<unknown> {
     // Redis would notice in the middle of the script.
     const odd = args.find((arg) => typeof arg === 'number' && !Number.isFinite(arg));
     if (odd !== undefined) throw new CofferError('internal', `${script} was given ${odd} as a number`);
-    return this.#ask(() => (this.#redis as unknown as Scripted)[script](...args));
+    // As one array, which ioredis flattens: a call of a function with 125,000 arguments is too much for V8.
+    return this.#ask(() => (this.#redis as unknown as Scripted)[script](args));
   }
 
   async #ask<T>(command: () => Promise<T>): Promise<T> {
@@ -809,9 +812,15 @@ function toStoreError(cause: unknown): Error {
     : new CofferError('store_unavailable', `${words} (${message})`, { cause });
 }
 
-/** Of an answer `WITHSCORES`. */
-function scoresOf(flat: readonly string[]): readonly number[] {
-  return flat.filter((_, at) => at % 2 === 1).map(Number);
+function inParts<T>(all: readonly T[], size: number): readonly (readonly T[])[] {
+  return Array.from({ length: Math.ceil(all.length / size) }, (_, at) =>
+    all.slice(at * size, (at + 1) * size),
+  );
+}
+
+/** Of the one member in an answer `WITHSCORES`. */
+function scoreOf([, score]: readonly string[]): number | undefined {
+  return score === undefined ? undefined : Number(score);
 }
 
 /** The versions that an upgrade keeps in the catalogue: where it goes to, and where it came from. */
