@@ -24,6 +24,7 @@ const RULES = {
   pause: 'upgrade:pause',
   resume: 'upgrade:resume',
   approve: 'upgrade:approve',
+  confirm: 'upgrade:confirm',
   retry: 'upgrade:retry',
   cancel: 'upgrade:cancel',
   rollback: 'upgrade:rollback',
@@ -78,7 +79,7 @@ export function upgradeRoutes(app: App, deps: Deps): void {
       config: { rule: actionRule(RULES) },
       schema: {
         tags,
-        summary: 'Act on an upgrade: pause, resume, approve, retry, cancel or roll back',
+        summary: 'Act on an upgrade: pause, resume, approve, confirm, retry, cancel or roll back',
         description:
           'Answered with the upgrade as it is afterwards; 422 if its state does not allow the action, with the reason. To ask for the same twice does no harm. To retry or roll back one that has ended begins another upgrade, which is answered, and to which the header Location leads.',
         params: UpgradeParams,

@@ -9,6 +9,8 @@ const DESCRIPTIONS: Readonly<Record<Action, string>> = {
   pause: 'Pause an upgrade: nothing further is started, what is in flight ends.',
   resume: 'Let a paused upgrade go on.',
   approve: 'Let an upgrade go on past its canary.',
+  confirm:
+    'Say that the instance that an upgrade has paused for runs the new version: you have looked at its server.',
   retry:
     'Try again what has failed in an upgrade, with all its retries anew. Of one that has ended: by another upgrade.',
   rollback:
@@ -16,7 +18,7 @@ const DESCRIPTIONS: Readonly<Record<Action, string>> = {
   cancel: 'Cancel an upgrade: nothing further is started, and it ends when what is in flight has ended.',
 };
 
-/** `upgrade-pause`, `-resume`, `-approve`, `-retry`, `-cancel`. */
+/** `upgrade-pause`, `-resume`, `-approve`, `-confirm`, `-retry`, `-rollback`, `-cancel`. */
 export function addActionCommands(program: Command, io: Io): void {
   for (const action of ACTIONS) {
     program

@@ -64,6 +64,14 @@ export class Upgrades {
   }
 
   /**
+   * Says that the instance that it has paused for runs the new version, and goes on. Only where a guest agent
+   * of Trove has left that open: somebody must have looked at the server.
+   */
+  confirm(upgrade: Reference): Promise<UpgradeDocument> {
+    return this.#act(upgrade, 'confirm');
+  }
+
+  /**
    * Tries again what has failed, with all its retries anew; with another version, that one. Of an upgrade
    * that has ended it resolves with the new upgrade that takes it up: watch that one, by its `id`.
    */

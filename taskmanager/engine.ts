@@ -1,7 +1,7 @@
 import { type Bus, type Context, guestTopic, RemoteError } from '../src/bus/bus.ts';
 import type { Protection } from '../src/bus/protection.ts';
 import { PreUpgradeAnswer, TrovePreUpgradeAnswer } from '../src/contract/rpc.ts';
-import { type CallAction, type Instant, isCall } from '../src/core/domain.ts';
+import { type AnsweredAction, type Instant, isAnswered, isCall } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { advance, type Input, type Next } from '../src/core/machine/advance.ts';
 import { wakeAt } from '../src/core/machine/wake.ts';
@@ -174,7 +174,7 @@ export class Engine {
   async #hear(question: Question, asked: Promise<unknown>): Promise<void> {
     const { attempt, dialect, instance_id, request_id } = question;
     const { upgrade_id, step, attempt: number, action } = attempt;
-    if (!isCall(action)) return;
+    if (!isAnswered(action)) return;
     const about = { step, attempt: number, action };
     try {
       const answer = await sparing(question, asked);
@@ -211,7 +211,7 @@ export class Engine {
 
   async #callFailed(
     upgrade_id: string,
-    about: { step: number; attempt: number; action: CallAction },
+    about: { step: number; attempt: number; action: AnsweredAction },
     error: string,
     permanent: boolean,
   ): Promise<void> {
@@ -224,11 +224,11 @@ export class Engine {
 }
 
 /** In whose name a guest is told something, and what about. */
-function contextOf({ instance_id, kind }: MessageEffect, upgrade: Upgrade): Context {
+function contextOf({ instance_id, attempt }: MessageEffect, upgrade: Upgrade): Context {
   const { requested_by, tenant_id } = upgrade;
   const { user, request_id } = requested_by;
   // As Trove: whoever carries a cast out is to tell of its end.
-  const payload = instanceNotification(upgrade, instance_id, kind === 'cast' ? 'guest' : 'api');
+  const payload = instanceNotification(upgrade, instance_id, isCall(attempt.action) ? 'api' : 'guest');
   const notification = inContext('DBaaSInstanceUpgrade', payload);
   return { user, request_id, tenant_id, is_admin: true, notification };
 }

@@ -235,7 +235,7 @@ export async function handleConductorRequest(deps: RequestDeps, request: Request
     type: 'reported',
     instance_id: args.instance_id,
     report: report.attempt ?? null,
-    status: report.service_status,
+    server: { status: report.service_status, sent: report.sent },
   });
 }
 

@@ -47,6 +47,7 @@ export const DEFAULT_RULES = {
   'upgrade:pause': OWNER,
   'upgrade:resume': OWNER,
   'upgrade:approve': OWNER,
+  'upgrade:confirm': OWNER,
   'upgrade:retry': OWNER,
   'upgrade:cancel': OWNER,
   'upgrade:rollback': OWNER,

@@ -10,6 +10,7 @@ const LABELS: Readonly<Record<Action, string>> = {
   pause: 'Pause',
   resume: 'Resume',
   approve: 'Approve',
+  confirm: 'Confirm',
   retry: 'Retry',
   cancel: 'Cancel',
   rollback: 'Roll back',
@@ -43,6 +44,11 @@ function meanwhile(action: Action, upgrade: UpgradeDocument): readonly string[] 
       return [
         `${progress.done} of ${progress.total} steps are done, and ${count(policy.canary, 'instance was', 'instances were')} to be tried first.`,
         `It goes on to the end without asking again${next === '' ? '' : `; next is ${next}`}.`,
+      ];
+    case 'confirm':
+      return [
+        `You have looked at the server of ${failed(upgrade).split(', ')[0]}, and it runs ${to.name}.`,
+        `The record then says so, and the upgrade goes on${next === '' ? '' : ` with ${next}`}.`,
       ];
     case 'retry':
       return [

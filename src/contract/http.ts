@@ -179,6 +179,10 @@ export const UpgradeActionBody = z.strictObject({
   pause: nothing.exactOptional().meta({ description: 'Starts nothing further; what is in flight ends.' }),
   resume: nothing.exactOptional().meta({ description: 'Goes on after a pause.' }),
   approve: nothing.exactOptional().meta({ description: 'Goes on past the canary.' }),
+  confirm: nothing.exactOptional().meta({
+    description:
+      'The instance that it has paused for runs the new version: the caller has looked at its server.',
+  }),
   retry: z.strictObject({ datastore_version: Reference.exactOptional() }).exactOptional().meta({
     description: 'Tries again what has failed, with all its retries anew; with another version, that one.',
   }),

@@ -89,11 +89,12 @@ const AttemptReportArg = z.object({
   result: z.record(z.string(), z.unknown()).nullable().exactOptional(),
 });
 
-/** Service statuses, Trove's included, by what they mean for an upgrade. */
+/**
+ * Service statuses, Trove's included, by what they mean for an upgrade; any other is `unknown`. As in Trove only
+ * `healthy` is healthy: `running` is said of a server whose container runs and that does not answer.
+ */
 const STATUS_MEANINGS: ReadonlyMap<string, ServiceStatus> = new Map([
   ['healthy', 'healthy'],
-  ['running', 'healthy'],
-  ['restart required', 'healthy'],
   ['upgrading', 'upgrading'],
   ['building', 'building'],
   ['new', 'building'],
@@ -109,6 +110,20 @@ const STATUS_MEANINGS: ReadonlyMap<string, ServiceStatus> = new Map([
 
 /** What a guest said is kept in the record and shown: a line, not a log. */
 const MAX_MESSAGE = 2000;
+
+/** A status that only Trove has a word for is shown in Trove's word. */
+function meaningOf({
+  service_status: said,
+  message,
+}: {
+  readonly service_status: string;
+  readonly message?: string | null;
+}): { readonly service_status: ServiceStatus; readonly message?: string | null } {
+  const service_status = STATUS_MEANINGS.get(said) ?? 'unknown';
+  const isTroves = service_status !== 'healthy' && service_status !== said;
+  if (!isTroves || message !== undefined) return { service_status };
+  return { service_status, message: `its guest agent reports the status "${said}"` };
+}
 
 /** 32 bytes in base64url. */
 const publicKey = z.string().regex(/^[A-Za-z0-9_-]{43}$/, 'must be 32 bytes in base64url');
@@ -157,24 +172,26 @@ export type JoinAnswer = z.output<typeof JoinAnswer>;
 export const HeartbeatArgs = z.looseObject({
   instance_id: Id,
   sent: z.number().min(0).max(1e11),
-  payload: z.looseObject({
-    service_status: z.string().transform((status): ServiceStatus => STATUS_MEANINGS.get(status) ?? 'unknown'),
-    version: z.string().max(255).nullable().exactOptional(),
-    role: z.enum(ROLES).nullable().exactOptional(),
-    upstream: EndpointArg.nullable().exactOptional(),
-    lag_bytes: z.number().min(0).nullable().exactOptional(),
-    synchronous: z.boolean().exactOptional(),
-    endpoint: EndpointArg.nullable().exactOptional(),
-    placement: PlacementArg.exactOptional(),
-    message: z
-      .string()
-      .transform((message) => message.slice(0, MAX_MESSAGE))
-      .nullable()
-      .exactOptional(),
-    attempt: AttemptReportArg.nullable().exactOptional(),
-    heartbeat_ms: z.int().min(0).exactOptional(),
-    agent: z.string().max(255).exactOptional(),
-  }),
+  payload: z
+    .looseObject({
+      service_status: z.string().max(255),
+      version: z.string().max(255).nullable().exactOptional(),
+      role: z.enum(ROLES).nullable().exactOptional(),
+      upstream: EndpointArg.nullable().exactOptional(),
+      lag_bytes: z.number().min(0).nullable().exactOptional(),
+      synchronous: z.boolean().exactOptional(),
+      endpoint: EndpointArg.nullable().exactOptional(),
+      placement: PlacementArg.exactOptional(),
+      message: z
+        .string()
+        .transform((message) => message.slice(0, MAX_MESSAGE))
+        .nullable()
+        .exactOptional(),
+      attempt: AttemptReportArg.nullable().exactOptional(),
+      heartbeat_ms: z.int().min(0).exactOptional(),
+      agent: z.string().max(255).exactOptional(),
+    })
+    .transform((payload) => ({ ...payload, ...meaningOf(payload) })),
 });
 export type HeartbeatArgs = z.output<typeof HeartbeatArgs>;
 

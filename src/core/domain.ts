@@ -176,9 +176,15 @@ export const GUEST_ACTIONS = [
 export type GuestAction = (typeof GUEST_ACTIONS)[number];
 /** What a guest is asked and answers by itself; all else is a cast, and heartbeats tell how it went. */
 export type CallAction = 'pre_upgrade' | 'post_upgrade';
+/** What an answer may be to: a Trove guest's to `upgrade` is the only word about it that it ever says. */
+export type AnsweredAction = CallAction | 'upgrade';
 
 export function isCall(action: GuestAction): action is CallAction {
   return action === 'pre_upgrade' || action === 'post_upgrade';
+}
+
+export function isAnswered(action: GuestAction): action is AnsweredAction {
+  return isCall(action) || action === 'upgrade';
 }
 
 /** Names one try of one action: a guest executes a given one at most once (G4). */

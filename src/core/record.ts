@@ -165,6 +165,22 @@ interface Outstanding {
   readonly accepted: boolean;
 }
 
+/** What was heard from a Trove guest since its order to upgrade, and what was known before: see `trove-guest.ts`. */
+export interface Evidence {
+  /** When the order was said, by the guest's clock; null if its clock is not known. */
+  readonly told_at: Instant | null;
+  /** When it was told. */
+  readonly was_healthy: boolean;
+  /** By the last report since; null before the first. */
+  readonly is_healthy: boolean | null;
+  /** It was reported out of service after it had been healthy. */
+  readonly has_left: boolean;
+  /** It has answered that it has finished. */
+  readonly answered: boolean;
+  /** How many reports have come since. */
+  readonly reports: number;
+}
+
 export type Phase =
   | { readonly name: 'pending'; readonly blocked: Blocked | null }
   | { readonly name: 'backoff'; readonly until: Instant; readonly error: string }
@@ -174,8 +190,8 @@ export type Phase =
   | ({
       readonly name: 'upgrading';
       readonly info: UpgradeInfo;
-      /** Of a Trove guest: how often it was healthy since, and never anything else. */
-      readonly healthy_reports?: number;
+      /** Of a Trove guest's instance: absent where a guest of ours reports on its attempts. */
+      readonly evidence?: Evidence;
     } & Outstanding)
   /** `post_upgrade` is called; the guest checks itself. */
   | ({ readonly name: 'verifying'; readonly info: UpgradeInfo } & Outstanding)
@@ -202,7 +218,13 @@ export type Phase =
       readonly error: string;
     } & Outstanding)
   | { readonly name: 'done'; readonly ended: Instant }
-  | { readonly name: 'failed'; readonly ended: Instant; readonly error: string }
+  | {
+      readonly name: 'failed';
+      readonly ended: Instant;
+      readonly error: string;
+      /** Nobody can tell whether its order was carried out: a person who has looked may say so. */
+      readonly unconfirmed?: true;
+    }
   /** The goal has changed before its turn came, or before it succeeded. */
   | { readonly name: 'skipped'; readonly ended: Instant };
 

@@ -92,7 +92,7 @@ const UPGRADE = {
   dry_run: true,
 };
 
-const ACTIONS = ['pause', 'resume', 'approve', 'retry', 'cancel', 'rollback'].map((action) => ({
+const ACTIONS = ['pause', 'resume', 'approve', 'confirm', 'retry', 'cancel', 'rollback'].map((action) => ({
   [action]: {},
 }));
 const VERSION = {

@@ -165,7 +165,7 @@ const NASTY_TEXTS = [
 const WORDS = `cluster name datastore type version instances flavorRef volume size databases users password
   extended_properties simulated upgrade datastore_version policy dry_run plan_hash max_unavailable canary
   soak_seconds retries on_failure pause window cron duration_seconds time_zone not_before overrides gate reason
-  reset-status grow shrink force_delete resume approve retry cancel rollback replay discard limit marker id
+  reset-status grow shrink force_delete resume approve confirm retry cancel rollback replay discard limit marker id
   cluster_id instance_id upgrade_id datastore_version_id action by target payload service_status sent attempt step
   status error permanent result role lag_bytes endpoint host port placement upgrade_info primary fence
   token_sha256 agent_id healthy running 1.0 1.1 postgresql all`.split(/\s+/);

@@ -188,6 +188,7 @@ describe('rules of an operator', () => {
         'pause',
         'resume',
         'approve',
+        'confirm',
         'retry',
         'cancel',
         'rollback',

@@ -44,6 +44,9 @@ class Guest(object):
         self.status = order.get('status', 'healthy')
         self.heartbeat_s = order.get('heartbeat_s', 0.2)
         self.down_s = order.get('down_s', 0.6)
+        # What it reports while its server is away.
+        self.down_status = order.get('down_status', 'shutdown')
+        self.refusal = order.get('refusal')
         self.answer = order.get('answer', {'device': '/dev/vdb'})
         self.is_silent = order.get('is_silent', False)
         self.failures = list(order.get('failures', []))
@@ -84,10 +87,13 @@ class Guest(object):
              'notification': asked and asked.serialize(context)})
 
     def upgrade(self):
+        if self.refusal:
+            raise ValueError(self.refusal)
         if not self.is_silent:
-            self.status = 'shutdown'
+            self.status = self.down_status
             self.heartbeat()
             time.sleep(self.down_s)
+        say({'event': 'guest', 'instance_id': self.id, 'method': 'is up'})
         self.status = 'healthy'
         self.heartbeat()
 

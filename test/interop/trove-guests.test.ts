@@ -5,7 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type CofferClient, createClient } from '../../client/index.ts';
+import { type CofferClient, createClient, type PolicyRequest } from '../../client/index.ts';
 import { describeInterop } from '../support/python.ts';
 import { newHome, RunningStack, removeHome, type StackFile, until } from '../support/stack.ts';
 import { Peer, type PeerEvent } from './peer.ts';
@@ -86,8 +86,19 @@ describeInterop('guest agents of Trove', () => {
     expect(String(first?.['publisher_id'])).toMatch(/^api\./);
   };
 
-  const heard = (ids: readonly string[]) =>
+  const eventsOf = (ids: readonly string[]) =>
     peer.events.filter(({ event, instance_id }) => event === 'guest' && ids.includes(String(instance_id)));
+  /** What was said to them. */
+  const heard = (ids: readonly string[]) => eventsOf(ids).filter(({ method }) => method !== 'is up');
+
+  /** Begins an upgrade, and waits until it waits for a person. */
+  const pausedUpgrade = async (id: string, policy: PolicyRequest) => {
+    const { upgrade_id } = await client.clusters.upgrade(id, '2.0', policy);
+    return until('it waits for a person', async () => {
+      const upgrade = await client.upgrades.get(upgrade_id);
+      return upgrade.state === 'paused' && upgrade;
+    });
+  };
 
   it('are driven by a cast of Trove’s own taskmanager API, one after the other', async () => {
     const { id, ids, to } = await register('trove-cast', [{}, {}, { post_upgrade: false }]);
@@ -126,7 +137,7 @@ describeInterop('guest agents of Trove', () => {
 
   it('are driven by a cast of any program with oslo.messaging; failing ones get another try', async () => {
     const { id, ids, to } = await register('oslo-cast', [
-      { answer: null, is_silent: true, heartbeat_s: 3 },
+      { answer: null, heartbeat_s: 3 },
       { failures: ['disk full'] },
     ]);
     const args = { cluster_id: id, datastore_version_id: to };
@@ -136,6 +147,43 @@ describeInterop('guest agents of Trove', () => {
     expect(first?.['upgrade_info']).toEqual({ datastore_version: '2.0' });
     const tries = heard([ids[1] ?? '']).filter(({ method }) => method === 'pre_upgrade');
     expect(tries).toHaveLength(2);
+  });
+
+  it('that stay `running` for a while go one after the other: none is done before it is healthy (G2)', async () => {
+    const slow = { down_status: 'running', down_s: 3 };
+    const { id, ids, to } = await register('running', [slow, slow, slow]);
+    await peer.do('trove_upgrade_cluster', { cluster_id: id, version_id: to });
+    await upgraded(id);
+    const said = eventsOf(ids).filter(({ method }) => method === 'upgrade' || method === 'is up');
+    expect(said.map(({ instance_id, method }) => [ids.indexOf(String(instance_id)), method])).toEqual(
+      [0, 1, 2].flatMap((index) => [
+        [index, 'upgrade'],
+        [index, 'is up'],
+      ]),
+    );
+  });
+
+  it('that refuse are heard, though Trove casts the order: in their own words, and no other is told', async () => {
+    const { id, ids } = await register('refusing', [{ refusal: '5.7 to 8.0 is not supported' }, {}]);
+    const { id: upgrade_id, message, actions } = await pausedUpgrade(id, { retries: 0 });
+    expect(message).toContain('5.7 to 8.0 is not supported');
+    expect(actions).not.toContain('confirm');
+    expect(heard([ids[1] ?? ''])).toEqual([]);
+    const { instances, datastore } = await client.clusters.get(id);
+    expect([datastore.version, ...instances.map(({ version }) => version)]).toEqual(['1.0', null, '1.0']);
+    await client.upgrades.cancel(upgrade_id);
+  });
+
+  it('of which nobody can tell whether they are done wait for a person, who confirms it (G5)', async () => {
+    const { id, ids } = await register('unseen', [{ is_silent: true }, {}]);
+    const paused = await pausedUpgrade(id, { step_timeout_seconds: 5 });
+    expect(paused.message).toContain('nobody can tell whether it carried the order out');
+    expect(paused.actions).toContain('confirm');
+    expect(heard([ids[1] ?? ''])).toEqual([]);
+    expect((await client.clusters.get(id)).datastore.version).toBe('1.0');
+    await client.upgrades.confirm(paused.id);
+    await upgraded(id);
+    expect(heard([ids[0] ?? '']).filter(({ method }) => method === 'upgrade')).toHaveLength(1);
   });
 
   it('are upgraded one by one, where Trove’s api asks for one instance', async () => {

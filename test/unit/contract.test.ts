@@ -92,12 +92,22 @@ describe('RPC arguments', () => {
   });
 
   it("of a Trove guest's heartbeat make a report", () => {
-    const args = { instance_id: ID, sent: 1795395820.114, payload: { service_status: 'running', extra: {} } };
+    const args = { instance_id: ID, sent: 1795395820.114, payload: { service_status: 'healthy', extra: {} } };
     expect(reportOf(HeartbeatArgs.parse(args))).toEqual({ service_status: 'healthy', sent: 1795395820114 });
   });
 
+  it('keep the word of a Trove guest that is not healthy', () => {
+    const args = { instance_id: ID, sent: 1, payload: { service_status: 'running' } };
+    const message = 'its guest agent reports the status "running"';
+    expect(reportOf(HeartbeatArgs.parse(args))).toEqual({ service_status: 'unknown', sent: 1000, message });
+  });
+
   it.each([
-    ['restart required', 'healthy'],
+    ['healthy', 'healthy'],
+    ['running', 'unknown'],
+    ['restart required', 'unknown'],
+    ['blocked', 'unknown'],
+    ['restarting', 'unknown'],
     ['crashed', 'failed'],
     ['failed to spawn', 'failed'],
     ['instance ready', 'building'],

@@ -3,6 +3,7 @@ import { possibleFollowUps } from '../follow-up.ts';
 import { isActive, type Step, type Upgrade } from '../record.ts';
 import { ACTIONS, type Action } from './advance.ts';
 import { rollbackRefusal } from './schedule.ts';
+import { awaitsConfirmation } from './trove-guest.ts';
 
 /**
  * What a person can do to an upgrade now: what `advance` would take, and what would change something. Of
@@ -27,6 +28,8 @@ function isPossible(upgrade: Upgrade, action: Action): boolean {
       return isPaused && state.reason !== 'canary' && state.reason !== 'window' && !steps.some(hasFailed);
     case 'approve':
       return policy.canary > 0 && !approved && !cancelling;
+    case 'confirm':
+      return isPaused && awaitsConfirmation(upgrade) !== null;
     case 'retry':
       return steps.some(hasFailed) || (isPaused && state.reason === 'failure');
     case 'cancel':

@@ -23,8 +23,8 @@
  */
 import { scopeOf, versionFindings } from '../admit.ts';
 import {
+  type AnsweredAction,
   type AttemptReport,
-  type CallAction,
   type Cluster,
   CUT_OFF,
   type DatastoreVersion,
@@ -46,7 +46,8 @@ import { counted } from '../words.ts';
 import { Draft } from './draft.ts';
 import { isReturn } from './gates.ts';
 import { proceed, rollBack, rollbackRefusal } from './schedule.ts';
-import { answered, attemptFailed, recover, reported, watchTroveGuest } from './step.ts';
+import { answered, attemptFailed, confirm, recover, reported, watchTroveGuest } from './step.ts';
+import { awaitsConfirmation } from './trove-guest.ts';
 
 /** What can happen to an upgrade. */
 export type Input =
@@ -59,7 +60,7 @@ export type Input =
       readonly type: 'answered';
       readonly step: number;
       readonly attempt: number;
-      readonly action: CallAction;
+      readonly action: AnsweredAction;
       readonly info: UpgradeInfo;
     }
   /** A guest executed a call and failed. Silence is not this: silence is said again until the deadline. */
@@ -67,7 +68,7 @@ export type Input =
       readonly type: 'call_failed';
       readonly step: number;
       readonly attempt: number;
-      readonly action: CallAction;
+      readonly action: AnsweredAction;
       readonly error: string;
       readonly permanent: boolean;
     }
@@ -76,8 +77,8 @@ export type Input =
       readonly type: 'reported';
       readonly instance_id: string;
       readonly report: AttemptReport | null;
-      /** What the heartbeat said of the server: all that a Trove guest ever says. */
-      readonly status?: ServiceStatus;
+      /** What the heartbeat said of the server, and when by the guest's clock: all that a Trove guest ever says. */
+      readonly server?: { readonly status: ServiceStatus; readonly sent: Instant };
     }
   /** An administrator frees the cluster: the upgrade ends now, in flight or not. */
   | { readonly type: 'reset'; readonly by: string }
@@ -91,7 +92,7 @@ export type Input =
       readonly target?: { readonly id: string; readonly name: string };
     };
 
-export const ACTIONS = ['pause', 'resume', 'approve', 'retry', 'cancel', 'rollback'] as const;
+export const ACTIONS = ['pause', 'resume', 'approve', 'confirm', 'retry', 'cancel', 'rollback'] as const;
 /** What a person can do to an upgrade. */
 export type Action = (typeof ACTIONS)[number];
 
@@ -146,7 +147,7 @@ function apply(draft: Draft, input: Input): string | undefined {
       return undefined;
     }
     case 'reported':
-      if (input.status !== undefined) watchTroveGuest(draft, input.instance_id, input.status);
+      if (input.server) watchTroveGuest(draft, input.instance_id, input.server);
       return applyReport(draft, input.instance_id, input.report);
     case 'reset':
       return reset(draft, input.by);
@@ -179,9 +180,10 @@ function mayLackPrimary(draft: Draft, { instance_id, successor_id, phase }: Step
   ];
 }
 
-/** M1: which call a step in flight waits for. */
-function callOf(step: Step): CallAction | null {
+/** M1: which answer a step in flight waits for. */
+function callOf(step: Step): AnsweredAction | null {
   if (step.phase.name === 'preparing') return 'pre_upgrade';
+  if (step.phase.name === 'upgrading') return step.phase.evidence ? 'upgrade' : null;
   return step.phase.name === 'verifying' ? 'post_upgrade' : null;
 }
 
@@ -222,6 +224,8 @@ function act(draft: Draft, { action, by, target }: Extract<Input, { type: 'actio
       if (draft.upgrade.policy.canary === 0) return 'its policy has no canary to approve';
       draft.approve(by);
       return undefined;
+    case 'confirm':
+      return confirmStep(draft, by);
     case 'retry':
       return target && target.name !== draft.upgrade.to_version
         ? retarget(draft, by, target)
@@ -238,6 +242,15 @@ function act(draft: Draft, { action, by, target }: Extract<Input, { type: 'actio
     default:
       return action satisfies never;
   }
+}
+
+/** A person says of the one instance that the pause is about that it runs the version. */
+function confirmStep(draft: Draft, by: string): string | undefined {
+  const step = draft.upgrade.state.name === 'paused' ? awaitsConfirmation(draft.upgrade) : null;
+  if (!step) return 'no step waits to be confirmed';
+  confirm(draft, step);
+  draft.resume(`${by} confirms that ${draft.nameOf(step.instance_id)} runs ${step.to_version}`);
+  return undefined;
 }
 
 function retry(draft: Draft, by: string): string | undefined {

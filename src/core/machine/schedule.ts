@@ -18,6 +18,7 @@ import { type Draft, doubtAbout } from './draft.ts';
 import { gateFor, givenUp, isReturn, skippedGates } from './gates.ts';
 import { tellSilence } from './silence.ts';
 import { isOutstanding, sayAgain, settle, soak, startStep, timedOut } from './step.ts';
+import { awaitsConfirmation } from './trove-guest.ts';
 
 /**
  * Looks at everything that waits: what is due, what can start, what has ended. `mayRepeat`: also says again
@@ -198,7 +199,7 @@ function endIfOver(draft: Draft): boolean {
   const failure = failureOf(draft);
   if (draft.steps.some(isInFlight) || owesReturn(draft)) {
     // G1: whatever it was paused for, to resume it is no longer possible.
-    if (failure !== null && state.name === 'paused') draft.pause('failure', askForRetry(failure));
+    if (failure !== null && state.name === 'paused') draft.pause('failure', askForRetry(draft, failure));
     return false;
   }
   if (cancelling) {
@@ -219,8 +220,11 @@ function failureOf(draft: Draft): string | null {
   return `${draft.nameOf(failed.instance_id)}: ${failed.phase.error}`;
 }
 
-function askForRetry(failure: string): string {
-  return `${failure}: retry it, or cancel it`;
+function askForRetry({ upgrade }: Draft, failure: string): string {
+  const unconfirmed = awaitsConfirmation(upgrade);
+  if (!unconfirmed) return `${failure}: retry it, or cancel it`;
+  const { to_version } = unconfirmed;
+  return `${failure}. Look which version its server runs: confirm it if that is ${to_version}; else retry it, or cancel it`;
 }
 
 /** A step has used up its tries. On the way back a person is asked, whatever the policy says. */
@@ -229,11 +233,11 @@ function afterFailure(draft: Draft, message: string): void {
   // M6: whoever has paused it decides about the way back too.
   const isHeld = state.name === 'paused' && state.reason !== 'window' && policy.on_failure === 'rollback';
   if (direction === 'back' || policy.on_failure === 'pause' || isHeld) {
-    return draft.pause('failure', askForRetry(message));
+    return draft.pause('failure', askForRetry(draft, message));
   }
   if (policy.on_failure === 'fail') return draft.end('failed', `${message}; ${tally(draft)}`);
   const refusal = rollbackRefusal(draft.upgrade, (id) => draft.nameOf(id));
-  if (refusal) return draft.pause('failure', askForRetry(`${message}, and ${refusal}`));
+  if (refusal) return draft.pause('failure', askForRetry(draft, `${message}, and ${refusal}`));
   rollBack(draft, message);
   planRound(draft);
 }

@@ -5,6 +5,7 @@
  * promoting → restoring → another attempt.
  */
 import {
+  type AnsweredAction,
   type AttemptReport,
   type Endpoint,
   type GuestAction,
@@ -17,10 +18,19 @@ import {
   type UpgradeInfo,
   versionOf,
 } from '../domain.ts';
-import { type Effect, isInFlight, type Phase, type Step, titleOf } from '../record.ts';
+import { type Effect, type Evidence, isInFlight, type Phase, type Step, titleOf } from '../record.ts';
 import type { Draft } from './draft.ts';
 import { setOf, successorOf } from './gates.ts';
-import { isWithTroveGuest, repeatAt, watch } from './trove-guest.ts';
+import {
+  isCarriedOut,
+  isUnconfirmed,
+  isWithTroveGuest,
+  latestEvidence,
+  noEvidence,
+  repeatAt,
+  whatWasSeen,
+  withReport,
+} from './trove-guest.ts';
 
 /** A message that nobody took is said again after this long. */
 const RECAST_MS = 2_000;
@@ -51,7 +61,7 @@ export function startStep(draft: Draft, step: Step): void {
 }
 
 /** A guest answered the call that `step` waits for. */
-export function answered(draft: Draft, step: Step, action: GuestAction, info: UpgradeInfo): void {
+export function answered(draft: Draft, step: Step, action: AnsweredAction, info: UpgradeInfo): void {
   const { phase } = step;
   if (phase.name === 'preparing' && action === 'pre_upgrade') {
     if (step.kind === 'switchover') return startSwitchover(draft, step);
@@ -61,6 +71,8 @@ export function answered(draft: Draft, step: Step, action: GuestAction, info: Up
     const told = { ...step, reversible: info.reversible ?? null, touched: true };
     if (draft.isInDoubtBefore(step)) draft.instanceTask(step.instance_id, 'UPGRADING', null);
     say(draft, told, { name: 'upgrading', info, ...outstanding(draft) });
+  } else if (phase.name === 'upgrading' && action === 'upgrade') {
+    if (phase.evidence) weigh(draft, step, phase, { ...phase.evidence, answered: true });
   } else if (phase.name === 'verifying' && action === 'post_upgrade') {
     settle(draft, step);
   }
@@ -69,17 +81,36 @@ export function answered(draft: Draft, step: Step, action: GuestAction, info: Up
 /** From here on it may run either version. Its answer is handed back as it is, and means nothing to us. */
 function orderTroveGuest(draft: Draft, step: Step, info: UpgradeInfo): void {
   draft.instanceTask(step.instance_id, 'UPGRADING', null, null);
-  say(draft, { ...step, touched: true }, { name: 'upgrading', info, ...outstanding(draft) });
+  const evidence = noEvidence(draft.instance(step.instance_id), draft.now);
+  say(draft, { ...step, touched: true }, { name: 'upgrading', info, evidence, ...outstanding(draft) });
 }
 
 /** M1: a Trove guest's report counts for the one order that its instance is under. */
-export function watchTroveGuest(draft: Draft, instance_id: string, status: ServiceStatus): void {
+export function watchTroveGuest(
+  draft: Draft,
+  instance_id: string,
+  { status, sent }: { readonly status: ServiceStatus; readonly sent: Instant },
+): void {
   const step = draft.steps.find((each) => each.instance_id === instance_id && isInFlight(each));
-  if (step?.phase.name !== 'upgrading' || !isWithTroveGuest(draft, step)) return;
-  const { phase } = step;
-  const next = watch(phase, status, draft.now);
-  if (next === 'ended') say(draft, step, { name: 'verifying', info: phase.info, ...outstanding(draft) });
-  else if (next !== phase) draft.change({ ...step, phase: next });
+  if (step?.phase.name !== 'upgrading' || !step.phase.evidence || !isWithTroveGuest(draft, step)) return;
+  weigh(draft, step, step.phase, withReport(step.phase.evidence, status, sent));
+}
+
+type Upgrading = Extract<Phase, { name: 'upgrading' }>;
+
+function weigh(draft: Draft, step: Step, phase: Upgrading, evidence: Evidence): void {
+  if (isCarriedOut(evidence)) {
+    return say(draft, step, { name: 'verifying', info: phase.info, ...outstanding(draft) });
+  }
+  if (evidence === phase.evidence) return;
+  const accepted = phase.accepted || evidence.has_left || evidence.answered;
+  draft.change({ ...step, phase: { ...phase, evidence, accepted } });
+}
+
+/** A person has looked at the server: its instance runs the version, and its heartbeat must say that it is healthy. */
+export function confirm(draft: Draft, step: Step): void {
+  draft.instanceTask(step.instance_id, 'UPGRADING', null);
+  settle(draft, step);
 }
 
 /**
@@ -322,8 +353,17 @@ export function attemptFailed(draft: Draft, step: Step, error: string, permanent
     draft.change({ ...step, phase: { name: 'backoff', until, error } });
     return;
   }
+  stepFailed(draft, step, { error });
+}
+
+function stepFailed(
+  draft: Draft,
+  step: Step,
+  failure: { readonly error: string; readonly unconfirmed?: true },
+): void {
+  const { error } = failure;
   if (!draft.isInDoubtBefore(step)) draft.instanceTask(step.instance_id, 'UPGRADING_ERROR', error);
-  draft.change({ ...step, phase: { name: 'failed', ended: draft.now, error } });
+  draft.change({ ...step, phase: { name: 'failed', ended: draft.now, ...failure } });
   draft.emit('step_failed', `${title(draft, step)}: ${error}`, step);
 }
 
@@ -354,9 +394,19 @@ export function timedOut(draft: Draft, step: Step): void {
       draft.emit('step_retrying', `${silent}: no word on following the new primary; going on`, step);
       return done(draft, step);
     }
+    case 'upgrading':
+      return upgradeTimedOut(draft, step, phase, error);
     default:
       return attemptFailed(draft, step, error, false);
   }
+}
+
+/** A Trove guest's server that serves may run either version: another order could take it down for nothing. */
+function upgradeTimedOut(draft: Draft, step: Step, phase: Upgrading, error: string): void {
+  const evidence = phase.evidence && latestEvidence(draft, step, phase.evidence);
+  if (!evidence || !isUnconfirmed(draft, step)) return attemptFailed(draft, step, error, false);
+  if (isCarriedOut(evidence)) return weigh(draft, step, phase, evidence);
+  stepFailed(draft, step, { error: `${error}: ${whatWasSeen(evidence)}`, unconfirmed: true });
 }
 
 function hasTriesLeft(draft: Draft, step: Step): boolean {
@@ -434,10 +484,11 @@ function outstandingOf(draft: Draft, step: Step): readonly Effect[] {
   if (!isInFlight(step) || !isOutstanding(phase)) return [];
   const action = actionOf(phase);
   const attempt = draft.attemptOf(step, action);
-  const kind = isCall(action) ? ('call' as const) : ('cast' as const);
+  const dialect = isWithTroveGuest(draft, step) ? ('trove' as const) : ('coffer' as const);
+  // A Trove guest that refuses to upgrade tells nobody but its caller.
+  const kind = isCall(action) || dialect === 'trove' ? ('call' as const) : ('cast' as const);
   const timeout_ms = Math.max(1, phase.deadline - draft.now);
   const args = argsOf(draft, step, phase);
-  const dialect = isWithTroveGuest(draft, step) ? ('trove' as const) : ('coffer' as const);
   return addresseesOf(step).map((instance_id) => ({
     ...{ kind, instance_id, attempt, dialect, args, timeout_ms },
   }));

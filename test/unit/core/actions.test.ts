@@ -28,6 +28,7 @@ const PHASES: readonly Phase[] = [
   { name: 'promoting', lsn: '0/1', down_since: NOW, ...OUTSTANDING },
   { name: 'restoring', lsn: '0/1', down_since: NOW, error: 'refused', ...OUTSTANDING },
   { name: 'failed', ended: NOW, error: 'disk full' },
+  { name: 'failed', ended: NOW, error: 'it did not answer', unconfirmed: true },
   { name: 'done', ended: NOW },
 ];
 const STATES: readonly UpgradeState[] = [

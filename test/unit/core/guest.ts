@@ -22,6 +22,10 @@ export interface Outcome {
   readonly silent?: boolean;
   /** After a failed upgrade the server doesn't come back on the old version either. */
   readonly leaves_down?: boolean;
+  /** A Trove guest whose answer gets lost, or that is told by a cast and so answers nobody. */
+  readonly unheard?: boolean;
+  /** A Trove guest that takes an order to upgrade and leaves its server as it is. */
+  readonly does_nothing?: boolean;
 }
 
 /** One outcome for ever, or one per execution and all is well after the last. */
@@ -237,6 +241,8 @@ export class Guest {
         info: { reversible: true, role: role ?? null, lag_bytes: lag_bytes ?? null, service_status },
       };
     }
+    // Trove's has nothing to check.
+    if (this.#isTrove) return { kind: 'answered', info: {} };
     if (this.#isUp && this.version === args['datastore_version']) return { kind: 'answered', info: {} };
     return { kind: 'failed', error: `the server runs ${this.version}`, permanent: false };
   }
@@ -247,13 +253,19 @@ export class Guest {
     if (this.executed.includes(key)) this.#world.violation(`G4: ${this.name} executes ${key} twice`);
     this.executed.push(key);
     const outcome = this.#strike(attempt.action);
-    const refusal = outcome.error === undefined ? this.#begin(order) : null;
-    if (outcome.error !== undefined && attempt.action === 'upgrade') this.#stop();
+    const isIdle = outcome.does_nothing ?? false;
+    const refusal = outcome.error === undefined && !isIdle ? this.#begin(order) : null;
+    if (outcome.error !== undefined && attempt.action === 'upgrade' && !isIdle) this.#stop();
     this.#after(outcome.ms ?? USUAL_MS[attempt.action], () => {
       const error = outcome.error ?? refusal;
+      if (this.#isTrove && outcome.unheard !== true) {
+        const failed = { kind: 'failed', error: error ?? '', permanent: false } as const;
+        this.#world.answer(this, attempt, error === null ? { kind: 'answered', info: {} } : failed);
+      }
       if (error === null) {
-        this.#note({ ...attempt, status: 'succeeded', result: this.#finish(order) }, fence);
-      } else {
+        const result = isIdle ? null : this.#finish(order);
+        this.#note({ ...attempt, status: 'succeeded', result }, fence);
+      } else if (!isIdle) {
         this.#undo(outcome, attempt.action);
         this.#note({ ...attempt, status: 'failed', error, permanent: outcome.permanent ?? false }, fence);
       }

@@ -88,6 +88,8 @@ export function act(model: Model, action: Action): Verdict {
       if (limits.canary === 0) return 'refused';
       model.approved = true;
       return reason === 'canary' ? goOn(model) : 'applied';
+    case 'confirm':
+      return 'refused';
     case 'retry':
       if (failed.size === 0 && reason !== 'failure') return 'refused';
       failed.clear();

@@ -4,16 +4,17 @@
  * After every input the invariants of `invariants.ts` are checked.
  */
 import { acceptedUpgrade, scopeOf } from '../../../src/core/admit.ts';
-import type {
-  AttemptId,
-  AttemptReport,
-  Cluster,
-  DatastoreVersion,
-  GuestReport,
-  Instance,
-  Instant,
-  Placement,
-  Role,
+import {
+  type AttemptId,
+  type AttemptReport,
+  type Cluster,
+  type DatastoreVersion,
+  type GuestReport,
+  type Instance,
+  type Instant,
+  isAnswered,
+  type Placement,
+  type Role,
 } from '../../../src/core/domain.ts';
 import { type FollowUp, followUpUpgrade } from '../../../src/core/follow-up.ts';
 import { type Action, advance, type Input, type Next } from '../../../src/core/machine/advance.ts';
@@ -298,14 +299,14 @@ export class World implements Surroundings {
     for (const delay of this.network('heartbeat')) {
       this.later(delay, () => {
         if (!this.#hear(guest, report) || this.cluster.task !== 'UPGRADING_CLUSTER') return;
-        const { attempt = null, service_status: status } = report;
-        this.feed({ type: 'reported', instance_id: guest.id, report: attempt, status });
+        const { attempt = null, service_status: status, sent } = report;
+        this.feed({ type: 'reported', instance_id: guest.id, report: attempt, server: { status, sent } });
       });
     }
   }
 
   answer(_guest: Guest, { step, attempt, action }: AttemptId, answer: Answer): void {
-    if (action !== 'pre_upgrade' && action !== 'post_upgrade') return;
+    if (!isAnswered(action)) return;
     const about = { step, attempt, action };
     for (const delay of this.network('answer')) {
       this.later(delay, () => {
