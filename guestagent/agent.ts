@@ -24,7 +24,7 @@ import { CofferError } from '../src/core/errors.ts';
 import type { Logger } from '../src/log.ts';
 import { every, type Service, type Sleep } from '../src/service.ts';
 import { NO_TRACING, type Span, type Tracing } from '../src/tracing.ts';
-import { type Driver, type InstanceConfig, PermanentError } from './driver.ts';
+import { type Driver, type Health, type InstanceConfig, PermanentError } from './driver.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 import type { ObserveOrder } from './metrics.ts';
 
@@ -65,6 +65,11 @@ const OFTEN_MS = 5_000;
 /** An agent that has just started has its connection in a moment. */
 const HEARD_TRIES = 4;
 const HEARD_PAUSE_MS = 500;
+/** A result that could not be written to the journal is written again after this long, and more and more rarely. */
+const REWRITE_MS = 250;
+const REWRITE_MAX_MS = 5_000;
+/** An order that waits for the journal comes again sooner than this. */
+const FAULT_COUNTS_MS = 15_000;
 
 /**
  * One instance's agent: takes orders from the bus one at a time, has the driver carry them out, and
@@ -85,6 +90,10 @@ export class Agent implements Service {
   #protection: Protection | null;
   /** Why the server could not be brought up. */
   #trouble: string | null = null;
+  /** Why the journal could not be written, and when that was found. */
+  #journalFault: { readonly message: string; readonly at: Instant } | null = null;
+  /** A result that is not in the journal yet: written again and again until it is. */
+  #unwritten: Promise<void> = Promise.resolve();
   #busyWith: GuestAction | null = null;
   /** Orders go one at a time, and so there is one request at a time that is worked on. */
   #request_id: string | null = null;
@@ -143,6 +152,7 @@ export class Agent implements Service {
     const parts = [this.#served, ...this.#parts].map((part) => part?.stop());
     await Promise.all([endDriver(), ...parts]);
     await this.#tail;
+    await this.#unwritten;
   }
 
   /**
@@ -192,7 +202,7 @@ export class Agent implements Service {
     const args = parseAs(GUEST_ARGS[action], request.args, action);
     const info = (args.upgrade_info ?? {}) as Info;
     const id = attemptIdOf(info, action, request);
-    const fence = typeof info['fence'] === 'number' ? info['fence'] : this.#deps.now();
+    const fence = typeof info['fence'] === 'number' ? info['fence'] : null;
     if (this.#deps.driver.hears?.(action) === false)
       return this.#deps.sleep(2 ** 31 - 1, this.#stopped.signal);
     const { request_id } = request.context;
@@ -201,13 +211,15 @@ export class Agent implements Service {
       return this.#call(action, id, { info, request_id });
     }
     const trace = this.#tracing.current();
-    const order = { info, fence, request_id, ...(trace !== undefined && { trace }) };
-    return this.#inJournal(() => this.#accept(id, order));
+    const order = { info, request_id, ...(trace !== undefined && { trace }) };
+    return this.#inJournal(() => this.#accept(id, fence, order));
   }
 
-  #refuseStale(id: AttemptId, fence: number): 'new' | 'same' {
+  #refuseStale(id: AttemptId, fence: number | null): 'new' | 'same' {
     const standing = this.#deps.journal.compare(id, fence);
     if (standing !== 'stale') return standing;
+    // A redelivery, long since carried out: nothing is wrong with it.
+    if (fence === null) return 'same';
     throw new CofferError('conflict', `${id.action} of an attempt that is over: ${keyOf(id)}`);
   }
 
@@ -232,11 +244,33 @@ export class Agent implements Service {
   }
 
   /** G4: once this resolves the order is in the journal, and the message may be acknowledged. */
-  async #accept(id: AttemptId, order: Order): Promise<void> {
+  async #accept(id: AttemptId, fence: number | null, told: Omit<Order, 'fence'>): Promise<void> {
+    const { journal } = this.#deps;
     // The same again: its result is what the sender has missed.
-    if (this.#refuseStale(id, order.fence) === 'same') return this.#heartbeat();
-    await this.#deps.journal.write({ attempt: { ...id, status: 'running' }, ...order });
+    if (this.#refuseStale(id, fence) === 'same') return this.#heartbeat();
+    const order = { ...told, fence: fence ?? journal.entry?.fence ?? 0 };
+    try {
+      await this.#write({ attempt: { ...id, status: 'running' }, ...order });
+    } catch (cause) {
+      // Not taken: it comes again, until there is room for it or its sender has given it up.
+      void this.#heartbeat();
+      throw new CofferError('store_unavailable', this.#journalFault?.message ?? textOf(cause), { cause });
+    }
     void this.#serially(() => this.#carryOut(id, order));
+  }
+
+  async #write(entry: JournalEntry): Promise<void> {
+    const { journal, log, config, now } = this.#deps;
+    try {
+      await journal.write(entry);
+      this.#journalFault = null;
+    } catch (err) {
+      const { instance_id } = config;
+      if (!this.#journalFault) log.error({ err, instance_id }, 'the journal cannot be written; trying again');
+      const message = `the journal of its guest agent cannot be written (${textOf(err)}): it takes no order, and tells no result, until it can`;
+      this.#journalFault = { message, at: now() };
+      throw err;
+    }
   }
 
   /** A newer order may have come in while this one waited for its turn: nobody wants it any more. */
@@ -262,8 +296,8 @@ export class Agent implements Service {
   }
 
   async #perform(id: AttemptId, order: Order, span: Span | null): Promise<void> {
-    const { log, config, journal, now, observe } = this.#deps;
-    const { info, fence, request_id } = order;
+    const { log, config, now, observe } = this.#deps;
+    const { info, request_id } = order;
     const about = { instance_id: config.instance_id, request_id, ...id };
     const ended = new AbortController();
     void this.#tellIfLong(ended.signal);
@@ -278,10 +312,34 @@ export class Agent implements Service {
     else log.warn({ ...about, reason: report.error }, `${id.action} failed`);
     // Cut off by our own end, it has not failed: the next agent takes it up.
     if (report.status === 'failed' && this.#stopped.signal.aborted) return;
-    await this.#inJournal(async () => {
-      if (journal.compare(id, fence) === 'same') await journal.write({ attempt: report, ...order });
-    });
+    if (!(await this.#noteResult(report, order))) this.#unwritten = this.#goOnNoting(report, order);
     await this.#heartbeat();
+  }
+
+  /**
+   * G4: a result is told once it is on disk. Told before, the taskmanager goes on, and an agent that starts
+   * again finds the order unfinished and carries it out once more. False if it could not be written.
+   */
+  #noteResult(report: AttemptReport, order: Order): Promise<boolean> {
+    return this.#inJournal(async () => {
+      if (this.#deps.journal.compare(report, order.fence) !== 'same') return true;
+      return this.#write({ attempt: report, ...order }).then(
+        () => true,
+        () => false,
+      );
+    });
+  }
+
+  /** Beside other work: a disk that is full must not keep anybody from starting the server. Never rejects. */
+  async #goOnNoting(report: AttemptReport, order: Order): Promise<void> {
+    const { signal } = this.#stopped;
+    let isWritten = false;
+    for (let pause_ms = REWRITE_MS; !isWritten; pause_ms = Math.min(2 * pause_ms, REWRITE_MAX_MS)) {
+      await this.#deps.sleep(pause_ms, signal);
+      if (signal.aborted) return;
+      isWritten = await this.#noteResult(report, order);
+      await this.#heartbeat();
+    }
   }
 
   async #tryTo(id: AttemptId, info: Info): Promise<AttemptReport> {
@@ -372,6 +430,12 @@ export class Agent implements Service {
     }
   }
 
+  #messageOf({ message }: Health, now: Instant): { readonly message?: string } {
+    const fault = this.#journalFault;
+    if (!fault || now - fault.at >= FAULT_COUNTS_MS) return {};
+    return { message: message ? `${message}; ${fault.message}` : fault.message };
+  }
+
   /** Resolves when RabbitMQ has the heartbeat. */
   async #speak(): Promise<void> {
     const { bus, config, driver, heartbeat_ms, journal, now } = this.#deps;
@@ -383,6 +447,7 @@ export class Agent implements Service {
       ...health,
       sent,
       ...(isUpgrading && { service_status: 'upgrading' as const }),
+      ...this.#messageOf(health, sent),
       ...(this.#trouble !== null && { service_status: 'failed' as const, message: this.#trouble }),
       attempt: journal.entry?.attempt ?? null,
       ...(period_ms > OFTEN_MS && { heartbeat_ms: Math.ceil(period_ms) }),
@@ -396,7 +461,7 @@ export class Agent implements Service {
   }
 }
 
-/** A message of a plain Trove taskmanager names no attempt: it is its own. */
+/** A message of a plain Trove taskmanager names no attempt: it is its own, also when it is delivered again. */
 function attemptIdOf(info: Info, action: GuestAction, request: Request): AttemptId {
   const { upgrade_id, step, attempt } = info;
   if (typeof upgrade_id === 'string' && typeof step === 'number' && typeof attempt === 'number') {

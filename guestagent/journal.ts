@@ -9,15 +9,22 @@ export interface JournalEntry {
   readonly attempt: AttemptReport;
   /** What the attempt was told, so that a restarted agent can take it up again. */
   readonly info: Readonly<Record<string, unknown>>;
-  /** Orders the upgrades of a cluster: nothing of an older one is executed any more. */
+  /**
+   * Orders the upgrades of a cluster: nothing of an older one is executed any more. An order that brings none
+   * leaves the fence as it was.
+   */
   readonly fence: number;
   /** On whose request: in every line that is logged about it, and in every report of it. */
   readonly request_id: string;
   /** The span in which it came; absent where nothing is traced. */
   readonly trace?: string;
+  /** Ids of the orders before, oldest first: one that brings no fence and comes again is known by its id. */
+  readonly past?: readonly string[];
 }
 
 const JOURNAL = 'journal.jsonl';
+/** More than a guest has in hand at once, and so more than RabbitMQ can deliver again. */
+const MAX_PAST = 128;
 /** A journal that has grown beyond is begun anew with its last entry. */
 const MAX_BYTES = 65_536;
 
@@ -49,24 +56,34 @@ export class Journal {
 
   /** Resolves when the entry survives a power failure. */
   async write(entry: JournalEntry): Promise<void> {
-    await this.#file.write(JSON.stringify(entry));
-    this.#entry = entry;
+    const past = pastBefore(this.#entry, entry.attempt.upgrade_id);
+    const kept = past.length > 0 ? { ...entry, past } : entry;
+    await this.#file.write(JSON.stringify(kept));
+    this.#entry = kept;
   }
 
   /**
    * How a message stands to what was done: `new` is to be executed, `same` is being executed or was
-   * (G4: never again), `stale` is older than that.
+   * (G4: never again), `stale` is older than that. Without a fence (null) the id alone tells.
    */
-  compare(id: AttemptId, fence: number): 'new' | 'same' | 'stale' {
+  compare(id: AttemptId, fence: number | null): 'new' | 'same' | 'stale' {
     const entry = this.#entry;
-    if (!entry || fence > entry.fence) return 'new';
-    if (fence < entry.fence) return 'stale';
-    const { attempt } = entry;
-    if (id.upgrade_id !== attempt.upgrade_id) return 'stale';
+    if (!entry || (fence !== null && fence > entry.fence)) return 'new';
+    if (fence !== null && fence < entry.fence) return 'stale';
+    const { attempt, past = [] } = entry;
+    if (id.upgrade_id !== attempt.upgrade_id)
+      return fence === null && !past.includes(id.upgrade_id) ? 'new' : 'stale';
     const order = id.step - attempt.step || id.attempt - attempt.attempt;
     if (order !== 0) return order > 0 ? 'new' : 'stale';
     return id.action === attempt.action ? 'same' : 'new';
   }
+}
+
+function pastBefore(entry: JournalEntry | null, next_id: string): readonly string[] {
+  if (!entry) return [];
+  const { attempt, past = [] } = entry;
+  if (attempt.upgrade_id === next_id) return past;
+  return [...past.filter((id) => id !== attempt.upgrade_id), attempt.upgrade_id].slice(-MAX_PAST);
 }
 
 /**

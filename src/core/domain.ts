@@ -153,7 +153,7 @@ export interface GuestReport {
   readonly synchronous?: boolean;
   readonly endpoint?: Endpoint | null;
   readonly placement?: Placement;
-  /** Why the status is not healthy. */
+  /** Why the status is not healthy, or why the agent of a healthy server does not do what it is told. */
   readonly message?: string | null;
   /** The last attempt that this guest accepted, and how it went: from its journal. */
   readonly attempt?: AttemptReport | null;

@@ -70,6 +70,21 @@ describe('the file of a journal', () => {
     expect((await found())?.attempt.attempt).toBe(1);
   });
 
+  it('keeps the ids of earlier orders, as many as can come again, through restarts', async () => {
+    const named = (upgrade_id: string) => ({
+      ...entryOf(1),
+      attempt: { ...entryOf(1).attempt, upgrade_id, step: 0 },
+    });
+    const ids = Array.from({ length: 200 }, (_, index) => `order-${index}`);
+    await write(...ids.map(named));
+    const journal = await write();
+    const standing = (upgrade_id: string) => journal.compare(named(upgrade_id).attempt, null);
+    expect(standing('order-199')).toBe('same');
+    expect(ids.slice(80, 199).map(standing)).toEqual(Array(119).fill('stale'));
+    expect(standing('another')).toBe('new');
+    expect(journal.entry?.past).toHaveLength(128);
+  });
+
   it('does not grow without end, and is for nobody else to read', async () => {
     const journal = await write(entryOf(0));
     const note = 'x'.repeat(10_000);
