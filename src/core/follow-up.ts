@@ -5,7 +5,7 @@
  */
 import { type Acceptance, acceptedUpgrade } from './admit.ts';
 import { type Cluster, versionOf } from './domain.ts';
-import { rollbackRefusal } from './machine/schedule.ts';
+import { rollbackRefusal } from './machine/judge.ts';
 import {
   type BatchPlace,
   type Follows,

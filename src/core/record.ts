@@ -27,9 +27,9 @@ export interface Upgrade {
   readonly state: UpgradeState;
   /** A person asked to stop; it ends as `cancelled` once nothing is in flight. */
   readonly cancelling: boolean;
-  /** A person has approved going on past the canary. */
+  /** A person has approved going on past the canary: with the present version, not with any that it may be sent to later. */
   readonly approved: boolean;
-  /** Time spent waiting for a person so far; does not count against the timeout. */
+  /** Time that does not count against the timeout so far, without the pause that it is in: see `machine/time.ts`. */
   readonly waited_ms: number;
   /** Ids of the last messages by which people acted on it: one that comes again, late, changes nothing. */
   readonly acted: readonly string[];
@@ -334,6 +334,10 @@ export function goalOf({ direction, from_version, to_version }: Upgrade): string
 
 export function goalIdOf({ direction, from_version_id, to_version_id }: Upgrade): string {
   return direction === 'back' ? from_version_id : to_version_id;
+}
+
+export function isFailed({ phase }: Step): boolean {
+  return phase.name === 'failed';
 }
 
 /** True for a step whose guest has been told something that is not yet settled. */

@@ -23,7 +23,8 @@ export function estimatedEnd(upgrade: Upgrade, cluster: Cluster | null, now: Ins
   const { state, cancelling, policy, expected, round, planned_round } = upgrade;
   if (state.name !== 'running' || cancelling || !cluster || planned_round !== round) return null;
   const left = present(upgrade).filter((step) => !isOver(step));
-  const work_ms = workMs(left, cluster, policy, expected);
+  const soak_seconds = upgrade.direction === 'back' ? 0 : policy.soak_seconds;
+  const work_ms = workMs(left, cluster, { ...policy, soak_seconds }, expected);
   const spent = left
     .filter(isInFlight)
     .map(({ kind, started }) => Math.min(expectedOf(expected, kind).median_ms, now - (started ?? now)));

@@ -8,7 +8,7 @@ import type { HttpAnswer, HttpRequest } from './api.ts';
 import { FOLLOWER } from './checks/requests.ts';
 import { ask, askUntilAnswered } from './client.ts';
 import { type Moment, SOUND, type Target, type Trouble } from './scenario.ts';
-import { TENANT, VERSIONS, type World } from './world.ts';
+import { TASKMANAGERS, TENANT, VERSIONS, type World } from './world.ts';
 
 const FOREIGN_TENANT = 'tenant-2';
 const SWITCHING = ['demoting', 'promoting', 'restoring'];
@@ -287,6 +287,7 @@ export function lieInWait(world: World): () => void {
     scheduler.after(after_ms, () => {
       if (world.guests === SOUND) return;
       if (trouble.kind === 'successor_unlinked') unlinkSuccessor(world, trouble.ms);
+      else if (trouble.kind === 'window_missed') missWindow(world, trouble.late_ms);
       else strike(world, trouble);
     });
   };
@@ -321,6 +322,14 @@ function unlinkSuccessor(world: World, ms: number): void {
   const step = activeUpgrade(world)?.steps.find(({ phase }) => phase.name === 'demoting');
   const instance = world.cluster.instances.findIndex(({ id }) => id === step?.successor_id);
   if (instance >= 0) strike(world, { kind: 'unlinked', instance, ms });
+}
+
+/** The taskmanagers are away while the window that is waited for opens and closes. */
+function missWindow(world: World, late_ms: number): void {
+  const { state, policy } = activeUpgrade(world) ?? {};
+  if (state?.name !== 'paused' || state.until === null || !policy?.window) return;
+  const down_ms = state.until - world.scheduler.now + policy.window.duration_seconds * 1000 + late_ms;
+  for (const name of TASKMANAGERS) world.processes.get(name)?.kill(down_ms);
 }
 
 /** A server that is well and not well in turn. */

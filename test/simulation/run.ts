@@ -59,6 +59,7 @@ export async function simulate(seed: number, scenario: Scenario = scenarioOf(see
       'G1',
       'running, and nothing is told of it',
     );
+    checks.policy.goesOn(upgrade, scheduler.now);
     return upgrade === undefined && world.store.data.casts.size === 0 && world.asking === 0;
   };
   const run = async (isOver: () => boolean) =>

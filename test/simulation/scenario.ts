@@ -51,7 +51,11 @@ export interface Ambush {
   readonly moment: Moment;
   readonly after_ms: number;
   /** `successor_unlinked`: whoever is to take over no longer hears of what the primary writes. */
-  readonly trouble: Trouble | { readonly kind: 'successor_unlinked'; readonly ms: number };
+  readonly trouble:
+    | Trouble
+    | { readonly kind: 'successor_unlinked'; readonly ms: number }
+    /** No taskmanager looks before the window has opened and closed, and for so long afterwards. */
+    | { readonly kind: 'window_missed'; readonly late_ms: number };
 }
 
 /** One of the versions of the world. */
@@ -92,11 +96,11 @@ export function scenarioOf(seed: number): Scenario {
   const random = new Random(seed);
   const badness = random.pick(['none', 'some', 'some', 'much', 'much'] as const);
   const instances = random.pick([1, 2, 3, 3, 3, 4, 5] as const);
-  const heal_ms = badness === 'none' ? 10_000 : random.int(15, 60) * 1000;
+  const troubled_ms = badness === 'none' ? 10_000 : random.int(15, 60) * 1000;
   const policy = policyOf(random);
   const rare = new Random(seed + 3_000_003);
   const mayGoBack = policy.overrides.some(({ gate }) => gate === 'version_path');
-  return {
+  const scenario: Omit<Scenario, 'heal_ms'> = {
     seed,
     manager: random.chance(0.7) ? 'postgresql' : 'simulated',
     instances,
@@ -106,12 +110,17 @@ export function scenarioOf(seed: number): Scenario {
     guests: badness === 'none' ? SOUND : guestsOf(random),
     first: random.chance(0.75) ? 'rest' : 'rpc',
     target: mayGoBack && random.chance(0.5) ? 'older' : 'to',
-    troubles: badness === 'none' ? [] : troublesOf(random, instances, heal_ms, badness === 'much' ? 14 : 5),
+    troubles:
+      badness === 'none' ? [] : troublesOf(random, instances, troubled_ms, badness === 'much' ? 14 : 5),
     ambush: badness !== 'none' && random.chance(0.4) ? ambushOf(random, policy.window !== null) : null,
-    heal_ms,
     begin_lost_ms: badness !== 'none' && rare.chance(0.15) ? rare.int(0, 300) : null,
   };
+  const missesWindow = scenario.ambush?.trouble.kind === 'window_missed';
+  return { ...scenario, heal_ms: missesWindow ? MISSED_WINDOW_MS : troubled_ms };
 }
+
+/** The longest wait for a window, and as long as it is open. */
+const MISSED_WINDOW_MS = (5 * 60 + 150 + 30) * 1000;
 
 function policyOf(random: Random): Policy {
   return {
@@ -174,7 +183,13 @@ function troublesOf(random: Random, instances: number, heal_ms: number, count: n
 
 function ambushOf(random: Random, hasWindow: boolean): Ambush {
   const after_ms = random.pick([0, 50, 500, 3_000]);
-  if (hasWindow) return { moment: 'window', after_ms, trouble: personal(random, 'pause') };
+  if (hasWindow) {
+    const late_ms = random.pick([0, 1_000, 20_000]);
+    const trouble = random.chance(0.5)
+      ? ({ kind: 'window_missed', late_ms } as const)
+      : personal(random, random.pick(['pause', 'rollback']));
+    return { moment: 'window', after_ms, trouble };
+  }
   const moment = random.pick(['demoting', 'promoting', 'following'] as const);
   if (moment === 'demoting' && random.chance(0.5)) {
     return { moment, after_ms: 0, trouble: { kind: 'successor_unlinked', ms: random.pick([5_000, 15_000]) } };

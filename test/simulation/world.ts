@@ -43,6 +43,7 @@ export const VERSIONS = {
 } as const;
 
 export const TENANT = 'tenant-1';
+export const TASKMANAGERS = ['taskmanager-1', 'taskmanager-2'] as const;
 
 export class World {
   readonly scenario: Scenario;
@@ -138,8 +139,7 @@ export class World {
   #addProcesses(): void {
     const add = (name: string, boot: (life: Life) => Promise<void>) =>
       this.processes.set(name, new Process(name, this, boot));
-    add('taskmanager-1', (life) => this.#taskmanager(life));
-    add('taskmanager-2', (life) => this.#taskmanager(life));
+    for (const name of TASKMANAGERS) add(name, (life) => this.#taskmanager(life));
     add('api', (life) => this.#api(life));
     add('reader', (life) => this.#reader(life));
     for (const server of this.servers.all) add(`guest-${server.index}`, (life) => this.#guest(life, server));

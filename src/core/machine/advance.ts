@@ -9,8 +9,9 @@
  *
  * Files: `advance.ts` inputs, one function each · `schedule.ts` what starts, waits or ends next ·
  * `step.ts` the phases of a step · `trove-guest.ts` guests that say less than ours · `gates.ts`
- * conditions that hold a step back · `draft.ts` the record while it is being moved · `silence.ts` when
- * nothing has moved for too long · `wake.ts` when to look again.
+ * conditions that hold a step back · `judge.ts` which action of a person is possible · `draft.ts` the record while
+ * it is being moved · `time.ts` what of its time counts · `silence.ts` when nothing has moved for too long ·
+ * `wake.ts` when to look again.
  *
  * Invariants, cited where they are kept:
  * - M1: a report or an answer counts only for the step, attempt and action that is in flight (G4).
@@ -36,6 +37,7 @@ import { isOverridden } from '../policy.ts';
 import {
   type Effect,
   isActive,
+  isFailed,
   isInFlight,
   isOver,
   type Step,
@@ -45,7 +47,8 @@ import {
 import { counted } from '../words.ts';
 import { Draft } from './draft.ts';
 import { isReturn } from './gates.ts';
-import { proceed, rollBack, rollbackRefusal } from './schedule.ts';
+import { judge } from './judge.ts';
+import { proceed, rollBack } from './schedule.ts';
 import { answered, attemptFailed, confirm, recover, reported, watchTroveGuest } from './step.ts';
 import { awaitsConfirmation } from './trove-guest.ts';
 
@@ -204,67 +207,50 @@ function actOnce(draft: Draft, input: Extract<Input, { type: 'action' }>): strin
 
 /** A person's action: idempotent, or refused with the reason. */
 function act(draft: Draft, { action, by, target }: Extract<Input, { type: 'action' }>): string | undefined {
-  const { state } = draft.upgrade;
+  if (action === 'retry' && target && target.name !== draft.upgrade.to_version)
+    return retarget(draft, by, target);
+  const judgement = judge(draft.upgrade, action, (id) => draft.nameOf(id));
+  if (judgement.name === 'refused') return judgement.reason;
+  if (judgement.name === 'needless') return undefined;
   switch (action) {
     case 'pause':
-      if (state.name === 'scheduled') return `it has not started yet: cancel it instead`;
       draft.pause('requested', `paused by ${by}: resume it, or cancel it`);
       return undefined;
     case 'resume':
-      if (state.name !== 'paused') return undefined;
-      if (state.reason === 'canary')
-        return 'it waits for approval after its canary: approve it, or cancel it';
-      if (state.reason === 'window') return `${state.message}: nothing can be done but to cancel it`;
-      if (draft.steps.some((step) => step.phase.name === 'failed'))
-        return 'a step has failed: retry it, or cancel';
       draft.resume(`resumed by ${by}`);
       return undefined;
     case 'approve':
-      if (draft.upgrade.approved) return undefined;
-      if (draft.upgrade.policy.canary === 0) return 'its policy has no canary to approve';
       draft.approve(by);
       return undefined;
     case 'confirm':
       return confirmStep(draft, by);
     case 'retry':
-      return target && target.name !== draft.upgrade.to_version
-        ? retarget(draft, by, target)
-        : retry(draft, by);
+      return retry(draft, by);
     case 'cancel':
       draft.cancel(by);
       return undefined;
-    case 'rollback': {
-      if (draft.upgrade.direction === 'back') return undefined;
-      const refusal = rollbackRefusal(draft.upgrade, (id) => draft.nameOf(id));
-      if (!refusal) rollBack(draft, `asked for by ${by}`);
-      return refusal ?? undefined;
-    }
+    case 'rollback':
+      rollBack(draft, `asked for by ${by}`);
+      return undefined;
     default:
       return action satisfies never;
   }
 }
 
 /** A person says of the one instance that the pause is about that it runs the version. */
-function confirmStep(draft: Draft, by: string): string | undefined {
-  const step = draft.upgrade.state.name === 'paused' ? awaitsConfirmation(draft.upgrade) : null;
-  if (!step) return 'no step waits to be confirmed';
+function confirmStep(draft: Draft, by: string): undefined {
+  const step = awaitsConfirmation(draft.upgrade);
+  if (!step) return;
   confirm(draft, step);
   draft.resume(`${by} confirms that ${draft.nameOf(step.instance_id)} runs ${step.to_version}`);
-  return undefined;
 }
 
-function retry(draft: Draft, by: string): string | undefined {
-  const failed = draft.steps.filter((step) => step.phase.name === 'failed');
-  const { state } = draft.upgrade;
-  if (failed.length === 0 && !(state.name === 'paused' && state.reason === 'failure')) {
-    return 'no step has failed: there is nothing to retry';
-  }
-  for (const step of failed) {
+function retry(draft: Draft, by: string): undefined {
+  for (const step of draft.steps.filter(isFailed)) {
     draft.change({ ...step, attempts_forgiven: step.attempt, phase: { name: 'pending', blocked: null } });
   }
   draft.forgiveInFlight();
   draft.resume(`retried by ${by}`);
-  return undefined;
 }
 
 /** A corrected version replaces a failing one in mid-run: instances that have the failing one are upgraded again. */

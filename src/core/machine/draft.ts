@@ -24,6 +24,7 @@ import {
   type UpgradeState,
 } from '../record.ts';
 import type { Next, Seen } from './advance.ts';
+import { waitedForNewGoal, waitedMs, waitedWhenResumed } from './time.ts';
 
 /** A copy that comes behind so many other actions is refused by its age: calls expire. */
 const MAX_ACTED = 8;
@@ -139,9 +140,10 @@ export class Draft {
   newRound(
     goal: Partial<Pick<Upgrade, 'direction' | 'back_because' | 'to_version' | 'to_version_id'>>,
   ): void {
-    const { state, round } = this.#upgrade;
-    const started = state.name === 'scheduled' ? this.now : state.started;
-    this.#set({ ...goal, round: round + 1, waited_ms: this.now - started });
+    // Whoever has approved the one version has not approved another.
+    const approved = this.#upgrade.approved && goal.to_version_id === undefined;
+    const waited_ms = waitedForNewGoal(this.#upgrade, this.now);
+    this.#set({ ...goal, approved, round: this.#upgrade.round + 1, waited_ms });
   }
 
   /**
@@ -154,7 +156,8 @@ export class Draft {
     const isNews =
       state.name === 'running' ||
       (reason === 'failure' && state.message !== message) ||
-      (reason === 'requested' && state.reason === 'window');
+      (state.reason === 'window' &&
+        (reason === 'requested' || (reason === 'window' && state.until !== until)));
     if (!isNews) return;
     const since = state.name === 'paused' ? state.since : this.now;
     this.#set({ state: { name: 'paused', started: state.started, since, reason, message, until } });
@@ -162,15 +165,10 @@ export class Draft {
   }
 
   resume(message: string): void {
-    const { state, waited_ms, policy } = this.#upgrade;
+    const { state } = this.#upgrade;
     if (state.name !== 'paused') return;
-    const worked_ms = state.since - state.started - waited_ms;
-    // Whoever resumes an upgrade whose time was up gives it the whole time anew.
-    const isExpired = worked_ms >= policy.timeout_seconds * 1000;
-    this.#set({
-      state: { name: 'running', started: state.started },
-      waited_ms: isExpired ? this.now - state.started : waited_ms + this.now - state.since,
-    });
+    const waited_ms = waitedWhenResumed(this.#upgrade, this.now);
+    this.#set({ state: { name: 'running', started: state.started }, waited_ms });
     this.emit('resumed', message);
     // Nobody has mended anything while it was closed: a gate that holds back in every window asks a person (G1).
     if (state.reason === 'window') return;
@@ -216,6 +214,7 @@ export class Draft {
     const started = before.name === 'scheduled' ? this.now : before.started;
     const times = { started, ended: this.now };
     this.#set({
+      waited_ms: waitedMs(this.#upgrade, this.now),
       state: state === 'succeeded' ? { name: state, ...times } : { name: state, ...times, message },
     });
     this.emit(state, message);

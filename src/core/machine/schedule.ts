@@ -2,23 +2,19 @@ import type { Finding } from '../admit.ts';
 import { type Cluster, CUT_OFF, type Instant, isHealthy, versionOf } from '../domain.ts';
 import { expectedOf } from '../history.ts';
 import { planSteps } from '../plan.ts';
-import {
-  goalOf,
-  isInFlight,
-  isOver,
-  meantBy,
-  type Phase,
-  type Step,
-  titleOf,
-  type Upgrade,
-} from '../record.ts';
-import { windowAt } from '../window.ts';
+import { goalOf, isInFlight, isOver, meantBy, type Phase, type Step, titleOf } from '../record.ts';
+import { nextOpening, windowAt } from '../window.ts';
 import { counted } from '../words.ts';
 import { type Draft, doubtAbout } from './draft.ts';
 import { gateFor, givenUp, isReturn, skippedGates } from './gates.ts';
+import { rollbackRefusal } from './judge.ts';
 import { tellSilence } from './silence.ts';
 import { isOutstanding, sayAgain, settle, soak, startStep, timedOut } from './step.ts';
+import { expiresAt } from './time.ts';
 import { awaitsConfirmation } from './trove-guest.ts';
+
+/** A taskmanager may look so late at what has become due: the other one had to be killed, or Redis was away. */
+const LATE_MS = 10_000;
 
 /**
  * Looks at everything that waits: what is due, what can start, what has ended. `mayRepeat`: also says again
@@ -186,12 +182,6 @@ function expire(draft: Draft): void {
   draft.pause('failure', `not done within ${timeout_seconds} s: resume it, or cancel it`);
 }
 
-/** Null while it waits for a person, and once it is to be cancelled: there is nothing more to ask for. */
-export function expiresAt({ state, cancelling, waited_ms, policy }: Upgrade): Instant | null {
-  if (state.name !== 'running' || cancelling) return null;
-  return state.started + waited_ms + policy.timeout_seconds * 1000;
-}
-
 /** M6, M5: ends the upgrade if nothing is in flight and there is nothing to wait for. */
 function endIfOver(draft: Draft): boolean {
   const { state, cancelling } = draft.upgrade;
@@ -249,14 +239,6 @@ export function rollBack(draft: Draft, why: string): void {
   draft.resume('rolling back');
 }
 
-/** Why there is no way back; null if there is. */
-export function rollbackRefusal(upgrade: Upgrade, nameOf: (id: string) => string): string | null {
-  if (upgrade.state.name === 'scheduled') return 'it has not started yet: cancel it instead';
-  if (upgrade.cancelling) return 'it is being cancelled';
-  const final = upgrade.steps.find((step) => step.reversible === false && step.phase.name !== 'preparing');
-  return final ? `it can't be rolled back: ${nameOf(final.instance_id)} was upgraded irreversibly` : null;
-}
-
 /** M5: every step is done; every instance that is meant must say so, those that needed no step included. */
 function succeedOrWait(draft: Draft, started: Instant): void {
   const { policy } = draft.upgrade;
@@ -283,9 +265,9 @@ function owesReturn(draft: Draft): boolean {
   return draft.steps.some((step) => isOwedReturn(draft, step));
 }
 
-/** In flight, and no longer only making ready: what began at a server ends. */
+/** A guest is at work at its server: that ends. Whoever makes ready, or is only waited for, holds no other goal up. */
 function isAtServer(step: Step): boolean {
-  return isInFlight(step) && step.phase.name !== 'preparing';
+  return isInFlight(step) && step.phase.name !== 'preparing' && step.phase.name !== 'settling';
 }
 
 /** Its instance is down by the switchover, or is about to be. */
@@ -310,11 +292,10 @@ function startWhatCan(draft: Draft): void {
   for (const { id } of draft.steps) {
     const step = draft.step(id);
     if (!step || !isItsTurn(draft, step)) continue;
-    const closed = isReturn(draft.steps, step) ? null : closedWindow(draft, step);
+    const closed = closedWindow(draft, step);
     if (closed) {
       // What is in flight ends first: then it parks at a safe point.
-      if (!draft.steps.some(isInFlight))
-        draft.pause('window', `${closed.reason}: it goes on by itself`, closed.until);
+      if (!draft.steps.some(isInFlight)) park(draft, closed);
       continue;
     }
     if (!awaitsApproval(draft, step)) startOrBlock(draft, step);
@@ -426,26 +407,42 @@ function tally(draft: Draft): string {
   return `${goal} runs on ${there} of ${counted(draft.seen.instances.length, 'instance')}`;
 }
 
+interface Closed {
+  readonly reason: string;
+  /** Null for a window that nobody can read. */
+  readonly until: Instant | null;
+}
+
+/** It waits for its window, which it says anew when that has passed without a look. */
+function park(draft: Draft, { reason, until }: Closed): void {
+  draft.pause('window', `${reason}: it goes on by itself`, until);
+}
+
 /** What waits for its window goes on by itself; the time until then does not count. */
 function awaitWindow(draft: Draft): void {
   const { state } = draft.upgrade;
   if (state.name !== 'paused' || state.reason !== 'window') return;
   if (state.until !== null && draft.now < state.until) return;
   const next = draft.steps.find(({ phase }) => phase.name === 'pending' || phase.name === 'backoff');
-  if (!next || closedWindow(draft, next) === null) draft.resume('its window is open');
+  const closed = next ? closedWindow(draft, next) : null;
+  if (closed) park(draft, closed);
+  else draft.resume('its window is open');
 }
 
-/** Why no step may start now, and when one may: the window is closed, or closes before a step could be done. */
-function closedWindow(
-  { upgrade, now }: Draft,
-  { kind }: Step,
-): { reason: string; until: Instant | null } | null {
-  const { policy, expected } = upgrade;
-  if (!policy.window) return null;
-  const state = windowAt(policy.window, now);
-  if (state.name === 'open' && state.closes - now >= expectedOf(expected, kind).p95_ms) return null;
-  const next = state.name === 'open' ? windowAt(policy.window, state.closes) : state;
-  const until = next.name === 'closed' ? next.opens : now;
+/**
+ * Why no step may start now, and when one may: the window is closed, or closes before a step could be done.
+ * A way back waits for no window, nor does an old primary that is down: each hour is one on mixed versions.
+ */
+function closedWindow({ upgrade, steps, now }: Draft, step: Step): Closed | null {
+  const { policy, expected, direction } = upgrade;
+  const { window } = policy;
+  if (!window || direction === 'back' || isReturn(steps, step)) return null;
+  const state = windowAt(window, now);
+  // A window that is hardly longer than a step has room for one as long as it has just opened.
+  const longest_ms = window.duration_seconds * 1000 - LATE_MS;
+  const needed_ms = Math.min(expectedOf(expected, step.kind).p95_ms, longest_ms);
+  if (state.name === 'open' && state.closes - now >= needed_ms) return null;
+  const until = state.name === 'open' ? nextOpening(window, now) : state.opens;
   const why = state.name === 'open' ? 'its window closes too soon for another step' : 'its window is closed';
   return { reason: `${why}; ${until === null ? 'it never opens' : `it opens at ${iso(until)}`}`, until };
 }

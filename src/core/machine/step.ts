@@ -309,24 +309,29 @@ function isSettled(draft: Draft, step: Step): boolean {
 
 function settled(draft: Draft, step: Step): void {
   const soakMs = draft.upgrade.policy.soak_seconds * 1000;
-  if (soakMs === 0) return done(draft, step);
+  if (soakMs === 0 || !hasToSoak(draft, step)) return done(draft, step);
   const since = step.phase.name === 'settling' ? step.phase.since : draft.now;
   draft.enter(step, { name: 'soaking', since, until: draft.now + soakMs });
 }
 
 /**
  * Health must hold for the whole soak: one bad report and it starts anew. Not for ever: `since` is
- * kept, so that an instance that flaps runs out of the step's time. Nobody waits for it after a cancel.
+ * kept, so that an instance that flaps runs out of the step's time.
  */
 export function soak(draft: Draft, step: Step, { since, until }: Extract<Phase, { name: 'soaking' }>): void {
-  const { policy, cancelling } = draft.upgrade;
+  const { policy } = draft.upgrade;
   if (!isSettled(draft, step)) {
     const deadline = since + (policy.soak_seconds + policy.step_timeout_seconds) * 1000;
     const settling = draft.enter(step, { name: 'settling', since, deadline });
     if (draft.now >= deadline) timedOut(draft, settling);
-  } else if (draft.now >= until || cancelling) {
+  } else if (draft.now >= until || !hasToSoak(draft, step)) {
     done(draft, step);
   }
+}
+
+/** A soak decides whether the next instance may follow to the new version: not after a cancel, nor on the way back. */
+function hasToSoak({ upgrade }: Draft, step: Step): boolean {
+  return !upgrade.cancelling && upgrade.direction === 'forward' && step.round === upgrade.round;
 }
 
 function done(draft: Draft, step: Step): void {

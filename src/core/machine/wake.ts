@@ -1,7 +1,7 @@
 import type { Instant } from '../domain.ts';
 import { isActive, isInFlight, type Step, type Upgrade } from '../record.ts';
-import { expiresAt } from './schedule.ts';
 import { silentAt } from './silence.ts';
+import { expiresAt } from './time.ts';
 
 /** An accepted upgrade whose cast got lost is taken up after this long. */
 const TAKE_UP_MS = 2_000;
@@ -18,8 +18,10 @@ export function wakeAt(upgrade: Upgrade, now: Instant): Instant | null {
   if (!upgrade.steps.some(isInFlight)) {
     times.push(now + (upgrade.state.name === 'paused' ? IDLE_LOOK_MS : LOOK_MS));
   }
+  // Past: the look that finds it so says anew what it waits for.
   const until = upgrade.state.name === 'paused' ? upgrade.state.until : null;
-  return Math.min(...times, expiresAt(upgrade) ?? Infinity, silentAt(upgrade) ?? Infinity, until ?? Infinity);
+  if (until !== null && until > now) times.push(until);
+  return Math.min(...times, expiresAt(upgrade) ?? Infinity, silentAt(upgrade) ?? Infinity);
 }
 
 /** Null for a step that time alone does not move on. */

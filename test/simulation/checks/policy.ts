@@ -14,6 +14,10 @@ const IN_FLIGHT = [
   ...['preparing', 'upgrading', 'verifying', 'settling', 'soaking', 'fencing'],
   ...['demoting', 'promoting', 'following', 'restoring'],
 ];
+/** Within so much of its opening a window is good for a step, if it is hardly longer than that. */
+const LATE_MS = 10_000;
+/** A taskmanager that is well has looked by then. */
+const STANDS_STILL_MS = 6_000;
 /** How far the clocks of two taskmanagers are apart, at most. */
 const SKEW_MS = 200;
 /** A guest counts as alive for so long; and what was read of it may be a moment old. */
@@ -26,6 +30,8 @@ const LEAST_SILENCE_MS = 30_000;
 export class PolicyChecks {
   readonly #world: World;
   readonly #checks: Checks;
+  /** Since when somebody waits for a window that is open. */
+  #usableSince: number | null = null;
 
   constructor(world: World, checks: Checks) {
     this.#world = world;
@@ -86,13 +92,14 @@ export class PolicyChecks {
     this.#must(isLate && isTrue, 'it starts before its time');
   }
 
-  #checkWindow({ policy, expected }: Upgrade, step: Step, now: number): void {
-    if (!policy.window) return;
+  /** A way back waits for no window. */
+  #checkWindow({ policy, expected, direction }: Upgrade, step: Step, now: number): void {
+    if (!policy.window || direction === 'back') return;
     const closes = closesAt(policy.window, now);
     this.#must(closes !== null, `step ${step.id} starts outside of the window`);
     const left = (closes ?? now) - now;
     this.#must(
-      left >= expectedOf(expected, step.kind).p95_ms,
+      left >= neededMs(policy.window, expectedOf(expected, step.kind).p95_ms),
       `step ${step.id} starts ${left} ms before the window closes`,
     );
   }
@@ -139,12 +146,33 @@ export class PolicyChecks {
     this.#must(causes[state.name] ?? false, `it has ended as ${state.name}, and there is no cause`);
   }
 
+  /** G1: there are no more faults, its window is open for long enough, and it waits for that all the same. */
+  goesOn(upgrade: Upgrade | undefined, now: number): void {
+    const { state, policy, expected } = upgrade ?? {};
+    const { window } = policy ?? {};
+    const closes =
+      window && state?.name === 'paused' && state.reason === 'window' ? lastClosesAt(window, now) : null;
+    const longest_ms = Math.max(expected?.instance.p95_ms ?? 0, expected?.switchover.p95_ms ?? 0);
+    const isUsable = closes !== null && window && closes - now >= neededMs(window, longest_ms);
+    if (!isUsable) this.#usableSince = null;
+    else this.#usableSince ??= now;
+    const waited_ms = now - (this.#usableSince ?? now);
+    this.#checks.must(
+      waited_ms < STANDS_STILL_MS,
+      'G1',
+      `its window is open for ${waited_ms} ms, and it stands still`,
+    );
+  }
+
   /** G1: whoever waits for a person says for what, and it can be done. */
   waits(upgrade: Upgrade, cluster: Cluster, now: number): void {
     const { state, policy } = upgrade;
     if (state.name !== 'paused') return;
     const must = (holds: boolean, text: string) =>
       this.#checks.must(holds, 'G1', `${text}: ${state.message}`);
+    const isHeld = upgrade.direction === 'back' && ['window', 'canary'].includes(state.reason);
+    must(!isHeld, 'on its way back it waits');
+    must(state.until === null || state.until > now, 'it waits for what has passed');
     if (state.until !== null) {
       const isSoon = state.until <= now + 10 * MINUTE;
       const opens = policy.window ? closesAt(policy.window, state.until + 1_000) : null;
@@ -186,17 +214,34 @@ const OFFSETS: Readonly<Record<string, number>> = {
   'America/St_Johns': -210,
 };
 
+function neededMs({ duration_seconds }: NonNullable<Policy['window']>, usual_ms: number): number {
+  return Math.min(usual_ms, duration_seconds * 1000 - LATE_MS);
+}
+
+/** When the window closes that has opened last; null if none is open. */
+function lastClosesAt(window: NonNullable<Policy['window']>, now: number): number | null {
+  const duration = window.duration_seconds * 1000;
+  for (let start = Math.floor(now / MINUTE) * MINUTE; start > now - duration; start -= MINUTE) {
+    if (isOpening(window, start / MINUTE)) return start + duration;
+  }
+  return null;
+}
+
 /** When a window of the scenario that is open at `now` closes; null if none is. Worked out by minutes alone. */
-function closesAt({ cron, duration_seconds, time_zone }: NonNullable<Policy['window']>, now: number) {
-  const every = Number(/^\*\/(\d+) /.exec(cron)?.[1]);
-  const offset = OFFSETS[time_zone] ?? Number.NaN;
-  const duration = duration_seconds * 1000;
+function closesAt(window: NonNullable<Policy['window']>, now: number): number | null {
+  const duration = window.duration_seconds * 1000;
   let closes: number | null = null;
   const first = Math.floor((now - duration) / MINUTE);
   // Where they overlap it never closes: an hour is more than any step takes.
   for (let minute = first; minute * MINUTE <= Math.min(closes ?? now, now + HOUR); minute++) {
-    const isOpening = (((minute + offset) % 60) + 60) % every === 0;
-    if (isOpening && minute * MINUTE + duration > now) closes = minute * MINUTE + duration;
+    if (isOpening(window, minute) && minute * MINUTE + duration > now) closes = minute * MINUTE + duration;
   }
   return closes;
+}
+
+/** Minutes since the epoch: windows of a scenario open every few of them, by the clock of their zone. */
+function isOpening({ cron, time_zone }: NonNullable<Policy['window']>, minute: number): boolean {
+  const every = Number(/^\*\/(\d+) /.exec(cron)?.[1]);
+  const offset = OFFSETS[time_zone] ?? Number.NaN;
+  return (((minute + offset) % 60) + 60) % every === 0;
 }

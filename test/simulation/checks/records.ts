@@ -1,6 +1,6 @@
 import type { Cluster, GuestReport } from '../../../src/core/domain.ts';
 import type { Step, Upgrade, UpgradeEvent } from '../../../src/core/record.ts';
-import type { Commit } from '../../../src/store/store.ts';
+import type { Commit, DueItem } from '../../../src/store/store.ts';
 import type { StoreWatch } from '../network.ts';
 import { type Server, skewOf } from '../servers.ts';
 import type { World } from '../world.ts';
@@ -43,6 +43,7 @@ export class RecordChecks implements StoreWatch {
     if (method === 'begin' && (result as { verdict: string }).verdict === 'begun') {
       this.#begun(args[0] as Upgrade);
     }
+    if (method === 'defer') this.#deferred(args[0] as DueItem, args[1] as number);
     if (method === 'beginDelete' && result === 'begun') this.#deleted();
     if (method === 'heartbeat' && (result as { fresh: boolean } | null)?.fresh) {
       this.#heard(String(args[0]), args[1] as GuestReport);
@@ -94,6 +95,25 @@ export class RecordChecks implements StoreWatch {
     this.#checks.must(upgrade.tenant_id === this.#cluster?.tenant_id, 'G10', 'begun for another tenant');
     this.#world.tell(`begun: upgrade to ${upgrade.to_version}`);
     this.#checks.requests.begun(upgrade);
+  }
+
+  /** G1: somebody looked, and found nothing to do: what is waited for is still to come. */
+  #deferred({ kind, id }: DueItem, wake_at: number): void {
+    const upgrade = kind === 'upgrade' ? this.#world.store.data.upgrades.get(id) : undefined;
+    if (!upgrade) return;
+    const passed = this.#world.scheduler.now - READ_MS;
+    const { state } = upgrade;
+    const until = state.name === 'paused' ? state.until : null;
+    this.#checks.must(
+      wake_at > passed,
+      'G1',
+      `nothing is to be done, and it is woken at ${wake_at}, in the past`,
+    );
+    this.#checks.must(
+      until === null || until > passed,
+      'G1',
+      `it goes on waiting for ${until}, which has passed`,
+    );
   }
 
   #deleted(): void {

@@ -1,6 +1,7 @@
 /** What a person can do: each action is idempotent, or refused with the reason (G8); time that waits for a person is free. */
 import { describe, expect, it } from 'vitest';
 import { ACTIONS } from '../../../src/core/machine/advance.ts';
+import { versionOf } from './versions.ts';
 import { worlds } from './worlds.ts';
 
 const world = worlds();
@@ -199,6 +200,16 @@ describe('cancel', () => {
     expect(it.instance('db-1').task).toBe('NONE');
   });
 
+  it('is not followed by a pause: what is in flight ends, and the upgrade with it', () => {
+    const it = world(members);
+    it.reach('db-1', 'upgrading');
+    it.act('cancel');
+    expect(it.act('pause')).toMatchObject({ verdict: 'refused', reason: 'it is being cancelled' });
+    it.until(() => it.cluster.task === 'NONE');
+    expect(it.upgrade.state.name).toBe('cancelled');
+    expect(it.eventsOf('paused')).toEqual([]);
+  });
+
   it('twice is the same as once', () => {
     const it = world(members);
     it.reach('db-1', 'upgrading');
@@ -334,6 +345,42 @@ describe('canary', () => {
     expect(it.upgrade.state.name).toBe('succeeded');
   });
 
+  it('is approved for one version: whoever sends the upgrade to another is asked again', () => {
+    const it = world({
+      ...members,
+      policy: { canary: 1, retries: 0 },
+      scripts: { 'db-2': { upgrade: [BAD] } },
+    });
+    it.settle();
+    it.act('approve');
+    it.settle();
+    expect(it.upgrade.state).toMatchObject({ name: 'paused', reason: 'failure' });
+    const target = versionOf('17.11', { id: 'v-fixed', ...members });
+    it.versions = [...it.versions, target];
+    it.feed({ type: 'action', action: 'retry', by: 'ann', target });
+    expect(it.upgrade.approved).toBe(false);
+    it.settle();
+    expect(it.upgrade.state).toMatchObject({ name: 'paused', reason: 'canary' });
+    expect(it.guests.map(({ version }) => version).filter((version) => version === '17.11')).toHaveLength(1);
+    it.act('approve');
+    it.settle();
+    expect(it.upgrade.state.name).toBe('succeeded');
+  });
+
+  it('stays approved when the same version is tried again', () => {
+    const it = world({
+      ...members,
+      policy: { canary: 1, retries: 0 },
+      scripts: { 'db-2': { upgrade: [BAD] } },
+    });
+    it.settle();
+    it.act('approve');
+    it.settle();
+    it.act('retry');
+    it.settle();
+    expect(it.upgrade.state.name).toBe('succeeded');
+  });
+
   it('that the policy has not can not be approved', () => {
     const it = world(members);
     it.reach('db-1', 'upgrading');
@@ -394,6 +441,18 @@ describe('the time for all', () => {
     it.act('rollback');
     expect(secondsLeft(it)).toBe(60);
     expect(it.eventsOf('paused')).toHaveLength(3);
+  });
+
+  it('is counted once when a paused upgrade is rolled back, or sent to another version', () => {
+    for (const action of ['rollback', 'retry'] as const) {
+      const it = hanging();
+      it.versions = [...it.versions, versionOf('17.11', { id: 'v-fixed', ...members })];
+      it.pass(20);
+      it.act('pause');
+      it.pass(1_000);
+      it.feed({ type: 'action', action, by: 'ann', target: { id: 'v-fixed', name: '17.11' } });
+      expect(secondsLeft(it), action).toBe(60);
+    }
   });
 
   it('is up: the upgrade waits for a person, what is in flight ends', () => {

@@ -21,6 +21,10 @@ export function violationsOf(
     must(upgrade === before, `${verdict}: the very same record`);
     must(events.length === 0 && effects.length === 0, `${verdict}: no event and no effect`);
     must(isActive(upgrade) === (wake_at !== null), `${verdict}: wakes while active, and only then`);
+    // Whoever has looked and found nothing to do must not look again at once, and for ever.
+    const isLooked = verdict === 'stale' && (input.type === 'wake' || input.type === 'recover');
+    must(!isLooked || wake_at === null || wake_at > now, 'nothing to do, and it wakes at once');
+    must(!isLooked || waitsAhead(upgrade, now), 'waits for what is past');
     return found;
   }
   must(isActive(before), 'an upgrade that has ended never moves');
@@ -44,6 +48,7 @@ export function violationsOf(
   must(isActive(upgrade) === (wake_at !== null), 'G1: wakes while active, and only then');
   // A heartbeat says nothing again: that is for the wake which is due.
   must(wake_at === null || wake_at > now || input.type === 'reported', 'wakes later, not at once again');
+  must(waitsAhead(upgrade, now), 'waits for what is past');
   must(wake_at === null || wake_at <= firstDue(upgrade, now), 'G1: wakes no later than what is due');
   must(
     effects.every((effect) => effect.kind !== 'release') === isActive(upgrade),
@@ -52,12 +57,18 @@ export function violationsOf(
   return found;
 }
 
+/** What says until when it waits means a time to come. */
+function waitsAhead({ state }: Upgrade, now: Instant): boolean {
+  return state.name !== 'paused' || state.until === null || state.until > now;
+}
+
 /** When time alone must move the record on, worked out another way than `wakeAt` does. */
 function firstDue({ steps, state, cancelling, waited_ms, policy }: Upgrade, now: Instant): Instant {
   const times = steps.flatMap(({ phase }) => {
     const { recast, deadline, until } = phase as Partial<Record<'recast' | 'deadline' | 'until', Instant>>;
     return [recast, deadline, until].filter((at) => at !== undefined && at > now);
   });
+  if (state.name === 'paused' && state.until !== null) times.push(state.until);
   if (state.name === 'running' && !cancelling) {
     times.push(state.started + waited_ms + policy.timeout_seconds * 1000);
   }

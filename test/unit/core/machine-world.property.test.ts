@@ -31,7 +31,8 @@ const script = fc.dictionary(fc.constantFrom(...GUEST_ACTIONS), fc.array(outcome
 type Trouble =
   | { readonly kind: 'away' | 'sick'; readonly at_s: number; readonly name: string; readonly for_s: number }
   | { readonly kind: 'action'; readonly at_s: number; readonly action: Action }
-  | { readonly kind: 'recover'; readonly at_s: number };
+  | { readonly kind: 'recover'; readonly at_s: number }
+  | { readonly kind: 'blackout'; readonly at_s: number; readonly for_s: number };
 
 const at_s = fc.integer({ min: 0, max: TROUBLE_S });
 const trouble: fc.Arbitrary<Trouble> = fc.oneof(
@@ -43,7 +44,18 @@ const trouble: fc.Arbitrary<Trouble> = fc.oneof(
   }),
   fc.record({ kind: fc.constant('action' as const), at_s, action: fc.constantFrom(...ACTIONS) }),
   fc.record({ kind: fc.constant('recover' as const), at_s }),
+  fc.record({
+    kind: fc.constant('blackout' as const),
+    at_s,
+    for_s: fc.constantFrom(5, 70, 200),
+  }),
 );
+/** Every few minutes, for hardly longer than a step may take. */
+const window = fc.record({
+  cron: fc.constantFrom('* * * * *', '*/2 * * * *', '1-59/4 * * * *'),
+  duration_seconds: fc.constantFrom(60, 75, 130),
+  time_zone: fc.constant('UTC'),
+});
 
 const scenario = fc.record({
   manager: fc.constantFrom('postgresql', 'postgresql', 'cassandra'),
@@ -56,6 +68,7 @@ const scenario = fc.record({
     timeout_seconds: fc.constantFrom(60, 36_000),
     retries: fc.integer({ min: 0, max: 2 }),
     on_failure: fc.constantFrom('pause' as const, 'pause' as const, 'rollback' as const, 'fail' as const),
+    window: fc.option(window, { freq: 2 }),
   }),
   broken: fc.subarray([...names], { maxLength: 2 }),
   already_upgraded: fc.subarray([...names], { maxLength: 2 }),
@@ -95,6 +108,7 @@ function makeTrouble(world: World, { troubles }: Scenario): void {
     world.later(each.at_s * 1000, () => {
       if (each.kind === 'action') world.act(each.action);
       else if (each.kind === 'recover') world.feed({ type: 'recover' });
+      else if (each.kind === 'blackout') world.blackout(each.for_s);
       else {
         const guest = world.guests.find(({ name }) => name === each.name);
         if (!guest) return;

@@ -77,6 +77,7 @@ export function act(model: Model, action: Action): Verdict {
   const { state, reason, limits, failed } = model;
   switch (action) {
     case 'pause':
+      if (model.cancelling) return 'refused';
       if (state !== 'running') return state === 'paused' ? 'stale' : 'refused';
       return hold(model, 'requested');
     case 'resume':
@@ -84,8 +85,9 @@ export function act(model: Model, action: Action): Verdict {
       if (state === 'running') return 'stale';
       return reason === 'canary' || failed.size > 0 ? 'refused' : goOn(model);
     case 'approve':
+      if (limits.canary === 0 || model.direction === 'back') return 'refused';
       if (model.approved) return 'stale';
-      if (limits.canary === 0) return 'refused';
+      if (model.cancelling) return 'refused';
       model.approved = true;
       return reason === 'canary' ? goOn(model) : 'applied';
     case 'confirm':

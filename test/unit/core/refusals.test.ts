@@ -45,6 +45,19 @@ describe.each<[Action, string, () => World, string]>([
     'no step has failed: there is nothing to retry',
   ],
   ['rollback', 'to be cancelled', () => after(atWork(), 'cancel'), 'it is being cancelled'],
+  ['pause', 'to be cancelled', () => after(atWork(), 'cancel'), 'it is being cancelled'],
+  [
+    'approve',
+    'to be cancelled',
+    () => after(atWork({ policy: { canary: 1 } }), 'cancel'),
+    'it is being cancelled',
+  ],
+  [
+    'approve',
+    'on its way back',
+    () => after(atWork({ policy: { canary: 1 } }), 'rollback'),
+    'it is on its way back, which waits for no approval',
+  ],
   [
     'resume',
     'at its canary',
@@ -55,7 +68,7 @@ describe.each<[Action, string, () => World, string]>([
     'resume',
     'outside its window',
     () => settled({ policy: { window: WINDOW } }),
-    'its window is closed; it opens at 2027-01-15T09:30:00.000Z: it goes on by itself: nothing can be done but to cancel it',
+    'its window is closed; it opens at 2027-01-15T09:30:00.000Z: it goes on by itself; until then: pause it, roll it back, or cancel it',
   ],
 ])('%s', (action, when, make, reason) => {
   it(`${when} is refused`, () => {

@@ -230,6 +230,142 @@ describe('time', () => {
   });
 });
 
+describe('a way back waits for nothing', () => {
+  /** Opens for ten minutes once a day, at the very time at which the upgrade is accepted. */
+  const window = { cron: '0 8 * * *', duration_seconds: 600, time_zone: 'UTC' };
+  /** One instance runs the new version, and the next window is a day away. */
+  const parked = () => {
+    const it = world({ ...members, policy: { window }, scripts: { 'db-1': { upgrade: [{ ms: 580_000 }] } } });
+    it.settle();
+    expect(it.upgrade.state).toMatchObject({ name: 'paused', reason: 'window' });
+    expect(versionsOf(it)).toEqual([TO, FROM, FROM]);
+    return it;
+  };
+
+  it('not for its window, asked for while the upgrade waits for that', () => {
+    const it = parked();
+    it.act('rollback');
+    it.pass(120);
+    expect(it.upgrade.state.name).toBe('rolled_back');
+    expect(versionsOf(it)).toEqual([FROM, FROM, FROM]);
+  });
+
+  it('not for its window, asked for while the last instance in flight is at work', () => {
+    const it = world({ ...members, policy: { window }, scripts: { 'db-1': { upgrade: [{ ms: 580_000 }] } } });
+    it.reach('db-1', 'upgrading');
+    it.act('rollback');
+    it.pass(700);
+    expect(it.upgrade.state.name).toBe('rolled_back');
+    expect(it.eventsOf('paused')).toEqual([]);
+  });
+
+  it('not for its window, begun by the policy, with all that it needs: past a switchover, too', () => {
+    const scripts = { 'db-1': { upgrade: [{ ms: 700_000, error: 'no space left on device' }] } };
+    const policy = { window, retries: 0, on_failure: 'rollback', step_timeout_seconds: 1_200 } as const;
+    const it = world({ policy, scripts });
+    it.reach('db-1', 'upgrading');
+    it.until(() => it.upgrade.direction === 'back', 900);
+    it.pass(300);
+    expect(it.upgrade.state.name, it.message).toBe('rolled_back');
+    expect(it.eventsOf('switched_over')).toHaveLength(2);
+    expect(it.eventsOf('paused')).toEqual([]);
+    expect(versionsOf(it)).toEqual([FROM, FROM, FROM]);
+  });
+
+  it('not for its window or its time, as an upgrade of its own, nor when that is retried', () => {
+    const it = parked();
+    it.act('cancel');
+    it.takeUp('rollback', 'u-2');
+    it.guest('db-1').script = { upgrade: [BAD, BAD, BAD] };
+    it.settle();
+    it.act('cancel');
+    it.takeUp('retry', 'u-3');
+    expect(it.upgrade.direction).toBe('back');
+    it.settle();
+    expect(it.upgrade.state.name, it.message).toBe('rolled_back');
+  });
+
+  it('not for a soak that nobody needs any more, nor for one of its own', () => {
+    const it = world({ ...members, policy: { soak_seconds: 86_400 } });
+    it.reach('db-1', 'soaking');
+    it.act('rollback');
+    it.pass(120);
+    expect(it.upgrade.state.name).toBe('rolled_back');
+  });
+
+  it('not for an instance that may never be well on the new version', () => {
+    const it = world({ ...members, policy: { step_timeout_seconds: 3_600 } });
+    it.reach('db-2', 'verifying');
+    it.guest('db-2').sickUntil = it.now + 60_000;
+    it.speak(it.guest('db-2'));
+    it.reach('db-2', 'settling');
+    it.act('rollback');
+    it.pass(180);
+    expect(it.upgrade.state.name, it.message).toBe('rolled_back');
+    expect(versionsOf(it)).toEqual([FROM, FROM, FROM]);
+  });
+});
+
+describe('a window that was missed', () => {
+  /** For two minutes in every hour, from five past on. */
+  const window = { cron: '5 * * * *', duration_seconds: 120, time_zone: 'UTC' };
+  const minutes = (n: number) => T0 + n * 60_000;
+
+  it('is waited for anew, and the message names the next opening', () => {
+    const it = world({ ...members, policy: { window } });
+    it.pass(60);
+    const iso = (at: number) => new Date(at).toISOString();
+    expect(it.upgrade.state).toMatchObject({ name: 'paused', reason: 'window', until: minutes(5) });
+    it.blackout(10 * 60);
+    it.tick();
+    expect(it.upgrade.state).toMatchObject({ name: 'paused', reason: 'window', until: minutes(65) });
+    expect(it.message).toBe(`its window is closed; it opens at ${iso(minutes(65))}: it goes on by itself`);
+    expect(it.eventsOf('paused')).toHaveLength(2);
+    it.until(() => it.upgrade.state.name === 'running', 3_600);
+    expect(it.now).toBe(minutes(65));
+    it.settle();
+    expect(it.upgrade.state.name).toBe('succeeded');
+  });
+
+  it('is looked at no more often than one that is to come', () => {
+    const it = world({ ...members, policy: { window } });
+    it.pass(60);
+    it.blackout(10 * 60);
+    it.pass(60);
+    const { length } = it.events;
+    const looks: number[] = [];
+    it.until(() => {
+      if (it.due !== null && it.due !== looks.at(-1)) looks.push(it.due);
+      return it.now > minutes(30);
+    });
+    expect(looks.length).toBeLessThan(40);
+    expect(it.events).toHaveLength(length);
+  });
+
+  it('and was seen too late for another step: the next one counts, even where they overlap', () => {
+    const often = { cron: '*/2 * * * *', duration_seconds: 130, time_zone: 'UTC' };
+    const it = world({ ...members, policy: { window: often } });
+    it.now = T0 + 119_000;
+    it.feed({ type: 'wake' });
+    expect(it.upgrade.state).toMatchObject({ name: 'paused', reason: 'window', until: minutes(2) });
+    it.settle();
+    it.until(() => it.upgrade.state.name === 'succeeded', 600);
+    expect(it.upgrade.state.name).toBe('succeeded');
+  });
+
+  it('and is no longer than a step takes, is used by whoever looks soon after its opening', () => {
+    const narrow = { cron: '*/5 * * * *', duration_seconds: 60, time_zone: 'UTC' };
+    const it = world({ ...members, instances: 1, policy: { window: narrow } });
+    it.now = T0 + 2_000;
+    it.feed({ type: 'wake' });
+    expect(it.upgrade.state.name).toBe('running');
+    const late = world({ ...members, instances: 1, policy: { window: narrow } });
+    late.now = T0 + 11_000;
+    late.feed({ type: 'wake' });
+    expect(late.upgrade.state).toMatchObject({ name: 'paused', reason: 'window', until: minutes(5) });
+  });
+});
+
 describe('a pause while it waits for its window', () => {
   it('holds beyond the opening of the window, until it is resumed (G8)', () => {
     // It begins on the hour, when a window of five minutes past the hour is closed.

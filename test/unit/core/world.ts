@@ -29,6 +29,7 @@ import {
   type Upgrade,
   type UpgradeEvent,
 } from '../../../src/core/record.ts';
+import { Account } from './account.ts';
 import { type Answer, Guest, type Script, type Surroundings } from './guest.ts';
 import { checkTruth, violationsOf } from './invariants.ts';
 import { versionOf } from './versions.ts';
@@ -94,8 +95,10 @@ export class World implements Surroundings {
   /** What changed something, as text: the golden transcripts. */
   readonly transcript: string[] = [];
   network: Network;
+  readonly #account = new Account();
   #due: Instant | null;
   #agenda: Planned[] = [];
+  #isDark = false;
 
   constructor(options: WorldOptions = {}) {
     this.network = options.network ?? SOUND;
@@ -134,6 +137,7 @@ export class World implements Surroundings {
     const next = advance(before, input, { cluster: this.cluster, versions: this.versions }, this.now);
     const wake_at = wakeAt(next.upgrade, this.now);
     this.violations.push(...violationsOf(before, input, next, { wake_at, now: this.now }));
+    this.violations.push(...this.#account.follow(before, next, this.now));
     if (next.verdict === 'stale' && input.type === 'wake') this.#due = wake_at;
     if (next.verdict !== 'applied') return next;
     this.#commit(next);
@@ -273,6 +277,19 @@ export class World implements Surroundings {
     return step.kind === kind && this.nameOf(step.instance_id) === name;
   }
 
+  /** Nobody looks at the record for so long, whatever is due and whoever speaks. */
+  blackout(seconds: number): void {
+    const end = this.now + seconds * 1000;
+    while (this.#agenda[0] && this.#agenda[0].at < end) {
+      const [first] = this.#agenda.splice(0, 1);
+      this.now = Math.max(this.now, first?.at ?? 0);
+      this.#isDark = true;
+      first?.run();
+      this.#isDark = false;
+    }
+    this.now = end;
+  }
+
   // ---- what guests ask of it
 
   get goal(): string {
@@ -298,7 +315,7 @@ export class World implements Surroundings {
     const report = guest.report();
     for (const delay of this.network('heartbeat')) {
       this.later(delay, () => {
-        if (!this.#hear(guest, report) || this.cluster.task !== 'UPGRADING_CLUSTER') return;
+        if (!this.#hear(guest, report) || this.cluster.task !== 'UPGRADING_CLUSTER' || this.#isDark) return;
         const { attempt = null, service_status: status, sent } = report;
         this.feed({ type: 'reported', instance_id: guest.id, report: attempt, server: { status, sent } });
       });
