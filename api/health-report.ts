@@ -3,17 +3,19 @@ import { HealthReportAnswer, type HealthReportDocument } from '../src/contract/h
 import { MAX_LIMIT, TenantParams } from '../src/contract/http.ts';
 import type { Cluster, Instance, Instant } from '../src/core/domain.ts';
 import type { App, Deps } from './deps.ts';
+import { suspectOf, troublesOf } from './troubles.ts';
 import { instanceStatus } from './views.ts';
 
-/** All clusters are read for the count of guests: not for everybody who looks at the same time. */
+/** All clusters, upgrades at work and batches are read: not for everybody who looks at the same time. */
 const COUNT_EVERY_MS = 10_000;
 const MAX_UNWELL = 100;
 
 type Guests = NonNullable<HealthReportDocument['guests']>;
+type Seen = Pick<HealthReportDocument, 'upgrades' | 'batches'> & { readonly guests: Guests };
 
 /** `/health` of a tenant's path: how all parts are, for administrators. */
 export function healthReportRoutes(app: App, deps: Deps): void {
-  const guests = countedGuests(deps);
+  const look = lookNowAndThen(deps);
   app.get(
     '/health',
     {
@@ -26,12 +28,12 @@ export function healthReportRoutes(app: App, deps: Deps): void {
       },
     },
     async () => {
-      const [redis, depths, work, requests, counted] = await Promise.all([
+      const [redis, depths, work, requests, seen] = await Promise.all([
         askRedis(deps),
         askBroker(deps),
         orNull(deps.store.counts(deps.now())),
         deps.batchRequests ? orNull(deps.batchRequests()) : null,
-        orNull(guests()),
+        orNull(look()),
       ]);
       const queues = [...(depths?.topics ?? [])].map(([name, depth]) => ({ name, ...depth }));
       const status = deps.bus.isConnected() ? ('ok' as const) : ('unreachable' as const);
@@ -45,7 +47,9 @@ export function healthReportRoutes(app: App, deps: Deps): void {
             ...requests,
             latest: requests.latest.map((job) => ({ ...job, at: iso(job.at) })),
           },
-          guests: counted,
+          upgrades: seen?.upgrades ?? null,
+          batches: seen?.batches ?? null,
+          guests: seen?.guests ?? null,
         },
       };
     },
@@ -73,22 +77,28 @@ function orNull<T>(asked: Promise<T>): Promise<T | null> {
   return asked.catch(() => null);
 }
 
-/** Answers the function that counts, or tells a count that was made lately. */
-function countedGuests(deps: Deps): () => Promise<Guests> {
-  let last: { readonly at: Instant; readonly count: Promise<Guests> } | undefined;
+/** Answers the function that reads all clusters, or tells what it has seen lately. */
+function lookNowAndThen(deps: Deps): () => Promise<Seen> {
+  let last: { readonly at: Instant; readonly seen: Promise<Seen> } | undefined;
   return () => {
-    if (last && deps.now() - last.at < COUNT_EVERY_MS) return last.count;
-    const count = countGuests(deps);
-    last = { at: deps.now(), count };
-    count.catch(() => {
+    if (last && deps.now() - last.at < COUNT_EVERY_MS) return last.seen;
+    const seen = lookAtAll(deps);
+    last = { at: deps.now(), seen };
+    seen.catch(() => {
       last = undefined;
     });
-    return count;
+    return seen;
   };
 }
 
-async function countGuests({ store, now }: Deps): Promise<Guests> {
+async function lookAtAll(deps: Deps): Promise<Seen> {
+  const { guests, suspects } = await countGuests(deps);
+  return { ...(await troublesOf(deps, suspects)), guests };
+}
+
+async function countGuests({ store, now }: Deps) {
   const by_status: Record<string, number> = {};
+  const suspects: string[] = [];
   const unwell: Guests['unwell'] = [];
   let [clusters, total] = [0, 0];
   let marker: string | null = null;
@@ -99,6 +109,8 @@ async function countGuests({ store, now }: Deps): Promise<Guests> {
     });
     for (const cluster of page.items) {
       clusters += 1;
+      const suspect = suspectOf(cluster);
+      if (suspect !== null) suspects.push(suspect);
       for (const instance of cluster.instances) {
         const status = instanceStatus(cluster, instance, now());
         total += 1;
@@ -109,7 +121,7 @@ async function countGuests({ store, now }: Deps): Promise<Guests> {
     }
     marker = page.next_marker;
   } while (marker !== null);
-  return { counted: iso(now()), clusters, total, by_status, unwell };
+  return { guests: { counted: iso(now()), clusters, total, by_status, unwell }, suspects };
 }
 
 function guest({ id, name, tenant_id }: Cluster, instance: Instance) {

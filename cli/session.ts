@@ -10,6 +10,8 @@ export interface Session {
   readonly output: Output;
   readonly io: Io;
   readonly json: boolean;
+  /** Whose path is asked. */
+  readonly tenant: string;
 }
 
 export interface GlobalOptions {
@@ -30,6 +32,7 @@ export function sessionOf(command: Command, io: Io): Session {
     output: new Output(io.stdout, { json }),
     io,
     json,
+    tenant,
   };
 }
 

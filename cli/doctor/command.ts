@@ -19,6 +19,7 @@ import {
   reportFindings,
   skipped,
 } from './findings.ts';
+import { deadLetterFindings, troubleFindings } from './troubles.ts';
 
 const TIMEOUT_MS = 10_000;
 const SHARED_QUEUES = ['taskmanager', 'trove-conductor', 'coffer.dead-letters'];
@@ -52,8 +53,20 @@ Examples:
 function show({ output }: Session, findings: readonly Finding[]): void {
   const rows = findings.map(({ check, state, found, repair }) => [MARKS[state], check, found, repair]);
   output.table(['', 'Check', 'Found', 'To do'], rows);
-  const wrong = findings.filter(({ state }) => state === 'bad').length;
-  output.line(wrong === 0 ? 'Nothing is wrong.' : `${counted(wrong, 'thing is', 'things are')} wrong.`);
+  output.line(summaryOf(findings));
+}
+
+/** What deserves a look is not wrong, and not nothing. */
+function summaryOf(findings: readonly Finding[]): string {
+  const [wrong, looks] = (['bad', 'warning'] as const).map(
+    (wanted) => findings.filter(({ state }) => state === wanted).length,
+  ) as [number, number];
+  const deserve = counted(looks, 'thing deserves', 'things deserve');
+  if (wrong > 0) {
+    const and = looks > 0 ? `, and ${deserve} a look` : '';
+    return `${counted(wrong, 'thing is', 'things are')} wrong${and}.`;
+  }
+  return looks > 0 ? `Nothing is broken, but ${deserve} a look.` : 'Nothing is wrong.';
 }
 
 const MARKS: Readonly<Record<Finding['state'], string>> = {
@@ -63,7 +76,7 @@ const MARKS: Readonly<Record<Finding['state'], string>> = {
   skipped: '-',
 };
 
-async function lookAtApi({ client }: Session, origin: string): Promise<readonly Finding[]> {
+async function lookAtApi({ client, tenant }: Session, origin: string): Promise<readonly Finding[]> {
   let ready: Response;
   try {
     ready = await fetch(`${origin}/health/ready`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
@@ -75,7 +88,7 @@ async function lookAtApi({ client }: Session, origin: string): Promise<readonly 
   return [
     await readiness(ready, origin),
     apiClock(ready.headers.get('date'), at),
-    ...(await healthReport(client)),
+    ...(await healthReport(client, tenant)),
   ];
 }
 
@@ -90,9 +103,15 @@ async function readiness(ready: Response, origin: string): Promise<Finding> {
   return bad('api', `${origin} is not ready: ${message ?? ''}`, 'Its log says why it can not reach them.');
 }
 
-async function healthReport(client: Session['client']): Promise<readonly Finding[]> {
+async function healthReport(client: Session['client'], tenant: string): Promise<readonly Finding[]> {
   try {
-    return reportFindings(await client.health());
+    const report = await client.health();
+    const letters = await client.deadLetters.list().catch(() => null);
+    return [
+      ...reportFindings(report),
+      ...troubleFindings(report, tenant),
+      ...deadLetterFindings(report.rabbitmq.dead_letters, letters),
+    ];
   } catch (error) {
     if (!(error instanceof CofferApiError)) throw error;
     if (error.status === 401 || error.status === 403) {

@@ -36,7 +36,7 @@ export function skipped(check: string, found: string, repair: string): Finding {
   return { check, state: 'skipped', found, repair };
 }
 
-function warning(check: string, found: string, repair: string): Finding {
+export function warning(check: string, found: string, repair: string): Finding {
   return { check, state: 'warning', found, repair };
 }
 
@@ -152,8 +152,6 @@ export function reportFindings(report: HealthReportDocument): readonly Finding[]
     taskmanagers(report.taskmanagers),
     ...(report.work ? [overdue(report.work), casts(report.work)] : []),
     ...(report.batch_requests ? [batchRequests(report.batch_requests)] : []),
-    ...(report.guests ? [guests(report.guests)] : []),
-    deadLetters(report.rabbitmq.dead_letters),
   ];
 }
 
@@ -195,31 +193,5 @@ function batchRequests({ failed, latest }: NonNullable<HealthReportDocument['bat
     check,
     `${count} failed. ${shown}`,
     'Mend the cause, then have the service that added the job add a new one. BullMQ forgets a failed job after a month.',
-  );
-}
-
-function guests({ total, unwell }: NonNullable<HealthReportDocument['guests']>): Finding {
-  if (unwell.length === 0) return ok('guests', `${counted(total, 'instance')}, all well`);
-  const shown = unwell.slice(0, 5).map((guest) => {
-    const heard = guest.heard === null ? 'never heard' : `heard ${guest.heard}`;
-    return `${guest.instance_name} ${guest.status} (${guest.fault ?? heard})`;
-  });
-  const more = unwell.length > shown.length ? ` and ${unwell.length - shown.length} more` : '';
-  const found = `${unwell.length} of ${counted(total, 'instance')} not well: ${shown.join(', ')}${more}`;
-  return warning(
-    'guests',
-    found,
-    'Look at their agents on their hosts; coffer cluster-show <cluster> has the faults.',
-  );
-}
-
-function deadLetters(count: number | null): Finding {
-  if (count === null)
-    return skipped('dead_letters', 'not known while RabbitMQ is away', 'Mend RabbitMQ first.');
-  if (count === 0) return ok('dead_letters', 'none');
-  return warning(
-    'dead_letters',
-    `${counted(count, 'message')} that nobody could act on`,
-    'coffer dead-letters list',
   );
 }

@@ -1,6 +1,11 @@
 /** How all parts of an installation are, for its administrators. */
 import { z } from 'zod';
-import { INSTANCE_STATUSES } from './documents.ts';
+import { BATCH_ACTIONS } from '../core/batch/orders.ts';
+import { BATCH_PAUSE_REASONS } from '../core/batch/record.ts';
+import { ACTIONS } from '../core/machine/advance.ts';
+import { PAUSE_REASONS } from '../core/record.ts';
+import { BATCH_STATES } from './batches.ts';
+import { INSTANCE_STATUSES, UPGRADE_STATES } from './documents.ts';
 
 const Time = z.iso.datetime({ precision: 3 });
 const Status = z.enum(['ok', 'unreachable']);
@@ -24,6 +29,33 @@ const Guest = z.strictObject({
     .nullable()
     .meta({ description: 'Why its guest agent finds the server so, in its words.' }),
   fault: z.string().nullable(),
+});
+
+const TroubledUpgrade = z.strictObject({
+  id: z.string(),
+  cluster_id: z.string(),
+  cluster_name: z.string().nullable(),
+  tenant_id: z.string(),
+  state: z.enum(UPGRADE_STATES),
+  reason: z.enum(PAUSE_REASONS).nullable().meta({ description: 'Why it is paused.' }),
+  message: z.string().nullable().meta({ description: 'What it waits for, or why it ended.' }),
+  since: Time.nullable().meta({ description: 'Since when it is paused.' }),
+  silent: z.boolean().meta({ description: 'Nothing has moved for longer than its steps usually take.' }),
+  last_progress: Time,
+  ended: Time.nullable(),
+  actions: z.array(z.enum(ACTIONS)).meta({ description: 'What a person can do now.' }),
+});
+
+const TroubledBatch = z.strictObject({
+  id: z.string(),
+  name: z.string().nullable(),
+  tenant_id: z.string(),
+  state: z.enum(BATCH_STATES),
+  reason: z.enum(BATCH_PAUSE_REASONS).nullable().meta({ description: 'Why it is paused.' }),
+  message: z.string().nullable().meta({ description: 'What it waits for, or how it ended.' }),
+  since: Time.nullable().meta({ description: 'Since when it is paused.' }),
+  ended: Time.nullable(),
+  actions: z.array(z.enum(BATCH_ACTIONS)).meta({ description: 'What a person can do now.' }),
 });
 
 export const HealthReportDocument = z
@@ -59,6 +91,14 @@ export const HealthReportDocument = z
       })
       .nullable()
       .meta({ description: 'Jobs of other services on the BullMQ queue; null while Redis is away.' }),
+    upgrades: z.array(TroubledUpgrade).nullable().meta({
+      description:
+        'Of all tenants, a hundred at most: those that wait for a person, in which nothing moves, or that have ended and left their cluster on more than one version. Null while Redis is away.',
+    }),
+    batches: z.array(TroubledBatch).nullable().meta({
+      description:
+        'Of all tenants, a hundred at most: those that wait for a person, and the incomplete ones of the last seven days. Null while Redis is away.',
+    }),
     guests: z
       .strictObject({
         counted: Time.meta({ description: 'The count is of then: it is made every ten seconds at most.' }),

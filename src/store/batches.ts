@@ -65,6 +65,8 @@ export interface BatchStore {
   get(id: string): Promise<Batch | null>;
   /** A tenant's batches, newest first. */
   list(tenant_id: string, page: PageRequest): Promise<Page<Batch>>;
+  /** All tenants' batches, in order of id. */
+  page(page: PageRequest): Promise<Page<Batch>>;
   /** In order of position; `marker` is a position. */
   members(id: string, page: MembersRequest): Promise<Page<Member>>;
   load(id: string, want: BatchWant): Promise<LoadedBatch | null>;

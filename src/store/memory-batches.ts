@@ -56,6 +56,14 @@ export class MemoryBatches implements BatchStore {
     return pageOf(own.slice(own.findIndex(({ id }) => id === marker) + 1), limit);
   }
 
+  async page({ limit, marker }: PageRequest): Promise<Page<Batch>> {
+    const all = [...this.#batches.values()].sort((a, b) => byText(a.id, b.id));
+    return pageOf(
+      all.filter(({ id }) => marker === null || id > marker),
+      limit,
+    );
+  }
+
   async members(id: string, { limit, marker, state }: MembersRequest): Promise<Page<Member>> {
     const after = marker === null ? -1 : Number(marker);
     const found = (this.#members.get(id) ?? []).filter(

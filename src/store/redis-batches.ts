@@ -80,6 +80,13 @@ export class RedisBatches implements BatchStore {
     return { items, next_marker: ids.length > limit ? (wanted.at(-1) ?? null) : null };
   }
 
+  async page(page: PageRequest): Promise<Page<Batch>> {
+    const { key, idsAfter } = this.#port;
+    const { ids, next_marker } = await idsAfter(key('batches'), page);
+    const batches = await Promise.all(ids.map((id) => this.get(id)));
+    return { items: batches.filter((batch) => batch !== null), next_marker };
+  }
+
   async members(id: string, { limit, marker, state }: MembersRequest): Promise<Page<Member>> {
     const { redis, key, ask } = this.#port;
     const first = marker === null ? 0 : Number(marker) + 1;

@@ -52,6 +52,20 @@ export function describeBatches(name: string, open: () => Store): void {
       expect((await batches.list(randomUUID(), { limit: 2, marker: null })).items).toEqual([]);
     });
 
+    it('pages through those of all tenants in order of id', async () => {
+      const made = [1, 2, 3].map(() => newBatch(1));
+      for (const { batch, members, event } of made) await batches.create(batch, members, event, NOW);
+      const seen: string[] = [];
+      let marker: string | null = null;
+      do {
+        const page: Awaited<ReturnType<typeof batches.page>> = await batches.page({ limit: 2, marker });
+        seen.push(...page.items.map(({ id }) => id));
+        marker = page.next_marker;
+      } while (marker !== null);
+      expect(seen).toEqual([...new Set(seen)].toSorted());
+      expect(seen).toEqual(expect.arrayContaining(made.map(({ batch }) => batch.id)));
+    });
+
     it('pages through members in order of position, by state too', async () => {
       const { batch, members } = await created(12);
       const pages: number[][] = [];

@@ -17,7 +17,7 @@ import { openAmqpBus } from '../../src/bus/amqp.ts';
 import { TASKMANAGER_TOPIC } from '../../src/bus/bus.ts';
 import { headersOfLetter } from '../../src/bus/dead-letters.ts';
 import { decodeRequest, encodeReply, type WireRequest } from '../../src/bus/envelope.ts';
-import type { Step, UpgradeEvent, UpgradeState } from '../../src/core/record.ts';
+import type { Step, Upgrade, UpgradeEvent, UpgradeState } from '../../src/core/record.ts';
 import { MasterKey } from '../../src/master-key.ts';
 import { seedCatalogue } from '../../src/store/change-catalogue.ts';
 import { openRedisStore } from '../../src/store/redis.ts';
@@ -257,6 +257,7 @@ export async function happen(
   type: UpgradeEvent['type'],
   state?: UpgradeState,
   steps?: readonly Step[],
+  more: Partial<Upgrade> = {},
 ): Promise<void> {
   const loaded = await store.load(upgrade_id);
   if (!loaded) throw new Error(`no upgrade ${upgrade_id}`);
@@ -272,6 +273,7 @@ export async function happen(
       // A started upgrade has its plan.
       planned_round: 0,
       steps: steps ?? upgrade.steps,
+      ...more,
     },
     events: [{ seq, at: Date.now(), type, message: `${type} ${seq}` }],
     instance_tasks: [],

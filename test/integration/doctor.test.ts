@@ -77,7 +77,7 @@ describe('coffer doctor', () => {
   it('is a table for people', async () => {
     const { stdout } = await coffer(`doctor --endpoint ${api.origin}`, { isTTY: true });
     expect(stdout).toMatch(/\| WRONG \| taskmanagers/);
-    expect(stdout.trimEnd()).toMatch(/\d thing\(s\) are wrong\.$/);
+    expect(stdout.trimEnd()).toMatch(/\d things are wrong\.$/);
   });
 });
 
