@@ -14,7 +14,10 @@ export interface Protection {
   /** Whose key it is: with whom, or for whom, one speaks under it. */
   readonly instance_id: string;
   sealRequest(body: Body, topic: string): Body;
+  /** `redelivered`: by the broker's own word, never by one that the message brings with it. */
   openRequest(body: Body, topic: string, redelivered: boolean): Body;
+  /** The work of a request that was opened could not be done: the same message may be opened once more. */
+  release(body: Body): void;
   sealReply(body: Body): Body;
   openReply(body: Body): Body;
 }

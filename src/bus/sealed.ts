@@ -97,6 +97,7 @@ export function sealedProtection(options: {
       if (!redelivered) once(body['_unique_id']);
       return { ...split(body).clear, ...hidden };
     },
+    release: ({ _unique_id }) => void seen.delete(String(_unique_id)),
     sealReply: ({ result, failure, ...clear }) => ({
       ...clear,
       failure: null,

@@ -14,7 +14,7 @@ import {
   requestOf,
   type WireRequest,
 } from './envelope.ts';
-import { MessageRefused, type Protection } from './protection.ts';
+import { type Body, MessageRefused, type Protection } from './protection.ts';
 import { declareServer } from './queues.ts';
 
 /** As Trove's guests announce it: messages of 1.0 and 1.1 are understood. */
@@ -27,7 +27,7 @@ const MAX_DELIVERIES = 4;
 const SUSPECT_AFTER = 2;
 /** And after so often it is not handled any more. Below the limit at which RabbitMQ 4 throws a message away. */
 const MAX_CUT_OFFS = 6;
-/** Header of a message that was written anew because its work could not be done. */
+/** Header of a message that was written anew because its work could not be done. Anybody may write it: nothing is decided by it. */
 export const AGAIN = 'coffer-again';
 /** Header of a message that is part of a trace, as W3C has it. */
 export const TRACE_HEADER = 'traceparent';
@@ -178,17 +178,28 @@ export class Server implements Served {
   /** The work for one message; the message is acknowledged only after it is safe. */
   async #handle(message: ConsumeMessage): Promise<Verdict> {
     let request: WireRequest;
+    let body: Body;
     let protection: Protection | null = null;
     try {
-      const body = decodeBody(message.content);
+      body = decodeBody(message.content);
       const { guard, topic } = this.#options;
       protection = (await guard?.(body)) ?? null;
-      request = requestOf(protection?.openRequest(body, topic, wasDelivered(message)) ?? body);
+      request = requestOf(protection?.openRequest(body, topic, message.fields.redelivered) ?? body);
     } catch (err) {
       if (isPassing(err)) return this.#later(message);
       if (err instanceof MessageRefused) return this.#refuse(err);
       return this.#bury(message, err instanceof MalformedMessage ? err.message : textOf(err));
     }
+    const verdict = await this.#work(message, request, protection);
+    if (verdict !== 'ack') protection?.release(body);
+    return verdict;
+  }
+
+  async #work(
+    message: ConsumeMessage,
+    request: WireRequest,
+    protection: Protection | null,
+  ): Promise<Verdict> {
     const { method, context, reply_to } = request;
     try {
       const result = await this.#traced(message, method, () =>

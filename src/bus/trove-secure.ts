@@ -51,6 +51,7 @@ export function troveProtection(options: {
         ...Object.fromEntries(named.map(([name, value]) => [`_context_${name}`, value])),
       };
     },
+    release: () => undefined,
     sealReply: (body) =>
       body['failure'] === null ? { ...body, result: seal(body['result'] ?? null) } : body,
     openReply: (body) =>

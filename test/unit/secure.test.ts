@@ -176,6 +176,9 @@ describe('our own secure mode', () => {
     one.openRequest(sealed, TOPIC, false);
     expect(() => one.openRequest(sealed, TOPIC, false)).toThrow(/replay/);
     one.openRequest(sealed, TOPIC, true);
+    one.release(sealed);
+    one.openRequest(sealed, TOPIC, false);
+    expect(() => one.openRequest(sealed, TOPIC, false)).toThrow(/replay/);
     const late = sender.sealRequest(newRequest(), TOPIC);
     time += 30_000;
     receiver().openRequest(late, TOPIC, false);
