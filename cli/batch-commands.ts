@@ -8,7 +8,7 @@ import { EXIT, UsageError } from './failures.ts';
 import type { Io } from './io.ts';
 import { batchWord, withLastWord } from './last-word.ts';
 import { collect, count, type PolicyOptions, policyOf, withPolicyOptions } from './options.ts';
-import type { Output } from './output.ts';
+import { type Output, prose } from './output.ts';
 import { type Session, sessionOf } from './session.ts';
 
 type Exit = (code: number) => void;
@@ -241,15 +241,15 @@ function sentence(batch: BatchDocument): string {
 
 function showBatches(output: Output, batches: readonly BatchDocument[]): void {
   output.table(
-    ['ID', 'Name', 'To', 'State', 'Clusters', 'Succeeded', 'Failed', 'Created'],
+    ['Name', 'State', 'ID', 'To', 'Clusters', 'Failed', 'Succeeded', 'Created'],
     batches.map(({ id, name, datastore, to, state, size, counts, created }) => [
-      id,
       name,
-      `${datastore} ${to.name}`,
       state,
+      id,
+      `${datastore} ${to.name}`,
       size,
-      counts.succeeded,
       counts.failed,
+      counts.succeeded,
       created,
     ]),
     'There are no batches yet. See what one comes to: coffer batch-create <version> --datastore <datastore> --dry-run',
@@ -279,24 +279,24 @@ function showBatch(output: Output, batch: BatchDocument): void {
     [
       'Wave',
       'Clusters',
-      'Queued',
-      'Waiting',
       'Running',
       'Succeeded',
       'Failed',
       'May fail',
+      'Queued',
+      'Waiting',
       'Skipped',
       'Cancelled',
     ],
     batch.waves.map(({ number, size, counts, failures_allowed }) => [
       number,
       size,
-      counts.queued,
-      counts.waiting,
       counts.running,
       counts.succeeded,
       counts.failed,
       failures_allowed,
+      counts.queued,
+      counts.waiting,
       counts.skipped,
       counts.cancelled,
     ]),
@@ -316,10 +316,10 @@ function showResolved(
     );
   }
   output.table(
-    ['Wave', 'Cluster', 'From', 'To', 'Note'],
+    ['Cluster', 'Wave', 'From', 'To', prose('Note')],
     clusters
       .slice(0, CLUSTERS_SHOWN)
-      .map((one) => [one.wave, one.cluster_name, one.from, one.to, one.reason]),
+      .map((one) => [one.cluster_name, one.wave, one.from, one.to, one.reason]),
   );
   if (clusters.length > CLUSTERS_SHOWN) output.line(`… and ${clusters.length - CLUSTERS_SHOWN} more.`);
 }

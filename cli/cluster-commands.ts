@@ -24,12 +24,13 @@ interface CreateOptions {
 export function addClusterCommands(program: Command, io: Io): void {
   program
     .command('cluster-list')
-    .description('List the clusters of your tenant.')
+    .description('List the clusters of your tenant, by name.')
     .addHelpText('after', '\nExample:\n  coffer cluster-list --json | jq .clusters[].name')
     .action(async (_options, command) => {
       const { client, output } = sessionOf(command, io);
       const clusters: ClusterDocument[] = [];
       for await (const cluster of client.clusters.list()) clusters.push(cluster);
+      clusters.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
       output.result({ clusters }, () => showClusters(output, clusters));
     });
 
@@ -217,8 +218,8 @@ function jsonOrText(text: string): unknown {
 
 function showClusters(output: Output, clusters: readonly ClusterDocument[]): void {
   output.table(
-    ['ID', 'Name', 'Datastore', 'Datastore Version', 'Task Name'],
-    clusters.map(({ id, name, datastore, task }) => [id, name, datastore.type, datastore.version, task.name]),
+    ['Name', 'Task', 'Version', 'Datastore', 'ID'],
+    clusters.map(({ id, name, datastore, task }) => [name, task.name, datastore.version, datastore.type, id]),
     'There are no clusters yet. Create one: coffer cluster-create shop postgresql --instances 3 --wait',
   );
 }
@@ -237,14 +238,14 @@ export function showCluster(output: Output, cluster: ClusterDocument): void {
     updated: cluster.updated,
   });
   output.table(
-    ['Instance', 'ID', 'Status', 'Role', 'Version', 'Endpoint'],
+    ['Instance', 'Status', 'Role', 'Version', 'Endpoint', 'ID'],
     cluster.instances.map(({ id, name, status, role, version, endpoint }) => [
       name,
-      id,
       status,
       role,
       version,
       endpoint === null ? null : `${endpoint.host}:${endpoint.port}`,
+      id,
     ]),
   );
   // Below the table: a reason may be long, and must be readable on a narrow terminal.

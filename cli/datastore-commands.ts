@@ -46,8 +46,8 @@ function addReadingCommands(program: Command, io: Io): void {
       const datastores = await client.datastores.list();
       output.result({ datastores }, () => {
         output.table(
-          ['ID', 'Name'],
-          datastores.map(({ id, name }) => [id, name]),
+          ['Name', 'ID'],
+          datastores.map(({ id, name }) => [name, id]),
         );
       });
     });
@@ -62,9 +62,9 @@ function addReadingCommands(program: Command, io: Io): void {
       const versions = await client.datastores.versions(reference);
       output.result({ versions }, () => {
         output.table(
-          ['ID', 'Name', 'Version', 'Active', 'Upgrade from', 'Not mixed with'],
+          ['Name', 'Active', 'Upgrade from', 'Not mixed with', 'Version', 'ID'],
           versions.map(({ id, name, version, active, upgrade_from, not_mixed_with }) => {
-            return [id, name, version, active === 1 ? 'yes' : 'no', upgrade_from, not_mixed_with];
+            return [name, active === 1 ? 'yes' : 'no', upgrade_from, not_mixed_with, version, id];
           }),
         );
       });

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Io } from './io.ts';
 import { count } from './options.ts';
+import { prose } from './output.ts';
 import { sessionOf } from './session.ts';
 
 const LETTER_ARGUMENT = 'id of a dead letter';
@@ -54,9 +55,9 @@ function addListCommand(letters: Command, io: Io): void {
       const answer = await client.deadLetters.list(options);
       output.result(answer, () => {
         output.table(
-          ['ID', 'Buried', 'Topic', 'Method', 'Reason'],
+          ['ID', prose('Reason'), 'Topic', 'Method', 'Buried'],
           answer.dead_letters.map((letter) => [
-            ...[letter.id, letter.buried, letter.topic, letter.method, letter.reason],
+            ...[letter.id, letter.reason, letter.topic, letter.method, letter.buried],
           ]),
           'There are no dead letters: every message found somebody who could act on it.',
         );

@@ -7,6 +7,7 @@
  * - `options.ts` · `upgrades.ts` an upgrade by id or cluster, and what to type next · `version.ts`
  * - `progress.ts` an upgrade as it goes, `live.ts` the same on a terminal · `last-word.ts` how it stands at Ctrl-C
  * - `doctor/` what is wrong with an installation · `completion.ts` for shells
+ * - `help.ts` how help fits a terminal
  * - `installation.ts` a clone or the published package · `output.ts` tables, tabs or JSON · `failures.ts` exit codes and what to do next · `io.ts`
  */
 import { readFile } from 'node:fs/promises';

@@ -7,6 +7,7 @@ import { addDatastoreCommands } from './datastore-commands.ts';
 import { addDeadLetterCommands } from './dead-letter-commands.ts';
 import { addDoctorCommand } from './doctor/command.ts';
 import { EXIT, EXIT_CODES_HELP, report } from './failures.ts';
+import { fitHelp } from './help.ts';
 import { addInstanceCommands } from './instance-commands.ts';
 import type { Io } from './io.ts';
 import { addResizeCommands } from './resize-commands.ts';
@@ -48,7 +49,8 @@ export function buildProgram(io: Io, exit: (code: number) => void): Command {
       new Option('--token <token>', 'who you are; better set in the environment').env('COFFER_TOKEN'),
     )
     .option('--json', 'write one JSON document, or JSON lines while watching')
-    .addHelpText('after', `${EXAMPLE}\n${EXIT_CODES_HELP}`);
+    .option('--wide', 'show every column of a table, however narrow the terminal is')
+    .addHelpText('after', `${EXAMPLE}\n${WIDTHS}\n${EXIT_CODES_HELP}`);
   program.commandsGroup('Upgrades:');
   addUpgradeCommands(program, io, exit);
   addActionCommands(program, io);
@@ -81,17 +83,18 @@ Something is wrong:
 
 Every command has examples: coffer <command> --help`;
 
+const WIDTHS = `
+How wide:
+  On a terminal, tables and help are as wide as it is; columns that have no room are left out, and named.
+  In a pipe or a file, tables have every column, with tabs between them, and lines of any length; help is 80 wide.`;
+
 /** Here and in all subcommands: commander writes through us and throws instead of ending the process. */
 function quiet(command: Command, io: Io): void {
+  fitHelp(command, io);
   command
     .exitOverride((error) => {
       throw new CommanderError(error.exitCode, error.code, error.message);
     })
-    .configureOutput({
-      writeOut: (text) => io.stdout.write(text),
-      writeErr: (text) => io.stderr.write(text),
-    })
-    .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(add --help for what the command takes)')
     .helpOption('-h, --help', 'show this help');
   for (const each of command.commands) quiet(each, io);

@@ -19,17 +19,18 @@ export interface GlobalOptions {
   readonly tenant: string;
   readonly token?: string;
   readonly json?: boolean;
+  readonly wide?: boolean;
 }
 
 /** Opens the session that a command's options ask for. */
 export function sessionOf(command: Command, io: Io): Session {
-  const { endpoint, tenant, token, json = false } = command.optsWithGlobals<GlobalOptions>();
+  const { endpoint, tenant, token, json = false, wide = false } = command.optsWithGlobals<GlobalOptions>();
   return {
     client: createClient({
       endpoint: `${withVersion(endpoint)}/${encodeURIComponent(tenant)}`,
       ...(token !== undefined && { token }),
     }),
-    output: new Output(io.stdout, { json }),
+    output: new Output(io.stdout, { json, wide }),
     io,
     json,
     tenant,

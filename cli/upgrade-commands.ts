@@ -4,7 +4,7 @@ import { EXIT } from './failures.ts';
 import type { Io } from './io.ts';
 import { upgradeWord, withLastWord } from './last-word.ts';
 import { type PolicyOptions, policyOf, withPolicyOptions } from './options.ts';
-import type { Output } from './output.ts';
+import { type Output, prose } from './output.ts';
 import { renderProgress } from './progress.ts';
 import { type Session, sessionOf } from './session.ts';
 import { findUpgrade, UPGRADE_ARGUMENT, wayOn } from './upgrades.ts';
@@ -199,30 +199,30 @@ function showPlan(output: Output, { from, to, steps, successor, gates, ...plan }
   // Some stages of the datastore's order may be empty here.
   const stages = [...new Set(steps.map(({ stage }) => stage))];
   output.table(
-    ['Stage', 'Kind', 'Instance', 'Role', 'Repair'],
+    ['Stage', 'Instance', 'Kind', 'Role', 'Repair'],
     steps.map(({ stage, kind, instance_name, role, repair }) => [
       stages.indexOf(stage) + 1,
-      kind,
       instance_name,
+      kind,
       role,
       repair ? 'yes' : '',
     ]),
   );
   if (gates.length === 0) return output.line('No gate would hold it back now.');
   output.table(
-    ['Gate', 'Would hold it back now'],
+    ['Gate', prose('Would hold it back now')],
     gates.map(({ gate, reason }) => [gate, reason]),
   );
 }
 
 function showUpgrades(output: Output, upgrades: readonly UpgradeDocument[]): void {
   output.table(
-    ['ID', 'From', 'To', 'State', 'Created', 'Ended'],
+    ['ID', 'State', 'From', 'To', 'Created', 'Ended'],
     upgrades.map(({ id, from, to, state, created, ended }) => [
       id,
+      state,
       from.name,
       to.name,
-      state,
       created,
       ended,
     ]),
@@ -248,12 +248,12 @@ function showUpgrade(output: Output, upgrade: UpgradeDocument): void {
     estimated_end: upgrade.estimated_end,
   });
   output.table(
-    ['Step', 'Kind', 'Instance', 'Phase', 'Attempt', 'Note'],
+    ['Step', 'Instance', 'Phase', 'Kind', 'Attempt', prose('Note')],
     upgrade.steps.map((step) => [
       step.id,
-      step.kind,
       step.instance_name ?? step.instance_id,
       step.phase,
+      step.kind,
       step.attempt,
       step.error ?? step.blocked?.reason,
     ]),

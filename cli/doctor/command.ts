@@ -8,6 +8,7 @@ import { inspectRedis } from '../../src/store/inspect.ts';
 import { EXIT } from '../failures.ts';
 import { START_API } from '../installation.ts';
 import type { Io } from '../io.ts';
+import { prose } from '../output.ts';
 import { originOf, type Session, sessionOf } from '../session.ts';
 import {
   apiClock,
@@ -52,7 +53,7 @@ Examples:
 
 function show({ output }: Session, findings: readonly Finding[]): void {
   const rows = findings.map(({ check, state, found, repair }) => [MARKS[state], check, found, repair]);
-  output.table(['', 'Check', 'Found', 'To do'], rows);
+  output.table(['', 'Check', prose('Found'), prose('To do')], rows);
   output.line(summaryOf(findings));
 }
 

@@ -40,13 +40,13 @@ describe('clusters', () => {
     );
     expect(created).toMatchObject({ code: 0, stderr: '' });
     expect(created.stdout).toContain('task_name\tBUILDING\n');
-    expect(created.stdout).toMatch(/^made-member-2\t[0-9a-f-]{36}\tBUILD\t/m);
+    expect(created.stdout).toMatch(/^made-member-2\tBUILD\t.*\t[0-9a-f-]{36}$/m);
 
     const shown = await coffer(here('cluster-show made --json'));
     const { cluster } = JSON.parse(shown.stdout);
     expect(cluster).toMatchObject({ name: 'made', extended_properties: { simulated: { upgrade_ms: 5 } } });
     const listed = await coffer(here('cluster-list'));
-    expect(listed.stdout).toContain(`${cluster.id}\tmade\tsimulated\t1.0\tBUILDING\n`);
+    expect(listed.stdout).toContain(`made\tBUILDING\t1.0\tsimulated\t${cluster.id}\n`);
 
     await api.store.finishBuild(cluster.id, Date.now());
     const deleting = coffer(here('cluster-delete made --wait'));
@@ -97,7 +97,7 @@ describe('clusters', () => {
     await buildCluster(api, 'framed');
     const { stdout } = await coffer(here('cluster-list'), { isTTY: true });
     expect(stdout).toMatch(/^\+-+\+-+\+/);
-    expect(stdout).toMatch(/\| framed +\| simulated +\| 1\.0 +\| NONE/);
+    expect(stdout).toMatch(/\| framed +\| NONE +\| 1\.0 +\| simulated/);
   });
 });
 
@@ -109,7 +109,7 @@ describe('datastore-version-list', () => {
       '1.1',
       '2.0',
     ]);
-    expect((await coffer(here('datastore-list'))).stdout).toMatch(/\tpostgresql\n/);
+    expect((await coffer(here('datastore-list'))).stdout).toMatch(/^postgresql\t/m);
   });
 });
 
@@ -148,8 +148,8 @@ describe('cluster-upgrade', () => {
     const id = await buildCluster(api, 'planned');
     const { code, stdout } = await coffer(here('cluster-upgrade planned 1.1 --dry-run'));
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^Stage\tKind\tInstance\tRole\tRepair$/m);
-    expect(stdout).toContain('instance\tplanned-member-1\tmember\t');
+    expect(stdout).toMatch(/^Stage\tInstance\tKind\tRole\tRepair$/m);
+    expect(stdout).toContain('planned-member-1\tinstance\tmember\t');
     expect(stdout).toContain('No gate would hold it back now.');
     expect((await api.store.getCluster(id))?.task).toBe('NONE');
     const hash = /^hash\t([0-9a-f]{16})$/m.exec(stdout)?.[1];
@@ -172,14 +172,14 @@ describe('cluster-upgrade', () => {
       cluster_id: cluster,
       policy: { canary: 1, on_failure: 'fail', retries: 2 },
     });
-    expect((await coffer(here('upgrade-list quick'))).stdout).toContain(`${id}\t1.0\t1.1\tscheduled`);
+    expect((await coffer(here('upgrade-list quick'))).stdout).toContain(`${id}\tscheduled\t1.0\t1.1\t`);
   });
 
   it('of one instance shows its part of the plan, says what was accepted, and waits for that', async () => {
     const id = await buildCluster(api, 'single');
     const planned = await coffer(here('instance-upgrade single-member-2 1.1 --dry-run'));
     expect(planned.code).toBe(0);
-    expect(planned.stdout).toContain('instance\tsingle-member-2\tmember\t');
+    expect(planned.stdout).toContain('single-member-2\tinstance\tmember\t');
     expect(planned.stdout).not.toContain('single-member-1');
     expect((await api.store.getCluster(id))?.task).toBe('NONE');
     const hash = /^hash\t([0-9a-f]{16})$/m.exec(planned.stdout)?.[1];
@@ -385,7 +385,7 @@ describe('with external agents', () => {
       const { code, stdout, stderr } = await coffer(`cluster-create brought simulated --instances 2 ${at}`);
       expect(code).toBe(0);
       expect(stdout).not.toContain('COFFER_JOIN_TOKEN');
-      expect(stderr).toMatch(/^Cluster brought waits for 2 guest agent\(s\)/);
+      expect(stderr).toMatch(/^Cluster brought waits for 2 guest agents\./);
       const token = /COFFER_JOIN_TOKEN=([0-9a-f-]{36}\.[\w-]{43}) /.exec(stderr)?.[1] ?? 'none';
       expect(external.lines.join() + JSON.stringify(await external.keyspace())).not.toContain(
         token.slice(token.indexOf('.')),

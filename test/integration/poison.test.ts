@@ -27,7 +27,7 @@ afterEach(() => bus.close());
 /** A process that serves the topic, says what it has done, and is gone at once when it meets `poison`. */
 const dist = pathToFileURL(join(import.meta.dirname, '../../dist/src/bus/amqp.js')).href;
 const WORKER = `
-  import { openAmqpBus } from '${dist}';
+  import { openAmqpBus } from ${JSON.stringify(dist)};
   const [url, name] = process.argv.slice(1);
   const nothing = () => {};
   const log = { debug: nothing, info: nothing, warn: nothing, error: nothing };

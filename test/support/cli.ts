@@ -2,6 +2,8 @@ import { run } from '../../cli/program.ts';
 
 export interface World {
   readonly isTTY?: boolean;
+  /** How wide the terminal is. */
+  readonly columns?: number;
   readonly env?: Record<string, string>;
   readonly signal?: AbortSignal;
   readonly file?: string;
@@ -17,7 +19,7 @@ export async function coffer(args: string, world: World = {}) {
         stdout += text;
       },
       isTTY: world.isTTY ?? false,
-      columns: 100,
+      columns: world.columns ?? 100,
       rows: 24,
     },
     stderr: {

@@ -1,7 +1,7 @@
 /** How results are written: tables that fit the terminal, tabs in a pipe, words where there is nothing. */
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { elapsed, remaining } from '../../cli/canvas.ts';
-import { Output } from '../../cli/output.ts';
+import { Output, prose } from '../../cli/output.ts';
 
 function written(terminal: { isTTY: boolean; columns?: number }, show: (output: Output) => void): string {
   let text = '';
@@ -17,7 +17,7 @@ const paused =
   'paused: disk full on shop-member-2: retry it, or cancel it; a person can: retry, cancel, rollback';
 const show = (output: Output) =>
   output.table(
-    ['ID', 'Note'],
+    ['ID', prose('Note')],
     [
       [ID, paused],
       ['2', null],
@@ -48,12 +48,45 @@ describe('a table', () => {
     expect(notes.join(' ').trim()).toBe(`Note ${paused}`);
   });
 
-  it('is as wide as what is in it where there is room, and where no word could be whole otherwise', () => {
+  it('is as wide as what is in it where there is room', () => {
     const wide = written({ isTTY: true, columns: 200 }, show);
     expect(wide.split('\n')).toHaveLength(7);
-    const narrow = written({ isTTY: true, columns: 20 }, show);
-    expect(narrow).toContain(ID);
     expect(written({ isTTY: true, columns: 0 }, show)).toBe(written({ isTTY: true, columns: 80 }, show));
+  });
+
+  it.each([
+    [60, ['Name', 'State', 'ID'], 'Created'],
+    [50, ['Name', 'State'], 'ID, Created'],
+    [15, ['Name'], 'State, ID, Created'],
+  ])('of %d columns leaves out what comes last, and says so', (columns, titles, hidden) => {
+    const text = written({ isTTY: true, columns }, (output) =>
+      output.table(['Name', 'State', 'ID', 'Created'], [['shop', 'running', ID, '2026-11-25T10:00:00.000Z']]),
+    );
+    const lines = text.trimEnd().split('\n');
+    expect(
+      lines[1]
+        ?.split('|')
+        .slice(1, -1)
+        .map((title) => title.trim()),
+    ).toEqual(titles);
+    expect(Math.max(...lines.slice(0, 5).map(({ length }) => length))).toBeLessThanOrEqual(columns);
+    expect(lines.slice(5).join(' ')).toBe(`Left out for want of room: ${hidden}. All columns: --wide`);
+  });
+
+  it('keeps sentences when it leaves out columns', () => {
+    const text = written({ isTTY: true, columns: 50 }, (output) =>
+      output.table(['Step', 'ID', prose('Note')], [['a', ID, paused]]),
+    );
+    expect(text).toContain('Note');
+    expect(text).toContain('Left out for want of room: ID.');
+  });
+
+  it('breaks a value only where it has more than the whole line', () => {
+    const text = written({ isTTY: true, columns: 30 }, (output) => output.table(['ID'], [[ID]]));
+    expect(text.split('\n').slice(3, 5)).toEqual([
+      `| ${ID.slice(0, 26)} |`,
+      `| ${ID.slice(26).padEnd(26)} |`,
+    ]);
   });
 
   it('is nothing but tabs in a pipe', () => {
