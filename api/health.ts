@@ -1,5 +1,6 @@
 import { LiveAnswer, ReadyAnswer } from '../src/contract/documents.ts';
 import { sleep } from '../src/service.ts';
+import type { StoreHealth } from '../src/store/store.ts';
 import type { App, Deps } from './deps.ts';
 
 /** A store that doesn't answer within this is away. */
@@ -7,7 +8,10 @@ const CHECK_MS = 1000;
 const tags = ['health'];
 
 const ADVICE = {
-  redis: 'Redis cannot be reached: requests are answered 503, and nothing is lost that was accepted.',
+  redis: {
+    unreachable: 'Redis cannot be reached: requests are answered 503, and nothing is lost that was accepted.',
+    refuses_writes: 'Requests that change something are answered 503, and nothing is lost that was accepted.',
+  },
   rabbitmq:
     'RabbitMQ cannot be reached: requests are accepted and kept safe in Redis, and carried out when it is back.',
 };
@@ -27,29 +31,32 @@ export function healthRoutes(app: App, deps: Deps): void {
     {
       schema: {
         tags,
-        summary: 'Redis and RabbitMQ can be reached',
+        summary: 'RabbitMQ can be reached, and Redis takes writes',
         response: { 200: ReadyAnswer, 503: ReadyAnswer },
       },
     },
     async (_request, reply) => {
-      const redis = await isStoreThere(deps);
-      const rabbitmq = deps.bus.isConnected();
-      const checks = { redis: checked(redis), rabbitmq: checked(rabbitmq) };
-      if (redis && rabbitmq) return { status: 'ready' as const, checks };
-      const message = [...(redis ? [] : [ADVICE.redis]), ...(rabbitmq ? [] : [ADVICE.rabbitmq])].join(' ');
+      const redis = await storeHealth(deps);
+      const isBusThere = deps.bus.isConnected();
+      const checks = {
+        redis: redis.status,
+        rabbitmq: isBusThere ? ('ok' as const) : ('unreachable' as const),
+      };
+      if (redis.status === 'ok' && isBusThere) return { status: 'ready' as const, checks };
+      const message = [...aboutStore(redis), ...(isBusThere ? [] : [ADVICE.rabbitmq])].join(' ');
       return reply.code(503).header('retry-after', 2).send({ status: 'unavailable', checks, message });
     },
   );
 }
 
-function checked(isThere: boolean): 'ok' | 'unreachable' {
-  return isThere ? 'ok' : 'unreachable';
+function aboutStore(redis: StoreHealth): readonly string[] {
+  if (redis.status === 'ok') return [];
+  return redis.status === 'refuses_writes'
+    ? [`${redis.reason}.`, ADVICE.redis.refuses_writes]
+    : [ADVICE.redis.unreachable];
 }
 
-async function isStoreThere({ store }: Deps): Promise<boolean> {
-  const answered = store.ping().then(
-    () => true,
-    () => false,
-  );
-  return Promise.race([answered, sleep(CHECK_MS).then(() => false)]);
+function storeHealth({ store }: Deps): Promise<StoreHealth> {
+  const late = { status: 'unreachable' as const, reason: 'no answer in time' };
+  return Promise.race([store.health(), sleep(CHECK_MS).then(() => late)]);
 }

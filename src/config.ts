@@ -58,9 +58,33 @@ export const logConfig = {
   COFFER_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
 };
 
+/** What a URL of Redis may have behind a question mark. Any other option would replace one that Coffer depends on. */
+const REDIS_OPTIONS: readonly string[] = ['db', 'family'];
+
+/** The URL of one server. What names Sentinels or several servers is refused: the client would dial 127.0.0.1, or one of them. */
+const redisUrl = z.string().superRefine((text, context) => {
+  const problem = redisUrlProblem(text);
+  if (problem !== null) context.addIssue({ code: 'custom', message: problem });
+});
+
+function redisUrlProblem(text: string): string | null {
+  const one =
+    'give the URL of the primary itself, e.g. by a name that follows it: redis://redis.example.org:6379';
+  if (/^[a-z+-]*sentinel|[?&](sentinels?|name|role)=/i.test(text))
+    return `names Sentinels, which Coffer does not ask: ${one}`;
+  const [authority = ''] = text.replace(/^rediss?:\/\//i, '').split(/[/?#]/);
+  if (authority.split('@').at(-1)?.includes(',')) return `names several servers, and Coffer uses one: ${one}`;
+  if (!URL.canParse(text) || !/^rediss?:$/.test(new URL(text).protocol))
+    return 'must be a URL that begins with redis:// or rediss://';
+  const { searchParams, hostname } = new URL(text);
+  if (hostname === '') return `names no server: ${one}`;
+  const odd = [...searchParams.keys()].filter((key) => !REDIS_OPTIONS.includes(key));
+  return odd.length === 0 ? null : `may not set ${odd.join(', ')}: remove what follows the question mark`;
+}
+
 /** How to reach Redis; with `rediss://` also whom to believe there, and who we are. */
 export const redisConfig = {
-  COFFER_REDIS_URL: urlOf('redis', 'rediss'),
+  COFFER_REDIS_URL: redisUrl,
   COFFER_REDIS_CA_FILE: fileText.optional(),
   COFFER_REDIS_CERT_FILE: fileText.optional(),
   COFFER_REDIS_KEY_FILE: fileText.optional(),

@@ -33,6 +33,7 @@ interface ClientOptions {
   readonly lazyConnect?: boolean;
   readonly connectTimeout?: number;
   readonly commandTimeout?: number;
+  readonly enableReadyCheck?: boolean;
   readonly retryStrategy?: (times: number) => number | null;
 }
 

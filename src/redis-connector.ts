@@ -15,6 +15,8 @@ export class RedisConnector extends AbstractConnector {
   constructor(options: unknown) {
     const own = options as RedisOptions & { readonly disconnectTimeout: number };
     super(own.disconnectTimeout);
+    // It would dial 127.0.0.1: ioredis asks Sentinels in a connector of its own.
+    if (own.sentinels) throw new Error('Redis is reached by its address, and Sentinels were given');
     this.#options = own;
   }
 

@@ -1,7 +1,15 @@
 import type { Command } from 'commander';
 import { CofferApiError } from '../../client/index.ts';
 import { inspectBroker } from '../../src/bus/inspect.ts';
-import { amqpConfig, amqpTls, ConfigError, loadConfig, redisConfig, redisTls } from '../../src/config.ts';
+import {
+  amqpConfig,
+  amqpTls,
+  ConfigError,
+  loadConfig,
+  redisConfig,
+  redisPrefix,
+  redisTls,
+} from '../../src/config.ts';
 import { counted } from '../../src/core/words.ts';
 import { textOf } from '../../src/log.ts';
 import { inspectRedis } from '../../src/store/inspect.ts';
@@ -127,9 +135,12 @@ async function lookAtRedis({ env }: Io): Promise<readonly Finding[]> {
     return [skipped('redis', 'only as the API sees it', 'Set COFFER_REDIS_URL to have it looked at itself.')];
   }
   try {
-    const config = loadConfig(redisConfig, env);
-    const url = config.COFFER_REDIS_URL;
-    return [ok('redis', 'can be reached'), ...redisFindings(await inspectRedis(url, redisTls(config)))];
+    const config = loadConfig({ ...redisConfig, COFFER_REDIS_PREFIX: redisPrefix }, env);
+    const { COFFER_REDIS_URL: url, COFFER_REDIS_PREFIX: prefix } = config;
+    return [
+      ok('redis', 'can be reached'),
+      ...redisFindings(await inspectRedis(url, redisTls(config), prefix)),
+    ];
   } catch (error) {
     return [away('redis', 'COFFER_REDIS_URL', error)];
   }

@@ -68,10 +68,17 @@ export function redisFindings(facts: RedisFacts): readonly Finding[] {
   const { version, settings, used_bytes, max_bytes, clock_ahead_ms } = facts;
   return [
     versionFinding('redis.version', 'Redis', version, OLDEST_REDIS),
+    writeFinding(facts.refusal),
     ...(settings ? settingFindings(settings) : [notAllowed()]),
     memoryFinding(used_bytes, max_bytes),
     clockFinding('redis.clock', 'Redis', clock_ahead_ms),
   ];
+}
+
+function writeFinding(refusal: RedisFacts['refusal']): Finding {
+  if (refusal === null) return ok('redis.writes', 'takes writes');
+  const { found, repair, said } = refusal;
+  return bad('redis.writes', `${found} (${said})`, `${repair.charAt(0).toUpperCase()}${repair.slice(1)}.`);
 }
 
 function notAllowed(): Finding {

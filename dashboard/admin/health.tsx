@@ -65,6 +65,11 @@ function troublesOf({ redis, rabbitmq, taskmanagers, work }: HealthReportDocumen
       title: 'Redis cannot be reached',
       advice: 'Requests are answered 503, and nothing is lost that was accepted. Start it again.',
     },
+    redis.status === 'refuses_writes' && {
+      title: 'Redis takes no writes',
+      advice:
+        'Requests that change something are answered 503. It may be a replica, be full, or lack replicas: the log of the API says which.',
+    },
     rabbitmq.status === 'unreachable' && {
       title: 'RabbitMQ cannot be reached',
       advice:
@@ -113,8 +118,9 @@ function Redis({ health: { redis, work } }: HealthProps) {
     );
   }
   const pending = work && work.pending_casts > 0;
+  const isWell = redis.status === 'ok';
   return (
-    <Tile title="Redis" tone="ok" state="Ok">
+    <Tile title="Redis" tone={isWell ? 'ok' : 'bad'} state={isWell ? 'Ok' : 'Takes no writes'}>
       Answers in {duration(redis.latency_ms ?? 0)}.{' '}
       {pending
         ? `${count(work.pending_casts, 'message')} wait for RabbitMQ.`

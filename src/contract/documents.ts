@@ -421,9 +421,10 @@ export type EventsAnswer = z.output<typeof EventsAnswer>;
 export const LiveAnswer = z.strictObject({ status: z.literal('live') });
 export type LiveAnswer = z.output<typeof LiveAnswer>;
 const Check = z.enum(['ok', 'unreachable']);
+export const StoreCheck = z.enum(['ok', 'unreachable', 'refuses_writes']);
 export const ReadyAnswer = z.strictObject({
   status: z.enum(['ready', 'unavailable']),
-  checks: z.strictObject({ redis: Check, rabbitmq: Check }),
+  checks: z.strictObject({ redis: StoreCheck, rabbitmq: Check }),
   message: z.string().exactOptional(),
 });
 export type ReadyAnswer = z.output<typeof ReadyAnswer>;

@@ -5,7 +5,7 @@ import { BATCH_PAUSE_REASONS } from '../core/batch/record.ts';
 import { ACTIONS } from '../core/machine/advance.ts';
 import { PAUSE_REASONS } from '../core/record.ts';
 import { BATCH_STATES } from './batches.ts';
-import { INSTANCE_STATUSES, UPGRADE_STATES } from './documents.ts';
+import { INSTANCE_STATUSES, StoreCheck, UPGRADE_STATES } from './documents.ts';
 
 const Time = z.iso.datetime({ precision: 3 });
 const Status = z.enum(['ok', 'unreachable']);
@@ -61,7 +61,7 @@ const TroubledBatch = z.strictObject({
 export const HealthReportDocument = z
   .strictObject({
     redis: z.strictObject({
-      status: Status,
+      status: StoreCheck.meta({ description: 'A replica, or a Redis that is full, refuses writes.' }),
       latency_ms: z.number().nullable().meta({ description: 'Of one question, as the api hears it.' }),
     }),
     rabbitmq: z.strictObject({ status: Status, queues: z.array(Queue), dead_letters: z.int().nullable() }),

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { TlsOptions } from '../config.ts';
 import { openRedisClient } from '../redis-client.ts';
+import { type Refusal, refusalOf } from './refusals.ts';
 
 /** What a Redis server says of itself. */
 export interface RedisFacts {
@@ -11,6 +12,8 @@ export interface RedisFacts {
     readonly appendfsync: string;
     readonly maxmemory_policy: string;
   } | null;
+  /** What it says to a write; null if it takes one. */
+  readonly refusal: Refusal | null;
   readonly used_bytes: number;
   /** Null where there is no limit. */
   readonly max_bytes: number | null;
@@ -21,7 +24,11 @@ export interface RedisFacts {
 const TIMEOUT_MS = 5_000;
 
 /** Looks at a Redis server without changing anything. Rejects if it can't be asked. */
-export async function inspectRedis(url: string, tls: TlsOptions | undefined): Promise<RedisFacts> {
+export async function inspectRedis(
+  url: string,
+  tls: TlsOptions | undefined,
+  prefix = 'coffer',
+): Promise<RedisFacts> {
   const redis = openRedisClient(
     { url, tls },
     {
@@ -30,24 +37,44 @@ export async function inspectRedis(url: string, tls: TlsOptions | undefined): Pr
       connectTimeout: TIMEOUT_MS,
       commandTimeout: TIMEOUT_MS,
       retryStrategy: () => null,
+      // One that is loading its data is to be found so, not waited for.
+      enableReadyCheck: false,
     },
   );
   try {
     await redis.connect();
     const info = await redis.info();
-    const asked = Date.now();
-    const [seconds, micros] = await redis.time();
-    const middle = (asked + Date.now()) / 2;
+    const clock_ahead_ms = await clockAhead(redis);
     const field = (name: string) => new RegExp(`^${name}:(.*)$`, 'm').exec(info)?.[1]?.trim() ?? '';
     return {
       version: field('redis_version'),
       settings: await settingsOf(redis),
+      refusal: await writeRefusal(redis, prefix),
       used_bytes: Number(field('used_memory')),
       max_bytes: Number(field('maxmemory')) || null,
-      clock_ahead_ms: Math.round(Number(seconds) * 1000 + Number(micros) / 1000 - middle),
+      clock_ahead_ms,
     };
   } finally {
     redis.disconnect();
+  }
+}
+
+async function clockAhead(redis: Redis): Promise<number> {
+  const asked = Date.now();
+  const [seconds, micros] = await redis.time();
+  const middle = (asked + Date.now()) / 2;
+  return Math.round(Number(seconds) * 1000 + Number(micros) / 1000 - middle);
+}
+
+/** Asks for a write that changes nothing. */
+async function writeRefusal(redis: Redis, prefix: string): Promise<Refusal | null> {
+  try {
+    await redis.setrange(`${prefix}:writable`, 0, '');
+    return null;
+  } catch (err) {
+    const refusal = refusalOf(err);
+    if (refusal === null) throw err;
+    return refusal;
   }
 }
 

@@ -545,7 +545,9 @@ export class MemoryStore implements Store {
     };
   }
 
-  async ping(): Promise<void> {}
+  async health() {
+    return { status: 'ok' as const };
+  }
 
   async close(): Promise<void> {}
 

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type Redis, ReplyError } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type { TlsOptions } from '../config.ts';
 import type { Batch } from '../core/batch/record.ts';
 import { type Catalogue, EMPTY_CATALOGUE, versionsOf } from '../core/catalogue.ts';
@@ -16,6 +16,7 @@ import { eventField, eventFrom, type Numbered } from './event-field.ts';
 import { guarded, SCRIPTS } from './lua.ts';
 import { BATCH_SCRIPTS } from './lua-batches.ts';
 import { RedisBatches } from './redis-batches.ts';
+import { type Refusal, refusalOf, toStoreError, wordsOf } from './refusals.ts';
 import {
   type BeginVerdict,
   type BuildOrder,
@@ -41,10 +42,16 @@ import {
   type Store,
   type StoreCounts,
   type StoredAnswer,
+  type StoreHealth,
 } from './store.ts';
 
 /** A build or removal that nobody finished is taken up again after this long. */
 const RETRY_CLUSTER_MS = 5_000;
+/** A Redis that refuses commands refuses all of them: the log says so this often. */
+const REFUSAL_LOG_MS = 10_000;
+const REFUSAL_HOLDS_MS = 2_000;
+/** A client whose connection is not ready waits until Redis has its data. */
+const LOADING = 'Redis has taken a connection and does not serve yet: it is loading its data from disk';
 /** What steps usually take changes slowly. */
 const MEASURED_TIMES_AGE_MS = 5_000;
 /** More datastores than that, or changes of them, are begun with anew. */
@@ -94,6 +101,9 @@ class RedisStore implements Store {
   /** Casts that are confirmed, and no longer pending from the next turn on. */
   readonly #confirmed: string[] = [];
   #confirming: Promise<void> | null = null;
+  /** What Redis refused last, until it takes a write again. */
+  #refused: { readonly refusal: Refusal; readonly at: number } | null = null;
+  #told_at = Number.NEGATIVE_INFINITY;
   readonly #measured = new Map<string, { readonly times: MeasuredTimes; readonly at: number }>();
 
   constructor(options: Parameters<typeof openRedisStore>[0]) {
@@ -130,15 +140,16 @@ class RedisStore implements Store {
       refusal ??= err;
     };
     for (const client of [this.#redis, this.#subscriber]) client.on('error', note);
+    const waiting = setTimeout(() => this.#log.warn(LOADING), REFUSAL_LOG_MS);
     try {
       await Promise.all([this.#redis.connect(), this.#subscriber.connect()]);
-      await this.#redis.ping();
     } catch (err) {
       const cause = refusal ?? err;
       this.#redis.disconnect();
       this.#subscriber.disconnect();
       throw toStoreError(cause);
     } finally {
+      clearTimeout(waiting);
       for (const client of [this.#redis, this.#subscriber]) client.off('error', note);
     }
     await this.#checkSettings();
@@ -146,6 +157,8 @@ class RedisStore implements Store {
 
   /** A store that evicts or forgets loses upgrades: say so at once, and loudly. */
   async #checkSettings(): Promise<void> {
+    // One that takes no writes is logged with the command that it refuses.
+    await this.health();
     try {
       const policy = await this.#redis.config('GET', 'maxmemory-policy');
       const aof = await this.#redis.config('GET', 'appendonly');
@@ -747,8 +760,20 @@ class RedisStore implements Store {
     return found;
   }
 
-  async ping(): Promise<void> {
-    await this.#ask(() => this.#redis.ping());
+  /** Asks for a write that changes nothing: Redis refuses it whenever it would refuse others. */
+  async health(): Promise<StoreHealth> {
+    if (this.#redis.status === 'connect') return { status: 'unreachable', reason: LOADING };
+    try {
+      await this.#ask(() => this.#redis.setrange(this.#key('writable'), 0, ''));
+      this.#refused = null;
+      return { status: 'ok' };
+    } catch (err) {
+      // A refusal may be followed by a new connection: what was said a moment ago still holds meanwhile.
+      const { refusal, at } = this.#refused ?? { refusal: null, at: 0 };
+      return refusal !== null && performance.now() - at < REFUSAL_HOLDS_MS
+        ? { status: 'refuses_writes', reason: wordsOf(refusal) }
+        : { status: 'unreachable', reason: textOf(err) };
+    }
   }
 
   async close(): Promise<void> {
@@ -783,34 +808,24 @@ class RedisStore implements Store {
       return await command();
     } catch (err) {
       for (const client of [this.#redis, this.#subscriber]) reconnectIfSilent(client, err);
+      this.#noteRefusal(err);
       throw toStoreError(err);
     }
+  }
+
+  /** Logged once in a while: every caller hears of it too. */
+  #noteRefusal(err: unknown): void {
+    const refusal = refusalOf(err);
+    if (refusal === null) return;
+    const now = performance.now();
+    this.#refused = { refusal, at: now };
+    if (now - this.#told_at < REFUSAL_LOG_MS) return;
+    this.#told_at = now;
+    this.#log.error(wordsOf(refusal));
   }
 }
 
 export type { RedisStore };
-
-/** What Redis says when it can't serve now, in words that tell what to do. All else that it says is a mistake of ours. */
-const PASSING: readonly (readonly [RegExp, string])[] = [
-  [/^OOM/, 'Redis is full: raise its maxmemory, or delete clusters'],
-  [/^MISCONF/, 'Redis can not write to its disk: make room there'],
-  [
-    /^(NOAUTH|WRONGPASS|NOPERM|ERR invalid password|ERR AUTH)/,
-    'Redis refuses the user or the password: correct COFFER_REDIS_URL',
-  ],
-  [/^(LOADING|READONLY|MASTERDOWN|BUSY|NOREPLICAS|CLUSTERDOWN)/, 'Redis can not serve now'],
-];
-
-function toStoreError(cause: unknown): Error {
-  const message = textOf(cause);
-  if (!(cause instanceof ReplyError)) {
-    return new CofferError('store_unavailable', `Redis can't be reached: ${message}`, { cause });
-  }
-  const words = PASSING.find(([pattern]) => pattern.test(message))?.[1];
-  return words === undefined
-    ? new CofferError('internal', `Redis refused a command: ${message}`, { cause })
-    : new CofferError('store_unavailable', `${words} (${message})`, { cause });
-}
 
 function inParts<T>(all: readonly T[], size: number): readonly (readonly T[])[] {
   return Array.from({ length: Math.ceil(all.length / size) }, (_, at) =>

@@ -334,9 +334,15 @@ export interface Store {
 
   /** What waits, counted: for metrics. */
   counts(now: Instant): Promise<StoreCounts>;
-  ping(): Promise<void>;
+  /** Whether it would take a write. Never rejects. */
+  health(): Promise<StoreHealth>;
   close(): Promise<void>;
 }
+
+/** `refuses_writes`: it answers, and changes nothing; `reason` says why, and what to do. */
+export type StoreHealth =
+  | { readonly status: 'ok' }
+  | { readonly status: 'unreachable' | 'refuses_writes'; readonly reason: string };
 
 export interface StoreCounts {
   /** Upgrades that have not ended, by the name of their state. */

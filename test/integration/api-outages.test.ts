@@ -1,4 +1,11 @@
+import Fastify from 'fastify';
+import { serializerCompiler } from 'fastify-type-provider-zod';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { App, Deps } from '../../api/deps.ts';
+import { healthRoutes } from '../../api/health.ts';
+import { openRedisStore } from '../../src/store/redis.ts';
+import { redisProgram, startRedis } from '../support/redis.ts';
+import { silentLog, testUrls } from '../support/services.ts';
 import { ask, buildCluster, type Harness, startApi } from './api-harness.ts';
 
 /** What the api does while Redis or RabbitMQ is away. Not covered: what taskmanagers do then. */
@@ -103,3 +110,26 @@ describe.each(['refuse', 'hang'] as const)('with a Redis that would %s', (mode) 
     });
   });
 });
+
+it.skipIf(!redisProgram)(
+  'is not ready on a Redis that is a replica, and says what to do (skipped without redis-server)',
+  async () => {
+    const replica = await startRedis();
+    const store = await openRedisStore({ url: replica.url, prefix: 'p', log: silentLog });
+    await replica.admin.replicaof('127.0.0.1', Number(new URL(testUrls().redis_url).port));
+    const app = Fastify() as unknown as App;
+    app.setSerializerCompiler(serializerCompiler);
+    healthRoutes(app, { store, bus: api.bus } as unknown as Deps);
+    await expect.poll(async () => (await store.health()).status, { timeout: 15_000 }).toBe('refuses_writes');
+    const ready = await app.inject({ url: '/health/ready' });
+    expect(ready.statusCode).toBe(503);
+    expect(ready.headers['retry-after']).toBe('2');
+    expect(ready.json()).toMatchObject({
+      ...{ status: 'unavailable', checks: { redis: 'refuses_writes', rabbitmq: 'ok' } },
+      message: expect.stringMatching(/replica.*point COFFER_REDIS_URL at the primary/) as string,
+    });
+    await store.close();
+    await app.close();
+    await replica.close();
+  },
+);

@@ -2,8 +2,15 @@
  * A Redis that is there and can't do what it is asked: full, locked, or used by somebody else. Whatever it
  * refuses is refused as a whole. Redis away altogether: see api-outages and the chaos run.
  */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ReplyError } from 'ioredis';
+import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { redisFindings } from '../../cli/doctor/findings.ts';
+import { inspectRedis } from '../../src/store/inspect.ts';
 import { openRedisStore, type RedisStore } from '../../src/store/redis.ts';
+import { toStoreError } from '../../src/store/refusals.ts';
 import {
   accepted,
   begun,
@@ -18,6 +25,7 @@ import {
 } from '../conformance/store.ts';
 import { type PrivateRedis, redisProgram, startRedis } from '../support/redis.ts';
 import { silentLog } from '../support/services.ts';
+import { until } from '../support/stack.ts';
 
 const NOW = 1_800_000_000_000;
 const FULL = { code: 'store_unavailable', retryable: true };
@@ -127,3 +135,119 @@ describe.skipIf(redisProgram === undefined)(
     });
   },
 );
+
+describe.skipIf(redisProgram === undefined)(
+  'a Redis that answers and takes no writes (skipped where there is no redis-server to start)',
+  () => {
+    let redis: PrivateRedis;
+    let primary: PrivateRedis;
+    const said: string[] = [];
+    const log = pino({ level: 'error' }, { write: (line: string) => void said.push(line) });
+    beforeEach(async () => {
+      said.length = 0;
+      primary = await startRedis();
+      redis = await startRedis();
+    });
+    afterEach(async () => {
+      await redis.close();
+      await primary.close();
+    });
+    const config = (name: string, value: string) => redis.admin.config('SET', name, value);
+
+    const TROUBLES: readonly {
+      readonly name: string;
+      readonly words: RegExp;
+      readonly begin: () => Promise<unknown>;
+      readonly end: () => Promise<unknown>;
+    }[] = [
+      {
+        name: 'a replica',
+        words: /is a replica, which takes no writes: point COFFER_REDIS_URL at the primary/,
+        begin: async () => {
+          await redis.admin.replicaof('127.0.0.1', Number(new URL(primary.url).port));
+          await until('it follows', async () => (await redis.admin.info()).includes('master_link_status:up'));
+        },
+        end: () => redis.admin.replicaof('NO', 'ONE'),
+      },
+      {
+        name: 'a replica that has lost its primary',
+        words: /is a replica/,
+        begin: async () => {
+          await config('replica-serve-stale-data', 'no');
+          await redis.admin.replicaof('127.0.0.1', 1);
+        },
+        end: () => redis.admin.replicaof('NO', 'ONE'),
+      },
+      {
+        name: 'one that lacks replicas',
+        words: /min-replicas-to-write asks for: bring the replicas back/,
+        begin: () => config('min-replicas-to-write', '1'),
+        end: () => config('min-replicas-to-write', '0'),
+      },
+      {
+        name: 'one that is full',
+        words: /is full: raise its maxmemory/,
+        begin: () => config('maxmemory', '1'),
+        end: () => config('maxmemory', '0'),
+      },
+      {
+        name: 'one whose disk is full',
+        words: /can not write to its disk: make room/,
+        begin: async () => {
+          await config('save', '3600 1000000');
+          // A folder has the name of the snapshot: it can not be put there.
+          await mkdir(join(redis.dir, 'dump.rdb'));
+          await redis.admin.bgsave();
+          await until('it has failed', async () =>
+            (await redis.admin.info()).includes('rdb_last_bgsave_status:err'),
+          );
+        },
+        end: () => config('stop-writes-on-bgsave-error', 'no'),
+      },
+    ];
+
+    it.each(TROUBLES)('is found unfit, and named: $name', async ({ words, begin, end }) => {
+      const store = await openRedisStore({ url: redis.url, prefix: 'p', log });
+      expect(await store.health()).toEqual({ status: 'ok' });
+      await begin();
+      const keys = await redis.admin.dbsize().catch(() => 0);
+      await until('it is found', async () => (await store.health()).status === 'refuses_writes');
+      expect(await store.health()).toMatchObject({ reason: expect.stringMatching(words) as string });
+      // A new connection may be under way just now.
+      const outcome = await until('it is refused', async () => {
+        const err: unknown = await store.holdDuty('d', 'h', 1_000).catch((why: unknown) => why);
+        return words.test(String(err)) && (err as Error);
+      });
+      expect(outcome).toMatchObject({ code: 'store_unavailable', retryable: true });
+      const facts = await inspectRedis(redis.url, undefined, 'p');
+      const finding = redisFindings(facts).find(({ check }) => check === 'redis.writes');
+      expect(finding).toMatchObject({ state: 'bad' });
+      expect(`${finding?.found}: ${finding?.repair}`).toMatch(/^Redis .*: [A-Z]/);
+      expect(said.join('')).toMatch(words);
+
+      await end();
+      await until('it takes writes', async () => (await store.health()).status === 'ok');
+      // To ask whether a write would be taken has written nothing.
+      expect(await redis.admin.dbsize()).toBe(keys);
+      await store.close();
+    });
+  },
+);
+
+describe('an answer of Redis', () => {
+  const CODES = ['READONLY', 'NOREPLICAS', 'LOADING', 'MASTERDOWN', 'CLUSTERDOWN', 'MISCONF', 'OOM', 'BUSY'];
+
+  it.each(CODES)('%s is a passing trouble, also out of a script of Redis 6', (code) => {
+    const old = `ERR Error running script (call to f_1f0c): @user_script:14: @user_script: 14: -${code} no`;
+    for (const text of [`${code} no`, old]) {
+      expect(toStoreError(new ReplyError(text))).toMatchObject({
+        ...{ code: 'store_unavailable', retryable: true, status: 503 },
+      });
+    }
+  });
+
+  it('that blames the command is our mistake', () => {
+    for (const text of ['ERR syntax error', 'WRONGTYPE Operation', 'ERR no OOM here'])
+      expect(toStoreError(new ReplyError(text))).toMatchObject({ code: 'internal' });
+  });
+});

@@ -13,6 +13,8 @@ const { choosePort } = (await import(`${scripts}/ports.mjs`)) as { choosePort():
 
 export interface PrivateRedis {
   readonly url: string;
+  /** Where its data lies. */
+  readonly dir: string;
   /** Talks to it past everything that is tested. */
   readonly admin: Redis;
   close(): Promise<void>;
@@ -51,6 +53,7 @@ export async function startRedis(settings: readonly string[] = []): Promise<Priv
   await until('Redis answers', () => admin.ping().catch(() => false as const));
   return {
     url: `redis://127.0.0.1:${port}`,
+    dir,
     admin,
     async close() {
       admin.disconnect();
