@@ -187,6 +187,7 @@ export const GATE_ADVICE: Readonly<Record<string, string>> = {
   version_active: 'Choose another version, or have an administrator enable this one.',
   version_path: 'Choose a version that can be reached from here; larger steps go through one in between.',
   guests_alive: 'Start the guest agents that are not heard. An upgrade that begins now waits for them.',
+  one_primary: 'Have one instance of each replica set be the primary; an upgrade begins only then.',
   instances_healthy:
     'Mend what is broken and not part of the upgrade. An upgrade that begins now waits for it.',
   replication_caught_up:
@@ -195,7 +196,7 @@ export const GATE_ADVICE: Readonly<Record<string, string>> = {
 };
 
 /** Gates for which a request is refused; at the others an upgrade would begin, and wait. */
-const REFUSING = ['cluster_idle', 'version_active', 'version_path', 'upgrade_needed'];
+const REFUSING = ['cluster_idle', 'version_active', 'version_path', 'one_primary', 'upgrade_needed'];
 
 export function isRefusing(gate: string): boolean {
   return REFUSING.includes(gate);

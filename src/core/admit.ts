@@ -9,6 +9,7 @@ import {
 import { CofferError } from './errors.ts';
 import { type ExpectedTimes, expectedTimes, NOTHING_MEASURED } from './history.ts';
 import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
+import { replicaSetsOf, twoPrimaries } from './primaries.ts';
 import type { BatchPlace, GateName, RequestedBy, Upgrade, UpgradeEvent } from './record.ts';
 import { mixRefusal, pathRefusal } from './version-path.ts';
 
@@ -106,6 +107,7 @@ export function admissionFindings(
     clusterIdle(cluster),
     ...versionFindings(cluster, target, circumstances),
     upgradeNeeded(cluster, target),
+    ...onePrimaryEach(cluster, circumstances.whole),
   ]
     .filter((finding) => finding !== null)
     .filter((finding) => !isOverridden({ overrides }, finding.gate));
@@ -160,6 +162,14 @@ function mixOf(
   return (
     beside.map((version) => mixRefusal(target.name, version, versions)).find((one) => one !== null) ?? null
   );
+}
+
+/** Two primaries are not a thing that time mends. That there is none may be a failover under way: such an upgrade waits. */
+function onePrimaryEach(scope: Cluster, whole: Cluster = scope): readonly Finding[] {
+  const isMeant = (set: readonly Instance[]) =>
+    set.some(({ id }) => scope.instances.some((instance) => instance.id === id));
+  const sets = replicaSetsOf(whole).filter(isMeant);
+  return sets.map((set) => twoPrimaries(set, whole.name)).filter((finding) => finding !== null);
 }
 
 function upgradeNeeded(cluster: Cluster, target: DatastoreVersion): Finding | null {

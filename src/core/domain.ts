@@ -240,7 +240,7 @@ export function isInDoubt({ task, fault }: Pick<Instance, 'task' | 'fault'>): bo
 }
 
 /** The instance that reports to be the primary; undefined if none does, or more than one. */
-export function primaryOf({ instances }: Cluster): Instance | undefined {
+export function primaryOf({ instances }: Pick<Cluster, 'instances'>): Instance | undefined {
   const primaries = instances.filter(({ report }) => report?.role === 'primary');
   return primaries.length === 1 ? primaries[0] : undefined;
 }

@@ -31,7 +31,10 @@ export interface Policy {
 /** Of the cluster's instances, e.g. `25%`: rounded down, and at least one. */
 export type Percentage = `${number}%`;
 
-/** What a person may decide to know better. Whether the cluster is idle is not among it (G3). */
+/**
+ * What a person may decide to know better. Not among them: whether the cluster is idle (G3), and whether each replica set
+ * has one primary, for no order is right where two take writes (G6).
+ */
 export const OVERRIDABLE_GATES = [
   'version_active',
   'version_path',

@@ -21,6 +21,7 @@ import { type ExpectedTimes, expectedTimes, NOTHING_MEASURED } from './history.t
 import { CAUGHT_UP_LAG_BYTES } from './machine/gates.ts';
 import { planSteps, workMs } from './plan.ts';
 import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
+import { noPrimary, replicaSetsOf } from './primaries.ts';
 import type { Step } from './record.ts';
 
 /** What the preview is of. */
@@ -120,6 +121,7 @@ function stepFindings(cluster: Cluster, steps: readonly Step[], now: Instant): r
   return [
     guestsAlive(cluster, steps, now),
     othersHealthy(cluster, steps, now),
+    ...somePrimary(cluster, steps),
     caughtUp(cluster, steps),
   ].filter((finding) => finding !== null);
 }
@@ -143,6 +145,12 @@ function othersHealthy(cluster: Cluster, steps: readonly Step[], now: Instant): 
     gate: 'instances_healthy',
     reason: `${namesOf(broken)} not healthy, and no step of this upgrade would mend that`,
   };
+}
+
+/** Of two primaries in a set admission tells. */
+function somePrimary(cluster: Cluster, steps: readonly Step[]): readonly Finding[] {
+  const sets = replicaSetsOf(cluster).filter((set) => set.some((instance) => hasStep(steps, instance)));
+  return sets.map(noPrimary).filter((finding) => finding !== null);
 }
 
 function caughtUp(cluster: Cluster, steps: readonly Step[]): Finding | null {

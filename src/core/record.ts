@@ -115,6 +115,7 @@ export const GATES = [
   'version_active',
   'version_path',
   'guests_alive',
+  'one_primary',
   'instances_healthy',
   'replication_caught_up',
   'upgrade_needed',

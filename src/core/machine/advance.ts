@@ -21,6 +21,7 @@
  * - M5: the cluster's version changes only when every instance reports it (G5).
  * - M6: paused, cancelling or failed, nothing new starts; what is in flight ends (G8).
  * - M7: a reset ends an upgrade at once: whatever a guest still does for it changes nothing in the record.
+ * - M8: no step starts in a replica set that has two primaries, or none; nor is anybody taken down there (G6).
  */
 import { scopeOf, versionFindings } from '../admit.ts';
 import {

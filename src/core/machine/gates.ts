@@ -1,6 +1,7 @@
 import { type Finding, versionActive } from '../admit.ts';
 import { type Instance, isAlive, isHealthy, isInDoubt, lagOf, replicaSetOf, versionOf } from '../domain.ts';
 import { isOverridden, maxUnavailable } from '../policy.ts';
+import { noPrimary, twoPrimaries } from '../primaries.ts';
 import { isInFlight, type Step } from '../record.ts';
 import { mixRefusal, pathRefusal } from '../version-path.ts';
 import { counted } from '../words.ts';
@@ -19,6 +20,7 @@ export function gateFor(draft: Draft, step: Step): Finding | null {
   return (
     unlessSkipped(versionOpen(draft, step)) ??
     unlessSkipped(guestAlive(draft, step)) ??
+    onePrimary(draft, step) ??
     availability(draft, step, broken) ??
     successorReady(draft, step, { mayLag: isOverridden(policy, 'replication_caught_up') })
   );
@@ -73,6 +75,20 @@ function guestAlive(draft: Draft, step: Step): Finding | null {
     gate: 'guests_alive',
     reason: `the guest agent of ${draft.nameOf(step.instance_id)} has not been heard lately: start it`,
   };
+}
+
+/**
+ * M8. The old primary comes back all the same: it is down, follows its successor and takes no writes. While a
+ * switchover is under way its set has no primary for a moment.
+ */
+export function onePrimary(draft: Draft, step: Step): Finding | null {
+  if (isReturn(draft.steps, step)) return null;
+  const set = setOf(draft, step);
+  const isOfSet = (other: Step) => set.some(({ id }) => id === other.instance_id);
+  const isSwitching = draft.steps.some(
+    (other) => other.kind === 'switchover' && isInFlight(other) && isOfSet(other),
+  );
+  return twoPrimaries(set, draft.seen.name) ?? (isSwitching ? null : noPrimary(set));
 }
 
 /**
@@ -194,7 +210,7 @@ function candidatesOf(draft: Draft, step: Step): readonly Instance[] {
 }
 
 /** The instances that replicate from one another, the step's own among them. */
-export function setOf(draft: Draft, { instance_id }: Step): readonly Instance[] {
+export function setOf(draft: Draft, { instance_id }: Pick<Step, 'instance_id'>): readonly Instance[] {
   const own = draft.instance(instance_id);
   return draft.seen.instances.filter((other) => !own || replicaSetOf(other) === replicaSetOf(own));
 }

@@ -1,12 +1,12 @@
 import type { Finding } from '../admit.ts';
-import { type Cluster, CUT_OFF, type Instant, isHealthy, versionOf } from '../domain.ts';
+import { type Cluster, CUT_OFF, type Instant, isHealthy, primaryOf, versionOf } from '../domain.ts';
 import { expectedOf } from '../history.ts';
 import { planSteps } from '../plan.ts';
 import { goalOf, isInFlight, isOver, meantBy, type Phase, type Step, titleOf } from '../record.ts';
 import { nextOpening, windowAt } from '../window.ts';
 import { counted } from '../words.ts';
 import { type Draft, doubtAbout } from './draft.ts';
-import { gateFor, givenUp, isReturn, skippedGates } from './gates.ts';
+import { gateFor, givenUp, isReturn, setOf, skippedGates } from './gates.ts';
 import { rollbackRefusal } from './judge.ts';
 import { tellSilence } from './silence.ts';
 import { isOutstanding, sayAgain, settle, soak, startStep, timedOut } from './step.ts';
@@ -125,8 +125,10 @@ function planAnew(draft: Draft): void {
   const isMended = ({ phase, touched, repair, instance_id }: Step) =>
     phase.name === 'pending' && !touched && repair && isWell(draft, instance_id);
   const present = draft.steps.filter(isPresent);
-  if (present.some((step) => step.kind === 'switchover' && step.attempt > 0) || !present.some(isMended))
-    return;
+  if (present.some((step) => step.kind === 'switchover' && step.attempt > 0)) return;
+  const isOutdated =
+    present.some(isMended) || (present.some((step) => isMisplaced(draft, step)) && isOtherPlan(draft));
+  if (!isOutdated) return;
   for (const step of present) {
     if (step.phase.name !== 'pending' || !step.phase.blocked || !isWell(draft, step.instance_id)) continue;
     draft.emit('gate_cleared', `${step.phase.blocked.gate} holds`, step);
@@ -137,6 +139,33 @@ function planAnew(draft: Draft): void {
     .filter((step) => !kept.some((other) => isPresent(other) && isBegun(other) && isInstead(other, step)))
     .map((step) => ({ ...step, phase: stillPending(draft, step) }));
   plan(draft, kept, rest);
+}
+
+/**
+ * Its instance has another role than when the plan was made: an old primary was made a replica, or a replica the
+ * primary, e.g. by whoever has just mended a set of two primaries.
+ */
+function isMisplaced(draft: Draft, { phase, attempt, kind, instance_id, repair }: Step): boolean {
+  const set = setOf(draft, { instance_id });
+  const primary = primaryOf({ instances: set });
+  if (phase.name !== 'pending' || attempt > 0 || !primary || set.length === 1) return false;
+  if (kind === 'switchover') return primary.id !== instance_id;
+  const handsOver = draft.steps.some(
+    (other) => other.kind === 'switchover' && other.instance_id === instance_id,
+  );
+  return (
+    kind === 'instance' && primary.id === instance_id && !repair && !handsOver && isWell(draft, instance_id)
+  );
+}
+
+/** A plan made now would have other steps for those that have not begun. */
+function isOtherPlan(draft: Draft): boolean {
+  const textOf = (steps: readonly Step[]) =>
+    steps.map(({ kind, instance_id }) => `${kind} ${instance_id}`).join(', ');
+  const present = draft.steps.filter(({ round }) => round === draft.upgrade.round);
+  const begun = new Set(present.filter(isBegun).map(({ instance_id }) => instance_id));
+  const open = (steps: readonly Step[]) => steps.filter(({ instance_id }) => !begun.has(instance_id));
+  return textOf(open(present)) !== textOf(open(stepsOfRound(draft)));
 }
 
 function isBegun({ attempt, phase }: Step): boolean {
@@ -369,6 +398,7 @@ function startOrBlock(draft: Draft, step: Step): void {
 function remedyFor(draft: Draft, { gate }: Finding): string {
   if (gate === 'version_path')
     return 'change the catalogue, then resume; or cancel it, and start a new upgrade';
+  if (gate === 'one_primary') return 'then resume; or cancel it first';
   if (gate !== 'version_active') return 'mend it, then resume';
   const canGoBack = rollbackRefusal(draft.upgrade, (id) => draft.nameOf(id)) === null;
   return `activate it, then resume; or ${canGoBack ? 'rollback, or ' : ''}cancel`;

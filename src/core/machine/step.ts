@@ -13,6 +13,7 @@ import {
   type Instant,
   isCall,
   isHealthy,
+  primaryOf,
   type ServiceStatus,
   UNANSWERED,
   type UpgradeInfo,
@@ -20,7 +21,7 @@ import {
 } from '../domain.ts';
 import { type Effect, type Evidence, isInFlight, type Phase, type Step, titleOf } from '../record.ts';
 import type { Draft } from './draft.ts';
-import { setOf, successorOf } from './gates.ts';
+import { onePrimary, setOf, successorOf } from './gates.ts';
 import {
   isCarriedOut,
   isUnconfirmed,
@@ -64,6 +65,16 @@ export function startStep(draft: Draft, step: Step): void {
 export function answered(draft: Draft, step: Step, action: AnsweredAction, info: UpgradeInfo): void {
   const { phase } = step;
   if (phase.name === 'preparing' && action === 'pre_upgrade') {
+    const shut = isWithTroveGuest(draft, step) ? null : onePrimary(draft, step);
+    // M8 again: somebody may have promoted another one while the guest made ready. That is no try of this guest's.
+    if (shut) {
+      return attemptFailed(
+        draft,
+        { ...step, attempts_forgiven: step.attempts_forgiven + 1 },
+        shut.reason,
+        false,
+      );
+    }
     if (step.kind === 'switchover') return startSwitchover(draft, step);
     if (isWithTroveGuest(draft, step)) return orderTroveGuest(draft, step, info);
     const surprise = unexpectedRole(draft, step, info);
@@ -560,7 +571,7 @@ function primaryFor(draft: Draft, step: Step): Endpoint | null {
   );
   const primary = switchover?.successor_id
     ? draft.instance(switchover.successor_id)
-    : set.find((instance) => instance.report?.role === 'primary');
+    : primaryOf({ instances: set });
   return primary && isOther(primary) ? (primary.report?.endpoint ?? null) : null;
 }
 

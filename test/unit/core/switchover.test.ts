@@ -23,7 +23,12 @@ describe('the successor', () => {
   it('is of the same shard, and only that follows it', () => {
     const [a, b] = [{ shard: 'a' }, { shard: 'b' }];
     const placement = { 'db-1': a, 'db-2': a, 'db-3': b, 'db-4': a };
-    const it = world({ instances: 4, placement, lag_bytes: { 'db-2': 500, 'db-4': 900 } });
+    const it = world({
+      instances: 4,
+      placement,
+      lag_bytes: { 'db-2': 500, 'db-4': 900 },
+      already_upgraded: ['db-3'],
+    });
     it.reach('db-1', 'done', 'switchover');
     expect(it.told('promote')).toEqual(['db-2']);
     expect(it.told('follow')).toEqual(['db-4']);

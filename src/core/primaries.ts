@@ -1,0 +1,56 @@
+/**
+ * Who is the primary of each replica set, by what guests report. Two primaries lose writes: each takes some that the
+ * other lacks. Instances that report no roles (`member`, or nothing at all) are never judged here.
+ */
+import type { Finding } from './admit.ts';
+import { type Cluster, type Instance, replicaSetOf } from './domain.ts';
+
+/** The instances of a cluster by replica set. */
+export function replicaSetsOf({ instances }: Cluster): readonly (readonly Instance[])[] {
+  const names = [...new Set(instances.map(replicaSetOf))];
+  return names.map((name) => instances.filter((instance) => replicaSetOf(instance) === name));
+}
+
+/** The gate `one_primary` shut by a set in which more than one instance reports to be the primary; null otherwise. */
+export function twoPrimaries(set: readonly Instance[], cluster_name: string): Finding | null {
+  const primaries = set.filter(isPrimary);
+  if (primaries.length < 2) return null;
+  const names = primaries.map(placeOf).join(' and ');
+  const all = primaries.length === 2 ? 'both' : 'all';
+  return {
+    gate: 'one_primary',
+    reason:
+      `${names} are ${all} primary, and each takes writes that the other lacks: let clients write to one of them only, then ` +
+      `make the other a replica again by hand, or replace it while no upgrade is under way ` +
+      `(coffer cluster-shrink ${cluster_name} <the other>, then coffer cluster-grow ${cluster_name})`,
+  };
+}
+
+/** The gate `one_primary` shut by a set of replicas, all of them heard, none of which is the primary; null otherwise. */
+export function noPrimary(set: readonly Instance[]): Finding | null {
+  const isKnown = set.every(({ report }) => report !== null);
+  if (!isKnown || set.some(isPrimary) || !set.some(({ report }) => report?.role === 'replica')) return null;
+  const names = set.map(({ name }) => name).join(', ');
+  return {
+    gate: 'one_primary',
+    reason:
+      `none of ${names} is the primary, and no client can write: on its host, promote the one that has the latest writes ` +
+      `(PostgreSQL: pg_ctl promote)`,
+  };
+}
+
+/** What is wrong with the primaries of a cluster. One that is busy may be without a primary for a moment. */
+export function primaryProblems(cluster: Cluster): readonly Finding[] {
+  return replicaSetsOf(cluster)
+    .map((set) => twoPrimaries(set, cluster.name) ?? (cluster.task === 'NONE' ? noPrimary(set) : null))
+    .filter((finding) => finding !== null);
+}
+
+function isPrimary({ report }: Instance): boolean {
+  return report?.role === 'primary';
+}
+
+function placeOf({ name, report }: Instance): string {
+  const endpoint = report?.endpoint;
+  return endpoint ? `${name} (${endpoint.host}:${endpoint.port})` : name;
+}
