@@ -2,6 +2,7 @@ import { CONDUCTOR_TOPIC, type Depths, TASKMANAGER_TOPIC } from '../src/bus/bus.
 import { HealthReportAnswer, type HealthReportDocument } from '../src/contract/health.ts';
 import { MAX_LIMIT, TenantParams } from '../src/contract/http.ts';
 import type { Cluster, Instance, Instant } from '../src/core/domain.ts';
+import { primaryProblems } from '../src/core/primaries.ts';
 import type { App, Deps } from './deps.ts';
 import { suspectOf, troublesOf } from './troubles.ts';
 import { instanceStatus } from './views.ts';
@@ -95,6 +96,7 @@ async function countGuests({ store, now }: Deps) {
   const by_status: Record<string, number> = {};
   const suspects: string[] = [];
   const unwell: Guests['unwell'] = [];
+  const problems: Guests['problems'] = [];
   let [clusters, total] = [0, 0];
   let marker: string | null = null;
   do {
@@ -106,6 +108,11 @@ async function countGuests({ store, now }: Deps) {
       clusters += 1;
       const suspect = suspectOf(cluster);
       if (suspect !== null) suspects.push(suspect);
+      const { id, name, tenant_id } = cluster;
+      for (const problem of primaryProblems(cluster)) {
+        if (problems.length < MAX_UNWELL)
+          problems.push({ cluster_id: id, cluster_name: name, tenant_id, ...problem });
+      }
       for (const instance of cluster.instances) {
         const status = instanceStatus(cluster, instance, now());
         total += 1;
@@ -116,7 +123,7 @@ async function countGuests({ store, now }: Deps) {
     }
     marker = page.next_marker;
   } while (marker !== null);
-  return { guests: { counted: iso(now()), clusters, total, by_status, unwell }, suspects };
+  return { guests: { counted: iso(now()), clusters, total, by_status, unwell, problems }, suspects };
 }
 
 function guest({ id, name, tenant_id }: Cluster, instance: Instance) {

@@ -1,6 +1,6 @@
 import type { AddedInstance } from '../src/contract/http.ts';
 import { busy } from '../src/core/admit.ts';
-import { type Cluster, type Instance, primaryOf } from '../src/core/domain.ts';
+import { type Cluster, type Instance, type Instant, isHealthy, primaryOf } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { managerOf } from '../src/core/managers/index.ts';
 import { joinKeyId, NO_KEYS, type PendingCast, type ResizeVerdict } from '../src/store/store.ts';
@@ -55,7 +55,7 @@ export async function shrinkCluster(
     const doomed = [...new Set(references.map((reference) => instanceIn(seen, reference)))];
     // Asked for twice: the first request's cast does the work.
     if (seen.task === 'SHRINKING_CLUSTER' && doomed.every(({ task }) => task === 'DELETING')) return null;
-    if (seen.task === 'NONE') checkRemovable(seen, doomed);
+    if (seen.task === 'NONE') checkRemovable(seen, doomed, now);
     return deps.store.beginShrink(
       seen,
       doomed.map(({ id }) => id),
@@ -148,17 +148,31 @@ function instanceIn({ name, instances }: Cluster, reference: string): Instance {
   throw new CofferError('instance_not_found', `Instance ${reference} cannot be found in cluster ${name}.`);
 }
 
-function checkRemovable(cluster: Cluster, doomed: readonly Instance[]): void {
+function checkRemovable(cluster: Cluster, doomed: readonly Instance[], now: Instant): void {
   if (doomed.length === cluster.instances.length) {
     refuse('A cluster keeps at least one instance: delete the cluster if none of it is needed.');
   }
   if (!managerOf(cluster.manager).hasServers) return;
-  const primary = primaryOf(cluster);
-  if (!primary) refuse('No single instance reports to be the primary: it could be one of those to remove.');
-  if (doomed.includes(primary)) {
+  checkPrimaryStays(cluster, doomed, now);
+}
+
+/** One primary stays. Of two, a person has decided which of them goes: the other one must be there to go on. */
+function checkPrimaryStays({ instances }: Cluster, doomed: readonly Instance[], now: Instant): void {
+  const primaries = instances.filter(({ report }) => report?.role === 'primary');
+  const [primary, second] = primaries;
+  if (!primary) refuse('No instance reports to be the primary: it could be one of those to remove.');
+  const [stays, other] = primaries.filter((one) => !doomed.includes(one));
+  if (!second && !stays) {
     refuse(
       `Instance ${primary.name} is the primary, and is not removed: name replicas. An upgrade moves the primary to another instance.`,
     );
+  }
+  if (!second) return;
+  const names = primaries.map(({ name }) => name).join(' and ');
+  if (!stays || other)
+    refuse(`${names} are primaries: name all but the one that is to go on as the primary.`);
+  if (!isHealthy(stays, now)) {
+    refuse(`${names} are primaries, and ${stays.name}, which would stay, is not healthy: mend it first.`);
   }
 }
 

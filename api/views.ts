@@ -29,6 +29,7 @@ import {
 import { possibleActions } from '../src/core/machine/actions.ts';
 import type { Policy } from '../src/core/policy.ts';
 import type { Plan } from '../src/core/preview.ts';
+import { primaryProblems } from '../src/core/primaries.ts';
 import { isActive, type Step, type Upgrade, type UpgradeEvent } from '../src/core/record.ts';
 import { describe, estimatedEnd } from '../src/core/status.ts';
 
@@ -114,6 +115,7 @@ export function clusterView(
       extended_properties: cluster.extended_properties,
     }),
     upgrade_id: cluster.upgrade_id,
+    problems: [...primaryProblems(cluster)],
     ...(upgrade && isActive(upgrade) && { upgrade: presentUpgrade(upgrade) }),
     ...(upgrades_to && { upgrades_to: [...upgrades_to] }),
   };

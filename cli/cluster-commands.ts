@@ -236,6 +236,7 @@ export function showCluster(output: Output, cluster: ClusterDocument): void {
     upgrade_id: cluster.upgrade_id,
     created: cluster.created,
     updated: cluster.updated,
+    ...Object.fromEntries(cluster.problems.map(({ gate, reason }) => [gate, reason])),
   });
   output.table(
     ['Instance', 'Status', 'Role', 'Version', 'Endpoint', 'ID'],

@@ -41,7 +41,7 @@ Example:
 
   program
     .command('cluster-shrink')
-    .description('Remove instances from a cluster with their data; never the primary.')
+    .description('Remove instances from a cluster with their data; never its only primary.')
     .argument('<cluster>', 'name or id')
     .argument('<instance...>', 'names or ids')
     .option('--wait', 'wait until they are gone')

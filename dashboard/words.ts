@@ -28,7 +28,9 @@ export function clusterWord({
   task,
   instances,
   upgrade,
-}: Pick<ClusterDocument, 'task' | 'instances' | 'upgrade'>): Word {
+  problems,
+}: Pick<ClusterDocument, 'task' | 'instances' | 'upgrade' | 'problems'>): Word {
+  if (problems.some(({ gate }) => gate === 'one_primary')) return primaryWord(instances);
   if (task.name === 'UPGRADING_CLUSTER' && upgrade) {
     if (upgrade.state === 'running' && !upgrade.cancelling) {
       return upgrade.silent ? { text: 'Upgrading: nothing moves', tone: 'wait' } : TASKS[task.name];
@@ -40,6 +42,11 @@ export function clusterWord({
   if (unwell.length === 0) return { text: 'Healthy', tone: 'ok' };
   if (unwell.some(({ status }) => status === 'ERROR')) return { text: 'Unwell', tone: 'bad' };
   return { text: unwell.length === instances.length ? 'Unknown' : 'Partly unknown', tone: 'wait' };
+}
+
+function primaryWord(instances: ClusterDocument['instances']): Word {
+  const count = instances.filter(({ role }) => role === 'primary').length;
+  return { text: count === 0 ? 'No primary' : `${count} primaries`, tone: 'bad' };
 }
 
 export const INSTANCE_WORDS: Readonly<Record<ClusterInstanceDocument['status'], Word>> = {

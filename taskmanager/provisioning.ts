@@ -1,4 +1,4 @@
-import { type Cluster, type Instance, type Instant, primaryOf } from '../src/core/domain.ts';
+import { type Cluster, type Instance, type Instant, isHealthy, primaryOf } from '../src/core/domain.ts';
 import { managerOf } from '../src/core/managers/index.ts';
 import type { Logger } from '../src/log.ts';
 import { sleep } from '../src/service.ts';
@@ -95,7 +95,7 @@ export class Provisioning {
 
   /**
    * Takes away the instances that are to go. One that has become the primary since it was asked for stays:
-   * nobody would serve writes (G6).
+   * nobody would serve writes (G6), unless another primary does.
    */
   async shrink(cluster_id: string): Promise<void> {
     const { store } = this.#deps;
@@ -118,8 +118,13 @@ export class Provisioning {
     const { store, log, now } = this.#deps;
     const { id: cluster_id } = cluster;
     const doomed = cluster.instances.filter(({ task }) => task === 'DELETING');
-    const primary = doomed.find(({ report }) => report?.role === 'primary');
-    if (primary) {
+    const isPrimary = ({ report }: Instance) => report?.role === 'primary';
+    const primary = doomed.find(isPrimary);
+    // Of two primaries the one may go that a person has named, as long as the other one serves.
+    const staysOne = cluster.instances.some(
+      (one) => !doomed.includes(one) && isPrimary(one) && isHealthy(one, now()),
+    );
+    if (primary && !staysOne) {
       const fault = `${primary.name} has become the primary: nothing was removed`;
       await store.finishShrink(cluster, [], fault, now());
       log.warn({ cluster_id, instance_id: primary.id }, fault);

@@ -5,6 +5,7 @@ import { bad, type Finding, ok, skipped, warning } from './findings.ts';
 
 type Upgrade = NonNullable<HealthReportDocument['upgrades']>[number];
 type Batch = NonNullable<HealthReportDocument['batches']>[number];
+type Problem = NonNullable<HealthReportDocument['guests']>['problems'][number];
 type Guest = NonNullable<HealthReportDocument['guests']>['unwell'][number];
 
 /** So many of a kind are named; the others are counted. */
@@ -25,6 +26,14 @@ export function troubleFindings(report: HealthReportDocument, tenant: string): r
       ? named('batches', batches, (one) => batchFinding(one, typed), 'none waits for a person')
       : []),
     ...(guests ? guestFindings(guests, typed) : []),
+    ...(guests
+      ? named(
+          'primaries',
+          guests.problems,
+          (one) => problemFinding(one, typed),
+          'no replica set has two primaries, or none',
+        )
+      : []),
   ];
 }
 
@@ -89,6 +98,15 @@ function batchFinding(batch: Batch, typed: Typed): Finding {
     return warning('batches.incomplete', `${title} has ended at ${ended}, incomplete: ${message}`, report);
   }
   return warning('batches.waiting', `${title}: ${message}`, typed(`batch-show ${id}`, tenant_id));
+}
+
+function problemFinding({ cluster_name, cluster_id, tenant_id, reason }: Problem, typed: Typed): Finding {
+  const show = typed(`cluster-show ${cluster_id}`, tenant_id);
+  return bad(
+    'primaries',
+    `${cluster_name}: ${reason}`,
+    `docs/troubleshooting.md, "Two primaries, or none"; then look: ${show}`,
+  );
 }
 
 function guestFindings(

@@ -2,7 +2,7 @@ import { useState } from 'react';
 import type { ClusterDocument, ClusterInstanceDocument, UpgradeDocument } from '../../client/index.ts';
 import { firstOf, usePolled } from '../data.ts';
 import { bytes, count, duration } from '../format.ts';
-import { Button, Card, Empty, Pill, Spinner, Stat } from '../parts/basics.tsx';
+import { Button, Card, Empty, Note, Pill, Spinner, Stat } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
 import { UpIcon } from '../parts/icons.tsx';
 import { Page } from '../parts/page.tsx';
@@ -62,11 +62,16 @@ function ClusterActions({ cluster }: { readonly cluster: ClusterDocument }) {
 }
 
 function ClusterParts({ cluster }: { readonly cluster: ClusterDocument }) {
-  const { datastore, instances, created, task, upgrade } = cluster;
+  const { datastore, instances, created, task, upgrade, problems } = cluster;
   const word = clusterWord(cluster);
   const tags = cluster.extended_properties?.['tags'];
   return (
     <>
+      {problems.map(({ reason }) => (
+        <Note key={reason} kind="bad" title={word.text}>
+          {reason}
+        </Note>
+      ))}
       {upgrade && <PauseNote upgrade={upgrade} />}
       <InstanceTroubles instances={instances} />
       <Card className="summary">

@@ -27,7 +27,9 @@ export function filterOf(query: URLSearchParams): ClusterFilter {
  */
 type Urgency = 0 | 1 | 2 | 3;
 
-export function urgencyOf(cluster: Pick<ClusterDocument, 'task' | 'instances' | 'upgrade'>): Urgency {
+export function urgencyOf(
+  cluster: Pick<ClusterDocument, 'task' | 'instances' | 'upgrade' | 'problems'>,
+): Urgency {
   const { upgrade, instances } = cluster;
   if (clusterWord(cluster).tone === 'bad') return 0;
   if (upgrade && waitsForPerson(upgrade)) return 1;

@@ -79,6 +79,9 @@ const PresentUpgrade = z.strictObject({
   }),
 });
 
+/** A gate that does not hold, and why. */
+const GateFinding = z.strictObject({ gate: z.enum(GATES), reason: z.string() });
+
 export const ClusterDocument = z
   .strictObject({
     id: z.string(),
@@ -97,6 +100,10 @@ export const ClusterDocument = z
       .meta({ description: "The upgrade that is the cluster's task, or its last one." }),
     upgrade: PresentUpgrade.exactOptional().meta({
       description: 'How far that upgrade is, while it is the task. In answers to GET.',
+    }),
+    problems: z.array(GateFinding).meta({
+      description:
+        'Gates that the cluster itself keeps shut: `one_primary` where a replica set has two primaries, or none. Each says what to do.',
     }),
     upgrades_to: z.array(z.string()).exactOptional().meta({
       description:
@@ -385,9 +392,7 @@ export const PlanDocument = z
       .strictObject({ instance_id: z.string(), instance_name: z.string() })
       .nullable()
       .meta({ description: 'Who would become primary, by what is known now.' }),
-    gates: z
-      .array(z.strictObject({ gate: z.enum(GATES), reason: z.string() }))
-      .meta({ description: 'All that would hold it back now.' }),
+    gates: z.array(GateFinding).meta({ description: 'All that would hold it back now.' }),
     estimate_seconds: z.int().meta({ description: 'Work alone: neither windows nor human pauses.' }),
     hash: z
       .string()

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { BATCH_ACTIONS } from '../core/batch/orders.ts';
 import { BATCH_PAUSE_REASONS } from '../core/batch/record.ts';
 import { ACTIONS } from '../core/machine/advance.ts';
-import { PAUSE_REASONS } from '../core/record.ts';
+import { GATES, PAUSE_REASONS } from '../core/record.ts';
 import { BATCH_STATES } from './batches.ts';
 import { INSTANCE_STATUSES, StoreCheck, UPGRADE_STATES } from './documents.ts';
 
@@ -14,6 +14,14 @@ const Queue = z.strictObject({
   name: z.string(),
   messages: z.int().meta({ description: 'That wait.' }),
   consumers: z.int().meta({ description: 'Who take from it.' }),
+});
+
+const ClusterProblem = z.strictObject({
+  cluster_id: z.string(),
+  cluster_name: z.string(),
+  tenant_id: z.string(),
+  gate: z.enum(GATES),
+  reason: z.string(),
 });
 
 const Guest = z.strictObject({
@@ -106,6 +114,10 @@ export const HealthReportDocument = z
         total: z.int(),
         by_status: z.record(z.string(), z.int()),
         unwell: z.array(Guest).meta({ description: 'A hundred at most that are not active.' }),
+        problems: z.array(ClusterProblem).meta({
+          description:
+            'Clusters that no upgrade can begin in as they are, e.g. with two primaries: a hundred at most.',
+        }),
       })
       .nullable()
       .meta({

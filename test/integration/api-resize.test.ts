@@ -195,6 +195,34 @@ describe('shrinking', () => {
     expect(await held(id)).toEqual(before);
   });
 
+  it('takes one of two primaries, named by somebody, while the other is healthy, and none before one is named', async () => {
+    const { id, instances } = await buildPostgresql('twofold');
+    const [first = '', second = '', third = ''] = instances.map((one) => one.id);
+    await hear(second, 'primary');
+    const shown = (await ask(`${api.url}/clusters/${id}`)).body.cluster.problems;
+    expect(shown).toEqual([
+      {
+        gate: 'one_primary',
+        reason: expect.stringMatching(/twofold-member-1 .* and twofold-member-2 .* both primary/),
+      },
+    ]);
+    for (const named of [[third], [first, second]]) {
+      const { status, body } = await act(id, { shrink: named.map((each) => ({ id: each })) });
+      expect([status, body.unprocessableEntity.message]).toEqual([
+        422,
+        expect.stringMatching(/are primaries: name all but the one that is to go on/),
+      ]);
+    }
+    const { provisioning } = newProvisioning(new Set([first, second, third]));
+    expect((await act(id, { shrink: [{ id: second }] })).status).toBe(202);
+    await provisioning.shrink(id);
+    expect((await held(id)).instances.map((one) => [one.id, one.fault])).toEqual([
+      [first, null],
+      [third, null],
+    ]);
+    expect((await ask(`${api.url}/clusters/${id}`)).body.cluster.problems).toEqual([]);
+  });
+
   it('spares an instance that has become the primary since', async () => {
     const { id, instances } = await buildPostgresql('late');
     const [primary, promoted] = instances.map((one) => one.id);

@@ -53,7 +53,13 @@ describe('what is asked for on behalf of a person', () => {
     expect(health.redis).toMatchObject({ status: 'ok', latency_ms: expect.any(Number) });
     expect(health.rabbitmq).toMatchObject({ status: 'ok', dead_letters: 0 });
     expect(health.taskmanagers).toEqual(expect.any(Number));
-    expect(health.guests).toMatchObject({ clusters: 1, total: 3, by_status: { ACTIVE: 3 }, unwell: [] });
+    expect(health.guests).toMatchObject({
+      clusters: 1,
+      total: 3,
+      by_status: { ACTIVE: 3 },
+      unwell: [],
+      problems: [],
+    });
     expect(health.work).toMatchObject({ upgrades: expect.any(Object), overdue: expect.any(Number) });
   });
 

@@ -8,6 +8,7 @@ import type { HttpAnswer, HttpRequest } from './api.ts';
 import { FOLLOWER } from './checks/requests.ts';
 import { ask, askUntilAnswered } from './client.ts';
 import { type Moment, SOUND, type Target, type Trouble } from './scenario.ts';
+import type { Server } from './servers.ts';
 import { TASKMANAGERS, TENANT, VERSIONS, type World } from './world.ts';
 
 const FOREIGN_TENANT = 'tenant-2';
@@ -311,6 +312,34 @@ export function loseBegin(world: World): () => void {
     });
     after_ms = null;
   };
+}
+
+/** Looks for an upgrade under way, and promotes a replica that it has not come to yet, once. */
+export function promoteByHand(world: World): () => void {
+  const { scenario, scheduler, servers } = world;
+  let lasts_ms = scenario.promoted_for_ms;
+  return () => {
+    const upgrade = lasts_ms === null ? undefined : activeUpgrade(world);
+    if (lasts_ms === null || upgrade?.state.name !== 'running' || world.guests === SOUND) return;
+    const server = servers.isReplicated ? replicaToCome(world, upgrade) : undefined;
+    if (!server) return;
+    world.tell(`somebody promotes ${server.name} by hand`);
+    servers.promoteByHand(server);
+    scheduler.after(lasts_ms, () => servers.mendPrimaries());
+    lasts_ms = null;
+  };
+}
+
+/** Before the switchover, while the upgrade is at work on another one. */
+function replicaToCome(world: World, { steps, to_version }: Upgrade): Server | undefined {
+  const isUnderWay = steps.some(({ attempt }) => attempt > 0);
+  if (!isUnderWay || steps.some(({ kind, attempt }) => kind === 'switchover' && attempt > 0))
+    return undefined;
+  const isBegun = (server: Server) =>
+    steps.some(({ instance_id, attempt }) => instance_id === world.instanceOf(server).id && attempt > 0);
+  return world.servers.all.find(
+    (one) => one.isUp && !one.isPrimary && one.version !== to_version && !isBegun(one),
+  );
 }
 
 function isAt({ state, steps }: Upgrade, moment: Moment): boolean {

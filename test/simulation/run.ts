@@ -1,6 +1,6 @@
 import type { Upgrade } from '../../src/core/record.ts';
 import { stockApis } from './api.ts';
-import { activeUpgrade, begin, help, lieInWait, loseBegin, strike } from './human.ts';
+import { activeUpgrade, begin, help, lieInWait, loseBegin, promoteByHand, strike } from './human.ts';
 import { CALM, type Scenario, SOUND, scenarioOf } from './scenario.ts';
 import { T0 } from './scheduler.ts';
 import { World } from './world.ts';
@@ -43,10 +43,12 @@ export async function simulate(seed: number, scenario: Scenario = scenarioOf(see
   const hasFailed = () => checks.violations.length > 0;
   const ambush = lieInWait(world);
   const failover = loseBegin(world);
+  const stranger = promoteByHand(world);
   const check = () => {
     checks.afterStep();
     ambush();
     failover();
+    stranger();
   };
   const isOver = () =>
     hasFailed() || scheduler.now >= deadline || (scheduler.now > T0 + healed && isAtRest());
@@ -99,6 +101,7 @@ function heal(world: World): void {
   network.weather = CALM;
   network.storeAwayUntil = 0;
   world.guests = SOUND;
+  servers.mendPrimaries();
   for (const server of servers.all) {
     server.isBroken = false;
     server.sickUntil = 0;

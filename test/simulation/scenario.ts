@@ -78,6 +78,8 @@ export interface Scenario {
   readonly heal_ms: number;
   /** So long after an upgrade is accepted the store fails over, and has lost its begin; null: it loses nothing. */
   readonly begin_lost_ms: number | null;
+  /** A replica is promoted by hand in the middle of an upgrade, and made a replica again after so long; null: nobody does. */
+  readonly promoted_for_ms: number | null;
 }
 
 export const CALM: Weather = { loss: 0, doubled: 0, usual_ms: 3, slowest_ms: 20, store_loss: 0 };
@@ -114,6 +116,7 @@ export function scenarioOf(seed: number): Scenario {
       badness === 'none' ? [] : troublesOf(random, instances, troubled_ms, badness === 'much' ? 14 : 5),
     ambush: badness !== 'none' && random.chance(0.4) ? ambushOf(random, policy.window !== null) : null,
     begin_lost_ms: badness !== 'none' && rare.chance(0.15) ? rare.int(0, 300) : null,
+    promoted_for_ms: badness !== 'none' && rare.chance(0.2) ? rare.int(10_000, 60_000) : null,
   };
   const missesWindow = scenario.ambush?.trouble.kind === 'window_missed';
   return { ...scenario, heal_ms: missesWindow ? MISSED_WINDOW_MS : troubled_ms };

@@ -27,6 +27,8 @@ export class Server {
   /** Out of service because of an upgrade, having been in service before. */
   isDownByUpgrade = false;
   isPrimary: boolean;
+  /** Somebody has promoted it by hand, beside the primary that clients write to. */
+  isByHand = false;
   upstream: Server | null = null;
   /** The log that it has, and how far a standby has applied it, in writes. */
   received = 0;
@@ -84,7 +86,7 @@ export class Servers {
   /** Clients write, standbys follow. */
   tick(): void {
     for (const server of this.all) {
-      if (!server.isUp || !server.isPrimary) continue;
+      if (!server.isUp || !server.isPrimary || server.isByHand) continue;
       server.received += 1;
       server.replayed = server.received;
       this.acknowledged = Math.max(this.acknowledged, server.received);
@@ -133,6 +135,22 @@ export class Servers {
     server.isPrimary = true;
     server.upstream = null;
     this.changes += 1;
+  }
+
+  /** `pg_promote()`, by somebody who knows nothing of the upgrade. */
+  promoteByHand(server: Server): void {
+    server.isByHand = true;
+    this.promote(server);
+  }
+
+  /** Whoever was promoted by hand becomes a replica of the primary that clients write to, with its data. */
+  mendPrimaries(): void {
+    const primary = this.all.find(({ isPrimary, isByHand }) => isPrimary && !isByHand);
+    for (const server of this.all) {
+      if (!server.isByHand || !primary) continue;
+      server.isByHand = false;
+      this.follow(server, primary);
+    }
   }
 
   follow(server: Server, upstream: Server): void {

@@ -18,9 +18,9 @@ export function gateFor(draft: Draft, step: Step): Finding | null {
     finding && isOverridden(policy, finding.gate) ? null : finding;
   const broken = isOverridden(policy, 'instances_healthy') ? victimsOf(draft) : brokenOf(draft);
   return (
+    onePrimary(draft, step) ??
     unlessSkipped(versionOpen(draft, step)) ??
     unlessSkipped(guestAlive(draft, step)) ??
-    onePrimary(draft, step) ??
     availability(draft, step, broken) ??
     successorReady(draft, step, { mayLag: isOverridden(policy, 'replication_caught_up') })
   );

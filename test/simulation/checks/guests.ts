@@ -192,7 +192,7 @@ export class GuestChecks implements Watch {
     const { servers } = this.#world;
     if (servers.changes === this.#seen) return;
     this.#seen = servers.changes;
-    const serving = servers.all.filter((server) => server.isUp && server.isPrimary);
+    const serving = servers.all.filter((server) => server.isUp && server.isPrimary && !server.isByHand);
     const names = serving.map(({ name }) => name).join(', ');
     this.#checks.must(serving.length <= 1, 'G6', `two primaries serve: ${names}`);
     const lost = servers.acknowledged - (serving[0]?.received ?? servers.acknowledged);

@@ -63,6 +63,13 @@ export class RecordChecks implements StoreWatch {
     return before >= 0 && known.slice(before).every(({ report }) => report.service_status !== 'healthy');
   }
 
+  /** Beyond doubt: it was said to be the primary before anything was read that counts now, and ever since. */
+  #wasPrimaryLately(server: Server): boolean {
+    const known = this.#reports.get(this.#world.instanceOf(server).id) ?? [];
+    const before = known.findLastIndex(({ at }) => at < this.#world.scheduler.now - READ_MS);
+    return before >= 0 && known.slice(before).every(({ report }) => report.role === 'primary');
+  }
+
   /** Since then, by our clock. */
   wasHeard(instance_id: string, since: number): boolean {
     return (this.#reports.get(instance_id) ?? []).some(({ at }) => at >= since);
@@ -210,6 +217,10 @@ export class RecordChecks implements StoreWatch {
     const server = this.#serverOf(step.instance_id);
     if (server) this.#checks.guests.attempted(server);
     if (isReturn(after.steps, step)) return;
+    const primaries = this.#world.servers.all.filter((one) => this.#wasPrimaryLately(one));
+    const names = primaries.map(({ name }) => name).join(' and ');
+    const isOne = primaries.length < 2 || step.kind === 'fence';
+    this.#checks.must(isOne, 'G6', `step ${step.id} starts while ${names} are primaries`);
     this.#checks.policy.starts(after, step, now);
     const { requests } = this.#checks;
     const [isPaused, isCancelled] = [requests.isPaused(after.id), requests.isCancelled(after.id)];

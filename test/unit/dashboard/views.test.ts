@@ -99,6 +99,7 @@ const cluster = (name: string, version: string, more: Partial<ClusterDocument> =
     datastore: { type: 'postgresql', version },
     task: { id: 1, name: 'NONE', description: '' },
     instances: [instance(`${name}-1`)],
+    problems: [],
     ...more,
   }) as ClusterDocument;
 
@@ -173,6 +174,13 @@ describe('the list of clusters', () => {
     expect([one('ERROR'), one('UNKNOWN')]).toEqual(['Unwell', 'Partly unknown']);
     const task = { id: 7, name: 'UPGRADING_CLUSTER', description: '' } as const;
     expect(clusterWord(cluster('x', '1', { task })).text).toBe('Upgrading');
+    const problems = [{ gate: 'one_primary' as const, reason: 'both' }];
+    const two = [instance('a', { role: 'primary' }), instance('b', { role: 'primary' })];
+    expect(clusterWord(cluster('x', '1', { task, problems, instances: two }))).toEqual({
+      text: '2 primaries',
+      tone: 'bad',
+    });
+    expect(clusterWord(cluster('x', '1', { problems })).text).toBe('No primary');
   });
 
   it('says of an upgrade how far it is: one that is paused does not look like one that runs', () => {
