@@ -374,7 +374,7 @@ export class Agent implements Service {
         return null;
       case 'demote':
         await this.#assureHeard();
-        return driver.demote();
+        return driver.demote({ successor: typeof info['successor'] === 'string' ? info['successor'] : null });
       case 'promote':
         await driver.promote({ lsn: String(info['lsn']) });
         return null;

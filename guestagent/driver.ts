@@ -11,6 +11,7 @@ export type Health = Pick<
   | 'role'
   | 'upstream'
   | 'lag_bytes'
+  | 'hindrance'
   | 'synchronous'
   | 'endpoint'
   | 'placement'
@@ -41,9 +42,10 @@ export interface Driver {
   postUpgrade(target: Target): Promise<void>;
   /**
    * Stops a primary for a switchover, after everything it wrote has been sent to its standbys.
-   * Answers the log position that a successor must have. Rejects with the primary serving again.
+   * Answers the log position that a successor must have. Rejects with the primary serving, or serving again;
+   * it is not stopped for a successor, given by its name, that does not keep up. Null: any standby will do.
    */
-  demote(): Promise<{ readonly lsn: string }>;
+  demote(order: { readonly successor: string | null }): Promise<{ readonly lsn: string }>;
   /**
    * Makes this instance the primary, if it has everything up to `lsn`; rejects, still a standby, if
    * not. On a demoted primary it undoes the demotion: the server starts again as primary.

@@ -7,6 +7,7 @@ import {
   GUEST_ACTIONS,
   type GuestAction,
   type GuestReport,
+  HINDRANCES,
   ROLES,
   SERVER_KINDS,
   SERVICE_STATUSES,
@@ -168,6 +169,11 @@ export const JoinAnswer = z.discriminatedUnion('verdict', [
 ]);
 export type JoinAnswer = z.output<typeof JoinAnswer>;
 
+const HindranceArg = z.object({
+  kind: z.enum(HINDRANCES),
+  reason: z.string().transform((reason) => reason.slice(0, MAX_MESSAGE)),
+});
+
 /** conductor: `heartbeat`. `sent` is in seconds with a fraction, as Trove's guests send it. */
 export const HeartbeatArgs = z.looseObject({
   instance_id: Id,
@@ -179,6 +185,7 @@ export const HeartbeatArgs = z.looseObject({
       role: z.enum(ROLES).nullable().exactOptional(),
       upstream: EndpointArg.nullable().exactOptional(),
       lag_bytes: z.number().min(0).nullable().exactOptional(),
+      hindrance: HindranceArg.nullable().exactOptional(),
       synchronous: z.boolean().exactOptional(),
       endpoint: EndpointArg.nullable().exactOptional(),
       placement: PlacementArg.exactOptional(),
@@ -197,7 +204,7 @@ export type HeartbeatArgs = z.output<typeof HeartbeatArgs>;
 
 /** The report within a heartbeat, in the core's words and in milliseconds; keys of others fall away. */
 export function reportOf(args: HeartbeatArgs): GuestReport {
-  const { service_status, version, role, upstream, lag_bytes, synchronous } = args.payload;
+  const { service_status, version, role, upstream, lag_bytes, hindrance, synchronous } = args.payload;
   const { endpoint, placement, message, attempt, heartbeat_ms, agent } = args.payload;
   return {
     service_status,
@@ -206,6 +213,7 @@ export function reportOf(args: HeartbeatArgs): GuestReport {
     ...(role !== undefined && { role }),
     ...(upstream !== undefined && { upstream }),
     ...(lag_bytes !== undefined && { lag_bytes }),
+    ...(hindrance !== undefined && { hindrance }),
     ...(synchronous !== undefined && { synchronous }),
     ...(endpoint !== undefined && { endpoint }),
     ...(placement !== undefined && { placement }),
@@ -249,7 +257,11 @@ export const GUEST_ARGS = {
     }),
   }),
   post_upgrade: optionalInfo,
-  demote: optionalInfo,
+  demote: z.looseObject({
+    upgrade_info: z
+      .looseObject({ ...attemptOf, successor: z.string().nullable().exactOptional() })
+      .exactOptional(),
+  }),
   promote: z.looseObject({ upgrade_info: z.looseObject({ ...attemptOf, lsn: text(64) }) }),
   follow: z.looseObject({ upgrade_info: z.looseObject({ ...attemptOf, primary: EndpointArg }) }),
   fence: optionalInfo,

@@ -137,6 +137,16 @@ export interface Placement {
   readonly kind?: (typeof SERVER_KINDS)[number];
 }
 
+/** A setting smaller than the primary's, a pause, a delay that an operator wanted, a session that reads. */
+export const HINDRANCES = ['settings', 'pause', 'delay', 'session'] as const;
+
+/** What keeps a replica from replaying its primary's log: while anything does, it can't take over. */
+export interface Hindrance {
+  readonly kind: (typeof HINDRANCES)[number];
+  /** For people: what it is, and how it is ended. */
+  readonly reason: string;
+}
+
 /** What a guest agent says of its instance: the payload of a heartbeat. */
 export interface GuestReport {
   readonly service_status: ServiceStatus;
@@ -149,6 +159,8 @@ export interface GuestReport {
   readonly upstream?: Endpoint | null;
   /** Bytes of replication log that a replica has yet to replay; null when not known. */
   readonly lag_bytes?: number | null;
+  /** What keeps a replica from replaying the log that it has; null when nothing does. */
+  readonly hindrance?: Hindrance | null;
   /** True for a replica that the primary waits for. */
   readonly synchronous?: boolean;
   readonly endpoint?: Endpoint | null;

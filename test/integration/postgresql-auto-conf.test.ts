@@ -28,7 +28,7 @@ describe('a standby whose operator says whom it follows', () => {
     await expect(c.driver.upgrade(target('17.10', a))).rejects.toThrow(PermanentError);
     expect(await postmasterPid(c)).toBe(pid);
 
-    await b.driver.promote(await a.driver.demote());
+    await b.driver.promote(await a.driver.demote({ successor: null }));
     await expect(c.driver.follow({ primary: b.config.endpoint })).rejects.toThrow(words);
     await a.driver.follow({ primary: b.config.endpoint });
     await until('c streams from a again', async () => (await c.driver.health()).lag_bytes !== null);
@@ -48,7 +48,7 @@ describe('a primary whose operator moves it to another port', () => {
     await asSuperuser(a, "ALTER SYSTEM SET work_mem = '5MB'");
     const words = 'ALTER SYSTEM RESET port';
     await expect(a.driver.preUpgrade(target('17.10'))).rejects.toThrow(words);
-    await expect(a.driver.demote()).rejects.toThrow(words);
+    await expect(a.driver.demote({ successor: null })).rejects.toThrow(words);
     const b = await member({ primary: a, ordinal: 1 });
     await b.driver.start();
     expect(await b.driver.health()).toMatchObject({ service_status: 'healthy', role: 'replica' });

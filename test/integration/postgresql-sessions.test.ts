@@ -56,7 +56,7 @@ describe("the driver's sessions", () => {
       expect(await node.driver.health()).toMatchObject({ service_status: 'healthy', role, message: null });
     }
     await standby.driver.upgrade(target('17.10', primary));
-    await standby.driver.promote(await primary.driver.demote());
+    await standby.driver.promote(await primary.driver.demote({ successor: null }));
     await primary.driver.upgrade(target('17.10', standby));
     await primary.driver.postUpgrade(target('17.10', standby));
     expect(await primary.driver.health()).toMatchObject({ service_status: 'healthy', role: 'replica' });
@@ -73,7 +73,7 @@ describe("the driver's sessions", () => {
         expect(await node.driver.health()).toMatchObject({ service_status: 'healthy', message: null });
       }
     }
-    const [{ lsn }, ended] = await Promise.all([a.driver.demote(), endOurs(a)]);
+    const [{ lsn }, ended] = await Promise.all([a.driver.demote({ successor: null }), endOurs(a)]);
     expect(ended).toBeGreaterThan(0);
     await Promise.all([b.driver.promote({ lsn }), endOurs(b)]);
     await a.driver.follow({ primary: b.config.endpoint });
@@ -89,7 +89,7 @@ describe("the driver's sessions", () => {
     await until('it is refused', async () => crowd.refused > 100, 30_000);
     for (let round = 0; round < 2; round++) {
       const [from, to] = round % 2 === 0 ? [a, b] : [b, a];
-      await to.driver.promote(await from.driver.demote());
+      await to.driver.promote(await from.driver.demote({ successor: null }));
       await from.driver.upgrade(target(round % 2 === 0 ? '17.10' : '17.6', to));
       expect(await to.driver.health()).toMatchObject({ service_status: 'healthy', role: 'primary' });
       expect(await from.driver.health()).toMatchObject({ service_status: 'healthy', role: 'replica' });

@@ -58,7 +58,10 @@ describe('a cluster of three', () => {
     writer.longestGapMs = 0;
 
     await a.driver.preUpgrade(target('17.10', b));
-    const { lsn } = await timed('old primary: demote (with its checkpoint)', a.driver.demote());
+    const { lsn } = await timed(
+      'old primary: demote (with its checkpoint)',
+      a.driver.demote({ successor: null }),
+    );
     await timed('replica b: promote', b.driver.promote({ lsn }));
     await Promise.all([
       timed('replica c: follow', c.driver.follow({ primary: b.config.endpoint })),
@@ -95,13 +98,13 @@ describe('a switchover', () => {
     let a = at(nodes, 0);
     const b = at(nodes, 1);
     await query(a, 'CREATE TABLE kept AS SELECT 1 AS one');
-    const { lsn } = await a.driver.demote();
-    expect(await a.driver.demote()).toEqual({ lsn });
+    const { lsn } = await a.driver.demote({ successor: null });
+    expect(await a.driver.demote({ successor: null })).toEqual({ lsn });
     a = reopen(a);
     await a.driver.start();
     expect(await a.driver.health()).toMatchObject({ service_status: 'shutdown', role: null, version: null });
     await expect(query(a, 'SELECT 1')).rejects.toThrow();
-    expect(await a.driver.demote()).toEqual({ lsn });
+    expect(await a.driver.demote({ successor: null })).toEqual({ lsn });
     await expect(a.driver.upgrade(target('17.10'))).rejects.toThrow('demoted');
 
     // Undone.
@@ -111,7 +114,7 @@ describe('a switchover', () => {
     await until('b streams again', async () => (await b.driver.health()).lag_bytes === 0);
 
     // Done: roles change on the same version, then back again.
-    const second = await a.driver.demote();
+    const second = await a.driver.demote({ successor: null });
     await b.driver.promote(second);
     await b.driver.promote(second);
     await a.driver.follow({ primary: b.config.endpoint });
@@ -121,7 +124,7 @@ describe('a switchover', () => {
       role: 'replica',
       version: '17.6',
     });
-    await a.driver.promote(await b.driver.demote());
+    await a.driver.promote(await b.driver.demote({ successor: null }));
     await b.driver.upgrade(target('17.10', a));
     expect(await b.driver.health()).toMatchObject({
       service_status: 'healthy',
@@ -137,10 +140,10 @@ describe('a switchover', () => {
     await expect(b.driver.promote({ lsn: 'FF/00000000' })).rejects.toThrow('stays a standby');
     expect(await b.driver.health()).toMatchObject({ service_status: 'healthy', role: 'replica' });
     await expect(b.driver.promote({ lsn: 'nonsense' })).rejects.toThrow(PermanentError);
-    await expect(b.driver.demote()).rejects.toThrow(PermanentError);
+    await expect(b.driver.demote({ successor: null })).rejects.toThrow(PermanentError);
     await expect(a.driver.follow({ primary: b.config.endpoint })).rejects.toThrow(PermanentError);
     await b.driver.stop();
-    await expect(a.driver.demote()).rejects.toThrow('no standby streams');
+    await expect(a.driver.demote({ successor: null })).rejects.toThrow('no standby streams');
     expect(await a.driver.health()).toMatchObject({ service_status: 'healthy', role: 'primary' });
   });
 });
@@ -215,7 +218,7 @@ describe('an upgrade', () => {
     expect(await query(a, 'SELECT one FROM kept')).toEqual([{ one: 1 }]);
 
     // A demoted primary comes back all the same, on its old version.
-    await b.driver.promote(await a.driver.demote());
+    await b.driver.promote(await a.driver.demote({ successor: null }));
     await expect(a.driver.upgrade(target('17.10', b))).rejects.toThrow('back on 17.6');
     expect(await a.driver.health()).toMatchObject({
       service_status: 'healthy',
@@ -238,7 +241,7 @@ describe('version 16', () => {
     const [a, b] = [at(nodes, 0), at(nodes, 1)];
     await query(a, 'CREATE TABLE kept AS SELECT 1 AS one');
     await b.driver.upgrade(target('16.14', a));
-    await b.driver.promote(await a.driver.demote());
+    await b.driver.promote(await a.driver.demote({ successor: null }));
     await a.driver.upgrade(target('16.14', b));
     expect(await a.driver.health()).toMatchObject({
       service_status: 'healthy',

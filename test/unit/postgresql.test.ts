@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { InstanceConfig } from '../../guestagent/driver.ts';
-import { formatLsn, isLsn, readControl } from '../../guestagent/drivers/postgresql/control.ts';
+import { formatLsn, isLsn, parseLsn, readControl } from '../../guestagent/drivers/postgresql/control.ts';
+import { withWayOut } from '../../guestagent/drivers/postgresql/not-streaming.ts';
+import { applicationName } from '../../guestagent/drivers/postgresql/replication.ts';
 import {
   derivePassword,
   isScramVerifier,
@@ -36,6 +38,7 @@ describe('log positions', () => {
   it('are written as PostgreSQL reads them', () => {
     expect(formatLsn(0x1_0000_00a0n)).toBe('1/000000A0');
     expect(formatLsn(24254600n)).toBe('0/01721888');
+    expect(parseLsn('1/A0')).toBe(0x1_0000_00a0n);
     expect(isLsn('1/000000A0')).toBe(true);
     for (const wrong of ['', '1', '1/', 'x/1', "1/1'; --", '1/123456789']) expect(isLsn(wrong)).toBe(false);
   });
@@ -48,16 +51,21 @@ describe('pg_control', () => {
     file.writeUInt32LE(version, 8);
     file.writeUInt32LE(state, 16);
     file.writeBigUInt64LE(0x1721888n, 32);
+    for (const [index, value] of [200, 9, 11, 3, 65].entries()) file.writeInt32LE(value, 180 + 4 * index);
     file.writeUInt32LE(crc32c(file.subarray(0, 288)), 288);
     if (damage) file.writeUInt32LE(6, 16);
     await mkdir(join(folder, 'global'), { recursive: true });
     await writeFile(join(folder, 'global', 'pg_control'), file);
   }
 
-  it('tells a clean shutdown and the last position, in all known layouts', async () => {
+  it('tells a clean shutdown, the last position and what a standby needs, in all known layouts', async () => {
     for (const version of [1300, 1700]) {
       await control(version, 1);
-      expect(await readControl(folder)).toEqual({ shutDown: true, checkpoint: 0x1721888n });
+      const demands = {
+        ...{ max_connections: 200, max_worker_processes: 9, max_wal_senders: 11 },
+        ...{ max_prepared_transactions: 3, max_locks_per_transaction: 65 },
+      };
+      expect(await readControl(folder)).toEqual({ shutDown: true, checkpoint: 0x1721888n, demands });
       await control(version, 6);
       expect(await readControl(folder)).toMatchObject({ shutDown: false });
     }
@@ -150,6 +158,28 @@ describe('settings', () => {
     expect((await stat(join(folder, 'conf', 'passfile'))).mode & 0o777).toBe(0o600);
     const odd = { ...CONFIG, name: "x'\nfsync = off" };
     await expect(writeSettings(odd, placesIn(folder), null, null)).rejects.toThrow('line break');
+  });
+});
+
+describe('a standby', () => {
+  it('is known to its primary by its name as PostgreSQL shows it', () => {
+    expect(applicationName("it's node 1")).toBe("it's node 1");
+    expect(applicationName('größe')).toBe(String.raw`gr\xc3\xb6\xc3\x9fe`);
+    expect(applicationName('x'.repeat(70))).toBe('x'.repeat(63));
+  });
+
+  it('that has parted from its primary is to be built anew, and no other', () => {
+    const parted = [
+      'could not receive data from WAL stream: ERROR:  requested WAL segment 00000001000000000000000A has already been removed',
+      "could not start WAL streaming: ERROR:  requested starting point 0/5000000 on timeline 1 is not in this server's history",
+      'new timeline 2 forked off current database system timeline 1 before current recovery point 0/50000A0',
+      'database system identifier differs between the primary and standby',
+    ];
+    for (const words of parted) {
+      expect(withWayOut(words, CONFIG)).toContain(String.raw`coffer cluster-shrink c 'o'\''brien \ 1'`);
+    }
+    const words = 'could not connect to the primary server: Connection refused';
+    expect(withWayOut(words, CONFIG)).toBe(words);
   });
 });
 

@@ -78,7 +78,7 @@ export async function buildPrimary(deps: BuildDeps, binaries: Binaries): Promise
   }
   await writeSettings(config, places, account, null);
   deps.progress('starting the server');
-  await server.start(binaries, START_MS, deps.abort);
+  await server.start(binaries, {}, START_MS, deps.abort);
   await withClient(superuserLogin(config), PATIENT, async (client) => {
     // Verifiers must not get into the log, not even with a statement that fails.
     await client.query("SET log_min_error_statement = 'panic'");
@@ -135,7 +135,7 @@ export async function buildReplica(deps: BuildDeps, version: string): Promise<vo
     );
   }
   await keepSharedSettings(places, account);
-  await writeFileAtomic(join(places.data, 'standby.signal'), '', { mode: 0o600, owner: account });
+  await writeFileAtomic(places.standbySignal, '', { mode: 0o600, owner: account });
 }
 
 async function emptyFolder(folder: string, account: Account | null): Promise<void> {

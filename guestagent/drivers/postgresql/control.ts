@@ -10,9 +10,31 @@ export interface Control {
   readonly shutDown: boolean;
   /** Position of the last checkpoint record: after a clean shutdown, the last record there is. */
   readonly checkpoint: bigint;
+  /** What a standby on this data must be started with at least. */
+  readonly demands: Demands;
 }
 
-const OFFSET = { version: 8, state: 16, checkpoint: 32, crc: 288 } as const;
+/** Settings that a standby must have at least as large as its primary, or it replays no further. */
+export const DEMANDED = [
+  'max_connections',
+  'max_worker_processes',
+  'max_wal_senders',
+  'max_prepared_transactions',
+  'max_locks_per_transaction',
+] as const;
+export type Demands = Readonly<Record<(typeof DEMANDED)[number], number>>;
+
+const OFFSET = {
+  version: 8,
+  state: 16,
+  checkpoint: 32,
+  max_connections: 180,
+  max_worker_processes: 184,
+  max_wal_senders: 188,
+  max_prepared_transactions: 192,
+  max_locks_per_transaction: 196,
+  crc: 288,
+} as const;
 /** `pg_control_version`: 1300 is PostgreSQL 13 to 16, 1700 is 17. */
 const CONTROL_VERSIONS = [1300, 1700];
 const DB_SHUTDOWNED = 1;
@@ -28,12 +50,22 @@ export async function readControl(dataDir: string): Promise<Control | null> {
   return {
     shutDown: file.readUInt32LE(OFFSET.state) === DB_SHUTDOWNED,
     checkpoint: file.readBigUInt64LE(OFFSET.checkpoint),
+    demands: demandsOf((name) => file.readInt32LE(OFFSET[name])),
   };
+}
+
+export function demandsOf(value: (name: keyof Demands) => number): Demands {
+  return Object.fromEntries(DEMANDED.map((name) => [name, value(name)])) as Demands;
 }
 
 /** A log position as PostgreSQL writes it: `X/XXXXXXXX`. */
 export function formatLsn(lsn: bigint): string {
   return `${(lsn >> 32n).toString(16)}/${(lsn & 0xffffffffn).toString(16).padStart(8, '0')}`.toUpperCase();
+}
+
+export function parseLsn(text: string): bigint {
+  const [high = '', low = ''] = text.split('/');
+  return (BigInt(`0x${high}`) << 32n) | BigInt(`0x${low}`);
 }
 
 export function isLsn(text: string): boolean {

@@ -1,10 +1,13 @@
 import { access } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { Endpoint, Role, ServiceStatus } from '../../../src/core/domain.ts';
+import type { Endpoint, Hindrance, Role, ServiceStatus } from '../../../src/core/domain.ts';
 import { isErrno } from '../../../src/files.ts';
 import type { Health, InstanceConfig } from '../../driver.ts';
 import { LateError, messageOf, within } from '../../files.ts';
 import { beatenWords } from './auto-conf.ts';
+import { readControl } from './control.ts';
+import { notStreaming } from './not-streaming.ts';
+import { positionOf } from './other-server.ts';
+import { hindranceOf } from './replay.ts';
 import { type Glance, glance } from './replication.ts';
 import type { Server } from './server.ts';
 import type { Places } from './settings.ts';
@@ -18,6 +21,14 @@ const LOGIN_MS = 900;
 const WATCHING: Limits = { connectMs: PATIENT.connectMs, statementMs: QUICK.statementMs };
 /** How long a server that takes no further connection is believed to be as it was. */
 const BELIEVED_MS = 10_000;
+
+/** What the primary said this recently is its position still. */
+const FRESH_MS = 1_500;
+
+interface Seen {
+  readonly glance: Glance;
+  readonly hindrance: Hindrance | null;
+}
 
 /** What an order makes of the instance while it is carried out. */
 export interface Activity {
@@ -35,6 +46,8 @@ export interface Situation {
   readonly trouble: string | null;
   /** Called when a server that is wanted is found to have ended. */
   readonly ended: () => void;
+  /** Called when the server has less of something than its primary, so that its replay stands still. */
+  readonly tooSmall: () => void;
 }
 
 /**
@@ -48,7 +61,9 @@ export class HealthWatch {
   readonly #session: Session;
   #streamedAt = Date.now();
   /** What the server said of itself the last time, since it was last stopped. */
-  #last: { readonly seen: Glance; readonly at: number } | null = null;
+  #last: { readonly seen: Seen; readonly at: number } | null = null;
+  /** How far the standby was the last time. */
+  #furthest: bigint | null = null;
 
   constructor(config: InstanceConfig, places: Places, server: Server, login: Login) {
     this.#config = config;
@@ -59,6 +74,7 @@ export class HealthWatch {
 
   close(): void {
     this.#last = null;
+    this.#furthest = null;
     this.#session.close();
   }
 
@@ -78,7 +94,16 @@ export class HealthWatch {
   /** A login that takes longer goes on for the next look. */
   async glance(): Promise<Glance> {
     await within(LOGIN_MS, this.#session.open(), 'logging in takes long');
-    const seen = await this.#session.use(glance);
+    return this.#session.use(glance);
+  }
+
+  async #see(): Promise<Seen> {
+    const glance = await this.glance();
+    const control = await readControl(this.#places.data).catch(() => null);
+    const hindrance = glance.standby
+      ? await this.#session.use((client) => hindranceOf(client, control))
+      : null;
+    const seen = { glance, hindrance };
     this.#last = { seen, at: Date.now() };
     return seen;
   }
@@ -110,9 +135,9 @@ export class HealthWatch {
         situation.trouble ?? 'the server has ended by itself; it is being started again',
       );
     }
-    let seen: Glance;
+    let seen: Seen;
     try {
-      seen = await this.glance();
+      seen = await this.#see();
     } catch (error) {
       if (activity !== null) return this.#down(situation, activity.status, activity.message);
       // A server whose connections an application has taken serves that application.
@@ -129,26 +154,56 @@ export class HealthWatch {
     return this.#report(seen, situation);
   }
 
-  async #report(seen: Glance, { state, activity }: Situation): Promise<Health> {
-    if (!seen.standby || seen.streamsFrom !== null) this.#streamedAt = Date.now();
-    const isCutOff = Date.now() - this.#streamedAt > STREAM_GRACE_MS;
-    const isUpgrading = activity?.status === 'upgrading';
+  async #report({ glance: seen, hindrance }: Seen, situation: Situation): Promise<Health> {
+    const { state, activity } = situation;
     const primary = state !== null && 'primary' in state ? state.primary : null;
+    this.#noteProgress(seen);
+    const wrong = activity?.status === 'upgrading' ? null : await this.#wrongWith(seen, hindrance, primary);
+    if (hindrance?.kind === 'settings' && activity === null) situation.tooSmall();
+    const busy = activity?.status === 'upgrading' ? activity : null;
     return {
-      service_status: isUpgrading ? 'upgrading' : isCutOff ? 'failed' : 'healthy',
+      service_status: busy !== null ? 'upgrading' : wrong !== null ? 'failed' : 'healthy',
       version: seen.version,
       role: seen.standby ? 'replica' : 'primary',
       upstream: seen.upstream,
-      lag_bytes: seen.lagBytes,
+      lag_bytes: await this.#lagOf(seen, primary),
+      hindrance,
       // Known to the primary only; Coffer makes no replica synchronous.
       synchronous: false,
       endpoint: this.#config.endpoint,
-      message: isUpgrading
-        ? activity.message
-        : isCutOff
-          ? await this.#explained(await notStreaming(this.#server, primary))
-          : null,
+      message: busy?.message ?? wrong,
     };
+  }
+
+  /** A standby that streams is not cut off, nor is one that gets any further with what it has. */
+  #noteProgress({ standby, streamsFrom, received, replayed }: Glance): void {
+    const furthest = (received ?? 0n) > (replayed ?? 0n) ? received : replayed;
+    const hasMoved = this.#furthest !== null && furthest !== null && furthest > this.#furthest;
+    if (!standby || streamsFrom !== null || hasMoved) this.#streamedAt = Date.now();
+    this.#furthest = furthest;
+  }
+
+  async #wrongWith(
+    seen: Glance,
+    hindrance: Hindrance | null,
+    primary: Endpoint | null,
+  ): Promise<string | null> {
+    if (hindrance?.kind === 'pause' || hindrance?.kind === 'settings') return hindrance.reason;
+    if (!seen.standby || Date.now() - this.#streamedAt <= STREAM_GRACE_MS) return null;
+    return await this.#explained(await notStreaming(this.#server, this.#config, primary));
+  }
+
+  /**
+   * Against the primary's own position: what a standby heard from it is that only as long as it hears from it.
+   */
+  async #lagOf({ replayed, streamsFrom, heard }: Glance, primary: Endpoint | null): Promise<number | null> {
+    if (replayed === null) return null;
+    const endpoint = streamsFrom ?? primary;
+    const isFresh = heard !== null && heard.ago_ms < FRESH_MS;
+    const asked =
+      isFresh || endpoint === null ? null : await positionOf(this.#config, endpoint).catch(() => null);
+    const position = asked ?? heard?.position;
+    return position === undefined ? null : Math.max(0, Number(position - replayed));
   }
 
   /** A server that listens elsewhere, or follows another one, may have been told so by an operator. */
@@ -173,16 +228,9 @@ export class HealthWatch {
   async #roleAtRest(state: State | null): Promise<Role | null> {
     if (state === null || state.phase === 'building') return this.#config.role;
     if (state.phase === 'demoted') return null;
-    return access(join(this.#places.data, 'standby.signal')).then(
+    return access(this.#places.standbySignal).then(
       () => 'replica',
       (error: unknown) => (isErrno(error, 'ENOENT') ? 'primary' : null),
     );
   }
-}
-
-/** Why a standby does not stream, in words, with the server's own. */
-export async function notStreaming(server: Server, primary: Endpoint | null): Promise<string> {
-  const words = await server.lastWords();
-  const where = primary === null ? 'its primary' : `${primary.host}:${primary.port}`;
-  return `the standby does not stream from ${where}${words === null ? '' : ` (last said: ${words})`}`;
 }

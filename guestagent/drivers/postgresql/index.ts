@@ -13,8 +13,9 @@ import { requireReachable } from './account.ts';
 import { ensureBinaries } from './binaries.ts';
 import { buildPrimary, buildReplica } from './build.ts';
 import { isLsn } from './control.ts';
-import { type Activity, notStreaming, STREAM_GRACE_MS } from './health.ts';
+import { type Activity, STREAM_GRACE_MS } from './health.ts';
 import { Instance, type Serving } from './instance.ts';
+import { notStreaming, withWayOut } from './not-streaming.ts';
 import { glance, untilStreaming } from './replication.ts';
 import { loadState } from './state.ts';
 import { Swap } from './swap.ts';
@@ -119,17 +120,19 @@ class PostgresqlDriver implements Driver {
         throw new Error(`the server runs ${version}, not ${target.datastore_version}`);
       }
       if (standby && !(await untilStreaming(client, null, STREAM_GRACE_MS))) {
-        throw new Error(await notStreaming(this.#instance.server, null));
+        throw new Error(await notStreaming(this.#instance.server, this.#instance.deps.config, null));
       }
     });
     // Nothing to tidy up: the old version's binaries are the cache's, which other instances share.
   }
 
-  demote(): Promise<{ readonly lsn: string }> {
+  demote(order: { readonly successor: string | null }): Promise<{ readonly lsn: string }> {
     return this.#order('shutdown', 'being stopped for a switchover', async () => {
       const state = await this.#instance.settle();
       if (state.phase === 'serving') await this.#instance.requireOwnSettings();
-      return { lsn: state.phase === 'demoted' ? state.lsn : await this.#switchover.demote(state) };
+      return {
+        lsn: state.phase === 'demoted' ? state.lsn : await this.#switchover.demote(state, order.successor),
+      };
     });
   }
 
@@ -214,25 +217,35 @@ class PostgresqlDriver implements Driver {
       activity: this.#activity,
       wanted: !this.#instance.halt.signal.aborted,
       trouble: this.#trouble,
-      ended: () => this.#revive(),
+      ended: () =>
+        this.#revive('the server has ended by itself', async (state) => {
+          await this.#instance.bringUp(state);
+        }),
+      tooSmall: () =>
+        this.#revive('the standby has less than its primary', async (state) => {
+          await this.#instance.stopServer();
+          await this.#instance.bringUp(state);
+          this.#instance.watch.forgive();
+        }),
     });
     if (health.service_status === 'healthy' && this.#activity === null) this.#instance.holdSession();
     return health;
   }
 
   /** The agent is the server's keeper: one that was killed is started again, but not in a tight loop. */
-  #revive(): void {
+  #revive(what: string, start: (state: Serving) => Promise<void>): void {
     if (Date.now() - this.#revivedAt < REVIVE_EVERY_MS) return;
     this.#revivedAt = Date.now();
-    this.#instance.deps.log.warn({}, 'the server has ended by itself');
+    const { deps, halt } = this.#instance;
+    deps.log.warn({}, what);
     this.#order('shutdown', 'the server is starting', async () => {
-      if (this.#instance.halt.signal.aborted) return;
+      if (halt.signal.aborted) return;
       const state = await this.#instance.settle();
-      if (state.phase === 'serving') await this.#instance.bringUp(state);
+      if (state.phase === 'serving') await start(state);
       this.#trouble = null;
     }).catch((error: unknown) => {
-      this.#trouble = `the server has ended by itself and does not start: ${messageOf(error)}`;
-      this.#instance.deps.log.error({ error: messageOf(error) }, 'the server does not start');
+      this.#trouble = withWayOut(`${what} and does not start: ${messageOf(error)}`, deps.config);
+      deps.log.error({ error: messageOf(error) }, 'the server does not start');
     });
   }
 

@@ -1,5 +1,5 @@
 import { chown } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { Client } from 'pg';
 import type { Endpoint } from '../../../src/core/domain.ts';
 import type { DriverDeps } from '../../driver.ts';
@@ -14,6 +14,7 @@ import {
   probeBinaries,
 } from './binaries.ts';
 import { formatLsn, readControl } from './control.ts';
+import { raisedSettings } from './demands.ts';
 import { HealthWatch } from './health.ts';
 import { type Glance, sameEndpoint } from './replication.ts';
 import { Server } from './server.ts';
@@ -65,7 +66,7 @@ export class Instance {
     if (running === null) {
       const binaries = await ensureBinaries(this.binariesDeps, state.version);
       await this.writeSettings(state.primary);
-      await this.startServer(binaries, START_MS, this.halt.signal);
+      await this.startServer(binaries, state.primary, START_MS, this.halt.signal);
     } else {
       await this.server.untilReady(START_MS, this.halt.signal);
       await this.#holdSessions();
@@ -73,8 +74,18 @@ export class Instance {
     }
   }
 
-  async startServer(binaries: Binaries, timeoutMs: number, abort?: AbortSignal): Promise<void> {
-    await this.server.start(binaries, timeoutMs, abort);
+  /** `primary` is the server that this one is to follow, if it is a standby. */
+  async startServer(
+    binaries: Binaries,
+    primary: Endpoint | null,
+    timeoutMs: number,
+    abort?: AbortSignal,
+  ): Promise<void> {
+    const raised = await raisedSettings(this.deps.config, this.places, primary);
+    if (Object.keys(raised).length > 0) {
+      this.deps.log.info(raised, 'starting the standby with as much as its primary has');
+    }
+    await this.server.start(binaries, raised, timeoutMs, abort);
     await this.#holdSessions();
   }
 
@@ -193,9 +204,5 @@ export class Instance {
 
   isSelf(endpoint: Endpoint): boolean {
     return sameEndpoint(endpoint, this.deps.config.endpoint);
-  }
-
-  get standbySignal(): string {
-    return join(this.places.data, 'standby.signal');
   }
 }

@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import type { Endpoint } from '../../../src/core/domain.ts';
 import { sleep } from '../../files.ts';
+import { parseLsn } from './control.ts';
 import { one } from './sql.ts';
 
 /** What a server says of itself and of its part in replication, in one round trip. */
@@ -8,28 +9,41 @@ export interface Glance {
   /** e.g. `17.6`. */
   readonly version: string;
   readonly standby: boolean;
-  /** Where a standby streams from; null when it does not. */
+  /** Where a standby streams from; null when it does not, or has just begun and received nothing yet. */
   readonly streamsFrom: Endpoint | null;
   /** Where a standby gets its log, or tries to, by the settings that are in force; null on a primary. */
   readonly upstream: Endpoint | null;
-  /** What a standby has yet to replay of what its primary has written; null when it does not stream. */
-  readonly lagBytes: number | null;
+  /** How far a standby has received the log; null on a primary, and while it has received none since its start. */
+  readonly received: bigint | null;
   /** How far a standby has replayed the log; null on a primary. */
-  readonly replayed: string | null;
+  readonly replayed: bigint | null;
+  /** How far the primary's log went when it was heard last; null when the standby does not stream. */
+  readonly heard: { readonly position: bigint; readonly ago_ms: number } | null;
 }
 
 const POLL_MS = 3;
 const CATCH_UP_MS = 300_000;
+/** A connection that its primary refuses ends far sooner. */
+const STEADY_MS = 1_000;
 
+/**
+ * A receiver says that it is streaming as soon as it is connected, before it asks for the log: one that asks for
+ * log that its primary has removed says so again and again, and receives nothing. It starts with
+ * one time for the last message's sending and its receipt; a message makes them two.
+ */
 const GLANCE = `
   SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,
          receiver.sender_host AS host, receiver.sender_port AS port,
-         pg_wal_lsn_diff(greatest(pg_last_wal_receive_lsn(), receiver.latest_end_lsn),
-                         pg_last_wal_replay_lsn())::text AS lag,
+         receiver.last_msg_send_time <> receiver.last_msg_receipt_time
+           OR clock_timestamp() - process.backend_start > interval '${STEADY_MS} ms' AS steady,
+         pg_last_wal_receive_lsn()::text AS received,
+         receiver.latest_end_lsn::text AS heard,
+         (extract(epoch FROM clock_timestamp() - receiver.last_msg_receipt_time) * 1000)::float8 AS heard_ago_ms,
          CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text END AS replayed,
          current_setting('primary_conninfo') AS conninfo
     FROM (SELECT 1) AS always
-    LEFT JOIN pg_stat_wal_receiver AS receiver ON receiver.status = 'streaming'`;
+    LEFT JOIN pg_stat_wal_receiver AS receiver ON receiver.status = 'streaming'
+    LEFT JOIN pg_stat_activity AS process ON process.pid = receiver.pid`;
 
 export async function glance(client: Client): Promise<Glance> {
   const row = await one<{
@@ -37,20 +51,33 @@ export async function glance(client: Client): Promise<Glance> {
     standby: boolean;
     host: string | null;
     port: number | null;
-    lag: string | null;
+    steady: boolean | null;
+    received: string | null;
+    heard: string | null;
+    heard_ago_ms: number | null;
     replayed: string | null;
     conninfo: string;
   }>(client, GLANCE);
-  const streamsFrom = row.host === null || row.port === null ? null : { host: row.host, port: row.port };
+  const streams = row.standby && row.steady === true && row.host !== null && row.port !== null;
+  const streamsFrom = streams ? { host: row.host ?? '', port: row.port ?? 0 } : null;
+  const [received, heard] = [positionIn(row.received), positionIn(row.heard)];
   return {
     // A distribution may add its own words: "17.6 (Debian 17.6-1)".
     version: row.version.split(' ')[0] ?? row.version,
     standby: row.standby,
     streamsFrom,
     upstream: row.standby ? (streamsFrom ?? endpointIn(row.conninfo)) : null,
-    replayed: row.replayed,
-    lagBytes: streamsFrom === null || row.lag === null ? null : Math.max(0, Number(row.lag)),
+    received: row.standby ? received : null,
+    replayed: positionIn(row.replayed),
+    heard:
+      streams && heard !== null
+        ? { position: heard > (received ?? 0n) ? heard : (received ?? 0n), ago_ms: row.heard_ago_ms ?? 0 }
+        : null,
   };
+}
+
+function positionIn(text: string | null): bigint | null {
+  return text === null ? null : parseLsn(text);
 }
 
 /** The server that a connection string of keywords names; null for one that names it in another way. */
@@ -74,11 +101,12 @@ export async function untilStreaming(
   stallMs: number,
 ): Promise<boolean> {
   const end = Date.now() + CATCH_UP_MS;
-  let [deadline, last] = [Date.now() + stallMs, ''];
+  let deadline = Date.now() + stallMs;
+  let last: bigint | null = null;
   for (;;) {
     const { streamsFrom, replayed } = await glance(client);
     if (streamsFrom !== null && (from === null || sameEndpoint(streamsFrom, from))) return true;
-    if (streamsFrom === null && replayed !== null && replayed !== last) {
+    if (streamsFrom === null && replayed !== null && (last === null || replayed > last)) {
       deadline = Math.min(Date.now() + stallMs, end);
       last = replayed;
     }
@@ -87,35 +115,39 @@ export async function untilStreaming(
   }
 }
 
-/** How many standbys stream from this primary, and how many bytes the one nearest to it lacks. */
-export async function standbysOf(
-  client: Client,
-): Promise<{ streaming: number; nearestBytes: number | null }> {
-  const row = await one<{ streaming: string; nearest: string | null }>(
-    client,
-    `SELECT count(*)::text AS streaming,
-            min(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), flush_lsn))::text AS nearest
-       FROM pg_stat_replication WHERE state = 'streaming'`,
-  );
-  return {
-    streaming: Number(row.streaming),
-    nearestBytes: row.nearest === null ? null : Number(row.nearest),
-  };
+/** A standby that streams from this primary. */
+export interface Standby {
+  readonly name: string;
+  /** What it has yet to write to its disk of this primary's log. */
+  readonly lacksBytes: number;
+  /** What it has yet to replay up to the position that was asked for; 0 or less when it has replayed that. */
+  readonly unreplayedBytes: number;
 }
 
-/** True once the standby has replayed the record at `lsn` whole. */
-export async function untilReplayed(client: Client, lsn: string, timeoutMs: number): Promise<boolean> {
-  const deadline = Date.now() + timeoutMs;
-  for (;;) {
-    const row = await one<{ replayed: boolean | null }>(
-      client,
-      'SELECT pg_last_wal_replay_lsn() > $1::pg_lsn AS replayed',
-      [lsn],
-    );
-    if (row.replayed === true) return true;
-    if (Date.now() > deadline) return false;
-    await sleep(POLL_MS);
-  }
+export async function standbysOf(client: Client, position: string): Promise<readonly Standby[]> {
+  const { rows } = await client.query<{ name: string; lacks: string; unreplayed: string }>(
+    `SELECT application_name AS name,
+            pg_wal_lsn_diff(pg_current_wal_flush_lsn(), flush_lsn)::text AS lacks,
+            pg_wal_lsn_diff($1::pg_lsn, coalesce(replay_lsn, '0/0'))::text AS unreplayed
+       FROM pg_stat_replication WHERE state = 'streaming' AND flush_lsn IS NOT NULL`,
+    [position],
+  );
+  return rows.map(({ name, lacks, unreplayed }) => ({
+    ...{ name, lacksBytes: Number(lacks), unreplayedBytes: Number(unreplayed) },
+  }));
+}
+
+export async function writtenPosition(client: Client): Promise<string> {
+  const row = await one<{ lsn: string }>(client, 'SELECT pg_current_wal_flush_lsn()::text AS lsn');
+  return row.lsn;
+}
+
+/** An instance's name as PostgreSQL shows the name of an application: printable ASCII, 63 bytes of it. */
+export function applicationName(name: string): string {
+  const escaped = [...Buffer.from(name)].map((byte) =>
+    byte >= 32 && byte < 127 ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`,
+  );
+  return escaped.join('').slice(0, 63);
 }
 
 /** May be asked again. `pg_promote` itself would look only ten times a second whether it is done. */

@@ -27,6 +27,7 @@ export interface Running {
 const POLL_MS = 3;
 const FAST_STOP_MS = 30_000;
 const IMMEDIATE_STOP_MS = 10_000;
+const LATELY_MS = 60_000;
 const LOG_LIMIT_BYTES = 10 * 1024 * 1024;
 
 const run = promisify(execFile);
@@ -51,17 +52,24 @@ export class Server {
     return executable === null ? null : { pid, executable, status: (lines[7] ?? '').trim() };
   }
 
-  /** Resolves when the server accepts connections, in tens of milliseconds after a clean stop. */
-  async start(binaries: Binaries, timeoutMs: number, abort?: AbortSignal): Promise<void> {
+  /** Beats configuration by `settings`. Resolves when the server accepts connections, in tens of milliseconds after a clean stop. */
+  async start(
+    binaries: Binaries,
+    settings: Readonly<Record<string, number>>,
+    timeoutMs: number,
+    abort?: AbortSignal,
+  ): Promise<void> {
     const executable = join(binaries.folder, 'bin', 'postgres');
     const output = await open(this.#places.logFile, 'a', 0o600);
     const logStart = (await output.stat()).size;
+    // Above all files, `postgresql.auto.conf` among them.
+    const overriding = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
     let failure: Error | null = null;
     try {
       await this.#disownStalePid();
       const child = spawn(
         executable,
-        ['-D', this.#places.data, '-c', `config_file=${configFile(this.#places)}`],
+        ['-D', this.#places.data, '-c', `config_file=${configFile(this.#places)}`, ...overriding],
         {
           detached: true,
           stdio: ['ignore', output.fd, output.fd],
@@ -116,21 +124,40 @@ export class Server {
 
   /** The last complaint in the server's log, or its last line if it should say `anything`; for people. */
   async lastWords(from = 0, say: 'a complaint' | 'anything' = 'a complaint'): Promise<string | null> {
+    const lines = await this.#lastLines(from, 16_384);
+    const grave = lines.filter(
+      (line) => /\b(PANIC|FATAL|ERROR): /.test(line) && !line.includes('terminating connection'),
+    );
+    return (
+      grave.at(-1)?.replace(/^.*?(PANIC|FATAL|ERROR): +/, '') ??
+      (say === 'anything' ? lines.at(-1) || null : null)
+    );
+  }
+
+  /**
+   * The last message of the server's own that fits one of the patterns and is not a minute old. Messages of sessions,
+   * which anybody can make say anything, are errors at most.
+   */
+  async saidLately(patterns: readonly RegExp[]): Promise<string | null> {
+    const now = Date.now();
+    for (const line of (await this.#lastLines(0, 262_144)).reverse()) {
+      const [, at, words] = /^(\S+ \S+) UTC \[\d+\] (?:FATAL|LOG|PANIC): +(.*)$/.exec(line) ?? [];
+      if (at === undefined || words === undefined) continue;
+      if (now - Date.parse(`${at.replace(' ', 'T')}Z`) > LATELY_MS) return null;
+      if (patterns.some((pattern) => pattern.test(words))) return words;
+    }
+    return null;
+  }
+
+  async #lastLines(from: number, bytes: number): Promise<string[]> {
     const file = await open(this.#places.logFile, 'r').catch(() => null);
-    if (file === null) return null;
+    if (file === null) return [];
     try {
       const { size } = await file.stat();
-      const start = Math.max(from, size - 16_384);
+      const start = Math.max(from, size - bytes);
       const buffer = Buffer.alloc(Math.max(0, size - start));
       await file.read(buffer, 0, buffer.length, start);
-      const lines = buffer.toString('utf8').trimEnd().split('\n');
-      const grave = lines.filter(
-        (line) => /\b(PANIC|FATAL|ERROR): /.test(line) && !line.includes('terminating connection'),
-      );
-      return (
-        grave.at(-1)?.replace(/^.*?(PANIC|FATAL|ERROR): +/, '') ??
-        (say === 'anything' ? lines.at(-1) || null : null)
-      );
+      return buffer.toString('utf8').trimEnd().split('\n');
     } finally {
       await file.close();
     }

@@ -5,6 +5,7 @@ import type { Endpoint } from '../../../src/core/domain.ts';
 import type { InstanceConfig } from '../../driver.ts';
 import { writeFileAtomic } from '../../files.ts';
 import type { Account } from './account.ts';
+import type { Demands } from './control.ts';
 
 /**
  * The server's configuration, kept outside the data directory and written anew before each start, so that
@@ -17,6 +18,8 @@ export interface Places {
   readonly data: string;
   readonly conf: string;
   readonly logFile: string;
+  /** There while the server is a standby. */
+  readonly standbySignal: string;
 }
 
 export function placesIn(stateDir: string): Places {
@@ -24,6 +27,7 @@ export function placesIn(stateDir: string): Places {
     data: join(stateDir, 'data'),
     conf: join(stateDir, 'conf'),
     logFile: join(stateDir, 'server.log'),
+    standbySignal: join(stateDir, 'data', 'standby.signal'),
   };
 }
 
@@ -49,6 +53,15 @@ export function scramVerifier(password: string, iterations = 4096): string {
 export function isScramVerifier(text: string): boolean {
   return /^SCRAM-SHA-256\$\d+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+$/.test(text);
 }
+
+/** Of the settings that a standby must have as large as its primary: what a server has by itself. */
+export const CONFIGURED: Demands = {
+  max_connections: 100,
+  max_worker_processes: 8,
+  max_wal_senders: 10,
+  max_prepared_transactions: 0,
+  max_locks_per_transaction: 64,
+};
 
 /** The superuser is for the agent beside the server, and the replication user for replication only. */
 const HBA = `
@@ -91,12 +104,11 @@ export async function writeSettings(
     password_encryption: 'scram-sha-256',
 
     shared_buffers: '32MB',
-    max_connections: '100',
+    ...Object.fromEntries(Object.entries(CONFIGURED).map(([name, value]) => [name, String(value)])),
     jit: 'off',
 
     wal_level: 'replica',
     hot_standby: 'on',
-    max_wal_senders: '10',
     // Instead of replication slots: the slot of a replica that never comes back fills the disk.
     wal_keep_size: '512MB',
     // A peer that is gone is noticed soon: a primary that stops waits for its standbys.

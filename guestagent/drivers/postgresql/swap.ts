@@ -4,8 +4,9 @@ import { hasPackage } from '../../../src/core/managers/postgresql.ts';
 import { PermanentError, type Target } from '../../driver.ts';
 import { messageOf, writeFileAtomic } from '../../files.ts';
 import { type Binaries, ensureBinaries, unknownVersion } from './binaries.ts';
-import { notStreaming, STREAM_GRACE_MS } from './health.ts';
+import { STREAM_GRACE_MS } from './health.ts';
 import type { Demoted, Instance, Serving } from './instance.ts';
+import { notStreaming } from './not-streaming.ts';
 import { glance, majorOf, untilStreaming } from './replication.ts';
 import type { State } from './state.ts';
 import { STREAM_MS, type Switchover } from './switchover.ts';
@@ -60,7 +61,10 @@ export class Swap {
       );
     }
     await this.#instance.server.stop();
-    await writeFileAtomic(this.#instance.standbySignal, '', { mode: 0o600, owner: this.#instance.account });
+    await writeFileAtomic(this.#instance.places.standbySignal, '', {
+      mode: 0o600,
+      owner: this.#instance.account,
+    });
     await this.#restartOn(state.version, binaries, primary, { mustStream: true });
   }
 
@@ -79,14 +83,15 @@ export class Swap {
     try {
       await this.#instance.stopServer();
       stopped = performance.now();
-      await this.#instance.startServer(to, UPGRADE_START_MS);
+      await this.#instance.startServer(to, primary, UPGRADE_START_MS);
       started = performance.now();
       await this.#instance.withServer(async (client) => {
         const { version, standby } = await glance(client);
         if (version !== to.version) throw new Error(`the server answers that it is ${version}`);
         if (!standby || (await untilStreaming(client, primary, mustStream ? STREAM_MS : STREAM_GRACE_MS)))
           return;
-        if (mustStream) throw new Error(await notStreaming(this.#instance.server, primary));
+        if (mustStream)
+          throw new Error(await notStreaming(this.#instance.server, this.#instance.deps.config, primary));
       });
     } catch (error) {
       await this.#goBack(old, primary, `PostgreSQL ${to.version} does not serve: ${messageOf(error)}`);
@@ -109,7 +114,7 @@ export class Swap {
     let outcome = `the server is back on ${old.version}`;
     try {
       await this.#instance.stopServer();
-      await this.#instance.startServer(old, UPGRADE_START_MS);
+      await this.#instance.startServer(old, primary, UPGRADE_START_MS);
       await this.#instance.withServer((client) => untilStreamingIfStandby(client, primary));
     } catch (error) {
       outcome = `and it does not come back on ${old.version} either: ${messageOf(error)}`;

@@ -3,9 +3,20 @@ import type { Endpoint } from '../../../src/core/domain.ts';
 import { PermanentError } from '../../driver.ts';
 import { messageOf, removeIfThere, sleep } from '../../files.ts';
 import { formatLsn, readControl } from './control.ts';
-import { notStreaming } from './health.ts';
+import { tooSmall } from './demands.ts';
 import type { Demoted, Instance, Serving } from './instance.ts';
-import { glance, promoteNow, standbysOf, untilReplayed, untilStreaming } from './replication.ts';
+import { notStreaming } from './not-streaming.ts';
+import { demandsOfServer } from './other-server.ts';
+import { replayUpTo } from './replay.ts';
+import {
+  applicationName,
+  glance,
+  promoteNow,
+  type Standby,
+  standbysOf,
+  untilStreaming,
+  writtenPosition,
+} from './replication.ts';
 
 /** How long a standby may take to stream after it was restarted, or was given another primary. */
 export const STREAM_MS = 10_000;
@@ -15,7 +26,8 @@ const PROMOTE_AGAIN_MS = 200;
 const DEMOTE_STOP_MS = 15_000;
 /** A standby this near gets the rest within the fast shutdown, which sends it. */
 const NEAR_BYTES = 16 * 1024 * 1024;
-const NEAR_MS = 3_000;
+/** A standby tells how far it is once in a second, at least. */
+const NEAR_MS = 4_000;
 const POLL_MS = 2;
 
 /** Changes the roles of servers: a primary steps down, a standby takes over, the others follow it. */
@@ -26,16 +38,17 @@ export class Switchover {
     this.#instance = instance;
   }
 
-  async demote(state: Serving): Promise<string> {
+  async demote(state: Serving, successor: string | null): Promise<string> {
     const began = performance.now();
     await this.#instance.withServer(async (client) => {
       if ((await glance(client)).standby)
         throw new PermanentError('this instance is a standby: it can not be demoted');
-      await this.#requireSuccessor(client);
+      await this.#requireSuccessor(client, successor, await writtenPosition(client));
       // What is flushed now need not be flushed while clients wait. The second has what came in meanwhile.
       await client.query('CHECKPOINT');
+      const position = await writtenPosition(client);
       await client.query('CHECKPOINT');
-      await this.#requireSuccessor(client);
+      await this.#requireSuccessor(client, successor, position);
     });
     if ((await readControl(this.#instance.places.data))?.shutDown === true)
       throw new Error("pg_control is not this server's");
@@ -63,17 +76,19 @@ export class Switchover {
     return lsn;
   }
 
-  /** A shutdown without a standby that gets everything would end in a loss, or in a long outage. */
-  async #requireSuccessor(client: Client): Promise<void> {
+  /**
+   * A shutdown without a standby that gets everything would end in a loss; one whose successor does not replay
+   * what it gets ends in a long outage, for it is promoted only afterwards (P3).
+   */
+  async #requireSuccessor(client: Client, successor: string | null, position: string): Promise<void> {
+    const name = successor === null ? null : applicationName(successor);
     for (const deadline = Date.now() + NEAR_MS; ; await sleep(20)) {
-      const { streaming, nearestBytes } = await standbysOf(client);
-      if (nearestBytes !== null && nearestBytes <= NEAR_BYTES) return;
+      const all = await standbysOf(client, position);
+      const candidates = name === null ? all : all.filter((standby) => standby.name === name);
+      const near = candidates.filter(({ lacksBytes }) => lacksBytes <= NEAR_BYTES);
+      if (near.some(({ unreplayedBytes }) => unreplayedBytes <= 0)) return;
       if (Date.now() <= deadline) continue;
-      throw new Error(
-        streaming === 0
-          ? 'no standby streams from this primary: there is nobody to take over'
-          : `the nearest standby lacks ${nearestBytes ?? 'unknown'} bytes: too far behind to take over`,
-      );
+      throw new Error(whyNobody(all, candidates, near, successor));
     }
   }
 
@@ -94,7 +109,7 @@ export class Switchover {
   async undoDemotion(state: Demoted): Promise<void> {
     const serving: Serving = { phase: 'serving', version: state.version, primary: null };
     await this.#instance.server.stop();
-    await removeIfThere(this.#instance.standbySignal);
+    await removeIfThere(this.#instance.places.standbySignal);
     await this.#instance.save(serving);
     await this.#instance.bringUp(serving);
   }
@@ -103,7 +118,7 @@ export class Switchover {
     const began = performance.now();
     const isStandby = await this.#instance.withServer(async (client) => {
       if (!(await glance(client)).standby) return false;
-      if (await untilReplayed(client, lsn, REPLAY_MS)) return true;
+      if (await replayUpTo(client, lsn, REPLAY_MS, this.#instance.deps.log)) return true;
       throw new Error(`this standby has not replayed everything up to ${lsn}: it stays a standby`);
     });
     const replayed = performance.now();
@@ -133,20 +148,59 @@ export class Switchover {
 
   async follow(state: Serving, primary: Endpoint): Promise<void> {
     if (this.#instance.isSelf(primary)) throw new PermanentError('an instance can not follow itself');
-    await this.#instance.withServer(async (client) => {
+    const isThere = await this.#instance.withServer(async (client) => {
       if (!(await glance(client)).standby)
         throw new PermanentError('this instance is a primary: it can not follow another');
-      await this.#instance.save({ ...state, primary });
-      if (await untilStreaming(client, primary, 0)) return;
-      await this.#instance.writeSettings(primary);
-      await this.#instance.server.reload();
-      if (await untilStreaming(client, primary, STREAM_MS)) return;
-      const reason = await notStreaming(this.#instance.server, primary);
-      await this.#instance.save(state);
-      await this.#instance.writeSettings(state.primary);
-      await this.#instance.server.reload();
-      throw new Error(reason);
+      return await untilStreaming(client, primary, 0);
     });
-    this.#instance.watch.forgive();
+    await this.#instance.save({ ...state, primary });
+    if (isThere) return;
+    await this.#turnTo({ ...state, primary });
+    if (await this.#instance.withServer((client) => untilStreaming(client, primary, STREAM_MS))) {
+      this.#instance.watch.forgive();
+      return;
+    }
+    const { server, deps } = this.#instance;
+    const reason = await notStreaming(server, deps.config, primary);
+    await this.#instance.save(state);
+    await this.#turnTo(state);
+    throw new Error(reason);
   }
+
+  /** A server that has less of something than its primary would replay no further: it is started with enough. */
+  async #turnTo(state: Serving): Promise<void> {
+    const { deps, server } = this.#instance;
+    const demands =
+      state.primary === null ? null : await demandsOfServer(deps.config, state.primary).catch(() => null);
+    const small =
+      demands === null ? null : await this.#instance.withServer((client) => tooSmall(client, demands));
+    if (small !== null) {
+      deps.log.info({ reason: small }, 'restarting the standby with as much as its primary has');
+      await this.#instance.stopServer();
+      await this.#instance.bringUp(state);
+      return;
+    }
+    await this.#instance.writeSettings(state.primary);
+    await server.reload();
+  }
+}
+
+function whyNobody(
+  all: readonly Standby[],
+  candidates: readonly Standby[],
+  near: readonly Standby[],
+  successor: string | null,
+): string {
+  if (all.length === 0) return 'no standby streams from this primary: there is nobody to take over';
+  const who = successor ?? 'the nearest standby';
+  if (candidates.length === 0) return `${who} does not stream from this primary: it can not take over`;
+  if (near.length === 0) {
+    const lacks = Math.min(...candidates.map(({ lacksBytes }) => lacksBytes));
+    return `${who} lacks ${lacks} bytes: too far behind to take over`;
+  }
+  const unreplayed = Math.min(...near.map(({ unreplayedBytes }) => unreplayedBytes));
+  return (
+    `${who} has ${unreplayed} bytes yet to replay and does not get there: the primary goes on serving. ` +
+    'Its replay is paused (pg_wal_replay_pause), delayed (recovery_min_apply_delay) or waits for a session that reads there'
+  );
 }

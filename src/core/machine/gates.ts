@@ -184,6 +184,12 @@ function successorReady(draft: Draft, step: Step, { mayLag }: { mayLag: boolean 
   if (step.kind !== 'switchover' || successorOf(draft, step)) return null;
   if (mayLag && candidatesOf(draft, step).length > 0) return null;
   const name = draft.nameOf(step.instance_id);
+  const hindered = upgradedReplicas(draft, step).filter(({ report }) => report?.hindrance);
+  if (hindered.length > 0) {
+    const reasons = hindered.map((instance) => `${instance.name}: ${instance.report?.hindrance?.reason}`);
+    const reason = `no replica that runs ${step.to_version} can take over from ${name} (${reasons.join('; ')})`;
+    return { gate: 'replication_caught_up', reason };
+  }
   const reason = mayLag
     ? `no replica runs ${step.to_version}: there is nobody to take over from ${name}`
     : `no replica that runs ${step.to_version} has caught up with ${name}`;
@@ -198,13 +204,19 @@ export function successorOf(draft: Draft, step: Step): Instance | null {
   return ready[0] ?? null;
 }
 
+/** One that does not replay what it has would have to, before anybody can write again. */
 function candidatesOf(draft: Draft, step: Step): readonly Instance[] {
+  return upgradedReplicas(draft, step).filter(
+    (instance) => isHealthy(instance, draft.now) && !instance.report?.hindrance,
+  );
+}
+
+function upgradedReplicas(draft: Draft, step: Step): readonly Instance[] {
   const { instance_id, to_version } = step;
   return setOf(draft, step).filter(
     (instance) =>
       instance.id !== instance_id &&
       instance.report?.role === 'replica' &&
-      isHealthy(instance, draft.now) &&
       versionOf(instance) === to_version,
   );
 }

@@ -551,8 +551,9 @@ function argsOf(draft: Draft, step: Step, phase: OutstandingPhase): Readonly<Rec
       return { lsn: phase.lsn };
     case 'following':
       return { primary: phase.primary };
-    case 'fencing':
     case 'demoting':
+      return { successor: step.successor_id === null ? null : draft.nameOf(step.successor_id) };
+    case 'fencing':
       return {};
     default:
       return phase satisfies never;

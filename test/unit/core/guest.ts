@@ -8,6 +8,7 @@ import type {
   Endpoint,
   GuestAction,
   GuestReport,
+  Hindrance,
   Instant,
   Placement,
   Role,
@@ -91,6 +92,7 @@ export class Guest {
   role: Role;
   script: Script;
   lagBytes: number | null;
+  hindrance: Hindrance | null = null;
   /** The agent neither hears nor speaks until then; its server goes on as it was. */
   awayUntil: Instant = 0;
   /** Finds itself failed, though its server serves: health that flaps. */
@@ -171,6 +173,7 @@ export class Guest {
       version: this.#isUp ? this.version : null,
       role: this.demotedLsn === null ? this.role : null,
       lag_bytes: this.role === 'replica' && this.#isUp && this.#isStreaming(0) ? this.lagBytes : null,
+      ...(this.hindrance !== null && { hindrance: this.hindrance }),
       synchronous: this.#synchronous,
       endpoint: this.endpoint,
       ...(this.#placement && { placement: this.#placement }),

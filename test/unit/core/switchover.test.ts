@@ -59,6 +59,35 @@ describe('the successor', () => {
     expect(it.eventsOf('gate_cleared')[0]?.message).toBe('replication_caught_up holds');
   });
 
+  it.each(['pause', 'delay', 'session', 'settings'] as const)(
+    'is nobody whose replay is held up (%s), however near: the primary stays up, and the reason is said (M3)',
+    (kind) => {
+      const it = world({ instances: 2 });
+      it.guest('db-2').hindrance = { kind, reason: 'its replay is held up' };
+      it.until(() => it.eventsOf('gate_blocked').length > 0);
+      it.pass(30);
+      expect(it.step('db-1', 'switchover').phase).toMatchObject({
+        name: 'pending',
+        blocked: {
+          gate: 'replication_caught_up',
+          reason: 'no replica that runs 17.10 can take over from db-1 (db-2: its replay is held up)',
+        },
+      });
+      expect(it.told('demote')).toEqual([]);
+      it.guest('db-2').hindrance = null;
+      it.settle();
+      expect(it.upgrade.state.name).toBe('succeeded');
+    },
+  );
+
+  it('is another one where there is one that replays, and the old primary is told who (M3)', () => {
+    const it = world({ lag_bytes: { 'db-2': 0, 'db-3': 900 } });
+    it.guest('db-2').hindrance = { kind: 'session', reason: 'its replay is held up' };
+    it.settle();
+    expect(it.told('promote')).toEqual(['db-3']);
+    expect(it.messagesTo('db-1', 'demote')[0]).toMatchObject({ args: { successor: 'db-3' } });
+  });
+
   it('is nobody who runs another version than the new one (M3)', () => {
     const it = world({ instances: 2, scripts: { 'db-1': { pre_upgrade: [{ ms: 10_000 }] } } });
     it.reach('db-1', 'preparing', 'switchover');

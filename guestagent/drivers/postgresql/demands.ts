@@ -1,0 +1,55 @@
+import { access } from 'node:fs/promises';
+import type { Client } from 'pg';
+import type { Endpoint } from '../../../src/core/domain.ts';
+import type { InstanceConfig } from '../../driver.ts';
+import { readAutoConf } from './auto-conf.ts';
+import { DEMANDED, type Demands, demandsOf, readControl } from './control.ts';
+import { demandsOfServer } from './other-server.ts';
+import { CONFIGURED, type Places } from './settings.ts';
+import { one } from './sql.ts';
+
+/**
+ * A standby whose `max_connections`, or another of five settings, is smaller than its primary's replays no
+ * further, and does not start again. An operator raises them on one server after the other, a switchover makes
+ * the one with more the primary. So a standby is always started with at least what its data and its
+ * primary demand, whatever its own configuration says.
+ */
+export async function raisedSettings(
+  config: InstanceConfig,
+  places: Places,
+  primary: Endpoint | null,
+): Promise<Readonly<Partial<Demands>>> {
+  if (!(await isStandby(places))) return {};
+  const configured = await configuredSettings(places);
+  const control = await readControl(places.data).catch(() => null);
+  const asked = primary === null ? null : await demandsOfServer(config, primary).catch(() => null);
+  const demanded = [control?.demands, asked].filter((each) => each != null);
+  const raised = DEMANDED.map((name) => [name, Math.max(0, ...demanded.map((each) => each[name]))] as const);
+  return Object.fromEntries(raised.filter(([name, value]) => value > configured[name]));
+}
+
+/** Those of the running server that are smaller than `demands`, in words; null when all are large enough. */
+export async function tooSmall(client: Client, demands: Demands): Promise<string | null> {
+  const running = await runningSettings(client);
+  const small = DEMANDED.filter((name) => running[name] < demands[name]);
+  if (small.length === 0) return null;
+  return small.map((name) => `${name} is ${running[name]}, its primary has ${demands[name]}`).join('; ');
+}
+
+async function runningSettings(client: Client): Promise<Demands> {
+  const list = DEMANDED.map((name) => `current_setting('${name}') AS ${name}`).join(', ');
+  const row = await one<Record<string, string>>(client, `SELECT ${list}`);
+  return demandsOf((name) => Number(row[name]));
+}
+
+async function configuredSettings(places: Places): Promise<Demands> {
+  const set = await readAutoConf(places);
+  return demandsOf((name) => Number(set.get(name) ?? CONFIGURED[name]));
+}
+
+async function isStandby({ standbySignal }: Places): Promise<boolean> {
+  return access(standbySignal).then(
+    () => true,
+    () => false,
+  );
+}

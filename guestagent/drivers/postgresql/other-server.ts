@@ -1,0 +1,54 @@
+import { Client, type QueryResultRow } from 'pg';
+import type { Endpoint } from '../../../src/core/domain.ts';
+import type { InstanceConfig } from '../../driver.ts';
+import { within } from '../../files.ts';
+import { DEMANDED, type Demands, demandsOf, isLsn, parseLsn } from './control.ts';
+import { clientConfig, disconnect, replicationLogin } from './sql.ts';
+
+/**
+ * Asks another server of the cluster. The superuser may log in only beside its own server, so this goes over a
+ * replication connection, as a standby has one, and asks what the replication protocol has to ask.
+ * Each question has a connection of its own, for such connections are few.
+ */
+const ASK_MS = 700;
+
+/** How far the other server's log goes: as a primary, to what it has written. */
+export async function positionOf(config: InstanceConfig, endpoint: Endpoint): Promise<bigint> {
+  return ask(config, endpoint, async (query) => {
+    const { xlogpos } = await query('IDENTIFY_SYSTEM');
+    if (typeof xlogpos !== 'string' || !isLsn(xlogpos)) throw new Error('no log position in the answer');
+    return parseLsn(xlogpos);
+  });
+}
+
+export async function demandsOfServer(config: InstanceConfig, endpoint: Endpoint): Promise<Demands> {
+  return ask(config, endpoint, async (query) => {
+    const values = new Map<string, number>();
+    for (const name of DEMANDED) values.set(name, Number((await query(`SHOW ${name}`))[name]));
+    return demandsOf((name) => values.get(name) ?? 0);
+  });
+}
+
+type Query = (text: string) => Promise<QueryResultRow>;
+
+async function ask<T>(
+  config: InstanceConfig,
+  endpoint: Endpoint,
+  work: (query: Query) => Promise<T>,
+): Promise<T> {
+  const limits = { connectMs: ASK_MS, statementMs: ASK_MS };
+  const login = replicationLogin(config, endpoint);
+  const settings = { ...clientConfig(login, limits), replication: 'true' };
+  const client = new Client(settings);
+  client.on('error', () => {});
+  const query: Query = async (text) => (await client.query<QueryResultRow>(text)).rows[0] ?? {};
+  const asked = async () => {
+    await client.connect();
+    return work(query);
+  };
+  try {
+    return await within(ASK_MS, asked(), `no answer of ${endpoint.host}:${endpoint.port}`);
+  } finally {
+    disconnect(client);
+  }
+}
