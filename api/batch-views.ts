@@ -47,7 +47,7 @@ export function batchView(batch: Batch, now: Instant): BatchDocument {
     seq: batch.seq,
     requested_by: batch.requested_by,
     created: time(batch.created),
-    started: 'started' in state ? time(state.started) : null,
+    started: 'started' in state ? timeOrNull(state.started) : null,
     ended: 'ended' in state ? time(state.ended) : null,
     estimated_end: timeOrNull(estimatedEnd(batch, now)),
   };

@@ -7,7 +7,7 @@ import { CofferError } from '../src/core/errors.ts';
 import { FOLLOW_UPS, type FollowUp } from '../src/core/follow-up.ts';
 import { ACTIONS, type Action } from '../src/core/machine/advance.ts';
 import { isActive } from '../src/core/record.ts';
-import { beginFollowUp, beginUpgrade } from '../src/store/begin-upgrade.ts';
+import { beginFollowUp, beginRetryWith } from '../src/store/begin-upgrade.ts';
 import type { Loaded } from '../src/store/store.ts';
 import { actionRule } from './access/enforce.ts';
 import type { RuleName } from './access/rules.ts';
@@ -115,17 +115,13 @@ async function carryOut(deps: Deps, asked: Asked, found: Loaded): Promise<string
   return upgrade_id;
 }
 
-/**
- * Takes up an upgrade that has ended, by a new one: answers its id. A retry with another version is an
- * ordinary upgrade to that version, under the policy of the ended one.
- */
+/** Takes up an upgrade that has ended, by a new one: answers its id. */
 async function takeUp(deps: Deps, { caller, body }: Asked, ended: Loaded, as: FollowUp): Promise<string> {
   const requested_by = requestedBy(caller);
   const datastore_version = body.retry?.datastore_version;
-  const { cluster_id, tenant_id, policy } = ended.upgrade;
   const begun = await (datastore_version === undefined
     ? beginFollowUp(deps, ended, { as, requested_by })
-    : beginUpgrade(deps, { cluster_id, tenant_id, datastore_version, policy, requested_by }));
+    : beginRetryWith(deps, ended, { datastore_version, requested_by }));
   await publish(deps, begun.cast);
   return begun.upgrade.id;
 }

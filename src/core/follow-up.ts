@@ -3,12 +3,14 @@
  * in the same direction; a *rollback* returns the cluster to the version that the ended one came from,
  * through the same gates and in the reverse order, as if it had been asked for while it ran.
  */
-import { type Acceptance, acceptedUpgrade } from './admit.ts';
-import { type Cluster, versionOf } from './domain.ts';
+import { type Acceptance, acceptedUpgrade, type UpgradeRequest } from './admit.ts';
+import { type Cluster, type DatastoreVersion, versionOf } from './domain.ts';
 import { rollbackRefusal } from './machine/judge.ts';
+import type { Policy } from './policy.ts';
 import {
   type BatchPlace,
   type Follows,
+  goalIdOf,
   isActive,
   meantBy,
   type RequestedBy,
@@ -25,11 +27,17 @@ export function possibleFollowUps(upgrade: Upgrade, cluster: Cluster): readonly 
   return FOLLOW_UPS.filter((as) => followUpRefusal(upgrade, cluster, as) === null);
 }
 
-/** Why the ended upgrade can't be taken up again in this way; null if it can. */
-export function followUpRefusal(upgrade: Upgrade, cluster: Cluster, as: FollowUp): string | null {
+/** Why the ended upgrade can't be taken up again in this way; null if it can. `to`: of a retry with that version. */
+export function followUpRefusal(
+  upgrade: Upgrade,
+  cluster: Cluster,
+  as: FollowUp,
+  to: Pick<DatastoreVersion, 'id'> = { id: goalIdOf(upgrade) },
+): string | null {
   const { id, state, from_version } = upgrade;
   if (cluster.upgrade_id !== id) return `a later upgrade of the cluster is ${cluster.upgrade_id}`;
-  if (state.name === 'rolled_back') return `it is back at ${from_version} already`;
+  if (state.name === 'rolled_back' && to.id === goalIdOf(upgrade))
+    return `it is back at ${from_version} already`;
   if (as === 'retry')
     return state.name === 'succeeded' ? 'it has succeeded: there is nothing to retry' : null;
   const isThere =
@@ -37,6 +45,27 @@ export function followUpRefusal(upgrade: Upgrade, cluster: Cluster, as: FollowUp
     meantBy(upgrade, cluster).every((instance) => versionOf(instance) === from_version);
   if (isThere) return `every instance runs ${from_version} already`;
   return rollbackRefusal({ ...upgrade, cancelling: false }, (instance_id) => nameIn(cluster, instance_id));
+}
+
+/**
+ * What a retry with another version asks for: an upgrade of its own to that version, of what the ended one was about,
+ * under its policy.
+ */
+export function retargetedRequest(
+  { cluster_id, tenant_id, instance_id, policy }: Upgrade,
+  to: Pick<DatastoreVersion, 'id'>,
+  requested_by: RequestedBy,
+): UpgradeRequest {
+  return {
+    ...{ cluster_id, tenant_id, datastore_version: to.id, requested_by },
+    ...(instance_id !== undefined && { instance_id }),
+    policy: inTime(policy),
+  };
+}
+
+/** Its time to start has been, or is no longer meant. */
+function inTime(policy: Policy): Policy {
+  return { ...policy, not_before: null };
 }
 
 /** The record of the upgrade that takes up `ended`, and its first event. */
@@ -59,8 +88,7 @@ export function followUpUpgrade(
   const { upgrade, event } = acceptedUpgrade(
     cluster,
     target,
-    // Its time to start has been, or is no longer meant.
-    { ...request, policy: { ...policy, not_before: null }, requested_by, ...(batch && { batch }) },
+    { ...request, policy: inTime(policy), requested_by, ...(batch && { batch }) },
     acceptance,
   );
   const message = `${as} of upgrade ${ended.id} of ${cluster.name} accepted`;

@@ -10,7 +10,7 @@ import {
 import { versionsOf } from '../core/catalogue.ts';
 import type { Cluster, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
-import { type FollowUp, followUpRefusal, followUpUpgrade } from '../core/follow-up.ts';
+import { type FollowUp, followUpRefusal, followUpUpgrade, retargetedRequest } from '../core/follow-up.ts';
 import { expectedTimes } from '../core/history.ts';
 import { clusterNotification, inContext } from '../core/notification.ts';
 import { statedPolicy } from '../core/policy.ts';
@@ -83,6 +83,31 @@ interface FollowUpRequest {
 }
 
 /**
+ * Begins the retry of an ended upgrade with another version, by name or id. Throws as `beginUpgrade` does, and
+ * `action_refused` with the reason.
+ */
+export async function beginRetryWith(
+  deps: BeginDeps,
+  { upgrade: ended, cluster, versions }: Loaded,
+  { datastore_version, requested_by }: Pick<UpgradeRequest, 'datastore_version' | 'requested_by'>,
+): Promise<Begun> {
+  if (!cluster) throw clusterMissing(ended);
+  const to = findTarget(versions, cluster, datastore_version);
+  if (to.id === goalIdOf(ended))
+    return beginFollowUp(deps, { upgrade: ended, cluster, versions }, { as: 'retry', requested_by });
+  mustFollow(ended, followUpRefusal(ended, cluster, 'retry', to), 'retry');
+  return beginUpgrade(deps, retargetedRequest(ended, to, requested_by));
+}
+
+function mustFollow({ id, state }: Upgrade, refusal: string | null, as: FollowUp): void {
+  if (refusal === null) return;
+  throw new CofferError(
+    'action_refused',
+    `Upgrade ${id} is ${state.name}, and '${as}' is refused: ${refusal}.`,
+  );
+}
+
+/**
  * Begins the upgrade that takes up one that has ended. To ask for the same twice begins it once, for as
  * long as it is active. Throws as `beginUpgrade` does, and `action_refused` with the reason.
  */
@@ -99,12 +124,10 @@ export async function beginFollowUp(
   if (earlier && (isActive(earlier) || upgrade_id !== undefined)) {
     return { upgrade: earlier, cluster, cast: castFor(earlier), duplicate: true };
   }
-  const reason = followUpRefusal(ended, cluster, as);
-  if (reason !== null) {
-    const message = `Upgrade ${ended.id} is ${ended.state.name}, and '${as}' is refused: ${reason}.`;
-    throw new CofferError('action_refused', message);
-  }
+  mustFollow(ended, followUpRefusal(ended, cluster, as), as);
   const expected = expectedTimes(await store.measuredTimes(cluster.manager));
+  // A way back waits for no window.
+  if (as === 'retry' && ended.direction === 'forward') checkWindow(ended.policy, expected);
   const acceptance = { id, now: timeOfBirth(cluster, now()), expected };
   const asked = { ...acceptance, as, requested_by, ...(batch && { batch }) };
   const begun = await begin(store, cluster, followUpUpgrade(ended, cluster, asked));

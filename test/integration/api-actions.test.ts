@@ -3,7 +3,7 @@
  * guest. Not covered: what each action does to the steps (unit tests of the core).
  */
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createClient } from '../../client/index.ts';
 import { UpgradeAnswer } from '../../src/contract/documents.ts';
 import { ACTIONS } from '../../src/core/machine/advance.ts';
@@ -154,6 +154,52 @@ describe('an action', () => {
     const { status, body } = await act(id, { retry: { datastore_version: '2.0' } });
     expect(status).toBe(202);
     expect(body.upgrade).toMatchObject({ to: { name: '2.0' }, follows: null });
+    const again = await act(id, { retry: { datastore_version: '2.0' } });
+    expect(again.status).toBe(422);
+    expect(again.body.unprocessableEntity.message).toContain(
+      `'retry' is refused: a later upgrade of the cluster is ${body.upgrade.id}`,
+    );
+  });
+
+  it("retry of one instance's upgrade with another version is about that instance, under the same policy", async () => {
+    const cluster_id = await buildCluster(api, 'corrected-alone');
+    const [, second] = (await api.store.getCluster(cluster_id))?.instances ?? [];
+    const policy = { retries: 7, soak_seconds: 5, not_before: '2099-01-01T00:00:00Z' };
+    const json = { instance: { datastore_version: '1.1', policy } };
+    await ask(`${api.url}/instances/${second?.id}`, { method: 'PATCH', json });
+    const id = (await api.store.getCluster(cluster_id))?.upgrade_id ?? '';
+    expect((await act(id, { cancel: {} })).body.upgrade.state).toBe('cancelled');
+    const { status, body } = await act(id, { retry: { datastore_version: '2.0' } });
+    expect(status).toBe(202);
+    expect(body.upgrade).toMatchObject({
+      instance_id: second?.id,
+      to: { name: '2.0' },
+      policy: { retries: 7, soak_seconds: 5, not_before: null },
+    });
+    expect(api.casts.at(-1)).toMatchObject({ method: 'upgrade', args: { instance_id: second?.id } });
+  });
+
+  it('retry of an upgrade that has succeeded is refused, whatever version it names', async () => {
+    const id = await started('corrected-for-nothing');
+    await happen(api.store, id, 'succeeded', { name: 'succeeded', started: Date.now(), ended: Date.now() });
+    const { status, body } = await act(id, { retry: { datastore_version: '2.0' } });
+    expect(status).toBe(422);
+    expect(body.unprocessableEntity.message).toContain('it has succeeded: there is nothing to retry');
+  });
+
+  it('retry of a failed upgrade is refused in a window that has become too short for a step', async () => {
+    const cluster_id = await buildCluster(api, 'too-short');
+    const window = { cron: '0 2 * * *', duration_seconds: 60 };
+    const json = { upgrade: { datastore_version: '1.1', policy: { window } } };
+    const { body } = await ask(`${api.url}/clusters/${cluster_id}`, { method: 'POST', json });
+    const id: string = body.cluster.upgrade_id;
+    await happen(api.store, id, 'failed', { name: 'failed', started: 1, ended: 2, message: 'no disk' });
+    const measured = vi.spyOn(api.store, 'measuredTimes');
+    measured.mockResolvedValue({ instance: [90_000], switchover: [] });
+    const { status, body: answer } = await act(id, { retry: {} });
+    measured.mockRestore();
+    expect(status).toBe(400);
+    expect(answer.badRequest.message).toContain('open for 60 s, and a step is expected to take up to 90 s');
   });
 
   it("of another tenant's upgrade, or of none, is answered 404", async () => {

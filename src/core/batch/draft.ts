@@ -114,18 +114,32 @@ export class BatchDraft {
     });
   }
 
-  get started(): Instant {
+  get #started(): Instant | null {
     const { state } = this.#batch;
-    return state.name === 'scheduled' ? this.now : state.started;
+    return state.name === 'scheduled' ? null : state.started;
   }
 
+  get started(): Instant {
+    return this.#started ?? this.now;
+  }
+
+  get hasStarted(): boolean {
+    return this.#started !== null;
+  }
+
+  /** Goes on, or starts, whoever it was that had it wait before it had started. */
   run(): void {
+    const isFirst = !this.hasStarted;
     this.set({ state: { name: 'running', started: this.started, soak: null } });
+    if (!isFirst) return;
+    const { size, left_out, to_version, waves } = this.#batch;
+    const goal = `${counted(size - left_out, 'cluster')} to ${to_version}`;
+    this.emit('started', `${goal} in ${counted(waves.length, 'wave')}`);
   }
 
   pause(reason: BatchPauseReason, message: string): void {
     if (this.#batch.state.name === 'paused') return;
-    this.set({ state: { name: 'paused', started: this.started, since: this.now, reason, message } });
+    this.set({ state: { name: 'paused', started: this.#started, since: this.now, reason, message } });
     this.emit('paused', message);
   }
 
@@ -136,8 +150,8 @@ export class BatchDraft {
       this.setWave(position, forgiven);
     }
     if (this.#batch.state.name !== 'paused') return;
-    this.run();
     this.emit('resumed', message);
+    this.run();
   }
 
   end(name: BatchEnd, message: string): void {

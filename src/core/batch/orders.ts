@@ -168,7 +168,7 @@ function cancel(draft: BatchDraft, by: string): string | undefined {
   if (draft.batch.cancelling) return undefined;
   for (const member of draft.members.filter(isOpen)) cancelMember(draft, member, `cancelled by ${by}`);
   draft.set({ cancelling: true });
-  draft.run();
+  if (draft.hasStarted) draft.run();
   draft.emit('cancelling', `cancelled by ${by}: what is in flight ends first`);
   return undefined;
 }

@@ -62,7 +62,8 @@ export type BatchState =
   /** Waits for a person; `message` says for what. What is in flight ends. */
   | {
       readonly name: 'paused';
-      readonly started: Instant;
+      /** Null if it was paused before a taskmanager took it up. */
+      readonly started: Instant | null;
       readonly since: Instant;
       readonly reason: BatchPauseReason;
       readonly message: string;

@@ -13,23 +13,14 @@ const UNWELL_MS = 30_000;
 
 /** Looks at everything that waits: what is over, what is due, what can begin. */
 export function proceed(draft: BatchDraft): void {
-  if (draft.batch.state.name === 'scheduled') takeUp(draft);
-  const { state, cancelling } = draft.batch;
-  if (cancelling) return endIfIdle(draft);
+  if (draft.batch.cancelling) return endIfIdle(draft);
+  if (draft.batch.state.name === 'scheduled') draft.run();
+  const { state } = draft.batch;
   if (state.name === 'rolling_back') return takeBack(draft, state.wave);
   if (state.name !== 'running' || pauseIfOverBudget(draft)) return;
   while (isWaveOver(draft.wave)) if (!nextWave(draft)) return;
   if (draft.wave.started === null && !startWave(draft)) return;
   beginWhatCan(draft);
-}
-
-function takeUp(draft: BatchDraft): void {
-  const { size, left_out, to_version, waves } = draft.batch;
-  draft.run();
-  draft.emit(
-    'started',
-    `${counted(size - left_out, 'cluster')} to ${to_version} in ${counted(waves.length, 'wave')}`,
-  );
 }
 
 /** B1, B7: what was to begin later does not any more. */

@@ -23,7 +23,43 @@ describe('pause and resume', () => {
     expect(it.batch.state).toMatchObject({ name: 'succeeded', started: T0, ended: it.now });
   });
 
-  it('may come before it is taken up', () => {
+  it('may come before it is taken up: it says that it starts when it does, and once', () => {
+    const it = world({ clusters: 1, waves: [{}] });
+    it.order({ action: 'pause' });
+    expect(it.batch.state).toMatchObject({ name: 'paused', started: null });
+    it.pass(60);
+    expect(it.eventsOf('started')).toEqual([]);
+    it.order({ action: 'resume' });
+    const started = it.now;
+    it.settle();
+    expect(it.batch.state).toMatchObject({ name: 'succeeded', started });
+    expect(it.eventsOf('started')).toMatchObject([{ at: started, message: '1 cluster to 1.1 in 1 wave' }]);
+    expect(it.eventsOf('resumed')).toHaveLength(1);
+  });
+
+  it('may come before it is taken up, and then a cancel: it has never started', () => {
+    const it = world({ clusters: 2, waves: [{}] });
+    it.order({ action: 'pause' });
+    it.order({ action: 'cancel' });
+    expect(it.batch.state.name).toBe('cancelled');
+    expect(it.eventsOf('started')).toEqual([]);
+    const unpaused = world({ clusters: 2, waves: [{}] });
+    unpaused.order({ action: 'cancel' });
+    expect(unpaused.batch.state).toMatchObject({ name: 'cancelled', started: unpaused.now });
+    expect(unpaused.eventsOf('started')).toEqual([]);
+  });
+
+  it('and a retry before it is taken up has it start, and say so', () => {
+    const it = world({ clusters: 2, waves: [{}] });
+    it.order({ action: 'pause' });
+    it.order({ action: 'skip', clusters: ['id-c-1'] });
+    it.order({ action: 'retry', clusters: ['id-c-1'] });
+    it.settle();
+    expect(it.batch.state.name).toBe('succeeded');
+    expect(it.eventsOf('started')).toHaveLength(1);
+  });
+
+  it('may come before it is taken up, and before a wave that waits for approval', () => {
     const it = world({ clusters: 1, waves: [{ approval: true }] });
     it.order({ action: 'pause' });
     it.order({ action: 'resume' });

@@ -1,6 +1,6 @@
 /** What can be asked of an upgrade that has ended, and what becomes of it. */
 import { describe, expect, it } from 'vitest';
-import { followUpRefusal, followUpUpgrade } from '../../../src/core/follow-up.ts';
+import { followUpRefusal, followUpUpgrade, retargetedRequest } from '../../../src/core/follow-up.ts';
 import { possibleActions } from '../../../src/core/machine/actions.ts';
 import { FROM, TO, type World } from './world.ts';
 import { worlds } from './worlds.ts';
@@ -144,6 +144,34 @@ describe('taking up an upgrade', () => {
     expect(actionsOf(it)).toEqual(['retry']);
     expect(followUpRefusal(it.upgrade, it.cluster, 'rollback')).toMatch(
       /every instance runs 17\.\d+ already/,
+    );
+  });
+
+  it('with another version is about the same, under the same policy, and starts at once', () => {
+    const policy = { canary: 1, on_failure: 'fail', not_before: 9_999_999_999_999 } as const;
+    const it = world({ manager: 'cassandra', only: 'db-3', policy });
+    it.act('cancel');
+    const { requested_by } = it.upgrade;
+    expect(retargetedRequest(it.upgrade, { id: 'v-fixed' }, requested_by)).toEqual({
+      ...{ cluster_id: 'c', tenant_id: 't', instance_id: it.guest('db-3').id, requested_by },
+      datastore_version: 'v-fixed',
+      policy: { ...it.upgrade.policy, not_before: null },
+    });
+    const whole = failed();
+    expect(retargetedRequest(whole.upgrade, { id: 'v-fixed' }, requested_by)).not.toHaveProperty(
+      'instance_id',
+    );
+  });
+
+  it('with another version is possible after a way back, too, and after nothing else that has gone well', () => {
+    const back = failed();
+    back.takeUp('rollback', 'u2');
+    ended(back);
+    expect(followUpRefusal(back.upgrade, back.cluster, 'retry')).toMatch(/back at 17.6 already/);
+    expect(followUpRefusal(back.upgrade, back.cluster, 'retry', { id: 'v-fixed' })).toBeNull();
+    const well = ended(world({ manager: 'cassandra' }));
+    expect(followUpRefusal(well.upgrade, well.cluster, 'retry', { id: 'v-fixed' })).toMatch(
+      /nothing to retry/,
     );
   });
 
