@@ -26,7 +26,7 @@ const fields = {
     .int()
     .min(0)
     .max(DAY_SECONDS)
-    .meta({ description: 'After a step, health must hold this long.' }),
+    .meta({ description: 'After a step forward, health must hold this long.' }),
   step_timeout_seconds: z.int().min(1).max(DAY_SECONDS).meta({ description: 'For one attempt of a step.' }),
   timeout_seconds: z
     .int()
@@ -37,10 +37,9 @@ const fields = {
   on_failure: z.enum(ON_FAILURE).meta({ description: 'What to do when a step has used up its retries.' }),
   window: z
     .strictObject({
-      cron: z
-        .string()
-        .max(200)
-        .meta({ description: 'When it opens: minute hour day-of-month month day-of-week.' }),
+      cron: z.string().max(200).meta({
+        description: 'When it opens: minute hour day-of-month month day-of-week, as in crontab(5).',
+      }),
       duration_seconds: z.int().min(60).max(DAY_SECONDS),
       time_zone: z.string().max(100).default('UTC'),
     })
@@ -48,7 +47,10 @@ const fields = {
       const message = windowProblem(window);
       if (message) context.addIssue({ code: 'custom', message });
     })
-    .meta({ description: 'A step is started only while it is open, and only if it can finish in it.' }),
+    .meta({
+      description:
+        'A step forward is started only while it is open, and only if it can finish in it. A way back waits for no window.',
+    }),
   overrides: z
     .array(z.strictObject({ gate: z.enum(OVERRIDABLE_GATES), reason: z.string().min(1).max(500) }))
     .max(OVERRIDABLE_GATES.length)

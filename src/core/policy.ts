@@ -10,7 +10,7 @@ export interface Policy {
   readonly max_unavailable: number | Percentage;
   /** After this many instances, wait for `approve`; 0: never. */
   readonly canary: number;
-  /** After a step, health must hold this long before the next starts. */
+  /** After a step forward, health must hold this long before the next starts. */
   readonly soak_seconds: number;
   /** For one attempt of a step. */
   readonly step_timeout_seconds: number;
@@ -22,7 +22,7 @@ export interface Policy {
   readonly on_failure: OnFailure;
   /** Start no step before; null: at once. */
   readonly not_before: Instant | null;
-  /** Start a step only while it is open, and only if the step can finish in it; null: always. */
+  /** Start a step forward only while it is open, and only if the step can finish in it; null: always. */
   readonly window: Window | null;
   /** Gates to skip, and why. They end with the upgrade; who asked for them, and when, is in its record. */
   readonly overrides: readonly Override[];
