@@ -26,6 +26,7 @@ import { flavorRoutes } from './flavors.ts';
 import { healthRoutes } from './health.ts';
 import { healthReportRoutes } from './health-report.ts';
 import { useIdempotencyKeys } from './idempotency.ts';
+import { identityRoutes } from './identity.ts';
 import { instanceRoutes } from './instances.ts';
 import { limitRoutes } from './limits.ts';
 import { observeRequests } from './metrics.ts';
@@ -91,6 +92,7 @@ export async function buildApp(
   await registerOpenApi(app);
   discoveryRoutes(app);
   healthRoutes(app, deps);
+  identityRoutes(app, deps);
   if (dashboard) dashboardRoutes(app, dashboard);
   await app.register(async (scope) => tenantRoutes(scope, deps), { prefix: '/v1.0/:tenant_id' });
   return app;

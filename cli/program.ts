@@ -11,6 +11,7 @@ import { fitHelp } from './help.ts';
 import { addInstanceCommands } from './instance-commands.ts';
 import type { Io } from './io.ts';
 import { addResizeCommands } from './resize-commands.ts';
+import { resolveTenant } from './tenant.ts';
 import { addUpgradeCommands } from './upgrade-commands.ts';
 import { VERSION } from './version.ts';
 
@@ -20,7 +21,9 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const typed = new Map<string, string>();
   const program = buildProgram(io, (failed) => {
     code = failed;
-  }).hook('preAction', (_program, { registeredArguments, args: words }) => {
+  }).hook('preAction', async (self, command) => {
+    await resolveTenant(self, command);
+    const { registeredArguments, args: words } = command;
     for (const [index, argument] of registeredArguments.entries()) {
       const word = words[index];
       if (word !== undefined) typed.set(argument.name(), word);
@@ -44,7 +47,9 @@ export function buildProgram(io: Io, exit: (code: number) => void): Command {
         .env('COFFER_ENDPOINT')
         .default('http://127.0.0.1:8779/v1.0'),
     )
-    .addOption(new Option('--tenant <id>', 'whose clusters').env('COFFER_TENANT').default('demo'))
+    .addOption(
+      new Option('--tenant <id>', 'whose clusters (default: those of the token)').env('COFFER_TENANT'),
+    )
     .addOption(
       new Option('--token <token>', 'who you are; better set in the environment').env('COFFER_TOKEN'),
     )

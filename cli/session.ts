@@ -44,7 +44,7 @@ export function originOf(command: Command): string {
 }
 
 /** `http://host:8779` is meant to be `http://host:8779/v1.0`. Throws a `UsageError` if it is no address. */
-function withVersion(endpoint: string): string {
+export function withVersion(endpoint: string): string {
   const trimmed = endpoint.replace(/\/+$/, '');
   if (!/^https?:\/\//i.test(trimmed) || !URL.canParse(trimmed)) {
     throw new UsageError(

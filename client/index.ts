@@ -11,7 +11,12 @@
  */
 
 import type { HealthReportAnswer, HealthReportDocument } from '../src/contract/health.ts';
-import type { PermissionsAnswer, PermissionsDocument } from '../src/contract/permissions.ts';
+import type {
+  IdentityAnswer,
+  IdentityDocument,
+  PermissionsAnswer,
+  PermissionsDocument,
+} from '../src/contract/permissions.ts';
 import { Batches } from './batches.ts';
 import { Clusters } from './clusters.ts';
 import { Datastores } from './datastores.ts';
@@ -54,7 +59,7 @@ export type {
 } from '../src/contract/documents.ts';
 export type { HealthReportDocument } from '../src/contract/health.ts';
 export type { AddedInstanceInput, CreateClusterInput } from '../src/contract/http.ts';
-export type { PermissionsDocument } from '../src/contract/permissions.ts';
+export type { IdentityDocument, PermissionsDocument } from '../src/contract/permissions.ts';
 export type { PolicyDocument, PolicyRequest } from '../src/contract/policy.ts';
 export type { SimulatedProperties } from '../src/contract/simulated.ts';
 export type { Batches, BatchWatchOptions } from './batches.ts';
@@ -93,4 +98,12 @@ export function createClient(options: ClientOptions): CofferClient {
     permissions: async () => (await http.get<PermissionsAnswer>('/permissions')).permissions,
     health: async () => (await http.get<HealthReportAnswer>('/health')).health,
   };
+}
+
+/**
+ * Whose token it is: `project_id` is the tenant to put into the endpoint of a client. `endpoint` is the API's here,
+ * without a tenant: `http://127.0.0.1:8779/v1.0`. Rejects with `unauthorized` where a token is missing or not valid.
+ */
+export async function identify(options: ClientOptions): Promise<IdentityDocument> {
+  return (await new Http(options).get<IdentityAnswer>('/identity')).identity;
 }

@@ -8,6 +8,7 @@ import { BatchesScreen } from './batches/list.tsx';
 import { ClusterScreen } from './clusters/cluster.tsx';
 import { CreateClusterScreen } from './clusters/create.tsx';
 import { ClustersScreen } from './clusters/list.tsx';
+import { Entrance } from './entrance.tsx';
 import { zoneName } from './format.ts';
 import { Button } from './parts/basics.tsx';
 import { BatchesIcon, ClustersIcon, HealthIcon, LettersIcon, Logo, ThemeIcon } from './parts/icons.tsx';
@@ -15,24 +16,22 @@ import { Page } from './parts/page.tsx';
 import { When } from './parts/when.tsx';
 import { go, hrefTo, Link, usePlace } from './router.tsx';
 import { type Session, SessionGate, useSession } from './session.tsx';
+import type { SignIn } from './sign-in.tsx';
 import { chooseTheme, chosenTheme, nextTheme, type Theme } from './theme.ts';
 import { AskUpgradeScreen } from './upgrades/ask.tsx';
 import { UpgradeScreen } from './upgrades/upgrade.tsx';
 
-/** Whom the command line takes when nobody says otherwise. */
-const DEFAULT_TENANT = 'demo';
-
 export function App() {
   const { path } = usePlace();
-  const [token, setToken] = useState<string>();
+  const [signIn, setSignIn] = useState<SignIn>();
   const [tenant, ...below] = path;
-  const isBare = tenant === undefined || below.length === 0;
   useEffect(() => {
-    if (isBare) go(hrefTo([tenant ?? DEFAULT_TENANT, 'clusters']), { replace: true });
-  }, [isBare, tenant]);
-  if (isBare) return null;
+    if (tenant !== undefined && below.length === 0) go(hrefTo([tenant, 'clusters']), { replace: true });
+  }, [tenant, below.length]);
+  if (tenant === undefined) return <Entrance signIn={signIn} onSignIn={setSignIn} />;
+  if (below.length === 0) return null;
   return (
-    <SessionGate key={tenant} tenant={tenant} token={token} onToken={setToken}>
+    <SessionGate key={tenant} tenant={tenant} signIn={signIn} onSignIn={setSignIn}>
       <Frame>
         <Screen path={below} />
       </Frame>

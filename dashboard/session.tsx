@@ -7,12 +7,14 @@ import {
   CofferApiError,
   type CofferClient,
   createClient,
+  identify,
   type PermissionsDocument,
 } from '../client/index.ts';
+import { isAsked } from './entrance.tsx';
 import { Spinner } from './parts/basics.tsx';
 import { FailureNote } from './parts/failure.tsx';
-import { API_URL, hrefTo } from './router.tsx';
-import { SignInDialog, SignInPage } from './sign-in.tsx';
+import { API_URL, go, hrefTo } from './router.tsx';
+import { type SignIn, SignInDialog, SignInPage } from './sign-in.tsx';
 
 export interface Session {
   readonly client: CofferClient;
@@ -44,14 +46,15 @@ interface Known {
 
 interface SessionGateProps {
   readonly tenant: string;
-  /** The last that was typed; an administrator's is good for any tenant. */
-  readonly token: string | undefined;
-  readonly onToken: (token: string) => void;
+  /** The last that was typed; an administrator's token is good for any tenant. */
+  readonly signIn: SignIn | undefined;
+  readonly onSignIn: (signIn: SignIn) => void;
   readonly children: ReactNode;
 }
 
 /** Lets nobody in who has not signed in, where the API asks for that. */
-export function SessionGate({ tenant, token, onToken, children }: SessionGateProps) {
+export function SessionGate({ tenant, signIn, onSignIn, children }: SessionGateProps) {
+  const token = signIn?.token;
   const [known, setKnown] = useState<Known>();
   const [refusal, setRefusal] = useState<unknown>();
   const [tries, setTries] = useState(0);
@@ -75,38 +78,57 @@ export function SessionGate({ tenant, token, onToken, children }: SessionGatePro
         setRefusal(undefined);
         setExpired(false);
       },
-      (error: unknown) => isCurrent && setRefusal(error),
+      async (error: unknown) => {
+        const own = await ownProject(error, signIn, tenant);
+        if (!isCurrent) return;
+        if (own === null) setRefusal(error);
+        else go(hrefTo([own, 'clusters']), { replace: true });
+      },
     );
     return () => {
       isCurrent = false;
     };
-  }, [client, setExpired]);
+  }, [client, setExpired, signIn, tenant]);
   const session = useMemo(
     () => known && sessionOf(known, { tenant, isExpired, awaySince, signOut: () => location.reload() }),
     [known, tenant, isExpired, awaySince],
   );
-  const signIn = (next: string) => {
+  const onAgain = (next: SignIn) => {
     setRefusal(undefined);
-    onToken(next);
+    onSignIn(next);
     setTries(tries + 1);
   };
-  const isAsked = refusal instanceof CofferApiError && [401, 403].includes(refusal.status);
-  const wrong = isAsked && token !== undefined ? refusal : null;
+  const wrong = isAsked(refusal) && token !== undefined ? (refusal as Error) : null;
   if (session) {
     return (
       <Context value={session}>
         {children}
-        {isExpired && <SignInDialog tenant={tenant} refusal={wrong} onToken={signIn} />}
+        {isExpired && <SignInDialog refusal={wrong} onSignIn={onAgain} />}
       </Context>
     );
   }
-  if (isAsked) return <SignInPage tenant={tenant} refusal={wrong} onToken={signIn} />;
+  if (isAsked(refusal)) return <SignInPage refusal={wrong} onSignIn={onAgain} />;
   if (refusal === undefined) return <Spinner label="Asking the API who you are" />;
   return (
     <main className="alone">
       <FailureNote error={refusal} what="The dashboard could not start" onRetry={() => setTries(tries + 1)} />
     </main>
   );
+}
+
+/**
+ * The address may name a project that the token is not for: one of a bookmark, or of nobody. Then the token's own is
+ * gone to, unless the other one was asked for by name. Null where there is nothing to go to.
+ */
+async function ownProject(
+  error: unknown,
+  signIn: SignIn | undefined,
+  tenant: string,
+): Promise<string | null> {
+  const isForeign = error instanceof CofferApiError && error.status === 403;
+  if (!isForeign || signIn === undefined || signIn.project === tenant) return null;
+  const known = await identify({ endpoint: API_URL, token: signIn.token }).catch(() => null);
+  return known === null || known.project_id === tenant ? null : known.project_id;
 }
 
 function sessionOf(

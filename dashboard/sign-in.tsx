@@ -5,11 +5,17 @@ import { Field, TextInput } from './parts/fields.tsx';
 import { Logo } from './parts/icons.tsx';
 import { go, hrefTo, usePlace } from './router.tsx';
 
+/** What was typed. */
+export interface SignIn {
+  readonly token: string;
+  /** The project that was asked for by name; undefined for the one that the token is for. */
+  readonly project: string | undefined;
+}
+
 interface SignInProps {
-  readonly tenant: string;
   /** Why the last token did not do. */
   readonly refusal: Error | null;
-  readonly onToken: (token: string) => void;
+  readonly onSignIn: (signIn: SignIn) => void;
 }
 
 /** Before anything is shown. The address stays: after it the user is where they wanted to be. */
@@ -38,17 +44,18 @@ interface SignInFormProps extends SignInProps {
   readonly isProjectFixed?: boolean;
 }
 
-function SignInForm({ tenant, refusal, onToken, isProjectFixed = false }: SignInFormProps) {
+function SignInForm({ refusal, onSignIn, isProjectFixed = false }: SignInFormProps) {
   const [token, setToken] = useState('');
-  const [project, setProject] = useState(tenant);
+  const [project, setProject] = useState('');
   const { path, query } = usePlace();
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    if (project.trim() !== tenant) {
-      const [, ...below] = path;
-      go(hrefTo([project.trim(), ...below], Object.fromEntries(query)), { replace: true });
+    const [tenant, ...below] = path;
+    const wanted = isProjectFixed ? (tenant ?? '') : project.trim();
+    if (wanted !== '' && tenant !== undefined && wanted !== tenant) {
+      go(hrefTo([wanted, ...below], Object.fromEntries(query)), { replace: true });
     }
-    onToken(token.trim());
+    onSignIn({ token: token.trim(), project: wanted === '' ? undefined : wanted });
   };
   return (
     <form onSubmit={submit} className="stack">
@@ -58,10 +65,11 @@ function SignInForm({ tenant, refusal, onToken, isProjectFixed = false }: SignIn
         </Note>
       )}
       {!isProjectFixed && (
-        <Field label="Project" hint="Id of the tenant that the token is for.">
-          {(id) => (
-            <TextInput id={id} value={project} onChange={setProject} required autoComplete="username" />
-          )}
+        <Field
+          label="Project"
+          hint="Left empty: the one that the token is for. Administrators may name any, by its id."
+        >
+          {(id) => <TextInput id={id} value={project} onChange={setProject} autoComplete="username" />}
         </Field>
       )}
       <Field

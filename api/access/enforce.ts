@@ -35,7 +35,8 @@ export interface Access {
  * The one place where it is enforced who may do what. Goes before all routes of `scope`: finds out who
  * asks, then whether they may. What depends on the body is decided when it has been read.
  */
-export function useAccessRules(scope: App, { authenticate, rules, challenge, limits }: Access): void {
+export function useAccessRules(scope: App, access: Access): void {
+  const { authenticate, rules } = access;
   scope.addHook('onRoute', ({ method, url, config }) => {
     if (config?.rule === undefined)
       throw new Error(`${String(method)} ${url} has no rule that says who may use it`);
@@ -48,18 +49,37 @@ export function useAccessRules(scope: App, { authenticate, rules, challenge, lim
       if (typeof rule === 'string') demand(caller, rules, [rule]);
       return caller;
     };
-    const identity = await authenticate(request, tenant_id).catch((error: unknown) => {
-      if (error instanceof CofferError && error.status === 401 && challenge)
-        reply.header('www-authenticate', challenge);
-      throw error;
-    });
-    if (limits) limit(request.method, identity, limits, reply);
-    request.caller = admit(identity);
+    request.caller = admit(await authenticated(access, request, reply, tenant_id));
     request.admitAgain = async () => admit(await authenticate(request, tenant_id));
   });
   scope.addHook('preHandler', async (request) => {
     demand(request.caller, rules, wantedBy(request));
   });
+}
+
+/** Who asks, before it is known for which tenant. Where nobody is asked who they are, no tenant is theirs. */
+export async function identify(
+  access: Access,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<Pick<Identity, 'user' | 'project_id'>> {
+  const { user, project_id } = await authenticated(access, request, reply, '');
+  return { user, project_id: project_id === '' ? null : project_id };
+}
+
+async function authenticated(
+  { authenticate, challenge, limits }: Access,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  tenant_id: string,
+): Promise<Identity> {
+  const identity = await authenticate(request, tenant_id).catch((error: unknown) => {
+    if (error instanceof CofferError && error.status === 401 && challenge)
+      reply.header('www-authenticate', challenge);
+    throw error;
+  });
+  if (limits) limit(request.method, identity, limits, reply);
+  return identity;
 }
 
 /** Counts for the tenant at home, not for the one of the path: an administrator's requests are their own. */

@@ -24,8 +24,9 @@ const authenticate: Authenticate = async ({ headers }) => {
   if (role === undefined)
     throw new CofferError('unauthorized', 'The token in X-Auth-Token is not known here.');
   const user = token.split('-')[0] ?? '';
-  const credentials = { user_id: user, project_id: 't1', roles: [role] };
-  return { user, project_id: 't1', credentials, is_confined: false };
+  const project_id = user === 'nomad' ? null : 't1';
+  const credentials = { user_id: user, project_id, roles: [role] };
+  return { user, project_id, credentials, is_confined: false };
 };
 
 describeBrowser('the dashboard with sign-in', () => {
@@ -70,6 +71,45 @@ describeBrowser('the dashboard with sign-in', () => {
     await page.getByRole('alert').getByText('That token was refused').waitFor();
     await signIn('ann-1');
     await heading('shop').waitFor();
+  });
+
+  it('takes the project from the token, where the address names none or another', async () => {
+    page = await browser.open(api.origin);
+    await page.goto(`${api.origin}/dashboard`);
+    await heading('Sign in to Coffer').waitFor();
+    expect(page.url()).toBe(`${api.origin}/dashboard`);
+    await keepShot(page, 'sign-in-bare');
+    await signIn('nonsense-nonsense');
+    await page.getByRole('alert').getByText('That token was refused').waitFor();
+    await signIn('ann-1');
+    await page.getByRole('link', { name: 'shop', exact: true }).waitFor();
+    expect(page.url()).toBe(`${api.origin}/dashboard/t1/clusters`);
+    await page.goto(`${api.origin}/dashboard/demo/clusters`);
+    await signIn('ann-1');
+    await page.getByRole('link', { name: 'shop', exact: true }).waitFor();
+    expect(page.url()).toBe(`${api.origin}/dashboard/t1/clusters`);
+  });
+
+  it('goes where an administrator wants to, and says why others may not', async () => {
+    page = await browser.open(api.origin);
+    await page.goto(`${api.origin}/dashboard`);
+    await page.getByLabel('Project').fill('t2');
+    await signIn('eve-1');
+    await page.getByText('There are no clusters yet').waitFor();
+    expect(page.url()).toBe(`${api.origin}/dashboard/t2/clusters`);
+    await page.goto(`${api.origin}/dashboard`);
+    await page.getByLabel('Project').fill('t2');
+    await signIn('ann-1');
+    await page.getByRole('alert').getByText('User with tenant id t1 cannot access this resource.').waitFor();
+  });
+
+  it('says of a token that is for no project what to do', async () => {
+    tokens.set('nomad-1', 'member');
+    page = await browser.open(api.origin);
+    await page.goto(`${api.origin}/dashboard`);
+    await signIn('nomad-1');
+    await page.getByRole('alert').getByText('for no project').waitFor();
+    expect(await seriousFindings(page)).toEqual([]);
   });
 
   it('keeps the token in memory alone: a reload asks again, and nothing is left in the browser', async () => {

@@ -34,6 +34,13 @@ describe('what is asked for on behalf of a person', () => {
     expect(admin.rules).toEqual(Object.keys(DEFAULT_RULES));
   });
 
+  it('has no tenant for whoever is not asked who they are', async () => {
+    const open = await startApi();
+    const { body } = await ask(`${open.origin}/v1.0/identity`);
+    expect(body).toEqual({ identity: { user: null, project_id: null } });
+    await open.close();
+  });
+
   it('says with each cluster which versions it can be upgraded to', async () => {
     const client = as('member');
     expect((await client.clusters.get(cluster)).upgrades_to).toEqual(['1.1', '2.0']);

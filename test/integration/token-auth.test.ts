@@ -9,7 +9,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openAccess } from '../../api/access/open.ts';
 import { loadApiConfig } from '../../api/config.ts';
 import { run } from '../../cli/program.ts';
+import { identify } from '../../client/index.ts';
 import type { Service } from '../../src/service.ts';
+import { coffer } from '../support/cli.ts';
 import { silentLog } from '../support/services.ts';
 import { until } from '../support/stack.ts';
 import { ask, type Harness, startApi } from './api-harness.ts';
@@ -78,8 +80,35 @@ describe('tokens and rules of files', () => {
     expect(await statusWith(FIRST)).toBe(403);
   });
 
+  it('say whose they are, to whoever does not know yet which tenant to ask for', async () => {
+    const identity = async (headers: Record<string, string>) =>
+      ask(`${api.origin}/v1.0/identity`, { headers });
+    const known = await identity({ 'x-auth-token': FIRST });
+    expect(known).toMatchObject({ status: 200, body: { identity: { user: 'ann', project_id: 't1' } } });
+    const refused = await identity({});
+    expect([refused.status, refused.headers.get('www-authenticate')]).toEqual([401, 'Token realm="coffer"']);
+    await expect(identify({ endpoint: `${api.origin}/v1`, token: FIRST })).resolves.toEqual({
+      user: 'ann',
+      project_id: 't1',
+    });
+  });
+
+  it('say which tenant the command line is to ask for, where it is told none', async () => {
+    const { body } = await ask(`${api.url}/clusters`, {
+      method: 'POST',
+      headers: { 'x-auth-token': FIRST },
+      json: { cluster: { name: 'shop', datastore: { type: 'simulated', version: '1.0' }, instances: [{}] } },
+    });
+    expect(body.cluster.name).toBe('shop');
+    const list = (token: string, more = '') =>
+      coffer(`cluster-list --endpoint ${api.origin} --token ${token} ${more}`);
+    expect(await list(FIRST)).toMatchObject({ code: 0, stdout: expect.stringContaining('shop') as string });
+    expect((await list(FIRST, '--tenant t2')).code).toBe(7);
+    expect((await list(SECOND)).code).toBe(7);
+  });
+
   it('are what the command line shows, from its environment or as an option', async () => {
-    const coffer = async (...args: readonly string[]) => {
+    const typed = async (...args: readonly string[]) => {
       let written = '';
       const stream = {
         write: (text: string) => {
@@ -94,8 +123,8 @@ describe('tokens and rules of files', () => {
       );
       return { code, written };
     };
-    expect((await coffer('--token', FIRST, 'cluster-list')).code).toBe(0);
-    const refused = await coffer('--token', SECOND, 'cluster-list');
+    expect((await typed('--token', FIRST, 'cluster-list')).code).toBe(0);
+    const refused = await typed('--token', SECOND, 'cluster-list');
     expect(refused.code).toBe(7);
     expect(refused.written).toContain('COFFER_TOKEN');
     expect(refused.written).not.toContain(SECOND);
