@@ -68,7 +68,8 @@ export function upgradeWord(upgrade: UpgradeDocument): string {
         ? 'The upgrade goes on.'
         : 'The upgrade goes on, back to the version that it came from.';
     case 'paused':
-      if (until !== null) return `The upgrade is paused (${message}), and goes on by itself at ${until}.`;
+      if (until !== null) return `The upgrade is paused for its window, and goes on by itself at ${until}.`;
+      if (wayOn(upgrade) === null) return `The upgrade is paused and waits for a person: ${message}.`;
       return `The upgrade is paused and waits for a person: ${message}. To go on: ${wayOn(upgrade)}.`;
     default:
       return `The upgrade has ended: ${ended(state, message)}.`;

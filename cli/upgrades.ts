@@ -34,6 +34,8 @@ function missing(message: string): CofferApiError {
 }
 
 /** The command that makes an upgrade go on which waits for a person; null if it waits for nobody. */
-export function wayOn({ id, state, until, actions: [first] }: UpgradeDocument): string | null {
-  return state === 'paused' && until === null && first !== undefined ? `coffer upgrade-${first} ${id}` : null;
+export function wayOn({ id, state, reason, actions: [first] }: UpgradeDocument): string | null {
+  return state === 'paused' && reason !== 'window' && first !== undefined
+    ? `coffer upgrade-${first} ${id}`
+    : null;
 }

@@ -51,7 +51,7 @@ describe('Ctrl-C on the watch of an upgrade', () => {
     ],
     [
       { ...paused, reason: 'window', message: 'its window is closed', until: AFTER },
-      `The upgrade is paused (its window is closed), and goes on by itself at ${new Date(AFTER).toISOString()}.`,
+      `The upgrade is paused for its window, and goes on by itself at ${new Date(AFTER).toISOString()}.`,
     ],
   ];
   it.each(cases)('says what is true of %j', async (state, said) => {

@@ -100,8 +100,11 @@ export async function member(of: {
   readonly version?: string;
   readonly cacheDir?: string;
   readonly ordinal?: number;
+  readonly databases?: InstanceConfig['databases'];
+  readonly users?: InstanceConfig['users'];
 }): Promise<Node> {
   const { primary, version = '17.6', cacheDir = CACHE, ordinal = 0 } = of;
+  const app = { name: USER.name, verifier: scramVerifier(USER.password), databases: USER.databases };
   const config: InstanceConfig = {
     instance_id: randomUUID(),
     cluster_id: primary?.config.cluster_id ?? randomUUID(),
@@ -114,8 +117,8 @@ export async function member(of: {
     primary: primary?.config.endpoint ?? null,
     cluster_token: primary?.config.cluster_token ?? randomUUID(),
     extended_properties: {},
-    databases: ['shop'],
-    users: [{ name: USER.name, verifier: scramVerifier(USER.password), databases: USER.databases }],
+    databases: of.databases ?? ['shop'],
+    users: of.users ?? [app],
   };
   return open(config, join(root, config.instance_id), cacheDir);
 }
