@@ -399,8 +399,8 @@ function stepView(step: Step, cluster: Cluster | null): StepDocument {
   };
 }
 
-export function planView({ steps, gates, ...plan }: Plan): PlanDocument {
-  return { ...plan, steps: [...steps], gates: [...gates] };
+export function planView({ steps, gates, findings, ...plan }: Plan): PlanDocument {
+  return { ...plan, steps: [...steps], gates: [...gates], findings: [...findings] };
 }
 
 export function eventView(event: UpgradeEvent, cluster: Cluster | null): EventDocument {

@@ -188,7 +188,10 @@ function exitCodeOf({ state, follows }: UpgradeDocument): number {
   return isDone ? EXIT.ok : EXIT.failed;
 }
 
-function showPlan(output: Output, { from, to, steps, successor, gates, ...plan }: PlanDocument): void {
+function showPlan(
+  output: Output,
+  { from, to, steps, successor, gates, findings, ...plan }: PlanDocument,
+): void {
   output.fields({
     from: from.name,
     to: to.name,
@@ -208,10 +211,22 @@ function showPlan(output: Output, { from, to, steps, successor, gates, ...plan }
       repair ? 'yes' : '',
     ]),
   );
-  if (gates.length === 0) return output.line('No gate would hold it back now.');
+  if (gates.length === 0) output.line('No gate would hold it back now.');
+  else {
+    output.table(
+      ['Gate', prose('Would hold it back now')],
+      gates.map(({ gate, reason }) => [gate, reason]),
+    );
+  }
+  const others = findings.filter(({ name }) => gates.every(({ gate }) => gate !== name));
+  if (others.length === 0) return;
   output.table(
-    ['Gate', prose('Would hold it back now')],
-    gates.map(({ gate, reason }) => [gate, reason]),
+    ['Finding', 'Instance', prose('What it means')],
+    others.map(({ name, instance_name, reason, acknowledged }) => [
+      name,
+      instance_name,
+      acknowledged ? `acknowledged: ${reason}` : reason,
+    ]),
   );
 }
 

@@ -199,7 +199,18 @@ export const GATE_ADVICE: Readonly<Record<string, string>> = {
     'Mend what is broken and not part of the upgrade. An upgrade that begins now waits for it.',
   replication_caught_up:
     'Wait until a replica has caught up. An upgrade that begins now waits for that before its switchover.',
+  unlogged_tables: 'Make the tables logged or empty them, or skip this gate: that acknowledges the loss.',
+  logical_slots:
+    'Have their subscribers finish and drop them, or skip this gate: they are made anew on the new primary.',
   upgrade_needed: 'There is nothing to do: choose another version.',
+};
+
+/** How a finding is headed that holds nothing back. */
+export const FINDING_TITLES: Readonly<Record<string, string>> = {
+  unlogged_tables: 'Unlogged tables will be empty',
+  logical_slots: 'Logical replication slots will be gone',
+  settings_overridden: 'Settings of an operator beat those of Coffer',
+  settings_differ: 'Settings differ between primary and successor',
 };
 
 /** Gates for which a request is refused; at the others an upgrade would begin, and wait. */

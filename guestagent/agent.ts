@@ -19,12 +19,13 @@ import {
   type GuestAction,
   type Instant,
   isCall,
+  type UpgradeInfo,
 } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import type { Logger } from '../src/log.ts';
 import { every, type Service, type Sleep } from '../src/service.ts';
 import { NO_TRACING, type Span, type Tracing } from '../src/tracing.ts';
-import { type Driver, type Health, type InstanceConfig, PermanentError } from './driver.ts';
+import { type Driver, type Health, type InstanceConfig, PermanentError, type Target } from './driver.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 import type { ObserveOrder } from './metrics.ts';
 
@@ -47,6 +48,7 @@ export interface AgentDeps {
 type Info = Readonly<Record<string, unknown>> & {
   readonly datastore_version?: string;
   readonly primary?: Endpoint | null;
+  readonly handover?: Readonly<Record<string, unknown>>;
 };
 
 /** What the agent was told: all of a journal's entry but how far it is. */
@@ -235,12 +237,19 @@ export class Agent implements Service {
     const { driver } = this.#deps;
     const target = { ...targetOf(info), info };
     const work = (): Promise<unknown> =>
-      action === 'pre_upgrade' ? driver.preUpgrade(target) : driver.postUpgrade(target);
+      action === 'pre_upgrade' ? this.#makeReady(target) : driver.postUpgrade(target);
     const call = this.#serially(() => this.#onBehalfOf(request_id, work));
     this.#calls.set(key, call);
     const forget = () => this.#calls.delete(key);
     call.then(forget, forget);
     return call;
+  }
+
+  /** What is found now is to be in the record before the answer is: a gate may have to hold the step back. */
+  async #makeReady(target: Target): Promise<UpgradeInfo> {
+    const info = await this.#deps.driver.preUpgrade(target);
+    if (info.findings?.length) await this.#heartbeat();
+    return info;
   }
 
   /** G4: once this resolves the order is in the journal, and the message may be acknowledged. */
@@ -376,7 +385,7 @@ export class Agent implements Service {
         await this.#assureHeard();
         return driver.demote({ successor: typeof info['successor'] === 'string' ? info['successor'] : null });
       case 'promote':
-        await driver.promote({ lsn: String(info['lsn']) });
+        await driver.promote({ lsn: String(info['lsn']), ...(info.handover && { handover: info.handover }) });
         return null;
       case 'follow':
         await driver.follow({ primary: info.primary ?? this.#noPrimary() });

@@ -15,6 +15,8 @@ export type Health = Pick<
   | 'synchronous'
   | 'endpoint'
   | 'placement'
+  | 'findings'
+  | 'settings'
   | 'message'
 >;
 
@@ -42,20 +44,26 @@ export interface Driver {
   postUpgrade(target: Target): Promise<void>;
   /**
    * Stops a primary for a switchover, after everything it wrote has been sent to its standbys.
-   * Answers the log position that a successor must have. Rejects with the primary serving, or serving again;
-   * it is not stopped for a successor, given by its name, that does not keep up. Null: any standby will do.
+   * Answers the log position that a successor must have, and what else it is to take on. Rejects with the primary
+   * serving, or serving again; it is not stopped for a successor, given by its name, that does not keep up. Null: any
+   * standby will do.
    */
-  demote(order: { readonly successor: string | null }): Promise<{ readonly lsn: string }>;
+  demote(order: {
+    readonly successor: string | null;
+  }): Promise<{ readonly lsn: string; readonly handover?: Passed }>;
   /**
    * Makes this instance the primary, if it has everything up to `lsn`; rejects, still a standby, if
    * not. On a demoted primary it undoes the demotion: the server starts again as primary.
    */
-  promote(order: { readonly lsn: string }): Promise<void>;
+  promote(order: { readonly lsn: string; readonly handover?: Passed }): Promise<void>;
   /** Points a standby to another primary and waits until it streams from there. */
   follow(order: { readonly primary: Endpoint }): Promise<void>;
   /** Of the simulated datastore alone: false makes the agent lose the message, as a fault on demand. */
   hears?(action: GuestAction): boolean;
 }
+
+/** What the demoted primary passes on to its successor, in the words of their driver. */
+type Passed = Readonly<Record<string, unknown>>;
 
 export interface Target {
   /** The version's name in the catalogue, e.g. `17.10`: all that a guest is ever told. */

@@ -4,7 +4,7 @@ import { capitalised, count, duration } from '../format.ts';
 import { Note, Stat } from '../parts/basics.tsx';
 import { ArrowIcon } from '../parts/icons.tsx';
 import { useSession } from '../session.tsx';
-import { GATE_ADVICE, isRefusing } from '../words.ts';
+import { FINDING_TITLES, GATE_ADVICE, isRefusing } from '../words.ts';
 import type { PolicyDraft } from './policy.ts';
 
 interface PlanPreviewProps {
@@ -27,6 +27,17 @@ export function PlanPreview({ plan, overrides, onOverride }: PlanPreviewProps) {
       {plan.gates.map(({ gate, reason }) => (
         <GateNote key={gate} gate={gate} reason={reason} onSkip={() => onOverride(gate, '')} />
       ))}
+      {plan.findings
+        .filter(({ name }) => plan.gates.every(({ gate }) => gate !== name))
+        .map(({ name, instance_id, instance_name, reason }) => (
+          <Note
+            key={`${name} ${instance_id}`}
+            kind="wait"
+            title={`${FINDING_TITLES[name] ?? name} (${instance_name})`}
+          >
+            {capitalised(reason)}.
+          </Note>
+        ))}
       {Object.entries(overrides).map(([gate, reason]) => (
         <SkippedGate key={gate} gate={gate} reason={reason} onOverride={onOverride} />
       ))}

@@ -1,6 +1,6 @@
 /** The documents that the REST API answers with. Trove's where Trove has one, with our fields added. */
 import { z } from 'zod';
-import { CLUSTER_TASKS, ROLES, SERVICE_STATUSES } from '../core/domain.ts';
+import { CLUSTER_TASKS, FINDINGS, ROLES, SERVICE_STATUSES } from '../core/domain.ts';
 import { STEP_KINDS } from '../core/history.ts';
 import { ACTIONS } from '../core/machine/advance.ts';
 import { GATES, PAUSE_REASONS, UPGRADE_EVENT_TYPES } from '../core/record.ts';
@@ -393,6 +393,21 @@ export const PlanDocument = z
       .nullable()
       .meta({ description: 'Who would become primary, by what is known now.' }),
     gates: z.array(GateFinding).meta({ description: 'All that would hold it back now.' }),
+    findings: z
+      .array(
+        z.strictObject({
+          name: z.enum(FINDINGS),
+          instance_id: z.string(),
+          instance_name: z.string(),
+          reason: z.string(),
+          holds: z.boolean().meta({
+            description:
+              'It would hold the switchover back, as the gate of this name, until an override acknowledges it.',
+          }),
+          acknowledged: z.boolean().meta({ description: 'The policy overrides the gate of this name.' }),
+        }),
+      )
+      .meta({ description: 'What a switchover would leave behind, and other findings of the guests.' }),
     estimate_seconds: z.int().meta({ description: 'Work alone: neither windows nor human pauses.' }),
     hash: z
       .string()

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import {
   GUEST_ACTIONS,
+  GUEST_FINDINGS,
   type GuestAction,
   type GuestReport,
   HINDRANCES,
@@ -174,6 +175,18 @@ const HindranceArg = z.object({
   reason: z.string().transform((reason) => reason.slice(0, MAX_MESSAGE)),
 });
 
+/** Names that a newer guest may find, and we do not know, fall away. */
+const FindingsArg = z
+  .array(
+    z.looseObject({ name: z.string(), message: z.string().transform((text) => text.slice(0, MAX_MESSAGE)) }),
+  )
+  .transform((found) =>
+    found.flatMap(({ name, message }) => {
+      const known = GUEST_FINDINGS.find((each) => each === name);
+      return known === undefined ? [] : [{ name: known, message }];
+    }),
+  );
+
 /** conductor: `heartbeat`. `sent` is in seconds with a fraction, as Trove's guests send it. */
 export const HeartbeatArgs = z.looseObject({
   instance_id: Id,
@@ -189,6 +202,8 @@ export const HeartbeatArgs = z.looseObject({
       synchronous: z.boolean().exactOptional(),
       endpoint: EndpointArg.nullable().exactOptional(),
       placement: PlacementArg.exactOptional(),
+      findings: FindingsArg.exactOptional(),
+      settings: z.record(z.string().max(255), z.string().max(64)).exactOptional(),
       message: z
         .string()
         .transform((message) => message.slice(0, MAX_MESSAGE))
@@ -205,7 +220,7 @@ export type HeartbeatArgs = z.output<typeof HeartbeatArgs>;
 /** The report within a heartbeat, in the core's words and in milliseconds; keys of others fall away. */
 export function reportOf(args: HeartbeatArgs): GuestReport {
   const { service_status, version, role, upstream, lag_bytes, hindrance, synchronous } = args.payload;
-  const { endpoint, placement, message, attempt, heartbeat_ms, agent } = args.payload;
+  const { endpoint, placement, findings, settings, message, attempt, heartbeat_ms, agent } = args.payload;
   return {
     service_status,
     sent: Math.round(args.sent * 1000),
@@ -217,6 +232,8 @@ export function reportOf(args: HeartbeatArgs): GuestReport {
     ...(synchronous !== undefined && { synchronous }),
     ...(endpoint !== undefined && { endpoint }),
     ...(placement !== undefined && { placement }),
+    ...(findings !== undefined && { findings }),
+    ...(settings !== undefined && { settings }),
     ...(message !== undefined && { message }),
     ...(attempt !== undefined && { attempt }),
     ...(heartbeat_ms !== undefined && { heartbeat_ms }),
@@ -262,7 +279,13 @@ export const GUEST_ARGS = {
       .looseObject({ ...attemptOf, successor: z.string().nullable().exactOptional() })
       .exactOptional(),
   }),
-  promote: z.looseObject({ upgrade_info: z.looseObject({ ...attemptOf, lsn: text(64) }) }),
+  promote: z.looseObject({
+    upgrade_info: z.looseObject({
+      ...attemptOf,
+      lsn: text(64),
+      handover: z.record(z.string(), z.unknown()).exactOptional(),
+    }),
+  }),
   follow: z.looseObject({ upgrade_info: z.looseObject({ ...attemptOf, primary: EndpointArg }) }),
   fence: optionalInfo,
 } satisfies Record<GuestAction, z.ZodType>;
@@ -280,6 +303,7 @@ export const PreUpgradeAnswer = z
     role: z.enum(ROLES).nullable().exactOptional(),
     lag_bytes: z.number().min(0).nullable().exactOptional(),
     service_status: z.enum(SERVICE_STATUSES).exactOptional(),
+    findings: FindingsArg.exactOptional(),
   })
   .nullable()
   .transform((info): UpgradeInfo => info ?? {});

@@ -147,6 +147,17 @@ export interface Hindrance {
   readonly reason: string;
 }
 
+export const GUEST_FINDINGS = ['unlogged_tables', 'logical_slots', 'settings_overridden'] as const;
+/** What guests find of their servers, and what a plan finds by comparing guests. */
+export const FINDINGS = [...GUEST_FINDINGS, 'settings_differ'] as const;
+export type FindingName = (typeof FINDINGS)[number];
+
+export interface GuestFinding {
+  readonly name: (typeof GUEST_FINDINGS)[number];
+  /** What it is, and the way out. */
+  readonly message: string;
+}
+
 /** What a guest agent says of its instance: the payload of a heartbeat. */
 export interface GuestReport {
   readonly service_status: ServiceStatus;
@@ -165,6 +176,10 @@ export interface GuestReport {
   readonly synchronous?: boolean;
   readonly endpoint?: Endpoint | null;
   readonly placement?: Placement;
+  /** What it has found that an upgrade of its cluster should not come upon unawares. */
+  readonly findings?: readonly GuestFinding[];
+  /** What operators have set on this server beyond its configuration: a fingerprint of each value, by name. */
+  readonly settings?: Readonly<Record<string, string>>;
   /** Why the status is not healthy, or why the agent of a healthy server does not do what it is told. */
   readonly message?: string | null;
   /** The last attempt that this guest accepted, and how it went: from its journal. */
@@ -222,6 +237,8 @@ export interface UpgradeInfo {
   readonly role?: Role | null;
   readonly lag_bytes?: number | null;
   readonly service_status?: ServiceStatus;
+  /** As in a report, looked up for this answer. */
+  readonly findings?: readonly GuestFinding[];
   readonly [key: string]: unknown;
 }
 

@@ -41,6 +41,8 @@ export const OVERRIDABLE_GATES = [
   'guests_alive',
   'instances_healthy',
   'replication_caught_up',
+  'unlogged_tables',
+  'logical_slots',
   'upgrade_needed',
 ] as const;
 

@@ -18,6 +18,7 @@ import {
 } from './domain.ts';
 import { CofferError } from './errors.ts';
 import { type ExpectedTimes, expectedTimes, NOTHING_MEASURED } from './history.ts';
+import { lossesAmong, type PlanFinding, planFindings } from './left-behind.ts';
 import { CAUGHT_UP_LAG_BYTES } from './machine/gates.ts';
 import { planSteps, workMs } from './plan.ts';
 import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
@@ -54,6 +55,8 @@ export interface Plan {
   readonly successor: { readonly instance_id: string; readonly instance_name: string } | null;
   /** All gates that would hold the upgrade back now. */
   readonly gates: readonly Finding[];
+  /** What guests have found that whoever asks should know; what holds the upgrade back is among the gates, too. */
+  readonly findings: readonly PlanFinding[];
   /** Work alone: neither windows nor human pauses. */
   readonly estimate_seconds: number;
   /** The same as long as order, roles, versions and target are. */
@@ -76,6 +79,7 @@ export function previewUpgrade(cluster: Cluster, intent: Intent, now: Instant): 
   };
   const steps = planSteps(cluster, goal, now);
   const successor = successorIn(cluster, steps);
+  const from = switchoverFrom(cluster, steps);
   return {
     from: { id: scope.datastore_version_id, name: scope.datastore_version },
     to: { id: target.id, name: target.name },
@@ -85,6 +89,7 @@ export function previewUpgrade(cluster: Cluster, intent: Intent, now: Instant): 
       ...admissionFindings(scope, target, { versions, whole: cluster, overrides: policy.overrides }),
       ...stepFindings(cluster, steps, now).filter(({ gate }) => !isOverridden(policy, gate)),
     ],
+    findings: planFindings(cluster, from ? { from, to: successor } : null, policy),
     estimate_seconds: Math.ceil(workMs(steps, cluster, policy, expected) / 1000),
     hash: hashOf(cluster, target, steps),
   };
@@ -123,6 +128,7 @@ function stepFindings(cluster: Cluster, steps: readonly Step[], now: Instant): r
     othersHealthy(cluster, steps, now),
     ...somePrimary(cluster, steps),
     caughtUp(cluster, steps),
+    ...lossesAmong(switchoverFrom(cluster, steps)?.report?.findings),
   ].filter((finding) => finding !== null);
 }
 
@@ -159,6 +165,12 @@ function caughtUp(cluster: Cluster, steps: readonly Step[]): Finding | null {
   if (!switchover || (successor && lagOf(successor) <= CAUGHT_UP_LAG_BYTES)) return null;
   const primary = instanceIn(cluster, switchover.instance_id)?.name ?? switchover.instance_id;
   return { gate: 'replication_caught_up', reason: `no replica has caught up with ${primary}` };
+}
+
+/** The primary that would step down; null where none would. */
+function switchoverFrom(cluster: Cluster, steps: readonly Step[]): Instance | null {
+  const switchover = steps.find((step) => step.kind === 'switchover');
+  return (switchover && instanceIn(cluster, switchover.instance_id)) ?? null;
 }
 
 function hasStep(steps: readonly Step[], { id }: Instance): boolean {

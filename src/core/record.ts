@@ -118,6 +118,8 @@ export const GATES = [
   'one_primary',
   'instances_healthy',
   'replication_caught_up',
+  'unlogged_tables',
+  'logical_slots',
   'upgrade_needed',
 ] as const;
 export type GateName = (typeof GATES)[number];
@@ -182,6 +184,8 @@ export interface Evidence {
   readonly reports: number;
 }
 
+type Handover = Readonly<Record<string, unknown>>;
+
 export type Phase =
   | { readonly name: 'pending'; readonly blocked: Blocked | null }
   | { readonly name: 'backoff'; readonly until: Instant; readonly error: string }
@@ -204,7 +208,13 @@ export type Phase =
   /** Switchover: the old primary stops after sending everything. */
   | ({ readonly name: 'demoting' } & Outstanding)
   /** Switchover: the successor takes over once it has everything up to `lsn`. */
-  | ({ readonly name: 'promoting'; readonly lsn: string; readonly down_since: Instant } & Outstanding)
+  | ({
+      readonly name: 'promoting';
+      readonly lsn: string;
+      /** What the demoted primary passes on to its successor, in the words of their driver; absent where it has nothing. */
+      readonly handover?: Handover;
+      readonly down_since: Instant;
+    } & Outstanding)
   /** Switchover: the other standbys turn to the new primary. */
   | ({
       readonly name: 'following';

@@ -14,8 +14,10 @@ import {
 
 /** Settings of operators (ALTER SYSTEM) that beat those by which Coffer leads a cluster. */
 useNodes();
+/** A busy machine takes its time to build three servers. */
+const PATIENCE_MS = 240_000;
 
-describe('a standby whose operator says whom it follows', () => {
+describe('a standby whose operator says whom it follows', { timeout: PATIENCE_MS }, () => {
   it('is found before anything is stopped, and says whom it follows', async () => {
     const nodes = await cluster(2);
     const [a, b, c] = [at(nodes, 0), at(nodes, 1), at(nodes, 2)];
@@ -41,7 +43,7 @@ describe('a standby whose operator says whom it follows', () => {
   });
 });
 
-describe('a primary whose operator moves it to another port', () => {
+describe('a primary whose operator moves it to another port', { timeout: PATIENCE_MS }, () => {
   it('is neither demoted nor upgraded, and hands that port to no copy', async () => {
     const a = at(await cluster(0), 0);
     await asSuperuser(a, `ALTER SYSTEM SET port = ${a.config.endpoint.port + 1}`);

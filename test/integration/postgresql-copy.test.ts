@@ -12,6 +12,8 @@ import { at, cluster, type Node, query, rootFolder, useNodes } from './postgresq
 
 /** What may happen to the first copy of a primary: a disk that fills up, bytes that change on their way. */
 useNodes();
+/** A busy machine takes its time to build three servers. */
+const PATIENCE_MS = 240_000;
 
 const mounted = new Set<string>();
 afterAll(() => {
@@ -23,7 +25,7 @@ const reason = mayMount
   ? ''
   : ' (skipped: only a superuser who may mount a tmpfs can have a disk that is full)';
 
-describe('a disk that fills up', () => {
+describe('a disk that fills up', { timeout: PATIENCE_MS }, () => {
   it.skipIf(!mayMount)(`is never taken for a file that is complete${reason}`, async () => {
     // A server of the kernel takes a part of what it is given, says so, and fails only the next time.
     const folder = await smallDisk('unpack', '1m');
@@ -44,7 +46,7 @@ describe('a disk that fills up', () => {
   });
 });
 
-describe('a copy', () => {
+describe('a copy', { timeout: PATIENCE_MS }, () => {
   it('whose bytes change on their way is refused', async () => {
     const primary = at(await cluster(0), 0);
     await query(primary, "CREATE TABLE t AS SELECT repeat('original', 50) FROM generate_series(1, 5000)");

@@ -4,6 +4,7 @@ import { type InstanceConfig, PermanentError } from '../../driver.ts';
 import { writeFileAtomic } from '../../files.ts';
 import type { Account } from './account.ts';
 import type { Places } from './settings.ts';
+import { SYNCHRONOUS } from './synchronous.ts';
 
 /**
  * `postgresql.auto.conf` holds what operators set with `ALTER SYSTEM`, and the server reads it after the
@@ -40,6 +41,10 @@ const OURS: Readonly<Record<string, Harmless>> = {
   hba_file: (value, _, { conf }) => value === join(conf, 'pg_hba.conf'),
   ident_file: (value, _, { conf }) => value === join(conf, 'pg_ident.conf'),
 };
+
+export function isOurs(name: string): boolean {
+  return name in OURS && !SHARED.has(name);
+}
 
 /** Alike on all instances of a cluster, where an operator sets them at all. */
 const SHARED: ReadonlySet<string> = new Set(['wal_level', 'max_wal_senders']);
@@ -100,13 +105,13 @@ export async function requireOwnSettings(config: InstanceConfig, places: Places)
 
 /**
  * A copy has the file of the server that it was copied from. What an operator set there for the cluster is
- * right for the copy too; where that server listens and which server it follows is not.
+ * right for the copy too; where that server listens, which server it follows and which standbys it waits for is not.
  */
 export async function keepSharedSettings(places: Places, account: Account | null): Promise<void> {
   const path = join(places.data, AUTO_CONF);
   const text = (await readIfThere(path)) ?? '';
   const isShared = (line: string) =>
-    [...parseAutoConf(line).keys()].every((name) => !(name in OURS) || SHARED.has(name));
+    [...parseAutoConf(line).keys()].every((name) => !isOurs(name) && name !== SYNCHRONOUS);
   const kept = text.split('\n').filter(isShared).join('\n');
   if (kept !== text) await writeFileAtomic(path, kept, { mode: 0o600, owner: account });
 }

@@ -15,11 +15,14 @@ import { buildPrimary, buildReplica } from './build.ts';
 import { isLsn } from './control.ts';
 import { type Activity, STREAM_GRACE_MS } from './health.ts';
 import { Instance, type Serving } from './instance.ts';
+import { LeftBehindWatch } from './left-behind.ts';
 import { notStreaming, withWayOut } from './not-streaming.ts';
 import { glance, untilStreaming } from './replication.ts';
+import { superuserLogin } from './sql.ts';
 import { loadState } from './state.ts';
 import { Swap } from './swap.ts';
 import { Switchover } from './switchover.ts';
+import { handoverIn } from './synchronous.ts';
 
 /**
  * PostgreSQL: one server, its data directory, its place in streaming replication.
@@ -34,6 +37,8 @@ import { Switchover } from './switchover.ts';
  * - `binaries.ts`     its binaries by version, fetched and checked
  * - `replication.ts`  what it is asked over SQL (`sql.ts`)
  * - `health.ts`       how it finds the server, for heartbeats
+ * - `left-behind.ts`  what a switchover would leave behind on it
+ * - `synchronous.ts`  for which standbys a primary waits: handed over by a switchover
  * - `control.ts`      where its log ends once it is stopped
  * - `state.ts`        what must survive a crash of the agent
  * - `account.ts`      the user that it runs as
@@ -53,6 +58,7 @@ class PostgresqlDriver implements Driver {
   readonly #instance: Instance;
   readonly #switchover: Switchover;
   readonly #swap: Swap;
+  readonly #leftBehind: LeftBehindWatch;
   #activity: Activity | null = null;
   #turn: Promise<unknown> = Promise.resolve();
   #look: Promise<Health> | null = null;
@@ -63,6 +69,9 @@ class PostgresqlDriver implements Driver {
     this.#instance = new Instance(deps);
     this.#switchover = new Switchover(this.#instance);
     this.#swap = new Swap(this.#instance, this.#switchover);
+    const { config, log } = this.#instance.deps;
+    const { places } = this.#instance;
+    this.#leftBehind = new LeftBehindWatch({ config, places, login: superuserLogin(config), log });
   }
 
   start(): Promise<void> {
@@ -97,9 +106,12 @@ class PostgresqlDriver implements Driver {
     this.#swap.checkTarget(target, state);
     await this.#instance.fetch(target.datastore_version);
     await this.#instance.requireOwnSettings();
-    const { role, lag_bytes, service_status } = await this.health();
+    const { role = null, lag_bytes = null, service_status } = await this.health();
+    // A server that is down can't be asked, and is not switched over.
+    const isUp = service_status === 'healthy';
+    const { findings } = isUp ? await this.#leftBehind.look(role === 'primary') : { findings: [] };
     // Minor versions of one major share the format of the data: the way back is the same way.
-    return { reversible: true, role: role ?? null, lag_bytes: lag_bytes ?? null, service_status };
+    return { reversible: true, role, lag_bytes, service_status, findings };
   }
 
   upgrade(target: Target): Promise<void> {
@@ -126,22 +138,22 @@ class PostgresqlDriver implements Driver {
     // Nothing to tidy up: the old version's binaries are the cache's, which other instances share.
   }
 
-  demote(order: { readonly successor: string | null }): Promise<{ readonly lsn: string }> {
+  demote(order: Parameters<Driver['demote']>[0]): ReturnType<Driver['demote']> {
     return this.#order('shutdown', 'being stopped for a switchover', async () => {
       const state = await this.#instance.settle();
       if (state.phase === 'serving') await this.#instance.requireOwnSettings();
-      return {
-        lsn: state.phase === 'demoted' ? state.lsn : await this.#switchover.demote(state, order.successor),
-      };
+      return state.phase === 'demoted'
+        ? await this.#switchover.demotedBefore(state)
+        : await this.#switchover.demote(state, order.successor);
     });
   }
 
-  promote(order: { readonly lsn: string }): Promise<void> {
+  promote(order: Parameters<Driver['promote']>[0]): Promise<void> {
     return this.#order('shutdown', 'becoming the primary', async () => {
       if (!isLsn(order.lsn)) throw new PermanentError(`not a log position: ${order.lsn}`);
       const state = await this.#instance.settle();
       if (state.phase === 'demoted') await this.#switchover.undoDemotion(state);
-      else await this.#switchover.promote(state, order.lsn);
+      else await this.#switchover.promote(state, order.lsn, handoverIn(order.handover));
     });
   }
 
@@ -228,8 +240,20 @@ class PostgresqlDriver implements Driver {
           this.#instance.watch.forgive();
         }),
     });
-    if (health.service_status === 'healthy' && this.#activity === null) this.#instance.holdSession();
-    return health;
+    if (health.service_status !== 'healthy' || this.#activity !== null) return health;
+    this.#instance.holdSession();
+    const isPrimary = health.role === 'primary';
+    if (isPrimary) void this.#awaitStandbys();
+    return { ...health, ...this.#leftBehind.known(isPrimary) };
+  }
+
+  async #awaitStandbys(): Promise<void> {
+    try {
+      await this.#switchover.awaitStandbys();
+    } catch (error) {
+      const { log } = this.#instance.deps;
+      log.warn({ error: messageOf(error) }, 'the names of synchronous standbys are not taken on yet');
+    }
   }
 
   /** The agent is the server's keeper: one that was killed is started again, but not in a tight loop. */

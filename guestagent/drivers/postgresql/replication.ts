@@ -169,3 +169,11 @@ export function sameEndpoint(one: Endpoint, other: Endpoint): boolean {
 export function majorOf(version: string): string {
   return version.split('.')[0] ?? version;
 }
+
+export async function dropIdleLogicalSlots(client: Client): Promise<readonly string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT slot_name AS name, pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+      WHERE slot_type = 'logical' AND NOT active AND NOT temporary`,
+  );
+  return rows.map(({ name }) => name);
+}

@@ -7,7 +7,7 @@ import { type Binaries, ensureBinaries, unknownVersion } from './binaries.ts';
 import { STREAM_GRACE_MS } from './health.ts';
 import type { Demoted, Instance, Serving } from './instance.ts';
 import { notStreaming } from './not-streaming.ts';
-import { glance, majorOf, untilStreaming } from './replication.ts';
+import { dropIdleLogicalSlots, glance, majorOf, untilStreaming } from './replication.ts';
 import type { State } from './state.ts';
 import { STREAM_MS, type Switchover } from './switchover.ts';
 
@@ -66,6 +66,22 @@ export class Swap {
       owner: this.#instance.account,
     });
     await this.#restartOn(state.version, binaries, primary, { mustStream: true });
+    await this.#dropOrphanedSlots();
+  }
+
+  /**
+   * Their subscribers have lost them: here no change comes in any more that they have asked for, and each of them
+   * keeps the log until the disk is full. One that somebody reads has found a use on a standby, and stays.
+   */
+  async #dropOrphanedSlots(): Promise<void> {
+    const { deps } = this.#instance;
+    try {
+      const dropped = await this.#instance.withServer(dropIdleLogicalSlots);
+      if (dropped.length > 0)
+        deps.log.warn({ slots: dropped }, 'dropped logical slots of the former primary');
+    } catch (error) {
+      deps.log.warn({ error: messageOf(error) }, 'logical slots of the former primary may be left');
+    }
   }
 
   async #restartOn(

@@ -17,6 +17,15 @@ import {
   untilStreaming,
   writtenPosition,
 } from './replication.ts';
+import {
+  AwaitedStandbys,
+  type Handover,
+  isMet,
+  renamed,
+  SYNCHRONOUS,
+  setSynchronous,
+  synchronousNames,
+} from './synchronous.ts';
 
 /** How long a standby may take to stream after it was restarted, or was given another primary. */
 export const STREAM_MS = 10_000;
@@ -33,14 +42,19 @@ const POLL_MS = 2;
 /** Changes the roles of servers: a primary steps down, a standby takes over, the others follow it. */
 export class Switchover {
   readonly #instance: Instance;
+  readonly #awaited: AwaitedStandbys;
 
   constructor(instance: Instance) {
     this.#instance = instance;
+    this.#awaited = new AwaitedStandbys(instance.places);
   }
 
-  async demote(state: Serving, successor: string | null): Promise<string> {
+  async demote(
+    state: Serving,
+    successor: string | null,
+  ): Promise<{ readonly lsn: string; readonly handover: Handover }> {
     const began = performance.now();
-    await this.#instance.withServer(async (client) => {
+    const names = await this.#instance.withServer(async (client) => {
       if ((await glance(client)).standby)
         throw new PermanentError('this instance is a standby: it can not be demoted');
       await this.#requireSuccessor(client, successor, await writtenPosition(client));
@@ -49,7 +63,11 @@ export class Switchover {
       const position = await writtenPosition(client);
       await client.query('CHECKPOINT');
       await this.#requireSuccessor(client, successor, position);
+      return (await this.#awaited.read()) ?? (await synchronousNames(client));
     });
+    // A repeated order is answered from there; this server itself is done with them once it follows another.
+    if (names === '') await this.#awaited.forget();
+    else await this.#awaited.write(names);
     if ((await readControl(this.#instance.places.data))?.shutDown === true)
       throw new Error("pg_control is not this server's");
     await this.#instance.save({ phase: 'demoting', version: state.version });
@@ -73,7 +91,15 @@ export class Switchover {
       },
       'demoted',
     );
-    return lsn;
+    return { lsn, handover: this.#handover(names) };
+  }
+
+  async demotedBefore({ lsn }: Demoted): Promise<{ readonly lsn: string; readonly handover: Handover }> {
+    return { lsn, handover: this.#handover((await this.#awaited.read()) ?? '') };
+  }
+
+  #handover(names: string): Handover {
+    return { [SYNCHRONOUS]: names, application_name: this.#instance.deps.config.name };
   }
 
   /**
@@ -114,17 +140,48 @@ export class Switchover {
     await this.#instance.bringUp(serving);
   }
 
-  async promote(state: Serving, lsn: string): Promise<void> {
+  async promote(state: Serving, lsn: string, handover: Handover | null): Promise<void> {
     const began = performance.now();
     const isStandby = await this.#instance.withServer(async (client) => {
       if (!(await glance(client)).standby) return false;
-      if (await replayUpTo(client, lsn, REPLAY_MS, this.#instance.deps.log)) return true;
+      if (await replayUpTo(client, lsn, REPLAY_MS, this.#instance.deps.log)) {
+        await this.#forgetSynchronous(client, handover);
+        return true;
+      }
       throw new Error(`this standby has not replayed everything up to ${lsn}: it stays a standby`);
     });
     const replayed = performance.now();
     if (isStandby) await this.#becomePrimary(state);
+    await this.#takeOn(handover);
     const [replay_ms, promote_ms] = [replayed - began, performance.now() - replayed].map(Math.round);
     this.#instance.deps.log.info({ lsn, replay_ms, promote_ms }, 'promoted');
+  }
+
+  /** What this server asked for when it was primary last would hold up every write: its standbys follow another server. */
+  async #forgetSynchronous(client: Client, handover: Handover | null): Promise<void> {
+    await this.#awaited.forget();
+    if (handover !== null && (await synchronousNames(client)) !== '') await setSynchronous(client, '');
+  }
+
+  /** Not yet in force: `awaitStandbys` sees to that. */
+  async #takeOn(handover: Handover | null): Promise<void> {
+    if (handover === null || handover[SYNCHRONOUS] === '') return;
+    const { name } = this.#instance.deps.config;
+    await this.#awaited.write(renamed(handover[SYNCHRONOUS], name, handover.application_name));
+  }
+
+  /** Called now and then on a primary: puts into force what was handed over, as soon as that holds up nobody. */
+  async awaitStandbys(): Promise<void> {
+    const names = await this.#awaited.read();
+    if (names === null) return;
+    if (names === '') return await this.#awaited.forget();
+    await this.#instance.withServer(async (client) => {
+      if (!(await isMet(client, names))) return;
+      // An operator who has set names since knows better; a demotion that was undone changes nothing.
+      if ((await synchronousNames(client)) === '') await setSynchronous(client, names);
+      await this.#awaited.forget();
+      this.#instance.deps.log.info({ [SYNCHRONOUS]: names }, 'taken on from the former primary');
+    });
   }
 
   /**

@@ -1,5 +1,15 @@
 import { type Finding, versionActive } from '../admit.ts';
-import { type Instance, isAlive, isHealthy, isInDoubt, lagOf, replicaSetOf, versionOf } from '../domain.ts';
+import {
+  type GuestFinding,
+  type Instance,
+  isAlive,
+  isHealthy,
+  isInDoubt,
+  lagOf,
+  replicaSetOf,
+  versionOf,
+} from '../domain.ts';
+import { lossesAmong } from '../left-behind.ts';
 import { isOverridden, maxUnavailable } from '../policy.ts';
 import { noPrimary, twoPrimaries } from '../primaries.ts';
 import { isInFlight, type Step } from '../record.ts';
@@ -22,7 +32,8 @@ export function gateFor(draft: Draft, step: Step): Finding | null {
     unlessSkipped(versionOpen(draft, step)) ??
     unlessSkipped(guestAlive(draft, step)) ??
     availability(draft, step, broken) ??
-    successorReady(draft, step, { mayLag: isOverridden(policy, 'replication_caught_up') })
+    successorReady(draft, step, { mayLag: isOverridden(policy, 'replication_caught_up') }) ??
+    unacknowledged(draft, step, draft.instance(step.instance_id)?.report?.findings)
   );
 }
 
@@ -37,6 +48,7 @@ export function skippedGates(draft: Draft, step: Step): readonly Finding[] {
     guestAlive(draft, step),
     availability(draft, step, brokenOf(draft)),
     successorReady(draft, step, { mayLag: false }),
+    ...lossesIn(draft, step, draft.instance(step.instance_id)?.report?.findings),
   ];
   return findings.filter((finding) => finding !== null);
 }
@@ -194,6 +206,25 @@ function successorReady(draft: Draft, step: Step, { mayLag }: { mayLag: boolean 
     ? `no replica runs ${step.to_version}: there is nobody to take over from ${name}`
     : `no replica that runs ${step.to_version} has caught up with ${name}`;
   return { gate: 'replication_caught_up', reason };
+}
+
+/** The first loss that a switchover brings with it and nobody has acknowledged. */
+export function unacknowledged(
+  draft: Draft,
+  step: Step,
+  found: readonly GuestFinding[] | undefined,
+): Finding | null {
+  const losses = lossesIn(draft, step, found);
+  return losses.find(({ gate }) => !isOverridden(draft.upgrade.policy, gate)) ?? null;
+}
+
+/** What was made on the new primary since keeps no cluster from going back. */
+function lossesIn(
+  { upgrade }: Draft,
+  { kind }: Step,
+  found: readonly GuestFinding[] | undefined,
+): readonly Finding[] {
+  return kind === 'switchover' && upgrade.direction === 'forward' ? lossesAmong(found) : [];
 }
 
 /** M3: the upgraded, healthy replica of the same set that is behind least, if that is little enough. */

@@ -21,7 +21,7 @@ import {
 } from '../domain.ts';
 import { type Effect, type Evidence, isInFlight, type Phase, type Step, titleOf } from '../record.ts';
 import type { Draft } from './draft.ts';
-import { onePrimary, setOf, successorOf } from './gates.ts';
+import { onePrimary, setOf, successorOf, unacknowledged } from './gates.ts';
 import {
   isCarriedOut,
   isUnconfirmed,
@@ -68,14 +68,9 @@ export function answered(draft: Draft, step: Step, action: AnsweredAction, info:
     const shut = isWithTroveGuest(draft, step) ? null : onePrimary(draft, step);
     // M8 again: somebody may have promoted another one while the guest made ready. That is no try of this guest's.
     if (shut) {
-      return attemptFailed(
-        draft,
-        { ...step, attempts_forgiven: step.attempts_forgiven + 1 },
-        shut.reason,
-        false,
-      );
+      return attemptFailed(draft, forgiven(step), shut.reason, false);
     }
-    if (step.kind === 'switchover') return startSwitchover(draft, step);
+    if (step.kind === 'switchover') return startSwitchover(draft, step, info);
     if (isWithTroveGuest(draft, step)) return orderTroveGuest(draft, step, info);
     const surprise = unexpectedRole(draft, step, info);
     if (surprise) return attemptFailed(draft, step, surprise, true);
@@ -141,12 +136,24 @@ function unexpectedRole(draft: Draft, step: Step, info: UpgradeInfo): string | n
   return `${instance.name} serves as the primary, which was not so when the upgrade was planned: cancel, and start a new upgrade`;
 }
 
-function startSwitchover(draft: Draft, step: Step): void {
+/** What keeps its attempt from going on is none of its guest's doing, and does not count as a try. */
+function forgiven(step: Step): Step {
+  return { ...step, attempts_forgiven: step.attempts_forgiven + 1 };
+}
+
+function startSwitchover(draft: Draft, step: Step, info: UpgradeInfo): void {
+  // What came into being since the last heartbeat: the guest has just looked.
+  const loss = unacknowledged(draft, step, info.findings);
+  if (loss) return attemptFailed(draft, forgiven(step), `${loss.gate}: ${loss.reason}`, false);
   // M3 again: between the gate and now, the guest prepared; the successor may have fallen behind.
   const successor = successorOf(draft, step);
   if (!successor) return attemptFailed(draft, step, 'the successor fell behind before the switchover', false);
   const chosen = { ...step, successor_id: successor.id };
   say(draft, chosen, { name: 'demoting', ...outstanding(draft) });
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** M1: a guest's report on the very attempt and action that `step` waits for moves it on. */
@@ -173,7 +180,7 @@ function succeeded(draft: Draft, step: Step, instance_id: string, report: Attemp
     case 'fencing':
       return fenced(draft, step);
     case 'demoting':
-      return demoted(draft, step, phase.since, report.result?.['lsn']);
+      return demoted(draft, step, phase.since, report.result ?? {});
     case 'promoting':
       return switchedOver(draft, step);
     case 'following':
@@ -216,11 +223,18 @@ function fenced(draft: Draft, step: Step): void {
 }
 
 /** G6: who is to take over must know how far to have come. */
-function demoted(draft: Draft, step: Step, down_since: Instant, lsn: unknown): void {
+function demoted(
+  draft: Draft,
+  step: Step,
+  down_since: Instant,
+  result: Readonly<Record<string, unknown>>,
+): void {
+  const { lsn, handover } = result;
   if (typeof lsn !== 'string') {
     return restore(draft, step, ANY_POSITION, 'the demoted primary did not say where its log ends');
   }
-  say(draft, step, { name: 'promoting', lsn, down_since, ...outstanding(draft) });
+  const passedOn = isRecord(handover) ? { handover } : {};
+  say(draft, step, { name: 'promoting', lsn, ...passedOn, down_since, ...outstanding(draft) });
 }
 
 /**
@@ -547,6 +561,7 @@ function argsOf(draft: Draft, step: Step, phase: OutstandingPhase): Readonly<Rec
     case 'verifying':
       return { ...phase.info, datastore_version: step.to_version, primary: primaryFor(draft, step) };
     case 'promoting':
+      return { lsn: phase.lsn, ...(phase.handover !== undefined && { handover: phase.handover }) };
     case 'restoring':
       return { lsn: phase.lsn };
     case 'following':

@@ -7,6 +7,7 @@ import type {
   AttemptReport,
   Endpoint,
   GuestAction,
+  GuestFinding,
   GuestReport,
   Hindrance,
   Instant,
@@ -100,6 +101,11 @@ export class Guest {
   /** The last position of a primary that was demoted and told nothing since. */
   demotedLsn: string | null = null;
   upstream: Guest | null = null;
+  /** What it has found on its server; told with heartbeats only while `tellsFindings`. */
+  findings: readonly GuestFinding[] = [];
+  tellsFindings = true;
+  /** What it passes on when it is demoted. */
+  handover: Readonly<Record<string, unknown>> | null = null;
   /** Attempts that were executed, by their key: none may be twice (G4). */
   readonly executed: string[] = [];
   readonly #synchronous: boolean;
@@ -177,6 +183,7 @@ export class Guest {
       synchronous: this.#synchronous,
       endpoint: this.endpoint,
       ...(this.#placement && { placement: this.#placement }),
+      ...(this.tellsFindings && this.findings.length > 0 && { findings: this.findings }),
       attempt: this.#journal?.report ?? null,
     };
   }
@@ -241,7 +248,10 @@ export class Guest {
       const { role, lag_bytes, service_status } = this.report();
       return {
         kind: 'answered',
-        info: { reversible: true, role: role ?? null, lag_bytes: lag_bytes ?? null, service_status },
+        info: {
+          ...{ reversible: true, role: role ?? null, lag_bytes: lag_bytes ?? null, service_status },
+          ...(this.findings.length > 0 && { findings: this.findings }),
+        },
       };
     }
     // Trove's has nothing to check.
@@ -334,7 +344,7 @@ export class Guest {
         return null;
       case 'demote':
         this.demotedLsn ??= `0/${(this.#writes++).toString(16)}`;
-        return { lsn: this.demotedLsn };
+        return { lsn: this.demotedLsn, ...(this.handover && { handover: this.handover }) };
       case 'promote':
         this.#promote(String(args['lsn']));
         return null;

@@ -208,6 +208,41 @@ describe('the hash of a plan', () => {
   });
 });
 
+describe('what a plan finds', () => {
+  const LOSS = { name: 'unlogged_tables', message: 'public.cache would be empty' } as const;
+  const OURS = { name: 'settings_overridden', message: 'port' } as const;
+  const found = (cluster: Cluster, intent = {}) =>
+    preview(cluster, intent).findings.map(
+      ({ name, instance_name, holds, acknowledged }) =>
+        `${name} ${instance_name}${holds ? ' holds' : ''}${acknowledged ? ' acknowledged' : ''}`,
+    );
+
+  it('is what the primary would lose, as a gate too until it is acknowledged', () => {
+    const cluster = reporting(idle(), 'db-1', { findings: [LOSS] });
+    expect(found(cluster)).toEqual(['unlogged_tables db-1 holds']);
+    expect(preview(cluster).gates).toEqual([{ gate: 'unlogged_tables', reason: LOSS.message }]);
+    const policy = { overrides: [{ gate: 'unlogged_tables', reason: 'a cache' }] };
+    expect(found(cluster, { policy })).toEqual(['unlogged_tables db-1 holds acknowledged']);
+    expect(preview(cluster, { policy }).gates).toEqual([]);
+    expect(found(reporting(idle({ instances: 1 }), 'db-1', { findings: [LOSS] }))).toEqual([]);
+  });
+
+  it('is what any guest says of its own server', () => {
+    const cluster = reporting(idle(), 'db-3', { findings: [OURS] });
+    expect(found(cluster)).toEqual(['settings_overridden db-3']);
+    expect(preview(cluster).gates).toEqual([]);
+  });
+
+  it('is what the primary and its successor set differently', () => {
+    const one = reporting(idle({ instances: 2 }), 'db-1', { settings: { a: '1', b: '2', c: '3' } });
+    expect(found(one)).toEqual([]);
+    const both = reporting(one, 'db-2', { settings: { b: '2', c: 'x', d: '4' } });
+    expect(found(both)).toEqual(['settings_differ db-1']);
+    expect(preview(both).findings[0]?.reason).toMatch(/^a, c, d set with ALTER SYSTEM on db-1, .* on db-2/);
+    expect(found(reporting(both, 'db-2', { settings: { a: '1', b: '2', c: '3' } }))).toEqual([]);
+  });
+});
+
 describe('the findings of admission', () => {
   it('are all there are, in the order in which they are refused', () => {
     const cluster = idle({}, { task: 'DELETING' });

@@ -433,6 +433,77 @@ describe('a standby that does not follow the new primary', () => {
   });
 });
 
+describe('what a switchover would leave behind', () => {
+  const LOSS = { name: 'unlogged_tables', message: 'public.cache would be empty' } as const;
+
+  it('holds it back until a person has seen to it, and the replicas are upgraded before', () => {
+    const it = world();
+    it.guest('db-1').findings = [LOSS];
+    it.until(() => it.eventsOf('gate_blocked').length > 0);
+    it.pass(30);
+    expect(it.step('db-1', 'switchover').phase).toMatchObject({
+      blocked: { gate: 'unlogged_tables', reason: LOSS.message },
+    });
+    expect(it.guests.map(({ version }) => version)).toEqual([FROM, TO, TO]);
+    expect(it.told('demote')).toEqual([]);
+    it.guest('db-1').findings = [];
+    it.settle();
+    expect(it.upgrade.state.name).toBe('succeeded');
+  });
+
+  it('is acknowledged by an override, which the events tell of', () => {
+    const it = world({ policy: { overrides: [{ gate: 'unlogged_tables', reason: 'a cache' }] } });
+    it.guest('db-1').findings = [LOSS];
+    it.speak(it.guest('db-1'));
+    it.settle();
+    expect(it.upgrade.state.name).toBe('succeeded');
+    expect(it.eventsOf('gate_overridden')[0]?.message).toContain('unlogged_tables');
+  });
+
+  it('each needs an acknowledgement of its own', () => {
+    const it = world({ policy: { overrides: [{ gate: 'unlogged_tables', reason: 'a cache' }] } });
+    it.guest('db-1').findings = [LOSS, { name: 'logical_slots', message: 'feed would be gone' }];
+    it.until(() => it.eventsOf('gate_blocked').length > 0);
+    expect(it.step('db-1', 'switchover').phase).toMatchObject({ blocked: { gate: 'logical_slots' } });
+  });
+
+  it('is found by the primary as it makes ready, too, and then nobody is stopped', () => {
+    const it = world();
+    it.guest('db-1').findings = [LOSS];
+    it.guest('db-1').tellsFindings = false;
+    it.reach('db-1', 'backoff', 'switchover');
+    expect(it.step('db-1', 'switchover').phase).toMatchObject({ error: `unlogged_tables: ${LOSS.message}` });
+    expect(it.told('demote')).toEqual([]);
+    it.guest('db-1').tellsFindings = true;
+    it.until(() => it.eventsOf('gate_blocked').length > 0);
+    expect(it.step('db-1', 'switchover').phase).toMatchObject({ blocked: { gate: 'unlogged_tables' } });
+  });
+
+  it('holds nothing back where there is no switchover', () => {
+    const it = world({ instances: 1 });
+    it.guest('db-1').findings = [LOSS, { name: 'settings_overridden', message: 'port' }];
+    it.settle();
+    expect(it.upgrade.state.name).toBe('succeeded');
+  });
+
+  it('keeps no cluster from going back', () => {
+    const it = world();
+    it.reach('db-1', 'done', 'switchover');
+    it.guest(it.told('promote')[0] ?? '').findings = [LOSS];
+    it.act('rollback');
+    it.settle();
+    expect(it.upgrade.state.name).toBe('rolled_back');
+  });
+
+  it('passes on to the successor what the demoted primary hands over', () => {
+    const it = world();
+    it.guest('db-1').handover = { names: 'a' };
+    it.settle();
+    const [promote] = it.messages.filter(({ attempt }) => attempt.action === 'promote');
+    expect(promote?.args).toMatchObject({ handover: { names: 'a' } });
+  });
+});
+
 describe('roles that changed since the plan was made', () => {
   it('a replica that has become the primary is not taken down like a replica (G6)', () => {
     const it = world();

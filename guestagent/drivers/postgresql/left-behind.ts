@@ -1,0 +1,156 @@
+import { createHmac } from 'node:crypto';
+import type { Client } from 'pg';
+import type { GuestFinding } from '../../../src/core/domain.ts';
+import type { DriverLog, InstanceConfig } from '../../driver.ts';
+import { messageOf } from '../../files.ts';
+import { beatenWords, isOurs, readAutoConf } from './auto-conf.ts';
+import type { Places } from './settings.ts';
+import { type Login, PATIENT, QUICK, withClient } from './sql.ts';
+import { SYNCHRONOUS } from './synchronous.ts';
+
+/**
+ * What a switchover would leave behind on this server, for whoever plans one: contents of unlogged tables, which
+ * are in no log; logical replication slots, whose positions no standby has; settings that operators made
+ * on this server alone.
+ *
+ * One look needs a session in each database. It is therefore taken rarely beside heartbeats, and anew for each
+ * `pre_upgrade`.
+ */
+export interface LeftBehind {
+  readonly findings: readonly GuestFinding[];
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+const LOOK_EVERY_MS = 30_000;
+/** A look takes this part of the time at most, however many databases there are. */
+const SHARE = 1 / 100;
+const MAX_NAMES = 5;
+const MAX_SETTINGS = 200;
+
+interface Deps {
+  readonly config: InstanceConfig;
+  readonly places: Places;
+  readonly login: Login;
+  readonly log: DriverLog;
+}
+
+export class LeftBehindWatch {
+  readonly #deps: Deps;
+  #known: LeftBehind | null = null;
+  #looking: Promise<LeftBehind> | null = null;
+  #nextAt = 0;
+
+  constructor(deps: Deps) {
+    this.#deps = deps;
+  }
+
+  /** What was found last, for a heartbeat; has a new look taken when that is old. Never waits for one. */
+  known(isPrimary: boolean): LeftBehind | null {
+    if (Date.now() >= this.#nextAt) {
+      this.look(isPrimary).catch((error: unknown) => {
+        this.#deps.log.debug({ error: messageOf(error) }, 'could not look what a switchover leaves behind');
+      });
+    }
+    return this.#known;
+  }
+
+  /** Looks now. */
+  look(isPrimary: boolean): Promise<LeftBehind> {
+    this.#looking ??= this.#look(isPrimary).finally(() => {
+      this.#looking = null;
+    });
+    return this.#looking;
+  }
+
+  async #look(isPrimary: boolean): Promise<LeftBehind> {
+    const began = Date.now();
+    this.#nextAt = began + LOOK_EVERY_MS;
+    const { config, places } = this.#deps;
+    const found = isPrimary ? await this.#onPrimary() : [];
+    const overridden = await beatenWords(config, places);
+    const findings: readonly GuestFinding[] = [
+      ...found,
+      ...(overridden === null ? [] : [{ name: 'settings_overridden', message: overridden } as const]),
+    ];
+    this.#known = { findings, settings: await fingerprints(config, places) };
+    const ended = Date.now();
+    this.#nextAt = ended + Math.max(LOOK_EVERY_MS, (ended - began) / SHARE);
+    return this.#known;
+  }
+
+  async #onPrimary(): Promise<readonly GuestFinding[]> {
+    const { databases, slots } = await withClient(this.#deps.login, QUICK, databasesAndSlots);
+    const unlogged: string[] = [];
+    for (const database of databases) {
+      try {
+        const names = await withClient(this.#deps.login, PATIENT, unloggedIn, database);
+        unlogged.push(...names.map((name) => `${database}.${name}`));
+      } catch (error) {
+        // One that lets nobody in, or was dropped meanwhile, must not hide what is in the others.
+        this.#deps.log.debug({ database, error: messageOf(error) }, 'could not look into a database');
+      }
+    }
+    return [...unloggedFinding(unlogged), ...slotsFinding(slots)];
+  }
+}
+
+async function databasesAndSlots(client: Client) {
+  const databases = await client.query<{ datname: string }>(
+    'SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname',
+  );
+  const slots = await client.query<{ slot_name: string }>(
+    `SELECT slot_name FROM pg_catalog.pg_replication_slots
+      WHERE slot_type = 'logical' AND NOT temporary ORDER BY slot_name`,
+  );
+  return {
+    databases: databases.rows.map(({ datname }) => datname),
+    slots: slots.rows.map(({ slot_name }) => slot_name),
+  };
+}
+
+/** Looks at files rather than tables: a table that somebody has locked would have to be waited for. */
+async function unloggedIn(client: Client): Promise<readonly string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name
+       FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+      WHERE c.relpersistence = 'u' AND c.relkind = 'r'
+        AND (pg_catalog.pg_stat_file(pg_catalog.pg_relation_filepath(c.oid), true)).size > 0
+      ORDER BY 1`,
+  );
+  return rows.map(({ name }) => name);
+}
+
+function unloggedFinding(names: readonly string[]): readonly GuestFinding[] {
+  if (names.length === 0) return [];
+  const message =
+    `unlogged tables hold rows that no standby has (${some(names)}): after a switchover they are empty. Make them ` +
+    'logged (ALTER TABLE … SET LOGGED) or empty them (TRUNCATE); or acknowledge the loss with an override of unlogged_tables';
+  return [{ name: 'unlogged_tables', message }];
+}
+
+function slotsFinding(names: readonly string[]): readonly GuestFinding[] {
+  if (names.length === 0) return [];
+  const message =
+    `logical replication slots exist on the primary alone (${some(names)}): after a switchover they are gone, and their ` +
+    'subscribers miss what they had not read. Let them finish and drop the slots (SELECT pg_drop_replication_slot(…)); ' +
+    'or acknowledge the loss with an override of logical_slots, and make the slots anew on the new primary';
+  return [{ name: 'logical_slots', message }];
+}
+
+function some(names: readonly string[]): string {
+  const more = names.length - MAX_NAMES;
+  return `${names.slice(0, MAX_NAMES).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+}
+
+/** Two servers of one cluster can be compared by them, and nobody can read the values. */
+async function fingerprints(
+  config: InstanceConfig,
+  places: Places,
+): Promise<Readonly<Record<string, string>>> {
+  const entries = [...(await readAutoConf(places))]
+    .filter(([name]) => !isOurs(name) && name !== SYNCHRONOUS)
+    .slice(0, MAX_SETTINGS);
+  const of = (name: string, value: string) =>
+    createHmac('sha256', config.cluster_token).update(`${name} ${value}`).digest('hex').slice(0, 16);
+  return Object.fromEntries(entries.map(([name, value]) => [name, of(name, value)]));
+}

@@ -1,0 +1,95 @@
+import { join } from 'node:path';
+import type { Client } from 'pg';
+import { readIfThere } from '../../../src/files.ts';
+import { removeIfThere, writeFileAtomic } from '../../files.ts';
+import type { Places } from './settings.ts';
+import { one } from './sql.ts';
+
+/**
+ * `synchronous_standby_names` is a setting of the primary alone, so a switchover would leave it behind. The demoted
+ * primary hands it over, its successor takes it on with the demoted one's name in place of its own. It takes
+ * hold once the standbys that it asks for stream: before, every write would wait for them.
+ */
+export const SYNCHRONOUS = 'synchronous_standby_names';
+
+/** What a demoted primary passes on. */
+export type Handover = Readonly<{
+  [SYNCHRONOUS]: string;
+  /** By which name the demoted primary will stream. */
+  application_name: string;
+}>;
+
+export async function synchronousNames(client: Client): Promise<string> {
+  const { names } = await one<{ names: string }>(
+    client,
+    `SELECT pg_catalog.current_setting('${SYNCHRONOUS}') AS names`,
+  );
+  return names;
+}
+
+/** From an order, which came over the bus; null where nothing usable was handed over. */
+export function handoverIn(passedOn: Readonly<Record<string, unknown>> | undefined): Handover | null {
+  const [names, application_name] = [passedOn?.[SYNCHRONOUS], passedOn?.['application_name']];
+  if (typeof names !== 'string' || typeof application_name !== 'string') return null;
+  return { [SYNCHRONOUS]: names, application_name };
+}
+
+const WORD = /"((?:[^"]|"")*)"|[^\s,()"]+/g;
+
+/** The list with one standby's name in place of another's. PostgreSQL compares them without regard to case. */
+export function renamed(names: string, from: string, to: string): string {
+  return names.replaceAll(WORD, (word: string, quoted: string | undefined) => {
+    const name = quoted?.replaceAll('""', '"') ?? word;
+    return name.toLowerCase() === from.toLowerCase() ? `"${to.replaceAll('"', '""')}"` : word;
+  });
+}
+
+/** How many of which standbys the list asks for; `*` among the names is any. */
+export function askedFor(names: string): { readonly count: number; readonly names: readonly string[] } {
+  const [, count = '1', list = names] = /^\s*(?:FIRST\s+|ANY\s+)?(\d+)\s*\((.*)\)\s*$/is.exec(names) ?? [];
+  const listed = [...list.matchAll(WORD)].map(([word, quoted]) => quoted?.replaceAll('""', '"') ?? word);
+  return { count: Number(count), names: listed.map((name) => name.toLowerCase()) };
+}
+
+/** True when as many of the standbys stream as the list asks for. */
+export async function isMet(client: Client, names: string): Promise<boolean> {
+  const asked = askedFor(names);
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT pg_catalog.lower(application_name) AS name
+       FROM pg_catalog.pg_stat_replication WHERE state = 'streaming'`,
+  );
+  const met = rows.filter(({ name }) => asked.names.includes('*') || asked.names.includes(name));
+  return met.length >= asked.count;
+}
+
+/** The names that were handed over, on disk until they are in force. */
+export class AwaitedStandbys {
+  readonly #path: string;
+
+  constructor(places: Places) {
+    this.#path = join(places.conf, 'awaited_standbys');
+  }
+
+  /** Null where none are awaited. */
+  read(): Promise<string | null> {
+    return readIfThere(this.#path);
+  }
+
+  async write(names: string): Promise<void> {
+    await writeFileAtomic(this.#path, names, { mode: 0o600 });
+  }
+
+  async forget(): Promise<void> {
+    await removeIfThere(this.#path);
+  }
+}
+
+/** Empty: takes the setting back. Works on a standby, too. */
+export async function setSynchronous(client: Client, names: string): Promise<void> {
+  await client.query(
+    names === ''
+      ? `ALTER SYSTEM RESET ${SYNCHRONOUS}`
+      : `ALTER SYSTEM SET ${SYNCHRONOUS} = ${client.escapeLiteral(names)}`,
+  );
+  await client.query('SELECT pg_catalog.pg_reload_conf()');
+}
