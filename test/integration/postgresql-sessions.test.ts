@@ -60,7 +60,7 @@ describe("the driver's sessions", () => {
     await primary.driver.upgrade(target('17.10', standby));
     await primary.driver.postUpgrade(target('17.10', standby));
     expect(await primary.driver.health()).toMatchObject({ service_status: 'healthy', role: 'replica' });
-  });
+  }, 120_000);
 
   it('are made anew when somebody ends them, before a server is said to have failed', async () => {
     const nodes = await cluster(1);
@@ -79,7 +79,7 @@ describe("the driver's sessions", () => {
     await a.driver.follow({ primary: b.config.endpoint });
     expect(await b.driver.health()).toMatchObject({ service_status: 'healthy', role: 'primary' });
     expect(await a.driver.health()).toMatchObject({ service_status: 'healthy', role: 'replica' });
-  });
+  }, 120_000);
 
   it('are there although an application takes all connections, and a switchover succeeds at once', async () => {
     const nodes = await cluster(1);

@@ -137,7 +137,7 @@ describe('a standby that does not replay', () => {
     await asSuperuser(b, 'SELECT pg_wal_replay_resume()');
     await until('it is well', async () => (await b.driver.health()).service_status === 'healthy');
     expect((await b.driver.health()).hindrance).toBeNull();
-  });
+  }, 120_000);
 
   it('makes no primary stop: paused, delayed, or held up by a session that reads', async () => {
     const [a, b] = await pair();
@@ -195,7 +195,7 @@ describe('a standby that does not replay', () => {
     expect(await b.driver.health()).toMatchObject({ service_status: 'healthy', role: 'primary' });
     await expect(reader.query('SELECT 1')).rejects.toThrow();
     reader.end().catch(() => {});
-  });
+  }, 120_000);
 });
 
 async function pair(): Promise<readonly [Node, Node]> {

@@ -52,7 +52,7 @@ export interface Situation {
 
 /**
  * Says how the server is: quickly, over a connection of its own, so that a long statement of an order
- * does not hold up a heartbeat. Never throws, and waits for three seconds at most.
+ * does not hold up a heartbeat. Never throws, and answers within a few seconds, whatever hangs.
  */
 export class HealthWatch {
   readonly #config: InstanceConfig;
