@@ -221,6 +221,7 @@ export function newInstance(
     volume_size: volume.size,
     task: 'BUILDING',
     fault: null,
+    in_doubt: false,
     report: null,
     heard: null,
   };

@@ -234,6 +234,7 @@ function observed({ updated }: Cluster, instance: Instance) {
     service_status: report?.service_status ?? 'unknown',
     service_message: report?.message ?? null,
     heard: heard === null ? null : troveTime(heard),
+    in_doubt: instance.in_doubt,
     ...(fault !== null && { fault: { message: fault, created: troveTime(updated) } }),
   };
 }

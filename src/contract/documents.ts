@@ -26,6 +26,10 @@ const observed = {
   endpoint: z.strictObject({ host: z.string(), port: z.int() }).nullable(),
   lag_bytes: z.number().nullable().meta({ description: 'Replication log that a replica has yet to replay.' }),
   service_status: z.enum(SERVICE_STATUSES),
+  in_doubt: z.boolean().meta({
+    description:
+      'Its guest agent may still carry out an order of an upgrade that has ended. The next upgrade orders it first, which ends that.',
+  }),
   service_message: z.string().nullable().meta({
     description: 'Why its guest agent finds the server so, in its words; null where it says nothing.',
   }),

@@ -112,6 +112,11 @@ export interface Instance {
   readonly task: InstanceTask;
   /** What went wrong last, in words; null when nothing did. */
   readonly fault: string | null;
+  /**
+   * True when its guest may carry out an order of an upgrade that has ended, at any moment: the guest did not answer, or
+   * was cut off by a reset. It is true until the guest has had a newer order. See `isInDoubt`.
+   */
+  readonly in_doubt: boolean;
   /** The guest's last report; null before the first. */
   readonly report: GuestReport | null;
   /** When that report came in, by our clock; null before the first. */
@@ -256,16 +261,12 @@ export function versionOf(instance: Instance): string | null {
   return instance.report?.version ?? null;
 }
 
-/** The fault of an instance whose order was under way when its cluster's status was reset. */
+/** The fault of an instance whose order was under way when its cluster's status was reset. Words for people, and no more. */
 export const CUT_OFF = 'its status was reset while it was being upgraded';
-/** How an error begins that says of a guest that it was silent for too long. */
-export const UNANSWERED = 'the guest agent did not finish';
-/** How the fault of an instance ends whose order was given up so, when its upgrade ended. */
-export const MAY_BE_AT_WORK = 'it may still be at work on its order';
 
-/** After an upgrade has ended: its order may be carried out at any moment, until it has had a newer one. */
-export function isInDoubt({ task, fault }: Pick<Instance, 'task' | 'fault'>): boolean {
-  return task === 'UPGRADING_ERROR' && (fault === CUT_OFF || fault?.endsWith(MAY_BE_AT_WORK) === true);
+/** An order of an ended upgrade may be carried out here at any moment, until the guest has had a newer one. */
+export function isInDoubt({ in_doubt }: Pick<Instance, 'in_doubt'>): boolean {
+  return in_doubt;
 }
 
 /** The instance that reports to be the primary; undefined if none does, or more than one. */

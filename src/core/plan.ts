@@ -29,6 +29,7 @@ export function planSteps(cluster: Cluster, goal: Goal, now: Instant): readonly 
     to_version,
     reversible: null,
     touched: false,
+    in_doubt: false,
     kind: move.kind,
     instance_id: move.instance_id,
     successor_id: null,

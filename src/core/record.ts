@@ -144,6 +144,8 @@ export interface Step {
   readonly reversible: boolean | null;
   /** Its guest was told to upgrade: from then on it may run either version, until it says which. */
   readonly touched: boolean;
+  /** An attempt of it to upgrade stayed without an answer, or was cut off: its guest may be at work on that, until it has had a newer one. */
+  readonly in_doubt: boolean;
   readonly kind: StepKind;
   /** Whom it is about; of a switchover: the primary that steps down. */
   readonly instance_id: string;
@@ -298,6 +300,7 @@ export type Effect =
       readonly instance_id: string;
       readonly task: InstanceTask;
       readonly fault: string | null;
+      readonly in_doubt: boolean;
       /** Of a Trove guest, where it changes: see `Instance`. */
       readonly told_version?: string | null;
     }

@@ -1,4 +1,4 @@
-import type { Cluster, ClusterTask, GuestReport, Instance, InstanceTask, Instant } from '../core/domain.ts';
+import type { Cluster, ClusterTask, GuestReport, Instance, Instant } from '../core/domain.ts';
 
 type StaticInstance = Pick<
   Instance,
@@ -29,9 +29,11 @@ export function docOfInstance(instance: Instance): StaticInstance {
   };
 }
 
+type Work = Pick<Instance, 'task' | 'fault' | 'in_doubt'>;
+
 /** What an instance is busy with: field `task:<id>`. */
-export function taskField({ task, fault }: Pick<Instance, 'task' | 'fault'>): string {
-  return JSON.stringify({ task, fault });
+export function taskField({ task, fault, in_doubt }: Work): string {
+  return JSON.stringify({ task, fault, in_doubt });
 }
 
 /** A cluster as `CLUSTER_TEXT` puts it. */
@@ -43,7 +45,7 @@ type HeldCluster = readonly [
 ];
 type HeldInstance = readonly [
   doc: StaticInstance,
-  work: { readonly task: InstanceTask; readonly fault: string | null } | null,
+  work: Work | null,
   report: GuestReport | null,
   heard: Instant | null,
   told: string | null,
@@ -67,12 +69,13 @@ export function clusterFromText(text: string | null): Cluster | null {
 }
 
 function instanceFrom([doc, work, report, heard, told]: HeldInstance): Instance {
-  const { task, fault } = work ?? { task: 'NONE', fault: null };
+  const { task, fault, in_doubt } = work ?? { task: 'NONE', fault: null, in_doubt: false };
   return {
     ...doc,
     ...(told !== null && { told_version: told === '' ? null : told }),
     task,
     fault,
+    in_doubt,
     report,
     heard,
   };

@@ -202,7 +202,7 @@ export class MemoryStore implements Store {
     const cluster = this.#clusters.get(cluster_id);
     if (!cluster || !isBuilding(cluster) || (since ?? cluster.updated) !== cluster.updated) return;
     const instances = cluster.instances.map((one) =>
-      one.task === 'BUILDING' ? { ...one, task: 'NONE' as const, fault: null } : one,
+      one.task === 'BUILDING' ? { ...one, task: 'NONE' as const, fault: null, in_doubt: false } : one,
     );
     this.#clusters.set(cluster_id, {
       ...cluster,
@@ -227,7 +227,7 @@ export class MemoryStore implements Store {
 
   async beginShrink(...[seen, ids, cast, now]: Parameters<Store['beginShrink']>) {
     const instances = seen.instances.map((one) =>
-      ids.includes(one.id) ? { ...one, task: 'DELETING' as const, fault: null } : one,
+      ids.includes(one.id) ? { ...one, task: 'DELETING' as const, fault: null, in_doubt: false } : one,
     );
     return this.#beginResize(seen, { task: 'SHRINKING_CLUSTER', instances }, cast, now);
   }
@@ -566,6 +566,6 @@ function isBuilding({ task }: Cluster): boolean {
 }
 
 function newInstance(instance: Instance): Instance {
-  const { task, fault } = instance;
-  return { ...asJson(docOfInstance(instance)), task, fault, report: null, heard: null };
+  const { task, fault, in_doubt } = instance;
+  return { ...asJson(docOfInstance(instance)), task, fault, in_doubt, report: null, heard: null };
 }

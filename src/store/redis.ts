@@ -327,7 +327,7 @@ class RedisStore implements Store {
       cluster_id,
       since ?? cluster.updated,
       Math.max(now, cluster.updated),
-      taskField({ task: 'NONE', fault: null }),
+      taskField({ task: 'NONE', fault: null, in_doubt: false }),
       ...built.map((instance) => instance.id),
     ]);
   }
@@ -366,7 +366,7 @@ class RedisStore implements Store {
       now + RETRY_CLUSTER_MS,
       cast.id,
       JSON.stringify(cast),
-      taskField({ task: 'DELETING', fault: null }),
+      taskField({ task: 'DELETING', fault: null, in_doubt: false }),
       ...ids,
     ]);
     return verdict === '' ? null : (verdict as ResizeVerdict);
@@ -383,7 +383,7 @@ class RedisStore implements Store {
       seen.updated,
       Math.max(now, seen.updated),
       staying.map(({ id }) => id).join(' '),
-      taskField({ task: 'NONE', fault }),
+      taskField({ task: 'NONE', fault, in_doubt: false }),
       spared.length,
       ...spared.map(({ id }) => id),
       ...removed.flatMap((id) => [this.#key('instance', id), id]),
@@ -560,9 +560,9 @@ class RedisStore implements Store {
 
   async commit(commit: Commit): Promise<'committed' | 'conflict'> {
     const { upgrade, events, release } = commit;
-    const fields = commit.instance_tasks.flatMap(({ instance_id, task, fault, told_version }) => [
+    const fields = commit.instance_tasks.flatMap(({ instance_id, task, fault, in_doubt, told_version }) => [
       `task:${instance_id}`,
-      taskField({ task, fault }),
+      taskField({ task, fault, in_doubt }),
       ...(told_version === undefined ? [] : [`told:${instance_id}`, told_version ?? '']),
     ]);
     if (release)

@@ -112,6 +112,7 @@ export interface Commit {
     readonly instance_id: string;
     readonly task: InstanceTask;
     readonly fault: string | null;
+    readonly in_doubt: boolean;
     readonly told_version?: string | null;
   }[];
   /** How long steps have taken that ended with this revision; kept for the manager. */

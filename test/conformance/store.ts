@@ -517,12 +517,13 @@ export function describeStore(
         const { cluster, upgrade } = await begun(store);
         const instance_id = cluster.instances[1]?.id ?? '';
         const failing = {
-          ...{ instance_id, task: 'UPGRADING_ERROR' as const, fault: 'disk on fire' },
+          ...{ instance_id, task: 'UPGRADING_ERROR' as const, fault: 'disk on fire', in_doubt: true },
           told_version: null,
         };
         await store.commit({ ...commitOf(upgrade, []), instance_tasks: [failing] });
         const during = await store.getCluster(cluster.id);
         expect(during?.instances[1]).toMatchObject({
+          in_doubt: true,
           task: 'UPGRADING_ERROR',
           fault: 'disk on fire',
           told_version: null,
@@ -545,7 +546,12 @@ export function describeStore(
         await store.begin(next, accepted(next), null, NOW);
         const before = await store.getCluster(cluster.id);
         const late = commitOf({ ...upgrade, revision: 2 }, []);
-        const task = { instance_id: cluster.instances[0]?.id ?? '', task: 'UPGRADING' as const, fault: null };
+        const task = {
+          instance_id: cluster.instances[0]?.id ?? '',
+          task: 'UPGRADING' as const,
+          fault: null,
+          in_doubt: false,
+        };
         expect(await store.commit({ ...late, instance_tasks: [task], release })).toBe('committed');
         expect(await store.getCluster(cluster.id)).toEqual(before);
       });
@@ -606,7 +612,12 @@ export function describeStore(
         const { cluster, upgrade } = await begun(store);
         await store.commit(commitOf(upgrade, [event(2, 'started')]));
         const before = await store.load(upgrade.id);
-        const task = { instance_id: cluster.instances[0]?.id ?? '', task: 'UPGRADING', fault: null } as const;
+        const task = {
+          instance_id: cluster.instances[0]?.id ?? '',
+          task: 'UPGRADING',
+          fault: null,
+          in_doubt: false,
+        } as const;
         const odd = { ...commitOf({ ...upgrade, revision: 2 }, events), instance_tasks: [task] };
         await expect(store.commit(odd)).rejects.toMatchObject({ code: 'internal' });
         expect(await store.load(upgrade.id)).toEqual(before);
@@ -928,6 +939,7 @@ function newInstance(cluster_id: string, n: number): Instance {
     volume_size: 1,
     task: 'BUILDING',
     fault: null,
+    in_doubt: false,
     report: null,
     heard: null,
   };

@@ -341,6 +341,7 @@ describe('an action on an upgrade', () => {
       to_version: '1.1',
       reversible: null,
       touched: true,
+      in_doubt: false,
       instance_id: member?.id ?? '',
       successor_id: null,
       repair: false,

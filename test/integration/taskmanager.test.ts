@@ -63,6 +63,7 @@ async function newCluster(): Promise<Cluster> {
     volume_size: 1,
     task: 'BUILDING',
     fault: null,
+    in_doubt: false,
     report: null,
     heard: null,
   };

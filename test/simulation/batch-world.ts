@@ -317,7 +317,7 @@ export class BatchWorld {
       instances: [
         {
           ...{ id: this.random.uuid(), cluster_id: id, name: `c-${index}-1`, flavor_id: '1', volume_size: 1 },
-          ...{ task: 'BUILDING', fault: null, report: null, heard: null },
+          ...{ task: 'BUILDING', fault: null, in_doubt: false, report: null, heard: null },
         },
       ],
     };

@@ -268,7 +268,7 @@ export class World {
     const { from } = VERSIONS[manager];
     const version = BUILT_IN_VERSIONS.find((one) => one.datastore_id === datastore?.id && one.name === from);
     const created = this.scheduler.now - 1_000;
-    const fresh = { task: 'BUILDING' as const, fault: null, report: null, heard: null };
+    const fresh = { task: 'BUILDING' as const, fault: null, in_doubt: false, report: null, heard: null };
     const cluster: Cluster = {
       ...{ id, tenant_id, name: 'shop', manager, created, updated: created, task: 'BUILDING' },
       ...{ datastore_id: datastore?.id ?? '', datastore_name: manager, upgrade_id: null },

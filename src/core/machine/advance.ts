@@ -147,7 +147,8 @@ function apply(draft: Draft, input: Input): string | undefined {
     }
     case 'call_failed': {
       const step = draft.stepInFlight(input.step, input.attempt);
-      if (step && callOf(step) === input.action) attemptFailed(draft, step, input.error, input.permanent);
+      if (step && callOf(step) === input.action)
+        attemptFailed(draft, step, input.error, input.permanent ? 'permanent' : 'passing');
       return undefined;
     }
     case 'reported':
@@ -169,7 +170,7 @@ function reset(draft: Draft, by: string): undefined {
   );
   for (const step of open) {
     draft.change({ ...step, phase: { name: 'failed', ended: draft.now, error: CUT_OFF } });
-    draft.instanceTask(step.instance_id, 'UPGRADING_ERROR', CUT_OFF);
+    draft.doubtInstance(step.instance_id, CUT_OFF);
   }
   const ended = `status reset by ${by}; ${counted(open.length, 'step was', 'steps were')} in flight`;
   draft.end('cancelled', [ended, ...open.flatMap((step) => mayLackPrimary(draft, step))].join('; '));

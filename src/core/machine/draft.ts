@@ -7,8 +7,6 @@ import {
   type InstanceTask,
   type Instant,
   isInDoubt,
-  MAY_BE_AT_WORK,
-  UNANSWERED,
   versionOf,
 } from '../domain.ts';
 import {
@@ -107,7 +105,12 @@ export class Draft {
     told_version?: string | null,
   ): void {
     const told = told_version === undefined ? {} : { told_version };
-    this.say({ kind: 'instance_task', instance_id, task, fault, ...told });
+    this.say({ kind: 'instance_task', instance_id, task, fault, in_doubt: false, ...told });
+  }
+
+  /** Its guest may be at work on what it was told, whatever comes next. */
+  doubtInstance(instance_id: string, fault: string): void {
+    this.say({ kind: 'instance_task', instance_id, task: 'UPGRADING_ERROR', fault, in_doubt: true });
   }
 
   attemptOf(step: Step, action: GuestAction): AttemptId {
@@ -219,8 +222,10 @@ export class Draft {
     });
     this.emit(state, message);
     for (const step of this.steps) {
-      const fault = this.isInDoubtBefore(step) ? null : faultAtEnd(step);
-      if (fault !== null) this.instanceTask(step.instance_id, 'UPGRADING_ERROR', fault);
+      if (this.isInDoubtBefore(step)) continue;
+      const [doubt, fault] = [doubtAbout(step), faultAtEnd(step)];
+      if (doubt !== null) this.doubtInstance(step.instance_id, doubt);
+      else if (fault !== null) this.instanceTask(step.instance_id, 'UPGRADING_ERROR', fault);
     }
     this.say({ kind: 'release', ...this.#versionAt(state) });
   }
@@ -252,16 +257,15 @@ export class Draft {
 type EndState = Extract<UpgradeState['name'], 'succeeded' | 'failed' | 'rolled_back' | 'cancelled'>;
 
 /** What is to be known of an instance whose step nobody tries again; null where that is known already. */
-function faultAtEnd(step: Step): string | null {
-  const { phase, attempt } = step;
+function faultAtEnd({ phase, attempt }: Step): string | null {
   if (attempt === 0) return null;
   if (phase.name === 'pending') return 'its last attempt failed';
-  if (phase.name !== 'backoff' && phase.name !== 'failed') return null;
-  return doubtAbout(step) ?? (phase.name === 'failed' ? null : phase.error);
+  return phase.name === 'backoff' ? phase.error : null;
 }
 
-/** The fault of an instance that may be at work on what this step told it; null if it is not. */
-export function doubtAbout({ phase, touched }: Step): string | null {
-  if (!touched || !('error' in phase) || !phase.error.startsWith(UNANSWERED)) return null;
-  return `${phase.error}; ${MAY_BE_AT_WORK}`;
+/** In words, what an instance may still be at work on that this step told it; null if nothing is. */
+export function doubtAbout({ phase, in_doubt }: Step): string | null {
+  if (!in_doubt || phase.name === 'done') return null;
+  const why = 'error' in phase ? phase.error : 'the guest agent did not answer its last order';
+  return `${why}; it may still be at work on its order`;
 }

@@ -1,5 +1,5 @@
 import type { Finding } from '../admit.ts';
-import { type Cluster, CUT_OFF, type Instant, isHealthy, primaryOf, versionOf } from '../domain.ts';
+import { type Cluster, type Instant, isHealthy, primaryOf, versionOf } from '../domain.ts';
 import { expectedOf } from '../history.ts';
 import { planSteps } from '../plan.ts';
 import { goalOf, isInFlight, isOver, meantBy, type Phase, type Step, titleOf } from '../record.ts';
@@ -73,8 +73,9 @@ function planRound(draft: Draft): boolean {
 function skip(draft: Draft, step: Step): void {
   draft.change({ ...step, phase: { name: 'skipped', ended: draft.now } });
   if (step.attempt === 0 || draft.isInDoubtBefore(step)) return;
-  const fault = doubtAbout(step);
-  draft.instanceTask(step.instance_id, fault === null ? 'NONE' : 'UPGRADING_ERROR', fault);
+  const doubt = doubtAbout(step);
+  if (doubt === null) draft.instanceTask(step.instance_id, 'NONE', null);
+  else draft.doubtInstance(step.instance_id, doubt);
 }
 
 function stepsOfRound(draft: Draft): readonly Step[] {
@@ -96,7 +97,7 @@ function knownOf(draft: Draft): Cluster {
   const instances = draft.seen.instances.map((instance) => {
     if (!uncertain.has(instance.id) || !instance.report) return instance;
     const report = { ...instance.report, version: null, service_status: 'unknown' as const };
-    return { ...instance, task: 'UPGRADING_ERROR' as const, fault: CUT_OFF, report };
+    return { ...instance, in_doubt: true, report };
   });
   return { ...draft.seen, instances };
 }

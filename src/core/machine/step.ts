@@ -15,7 +15,6 @@ import {
   isHealthy,
   primaryOf,
   type ServiceStatus,
-  UNANSWERED,
   type UpgradeInfo,
   versionOf,
 } from '../domain.ts';
@@ -68,13 +67,14 @@ export function answered(draft: Draft, step: Step, action: AnsweredAction, info:
     const shut = isWithTroveGuest(draft, step) ? null : onePrimary(draft, step);
     // M8 again: somebody may have promoted another one while the guest made ready. That is no try of this guest's.
     if (shut) {
-      return attemptFailed(draft, forgiven(step), shut.reason, false);
+      return attemptFailed(draft, forgiven(step), shut.reason, 'passing');
     }
     if (step.kind === 'switchover') return startSwitchover(draft, step, info);
     if (isWithTroveGuest(draft, step)) return orderTroveGuest(draft, step, info);
     const surprise = unexpectedRole(draft, step, info);
-    if (surprise) return attemptFailed(draft, step, surprise, true);
-    const told = { ...step, reversible: info.reversible ?? null, touched: true };
+    if (surprise) return attemptFailed(draft, step, surprise, 'permanent');
+    // It has heard of this attempt, and carries out no older one any more.
+    const told = { ...step, reversible: info.reversible ?? null, touched: true, in_doubt: false };
     if (draft.isInDoubtBefore(step)) draft.instanceTask(step.instance_id, 'UPGRADING', null);
     say(draft, told, { name: 'upgrading', info, ...outstanding(draft) });
   } else if (phase.name === 'upgrading' && action === 'upgrade') {
@@ -88,7 +88,11 @@ export function answered(draft: Draft, step: Step, action: AnsweredAction, info:
 function orderTroveGuest(draft: Draft, step: Step, info: UpgradeInfo): void {
   draft.instanceTask(step.instance_id, 'UPGRADING', null, null);
   const evidence = noEvidence(draft.instance(step.instance_id), draft.now);
-  say(draft, { ...step, touched: true }, { name: 'upgrading', info, evidence, ...outstanding(draft) });
+  say(
+    draft,
+    { ...step, touched: true, in_doubt: false },
+    { name: 'upgrading', info, evidence, ...outstanding(draft) },
+  );
 }
 
 /** M1: a Trove guest's report counts for the one order that its instance is under. */
@@ -144,10 +148,11 @@ function forgiven(step: Step): Step {
 function startSwitchover(draft: Draft, step: Step, info: UpgradeInfo): void {
   // What came into being since the last heartbeat: the guest has just looked.
   const loss = unacknowledged(draft, step, info.findings);
-  if (loss) return attemptFailed(draft, forgiven(step), `${loss.gate}: ${loss.reason}`, false);
+  if (loss) return attemptFailed(draft, forgiven(step), `${loss.gate}: ${loss.reason}`, 'passing');
   // M3 again: between the gate and now, the guest prepared; the successor may have fallen behind.
   const successor = successorOf(draft, step);
-  if (!successor) return attemptFailed(draft, step, 'the successor fell behind before the switchover', false);
+  if (!successor)
+    return attemptFailed(draft, step, 'the successor fell behind before the switchover', 'passing');
   const chosen = { ...step, successor_id: successor.id };
   say(draft, chosen, { name: 'demoting', ...outstanding(draft) });
 }
@@ -187,7 +192,7 @@ function succeeded(draft: Draft, step: Step, instance_id: string, report: Attemp
       return followed(draft, step, phase, instance_id);
     case 'restoring':
       draft.writesAgain(phase.down_since);
-      return attemptFailed(draft, step, phase.error, false);
+      return attemptFailed(draft, step, phase.error, 'passing');
     default:
       // `preparing` and `verifying` end with the answer to their call, not with a report.
       return;
@@ -201,7 +206,7 @@ function failed(draft: Draft, step: Step, instance_id: string, report: AttemptRe
     case 'upgrading':
     case 'fencing':
     case 'demoting':
-      return attemptFailed(draft, step, error, report.permanent ?? false);
+      return attemptFailed(draft, step, error, report.permanent === true ? 'permanent' : 'passing');
     case 'promoting':
       // M4: a failed promotion is the successor's word that it is still a standby, unless it says otherwise itself.
       if (draft.instance(instance_id)?.report?.role === 'primary') return switchedOver(draft, step);
@@ -375,9 +380,17 @@ function measure(draft: Draft, { kind, attempt, started, phase }: Step): void {
   draft.say({ kind: 'measured', step: kind, ms: ended - started });
 }
 
+/**
+ * How an attempt came to nothing. `passing`: another one may succeed. `permanent`: none would. `silence`: its guest said
+ * nothing within the step's time, and may be at work on the order all the while.
+ */
+export type Failing = 'passing' | 'permanent' | 'silence';
+
 /** An attempt is over without success: another one after a pause, or the step has failed. */
-export function attemptFailed(draft: Draft, step: Step, error: string, permanent: boolean): void {
-  if (!permanent && hasTriesLeft(draft, step)) {
+export function attemptFailed(draft: Draft, of: Step, error: string, failing: Failing): void {
+  // Who only made ready has no order to be at work on, unless an earlier attempt left one.
+  const step = { ...of, in_doubt: of.in_doubt || (failing === 'silence' && of.touched) };
+  if (failing !== 'permanent' && hasTriesLeft(draft, step)) {
     const until = draft.now + backoffMs(draft, step);
     draft.emit('step_retrying', `${title(draft, step)}: ${error}`, step);
     draft.change({ ...step, phase: { name: 'backoff', until, error } });
@@ -401,7 +414,7 @@ function stepFailed(
 export function timedOut(draft: Draft, step: Step): void {
   const { phase } = step;
   const name = draft.nameOf(step.instance_id);
-  const error = `${UNANSWERED} ${phase.name} within ${draft.upgrade.policy.step_timeout_seconds} s`;
+  const error = `the guest agent did not finish ${phase.name} within ${draft.upgrade.policy.step_timeout_seconds} s`;
   switch (phase.name) {
     case 'demoting':
       // It may or may not have stopped: being told to serve as primary is right in both cases.
@@ -427,16 +440,20 @@ export function timedOut(draft: Draft, step: Step): void {
     case 'upgrading':
       return upgradeTimedOut(draft, step, phase, error);
     default:
-      return attemptFailed(draft, step, error, false);
+      return attemptFailed(draft, step, error, 'silence');
   }
 }
 
 /** A Trove guest's server that serves may run either version: another order could take it down for nothing. */
 function upgradeTimedOut(draft: Draft, step: Step, phase: Upgrading, error: string): void {
   const evidence = phase.evidence && latestEvidence(draft, step, phase.evidence);
-  if (!evidence || !isUnconfirmed(draft, step)) return attemptFailed(draft, step, error, false);
+  if (!evidence || !isUnconfirmed(draft, step)) return attemptFailed(draft, step, error, 'silence');
   if (isCarriedOut(evidence)) return weigh(draft, step, phase, evidence);
-  stepFailed(draft, step, { error: `${error}: ${whatWasSeen(evidence)}`, unconfirmed: true });
+  stepFailed(
+    draft,
+    { ...step, in_doubt: true },
+    { error: `${error}: ${whatWasSeen(evidence)}`, unconfirmed: true },
+  );
 }
 
 function hasTriesLeft(draft: Draft, step: Step): boolean {

@@ -49,7 +49,7 @@ const STATES: readonly UpgradeState[] = [
 
 function instance(id: string): Instance {
   const report = { service_status: 'healthy', version: '1.0', role: 'member', sent: NOW } as const;
-  const fixed = { cluster_id: 'c', name: id, flavor_id: '1', volume_size: 1, fault: null };
+  const fixed = { cluster_id: 'c', name: id, flavor_id: '1', volume_size: 1, fault: null, in_doubt: false };
   return { id, ...fixed, task: 'UPGRADING', report, heard: NOW };
 }
 
@@ -87,6 +87,7 @@ function step(id: number, phase: Phase): Step {
     to_version: '2.0',
     reversible: null,
     touched: false,
+    in_doubt: false,
     kind,
     instance_id,
     successor_id: 'b',

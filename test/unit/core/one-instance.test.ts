@@ -57,7 +57,9 @@ describe('an upgrade of one instance', () => {
   it('waits while another one may still carry an old order out: only the whole cluster mends that (G2)', () => {
     const it = world({ only: 'db-3' });
     const instances = it.cluster.instances.map((one) =>
-      one.name === 'db-2' ? { ...one, task: 'UPGRADING_ERROR' as const, fault: CUT_OFF } : one,
+      one.name === 'db-2'
+        ? { ...one, task: 'UPGRADING_ERROR' as const, fault: CUT_OFF, in_doubt: true }
+        : one,
     );
     it.cluster = { ...it.cluster, instances };
     it.until(() => it.eventsOf('gate_blocked').length > 0);

@@ -475,7 +475,7 @@ function clusterOf({ manager = 'postgresql', trove = [] }: WorldOptions, guests:
     ...{ task: 'NONE' as const, upgrade_id: null, extended_properties: {}, created: T0, updated: T0 },
     instances: guests.map(({ id, name }) => ({
       ...{ id, cluster_id: 'c', name, flavor_id: '1', volume_size: 1 },
-      ...{ task: 'NONE' as const, fault: null, report: null, heard: null },
+      ...{ task: 'NONE' as const, fault: null, in_doubt: false, report: null, heard: null },
       ...(trove.includes(name) && { told_version: FROM }),
     })),
   };
