@@ -106,9 +106,8 @@ interface Asked {
 async function carryOut(deps: Deps, asked: Asked, found: Loaded): Promise<string> {
   const { caller, body } = asked;
   const upgrade_id = found.upgrade.id;
-  const wanted = body.retry?.datastore_version;
-  const target = wanted === undefined ? undefined : versionFor(found, wanted);
   const action = ACTIONS.find((each) => body[each] !== undefined);
+  const target = action && targetOf(found, action, body.retry?.datastore_version);
   const follow_up = FOLLOW_UPS.find((each) => each === action);
   if (follow_up && !isActive(found.upgrade)) return takeUp(deps, asked, found, follow_up);
   if (action) await act(deps, caller, { upgrade_id, action, ...(target && { target }) });
@@ -142,13 +141,18 @@ async function act(deps: Deps, caller: Caller, { upgrade_id, action, target }: O
   throw new CofferError('action_refused', message);
 }
 
-/** The corrected version that a retry names; whether the upgrade may go to it is the taskmanager's to say. */
-function versionFor(
-  { cluster, versions }: Loaded,
-  name_or_id: string,
+/**
+ * The version that an action is about: with a retry the corrected one that it names, whether or not the upgrade may go to
+ * it; with an approval the one that is shown, as somebody else may send the upgrade to another at this very moment.
+ */
+function targetOf(
+  { upgrade, cluster, versions }: Loaded,
+  action: Action,
+  wanted: string | undefined,
 ): { id: string; name: string } | undefined {
-  if (!cluster) return undefined;
-  const { id, name } = findTarget(versions, cluster, name_or_id);
+  if (action === 'approve') return { id: upgrade.to_version_id, name: upgrade.to_version };
+  if (wanted === undefined || !cluster) return undefined;
+  const { id, name } = findTarget(versions, cluster, wanted);
   return { id, name };
 }
 

@@ -51,7 +51,7 @@ export const UpgradeActionArgs = z.looseObject({
   action: z.enum(ACTIONS),
   /** Who wants it, in the words of the event that tells of it. */
   by: text(255),
-  /** With `retry`: the version to go to instead. */
+  /** With `retry`: the version to go to instead. With `approve`: the version that was looked at. */
   target: z.object({ id: Id, name: text(255) }).exactOptional(),
 });
 export type UpgradeActionArgs = z.output<typeof UpgradeActionArgs>;

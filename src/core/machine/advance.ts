@@ -92,7 +92,7 @@ export type Input =
       readonly id?: string;
       readonly action: Action;
       readonly by: string;
-      /** With `retry`: a corrected version in place of the one that fails. */
+      /** With `retry`: a corrected version in place of the one that fails. With `approve`: the one that is approved. */
       readonly target?: { readonly id: string; readonly name: string };
     };
 
@@ -209,8 +209,12 @@ function actOnce(draft: Draft, input: Extract<Input, { type: 'action' }>): strin
 
 /** A person's action: idempotent, or refused with the reason. */
 function act(draft: Draft, { action, by, target }: Extract<Input, { type: 'action' }>): string | undefined {
-  if (action === 'retry' && target && target.name !== draft.upgrade.to_version)
-    return retarget(draft, by, target);
+  const { to_version } = draft.upgrade;
+  if (target && target.name !== to_version) {
+    if (action === 'retry') return retarget(draft, by, target);
+    // Whoever looked at the canary of one version says nothing of another.
+    if (action === 'approve') return `it goes to ${to_version} by now, and ${target.name} was approved`;
+  }
   const judgement = judge(draft.upgrade, action, (id) => draft.nameOf(id));
   if (judgement.name === 'refused') return judgement.reason;
   if (judgement.name === 'needless') return undefined;

@@ -78,7 +78,10 @@ export class RequestChecks {
     const ended = all.find(({ id }) => id === follows.upgrade_id);
     if (!ended) return this.#must(false, 'it takes up an upgrade that is not there');
     this.#must(ENDED.includes(ended.state.name), `it takes up one that is ${ended.state.name}`);
-    this.#must(this.wasAsked(ended.id, follows.as), `nobody asked for a ${follows.as}`);
+    // A retry may name the very version that it would go to anyway.
+    const goal = direction === 'back' ? from_version : to_version;
+    const isAsked = this.wasAsked(ended.id, follows.as) || this.wasAsked(ended.id, follows.as, goal);
+    this.#must(isAsked, `nobody asked for a ${follows.as}`);
     const isLatest = all.every((one) => one.cluster_id !== cluster_id || one.created <= created);
     this.#must(isLatest, 'it takes up one that has been overtaken');
     const isSame = to_version === ended.to_version && from_version === ended.from_version;

@@ -367,6 +367,19 @@ describe('canary', () => {
     expect(it.upgrade.state.name).toBe('succeeded');
   });
 
+  it('is not approved by whoever looked at another version', () => {
+    const it = world({ ...members, policy: { canary: 1 } });
+    it.settle();
+    const approve = (id: string, name: string) =>
+      it.feed({ type: 'action', action: 'approve', by: 'ann', target: { id, name } });
+    expect(approve('v-old', '17.9')).toMatchObject({
+      verdict: 'refused',
+      reason: 'it goes to 17.10 by now, and 17.9 was approved',
+    });
+    expect(it.upgrade.approved).toBe(false);
+    expect(approve('v-to', '17.10').verdict).toBe('applied');
+  });
+
   it('stays approved when the same version is tried again', () => {
     const it = world({
       ...members,

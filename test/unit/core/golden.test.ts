@@ -171,7 +171,9 @@ describe('golden transcripts', () => {
 
   it('are all there is of upgrades in their folder', () => {
     const names = Object.keys(TRANSCRIPTS).map((name) => `${name}.golden`);
-    const found = readdirSync(FOLDER).filter((name) => !name.startsWith('batch-'));
+    const found = readdirSync(FOLDER).filter(
+      (name) => name.endsWith('.golden') && !name.startsWith('batch-'),
+    );
     expect(found.toSorted()).toEqual(names.toSorted());
   });
 });
