@@ -12,6 +12,8 @@ const ADVICE = {
     unreachable: 'Redis cannot be reached: requests are answered 503, and nothing is lost that was accepted.',
     refuses_writes: 'Requests that change something are answered 503, and nothing is lost that was accepted.',
   },
+  shared:
+    'Another installation of Coffer consumes from the same queues of RabbitMQ: messages go round until they find their own. Give each installation a virtual host of its own.',
   rabbitmq:
     'RabbitMQ cannot be reached: requests are accepted and kept safe in Redis, and carried out when it is back.',
 };
@@ -42,7 +44,12 @@ export function healthRoutes(app: App, deps: Deps): void {
         redis: redis.status,
         rabbitmq: isBusThere ? ('ok' as const) : ('unreachable' as const),
       };
-      if (redis.status === 'ok' && isBusThere) return { status: 'ready' as const, checks };
+      if (redis.status === 'ok' && isBusThere) {
+        const others = deps.bus.otherInstallations?.() ?? [];
+        const shared =
+          others.length === 0 ? {} : { message: ADVICE.shared, other_installations: [...others] };
+        return { status: 'ready' as const, checks, ...shared };
+      }
       const message = [...aboutStore(redis), ...(isBusThere ? [] : [ADVICE.rabbitmq])].join(' ');
       return reply.code(503).header('retry-after', 2).send({ status: 'unavailable', checks, message });
     },

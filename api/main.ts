@@ -48,6 +48,7 @@ await runProcess(async () => {
   });
   services.add({ name: 'store', stop: () => store.close() });
   await seedCatalogue(store);
+  const installation = await store.installation(randomUUID());
   const bus = await openAmqpBus({
     url: config.COFFER_AMQP_URL,
     tls: amqpTls(config),
@@ -55,6 +56,7 @@ await runProcess(async () => {
     log,
     control_exchange: config.COFFER_CONTROL_EXCHANGE,
     queues: config.COFFER_AMQP_QUEUES,
+    installation,
     tracing,
   });
   services.add({ name: 'bus', stop: () => bus.close() });

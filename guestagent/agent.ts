@@ -120,6 +120,7 @@ export class Agent implements Service {
     this.#served = await bus.serve({
       topic: guestTopic(config.instance_id),
       server: config.instance_id,
+      installation: config.installation,
       queue: 'own',
       prefetch: PREFETCH,
       guard: async () => this.#protection,
@@ -466,7 +467,12 @@ export class Agent implements Service {
     // Until the next order it tells of the last one.
     const request_id = journal.entry?.request_id;
     const context = request_id === undefined ? {} : { context: { ...AS_GUEST, request_id } };
-    await bus.cast(CONDUCTOR_TOPIC, 'heartbeat', args, { ...context, protection: this.#protection });
+    const { installation } = this.#deps.config;
+    await bus.cast(CONDUCTOR_TOPIC, 'heartbeat', args, {
+      ...context,
+      installation,
+      protection: this.#protection,
+    });
   }
 }
 

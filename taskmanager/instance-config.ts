@@ -15,6 +15,7 @@ export function instanceConfig(
   instance: Instance,
   order: BuildOrder,
   endpoints: ReadonlyMap<string, Endpoint>,
+  installation?: string,
 ): PlannedInstance {
   const isReplicated = managerOf(cluster.manager).hasServers;
   const isNew = cluster.task === 'BUILDING';
@@ -22,6 +23,7 @@ export function instanceConfig(
   const isFirst = isNew && source?.id === instance.id;
   const sourceAt = source && (endpoints.get(source.id) ?? source.report?.endpoint ?? null);
   return {
+    ...(installation !== undefined && { installation }),
     instance_id: instance.id,
     cluster_id: cluster.id,
     name: instance.name,

@@ -17,13 +17,17 @@ interface JoinDeps {
   readonly log: Logger;
   readonly now: () => Instant;
   readonly keyring?: Keyring;
+  readonly installation?: string;
 }
 
 /**
  * An external agent takes its place: answers what its instance is to be, and the key of that, in a form
  * that only this agent can open. Whoever says its question again gets nothing by it and changes nothing.
  */
-export async function join({ store, log, now, keyring }: JoinDeps, request: Request): Promise<JoinAnswer> {
+export async function join(
+  { store, log, now, keyring, installation }: JoinDeps,
+  request: Request,
+): Promise<JoinAnswer> {
   const question = parseAs(JoinArgs, request.args, 'join');
   const { cluster_id, endpoint, sent } = question;
   const agent_id = agentIdOf(question.agent_key);
@@ -49,7 +53,7 @@ export async function join({ store, log, now, keyring }: JoinDeps, request: Requ
     ...(joined.first && first ? [[first.id, joined.first] as const] : []),
     [instance.id, endpoint],
   ]);
-  const config = instanceConfig(cluster, instance, order, endpoints);
+  const config = instanceConfig(cluster, instance, order, endpoints, installation);
   return { verdict: 'joined', sealed: handOver(join_key, question, { ...config, rpc_key }) };
 }
 

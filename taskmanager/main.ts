@@ -11,8 +11,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { openAmqpBus } from '../src/bus/amqp.ts';
-import { CONDUCTOR_TOPIC, type Served, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
+import { type AmqpBusOptions, openAmqpBus } from '../src/bus/amqp.ts';
+import { type Bus, CONDUCTOR_TOPIC, type Served, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
 import type { Guard } from '../src/bus/protection.ts';
 import { TROVE_TASKMANAGER_KEY } from '../src/bus/trove-secure.ts';
 import {
@@ -68,10 +68,11 @@ const configShape = {
 function newProvisioner(
   config: { COFFER_PROVISIONER: 'local' | 'external'; COFFER_GUESTS_DIR?: string | undefined },
   keyring: Keyring,
+  installation: string,
 ): Provisioner {
   const { COFFER_PROVISIONER, COFFER_GUESTS_DIR } = config;
   const isLocal = COFFER_PROVISIONER === 'local' && COFFER_GUESTS_DIR !== undefined;
-  return isLocal ? new LocalProvisioner(COFFER_GUESTS_DIR, keyring) : externalProvisioner;
+  return isLocal ? new LocalProvisioner(COFFER_GUESTS_DIR, keyring, installation) : externalProvisioner;
 }
 
 function requireOfProvisioner(given: Readonly<Record<string, string>>): readonly string[] {
@@ -89,6 +90,20 @@ function both(first: Observe, second: Observe): Observe {
   };
 }
 
+function openBus(
+  config: z.infer<z.ZodObject<typeof configShape>>,
+  common: Pick<AmqpBusOptions, 'log'> & Partial<AmqpBusOptions>,
+): Promise<Bus> {
+  return openAmqpBus({
+    ...common,
+    name: 'taskmanager',
+    url: config.COFFER_AMQP_URL,
+    tls: amqpTls(config),
+    control_exchange: config.COFFER_CONTROL_EXCHANGE,
+    queues: config.COFFER_AMQP_QUEUES,
+  });
+}
+
 function serveTopics(
   deps: RequestDeps,
   guards: { readonly taskmanager: Guard; readonly conductor: Guard },
@@ -100,7 +115,7 @@ function serveTopics(
       handler: (request) => handleTaskmanagerRequest(deps, request),
     }),
     deps.bus.serve({
-      ...{ ...common, topic: CONDUCTOR_TOPIC, guard: guards.conductor },
+      ...{ ...common, topic: CONDUCTOR_TOPIC, guard: guards.conductor, foreign: 'dropped' as const },
       handler: (request) => handleConductorRequest(deps, request),
     }),
   ]);
@@ -123,16 +138,8 @@ await runProcess(async () => {
   });
   services.add({ name: 'store', stop: () => store.close() });
   await seedCatalogue(store);
-  const bus = await openAmqpBus({
-    url: config.COFFER_AMQP_URL,
-    tls: amqpTls(config),
-    name: 'taskmanager',
-    log,
-    control_exchange: config.COFFER_CONTROL_EXCHANGE,
-    queues: config.COFFER_AMQP_QUEUES,
-    tracing,
-    notifies,
-  });
+  const installation = await store.installation(randomUUID());
+  const bus = await openBus(config, { log, installation, tracing, notifies });
   services.add({ name: 'bus', stop: () => bus.close() });
 
   const queues = queueOptions(config, log);
@@ -152,10 +159,13 @@ await runProcess(async () => {
     observe: both(observeUpgrades(registry), observeSpans(tracing)),
     wakeBatch: looks.wake,
   });
-  const provisioning = new Provisioning({ ...common, provisioner: newProvisioner(config, keyring) });
+  const provisioning = new Provisioning({
+    ...common,
+    provisioner: newProvisioner(config, keyring, installation),
+  });
   const max_concurrent_total = config.COFFER_BATCH_MAX_CONCURRENT;
   const batches = new Batches({ ...common, engine, max_concurrent_total });
-  const deps = { ...common, keyring, engine, provisioning, notifies, batches };
+  const deps = { ...common, installation, keyring, engine, provisioning, notifies, batches };
 
   const guards = {
     taskmanager: taskmanagerGuard(config.COFFER_TASKMANAGER_RPC_KEY),

@@ -27,11 +27,13 @@ const DRAFT = '.draft-';
 export class LocalProvisioner implements Provisioner {
   readonly #dir: string;
   readonly #keyring: Pick<Keyring, 'secretOf'> | undefined;
+  readonly #installation: string | undefined;
 
   /** With a keyring every instance is given the key that it has there. */
-  constructor(dir: string, keyring?: Pick<Keyring, 'secretOf'>) {
+  constructor(dir: string, keyring?: Pick<Keyring, 'secretOf'>, installation?: string) {
     this.#dir = dir;
     this.#keyring = keyring;
+    this.#installation = installation;
   }
 
   async provision(cluster: Cluster, order: BuildOrder): Promise<void> {
@@ -57,7 +59,8 @@ export class LocalProvisioner implements Provisioner {
       if (existing.has(instance.id)) continue;
       const rpc_key = (await this.#keyring?.secretOf(instance.id)) ?? null;
       const secrets = { cluster_token, ...(rpc_key !== null && { rpc_key }) };
-      const config = { ...instanceConfig(cluster, instance, order, endpoints), ...secrets };
+      const planned = instanceConfig(cluster, instance, order, endpoints, this.#installation);
+      const config = { ...planned, ...secrets };
       if (!(await this.#write(cluster, config))) return false;
     }
     return true;

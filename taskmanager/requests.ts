@@ -34,6 +34,8 @@ export interface RequestDeps extends EngineDeps {
   readonly provisioning: Provisioning;
   readonly batches: Batches;
   readonly newId: () => string;
+  /** Its id, for the agents that join. */
+  readonly installation?: string;
   /** Whoever asks for what can't be is told so in a notification. */
   readonly notifies?: boolean;
 }

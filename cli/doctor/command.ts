@@ -107,6 +107,15 @@ async function readiness(ready: Response, origin: string): Promise<Finding> {
   if (!isOurs) {
     return bad('api', `${origin} is not Coffer: HTTP ${ready.status}`, 'Set --endpoint, or COFFER_ENDPOINT.');
   }
+  const { other_installations: others = [] } = body as { readonly other_installations?: readonly string[] };
+  if (others.length > 0) {
+    const found = `another installation (${others.join(', ')}) consumes from the same queues of RabbitMQ`;
+    return bad(
+      'api.installations',
+      found,
+      'Give each installation a virtual host of its own: docs/operate.md says how.',
+    );
+  }
   if (ready.ok) return ok('api', `${origin} answers, and reaches Redis and RabbitMQ`);
   const { message } = body as { readonly message?: string };
   return bad('api', `${origin} is not ready: ${message ?? ''}`, 'Its log says why it can not reach them.');

@@ -29,6 +29,7 @@ import {
   type WireNotification,
   type WireRequest,
 } from './envelope.ts';
+import { INSTALLATION, PASSED_ON, Presence, timesPassedOn } from './installations.ts';
 import type { Protection } from './protection.ts';
 import { declareExchange, declareNotifications, declareReplyQueue } from './queues.ts';
 import { AGAIN, Server, TRACE_HEADER } from './server.ts';
@@ -56,6 +57,8 @@ export interface AmqpBusOptions {
   /** The queue of the dead letters, if not the usual one. */
   readonly dead_letters?: string;
   readonly tracing?: Tracing;
+  /** The id of the installation whose process this is; a guest's instances name theirs with each message. */
+  readonly installation?: string;
 }
 
 /**
@@ -88,6 +91,8 @@ class AmqpBus implements Bus {
   readonly #deadLetterQueue: string;
   readonly #log: Logger;
   readonly #tracing: Tracing;
+  readonly #installation: string | undefined;
+  readonly #presence: Presence | null;
   /** Two connections: RabbitMQ blocks publishers under memory pressure, and acknowledgements must go on. */
   readonly #publisher: Link;
   readonly #consumer: Link;
@@ -110,6 +115,8 @@ class AmqpBus implements Bus {
     this.#deadLetterQueue = dead_letters;
     this.#log = log;
     this.#tracing = options.tracing ?? NO_TRACING;
+    this.#installation = options.installation;
+    this.#presence = options.installation === undefined ? null : new Presence(options.installation);
     this.#publisher = new Link({
       url,
       tls,
@@ -137,6 +144,7 @@ class AmqpBus implements Bus {
   }
 
   async close(): Promise<void> {
+    this.#presence?.stop();
     await Promise.all([...this.#servers].map((server) => server.stop()));
     await Promise.all([this.#publisher.stop(), this.#consumer.stop()]);
     for (const waiter of this.#waiters.values()) waiter.reject(unavailable('the bus was closed'));
@@ -155,6 +163,10 @@ class AmqpBus implements Bus {
     return { topics: new Map(held), dead_letters: found.get(this.#deadLetterQueue)?.messages ?? 0 };
   }
 
+  otherInstallations(): readonly string[] {
+    return this.#presence?.others ?? [];
+  }
+
   isConnected(): boolean {
     return this.#publisher.channel !== undefined && this.#consumer.channel !== undefined;
   }
@@ -165,7 +177,8 @@ class AmqpBus implements Bus {
     args: Readonly<Record<string, unknown>>,
     options: CastOptions = {},
   ) {
-    const content = sealed(newRequest(method, args, options.context, null), topic, options.protection);
+    const from = options.installation ?? this.#installation;
+    const content = sealed(newRequest(method, args, options.context, null), topic, from, options.protection);
     const expires = options.expires_ms === undefined ? {} : { expiration: options.expires_ms };
     const about = spanOf('producer', topic, method, options.trace);
     await this.#tracing.span(`${method} publish`, about, (span) =>
@@ -183,7 +196,8 @@ class AmqpBus implements Bus {
     const { timeout_ms, monitor_ms, context } = options;
     const monitor_s = monitor_ms === undefined ? null : monitor_ms / 1000;
     const reply_to = { queue: this.#replyQueue, msg_id, monitor_s };
-    const content = sealed(newRequest(method, args, context, reply_to), topic, options.protection);
+    const request = newRequest(method, args, context, reply_to);
+    const content = sealed(request, topic, this.#installation, options.protection);
     return this.#tracing.span(`${method} call`, spanOf('client', topic, method), (span) => {
       // The waiter is there before the question goes out: an answer may overtake the confirm.
       const waiting = this.#await(msg_id, `${method} from ${topic}`, options);
@@ -216,7 +230,7 @@ class AmqpBus implements Bus {
 
   async serve(options: ServeOptions): Promise<Served> {
     const server = new Server(
-      { server: hostname(), ...options },
+      { server: hostname(), installation: this.#installation, ...options },
       {
         log: this.#log,
         tracing: this.#tracing,
@@ -225,6 +239,7 @@ class AmqpBus implements Bus {
         reply: (queue, content) => this.#publish('', queue, content, {}),
         deadLetter: (message, reason) => this.#deadLetter(options.topic, message, reason),
         again: (message) => this.#again(options.topic, message),
+        passOn: (message) => this.#passOn(options.topic, message),
         forget: () => this.#servers.delete(server),
       },
     );
@@ -265,6 +280,7 @@ class AmqpBus implements Bus {
     await declareExchange(channel, this.#queues, this.#exchange);
     await declareReplyQueue(channel, this.#replyQueue);
     await channel.consume(this.#replyQueue, (message) => this.#onReply(message), { noAck: true });
+    await this.#presence?.setUp(channel, () => this.#servers.size > 0);
     const breakLink = () => this.#consumer.breakLink();
     await Promise.all([...this.#servers].map((server) => server.consume(channel, breakLink)));
   }
@@ -335,6 +351,14 @@ class AmqpBus implements Bus {
     await this.#publish('', this.#deadLetterQueue, message.content, { headers });
   }
 
+  /** Behind all others, for a process of the installation that it belongs to. */
+  async #passOn(topic: string, message: ConsumeMessage): Promise<void> {
+    const { 'x-delivery-count': _, ...rest } = message.properties.headers ?? {};
+    const { expiration } = message.properties as { expiration?: string };
+    const headers = { ...rest, [PASSED_ON]: timesPassedOn(message) + 1 };
+    await this.#publish('', topic, message.content, { headers, ...(expiration && { expiration }) });
+  }
+
   /** The same message behind all others, and as if it had never been delivered. */
   async #again(topic: string, { content, properties }: ConsumeMessage): Promise<void> {
     const { 'x-delivery-count': _, ...rest } = properties.headers ?? {};
@@ -383,8 +407,16 @@ function traceHeaders(span: Span | null): Options.Publish {
   return span ? { headers: { [TRACE_HEADER]: span.name } } : {};
 }
 
-function sealed(request: WireRequest, topic: string, protection: Protection | null = null): Buffer {
-  const body = requestBody(request);
+function sealed(
+  request: WireRequest,
+  topic: string,
+  installation: string | undefined,
+  protection: Protection | null = null,
+): Buffer {
+  const body = {
+    ...requestBody(request),
+    ...(installation !== undefined && { [INSTALLATION]: installation }),
+  };
   return encodeBody(protection?.sealRequest(body, topic) ?? body);
 }
 

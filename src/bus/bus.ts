@@ -56,6 +56,10 @@ export interface ServeOptions {
   readonly guard?: Guard;
   /** A message that is part of no trace begins one. */
   readonly begins_traces?: boolean;
+  /** The id of the installation that it belongs to; that of the bus if not said. */
+  readonly installation?: string | undefined;
+  /** What becomes of a message of another installation that has no process here: `dropped` if its sender says it again. */
+  readonly foreign?: 'buried' | 'dropped';
 }
 
 export interface Served {
@@ -68,6 +72,8 @@ export interface CastOptions {
   /** Dropped by the broker if nobody took it by then; never when absent. */
   readonly expires_ms?: number;
   readonly protection?: Protection | null;
+  /** The installation of who sends it; that of the bus if not said. */
+  readonly installation?: string | undefined;
   /** The span that it is part of; if not said, the one at work. */
   readonly trace?: TraceParent | undefined;
 }
@@ -137,6 +143,8 @@ export interface Bus {
    * Rejects if the broker is away.
    */
   depths?(topics: readonly string[]): Promise<Depths>;
+  /** Ids of other installations whose taskmanagers consume from the same queues. Absent from the in-memory twin. */
+  otherInstallations?(): readonly string[];
   /** True while the broker answers. */
   isConnected(): boolean;
   close(): Promise<void>;

@@ -6,6 +6,7 @@ import {
   type KeyObject,
   randomBytes,
 } from 'node:crypto';
+import { installationOf } from './installations.ts';
 import { type Body, isRecord, MessageRefused, type Protection } from './protection.ts';
 
 /**
@@ -132,7 +133,9 @@ function aadOf(
 
 function requestAbout(body: Body, topic: string): readonly unknown[] {
   const { method, version, namespace = null, _unique_id, _msg_id = null, _reply_q = null } = body;
-  return ['request', topic, method, version, namespace, _unique_id, _msg_id, _reply_q];
+  const installation = installationOf(body);
+  const about = ['request', topic, method, version, namespace, _unique_id, _msg_id, _reply_q];
+  return installation === null ? about : [...about, installation];
 }
 
 function replyAbout({ _msg_id, ending }: Body): readonly unknown[] {

@@ -1,5 +1,6 @@
 import type { ConfirmChannel, ConsumeMessage } from 'amqplib';
 import type { QueueMode } from '../config.ts';
+import { CofferError } from '../core/errors.ts';
 import { type Logger, textOf } from '../log.ts';
 import { sleep } from '../service.ts';
 import { type Tracing, traceParentOf } from '../tracing.ts';
@@ -14,6 +15,7 @@ import {
   requestOf,
   type WireRequest,
 } from './envelope.ts';
+import { foreignWords, installationOf, MAX_PASSED_ON, timesPassedOn } from './installations.ts';
 import { type Body, MessageRefused, type Protection } from './protection.ts';
 import { declareServer } from './queues.ts';
 
@@ -50,6 +52,8 @@ interface ServerDeps {
   deadLetter(message: ConsumeMessage, reason: string): Promise<void>;
   /** Puts it behind all others of its topic, as if it had never been delivered. */
   again(message: ConsumeMessage): Promise<void>;
+  /** Puts it behind all others of its topic, for another installation. */
+  passOn(message: ConsumeMessage): Promise<void>;
   forget(): void;
 }
 
@@ -57,7 +61,7 @@ interface ServerDeps {
  * What becomes of a delivery. `requeue`: it counts as a failed one. `again`: it does not, for nothing is wrong
  * with the message; a long outage must not make it look like one that nobody can handle.
  */
-type Verdict = 'ack' | 'requeue' | 'again' | 'settled';
+type Verdict = 'ack' | 'requeue' | 'again' | 'pass_on' | 'settled';
 
 /** One topic that is served: consumes it on every channel that comes. */
 export class Server implements Served {
@@ -165,10 +169,12 @@ export class Server implements Served {
   async #settle(channel: ConfirmChannel, message: ConsumeMessage, verdict: Verdict): Promise<void> {
     if (verdict === 'settled') return;
     if (verdict === 'ack') return settleDelivery(channel, message, 'ack');
-    await sleep(REQUEUE_MS);
+    // At random: two installations that hand each other's messages back in step would get the same ones again.
+    await sleep(verdict === 'pass_on' ? Math.random() * REQUEUE_MS : REQUEUE_MS);
+    const send = verdict === 'pass_on' ? this.#deps.passOn : this.#deps.again;
     const isSent =
-      verdict === 'again' &&
-      (await this.#deps.again(message).then(
+      verdict !== 'requeue' &&
+      (await send(message).then(
         () => true,
         () => false,
       ));
@@ -182,7 +188,10 @@ export class Server implements Served {
     let protection: Protection | null = null;
     try {
       body = decodeBody(message.content);
-      const { guard, topic } = this.#options;
+      const { guard, topic, installation } = this.#options;
+      const theirs = installationOf(body);
+      if (theirs !== null && installation !== undefined && theirs !== installation)
+        return await this.#leave(message, body, foreignWords(theirs, installation));
       protection = (await guard?.(body)) ?? null;
       request = requestOf(protection?.openRequest(body, topic, message.fields.redelivered) ?? body);
     } catch (err) {
@@ -193,6 +202,24 @@ export class Server implements Served {
     const verdict = await this.#work(message, request, protection);
     if (verdict !== 'ack') protection?.release(body);
     return verdict;
+  }
+
+  /** Of another installation: passed on, or refused in words when none of its processes has taken it. */
+  async #leave(message: ConsumeMessage, body: Body, reason: string): Promise<Verdict> {
+    if (this.#mayPassOn(message) && timesPassedOn(message) < MAX_PASSED_ON) return 'pass_on';
+    const { reply_to } = requestOf(body);
+    if (reply_to) {
+      await this.#answer(reply_to, null, null, new CofferError('action_refused', reason));
+      return 'ack';
+    }
+    if (this.#options.foreign !== 'dropped') return this.#bury(message, reason);
+    return this.#refuse(new MessageRefused(reason));
+  }
+
+  /** From the queue that both installations consume from, whatever exchange it came through; not from a fanout. */
+  #mayPassOn({ fields }: ConsumeMessage): boolean {
+    const { queue, topic } = this.#options;
+    return queue === 'shared' && fields.routingKey === topic && fields.exchange !== `${topic}_fanout`;
   }
 
   async #work(

@@ -450,6 +450,10 @@ export const ReadyAnswer = z.strictObject({
   status: z.enum(['ready', 'unavailable']),
   checks: z.strictObject({ redis: StoreCheck, rabbitmq: Check }),
   message: z.string().exactOptional(),
+  other_installations: z
+    .array(z.string())
+    .exactOptional()
+    .meta({ description: 'Ids of installations that consume from the same queues.' }),
 });
 export type ReadyAnswer = z.output<typeof ReadyAnswer>;
 

@@ -5,6 +5,8 @@ import type { Endpoint, Role } from '../core/domain.ts';
  * provisioner, or by the agent itself after it has joined. Lies in `<guest dir>/<instance_id>.json`.
  */
 export interface InstanceConfig {
+  /** The installation that its messages belong to; absent in files of before there were any. */
+  readonly installation?: string;
   readonly instance_id: string;
   readonly cluster_id: string;
   readonly name: string;

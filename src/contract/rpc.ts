@@ -144,6 +144,7 @@ export const JoinArgs = z.object({
 
 /** What an agent is handed over that has joined: for its eyes only. */
 export const JoinedInstance = z.object({
+  installation: Id.exactOptional(),
   instance_id: Id,
   cluster_id: Id,
   name: z.string(),

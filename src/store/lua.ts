@@ -49,6 +49,7 @@ end`;
  * | `steps:<manager>:<kind>` | list | the latest durations of its steps, in milliseconds |
  * | `due` | sorted set | `upgrade:<id>` and `cluster:<id>` by the time of their next look |
  * | `idempotency:<tenant>:<key>` | hash | `fingerprint`, `operation`, `claim`, `until`, `answer` of a request, for a day |
+ * | `installation` | string | the id of the installation |
  * | `keys` | hash | instances' keys, and under `join:<cluster>` what external agents join with, encrypted |
  * | `untold` | hash | upgrades with notifications to come, and the last event that was told of |
  * | `duty:<name>` | string | the process that has the duty now |

@@ -66,6 +66,7 @@ interface HeldRequest {
  */
 export class MemoryStore implements Store {
   #catalogue: Catalogue = EMPTY_CATALOGUE;
+  #installation: string | undefined;
   readonly #clusters = new Map<string, Cluster>();
   readonly #orders = new Map<string, BuildOrder>();
   readonly #joined = new Map<string, Joinings>();
@@ -543,6 +544,11 @@ export class MemoryStore implements Store {
       pending_casts: casts.length,
       pending_casts_ms: now - Math.min(now, ...casts),
     };
+  }
+
+  async installation(fresh: string): Promise<string> {
+    this.#installation ??= fresh;
+    return this.#installation;
   }
 
   async health() {

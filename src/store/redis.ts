@@ -760,6 +760,13 @@ class RedisStore implements Store {
     return found;
   }
 
+  /** May be repeated: the first id stays. */
+  async installation(fresh: string): Promise<string> {
+    const key = this.#key('installation');
+    await this.#ask(() => this.#redis.setnx(key, fresh));
+    return (await this.#ask(() => this.#redis.get(key))) ?? fresh;
+  }
+
   /** Asks for a write that changes nothing: Redis refuses it whenever it would refuse others. */
   async health(): Promise<StoreHealth> {
     if (this.#redis.status === 'connect') return { status: 'unreachable', reason: LOADING };

@@ -335,6 +335,8 @@ export interface Store {
 
   /** What waits, counted: for metrics. */
   counts(now: Instant): Promise<StoreCounts>;
+  /** The id of the installation that the store belongs to: `fresh`, unless it has one already. */
+  installation(fresh: string): Promise<string>;
   /** Whether it would take a write. Never rejects. */
   health(): Promise<StoreHealth>;
   close(): Promise<void>;

@@ -36,6 +36,11 @@ export function describeStore(
 
     describeBatches(name, () => store);
 
+    it('has the id of its installation from whoever asks first', async () => {
+      const first = await store.installation('one');
+      expect(await store.installation('another')).toBe(first);
+    });
+
     describe('clusters', () => {
       it('gives back what was created, once', async () => {
         const cluster = newCluster();
