@@ -11,7 +11,7 @@ import { Page } from '../parts/page.tsx';
 import { Lasted, useNow } from '../parts/when.tsx';
 import { go, Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
-import { isOver, upgradeWord } from '../words.ts';
+import { isOver, troublesOf, upgradeWord } from '../words.ts';
 import { UpgradeActions } from './actions.tsx';
 import { Gantt } from './gantt.tsx';
 import { PolicyRows } from './policy-rows.tsx';
@@ -71,13 +71,18 @@ export function UpgradeScreen({ id }: { readonly id: string }) {
 
 const TROUBLES_EVERY_MS = 3_000;
 
-/** What is wrong with the instances themselves may be what the upgrade waits for. */
+/** What is wrong with the instances themselves may be what the upgrade waits for; errors of steps stand in the details. */
 function Troubles({ upgrade }: { readonly upgrade: UpgradeDocument }) {
   const { data } = usePolled((client) => client.clusters.get(upgrade.cluster_id), {
     key: upgrade.cluster_id,
     everyMs: isOver(upgrade) ? null : TROUBLES_EVERY_MS,
   });
-  return data && !isOver(upgrade) ? <InstanceTroubles instances={data.instances} /> : null;
+  if (!data || isOver(upgrade)) return null;
+  const told = new Set(upgrade.steps.map(({ error }) => error));
+  const untold = data.instances.filter(
+    (one) => one.status === 'UNKNOWN' || troublesOf(one).some((trouble) => !told.has(trouble)),
+  );
+  return <InstanceTroubles instances={untold} />;
 }
 
 function Summary({
