@@ -196,7 +196,7 @@ function showPlan(
     from: from.name,
     to: to.name,
     successor: successor?.instance_name,
-    estimate_seconds: plan.estimate_seconds,
+    estimate_seconds: plan.estimate_seconds ?? 'not known before the first upgrade is measured',
     hash: plan.hash,
   });
   // Some stages of the datastore's order may be empty here.

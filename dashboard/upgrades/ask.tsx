@@ -212,9 +212,11 @@ function Outlook({ plan, draft }: { readonly plan: PlanDocument; readonly draft:
   return (
     <ul className="promise">
       <li>
-        {count(instances.length, 'instance')} will go from {plan.from.name} to {plan.to.name}, in about{' '}
-        {duration(plan.estimate_seconds * 1000)} of work:{' '}
-        {instances.map((step) => step.instance_name).join(', ')}.
+        {count(instances.length, 'instance')} will go from {plan.from.name} to {plan.to.name}
+        {plan.estimate_seconds === null
+          ? ' (how long that takes is not known before the first upgrade is measured)'
+          : `, in about ${duration(plan.estimate_seconds * 1000)} of work`}
+        : {instances.map((step) => step.instance_name).join(', ')}.
       </li>
       <li>Each is out of service for a moment; the others serve meanwhile.</li>
       {plan.successor && (

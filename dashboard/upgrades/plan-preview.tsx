@@ -19,7 +19,9 @@ export function PlanPreview({ plan, overrides, onOverride }: PlanPreviewProps) {
     <div className="stack">
       <dl className="stats">
         <Stat label="Steps">{plan.steps.length}</Stat>
-        <Stat label="Estimate">{duration(plan.estimate_seconds * 1000)}</Stat>
+        <Stat label="Estimate">
+          {plan.estimate_seconds === null ? 'not measured yet' : duration(plan.estimate_seconds * 1000)}
+        </Stat>
         {plan.steps.some(({ kind }) => kind === 'switchover') && (
           <Stat label="Becomes primary">{plan.successor?.instance_name ?? 'whoever has caught up'}</Stat>
         )}

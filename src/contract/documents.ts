@@ -364,7 +364,8 @@ export const UpgradeDocument = z
     silent: Silent,
     last_progress: Time.meta({ description: 'When something has moved last.' }),
     estimated_end: Time.nullable().meta({
-      description: 'If every step takes as long as expected; null unless running.',
+      description:
+        'If every step takes as long as others did; null unless running, and until such steps have been measured.',
     }),
   })
   .meta({ id: 'Upgrade' });
@@ -412,7 +413,10 @@ export const PlanDocument = z
         }),
       )
       .meta({ description: 'What a switchover would leave behind, and other findings of the guests.' }),
-    estimate_seconds: z.int().meta({ description: 'Work alone: neither windows nor human pauses.' }),
+    estimate_seconds: z.int().nullable().meta({
+      description:
+        'Work alone: neither windows nor human pauses. Null until steps of this datastore have been measured.',
+    }),
     hash: z
       .string()
       .meta({ description: 'The same as long as order, roles, versions and target are: see `plan_hash`.' }),

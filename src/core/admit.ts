@@ -200,9 +200,11 @@ function blockedBy({ gate, reason }: Finding): CofferError {
 export function checkWindow({ window }: Partial<Policy>, expected: ExpectedTimes): void {
   const longest_ms = Math.max(expected.instance.p95_ms, expected.switchover.p95_ms);
   if (!window || window.duration_seconds * 1000 >= longest_ms) return;
+  const isMeasured = expected.instance.median_ms !== null && expected.switchover.median_ms !== null;
+  const needs = isMeasured ? 'a step is expected to take up to' : 'a step that was never measured is given';
   throw new CofferError(
     'invalid_request',
-    `The window is open for ${window.duration_seconds} s, and a step is expected to take up to ` +
+    `The window is open for ${window.duration_seconds} s, and ${needs} ` +
       `${Math.ceil(longest_ms / 1000)} s: it must be at least as long.`,
   );
 }
@@ -211,7 +213,7 @@ export function checkWindow({ window }: Partial<Policy>, expected: ExpectedTimes
 export interface Acceptance {
   readonly id: string;
   readonly now: Instant;
-  /** What steps of its manager take, by what was measured; a minute each when nothing was. */
+  /** What steps of its manager take, by what was measured. */
   readonly expected?: ExpectedTimes;
 }
 

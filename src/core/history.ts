@@ -11,9 +11,9 @@ export type StepKind = (typeof STEP_KINDS)[number];
 
 /** Milliseconds from a step's start to its end, soaks left out. */
 export interface StepTimes {
-  /** Half of them are done by then: what an estimate goes by. */
-  readonly median_ms: number;
-  /** 95 of 100 are done by then: what has to fit into a window. */
+  /** Half of them are done by then: what an estimate goes by. Null before one was measured: there is no estimate. */
+  readonly median_ms: number | null;
+  /** 95 of 100 are done by then: what has to fit into a window. Before one was measured, a step is given a minute. */
   readonly p95_ms: number;
 }
 
@@ -25,8 +25,7 @@ export type MeasuredTimes = Readonly<Record<MeasuredKind, readonly number[]>>;
 /** As many of the latest durations are kept for each manager and kind of step. */
 export const MEASURED_STEPS = 200;
 
-/** What a step takes as long as nothing has been measured. */
-const UNMEASURED: StepTimes = { median_ms: 60_000, p95_ms: 60_000 };
+const UNMEASURED: StepTimes = { median_ms: null, p95_ms: 60_000 };
 
 /** No server has a part in it: a message and its answer. */
 const FENCE: StepTimes = { median_ms: 1_000, p95_ms: 1_000 };

@@ -65,19 +65,24 @@ function doubtfulFirst(moves: readonly Move[], { instances }: Cluster, now: Inst
   return [...fences, ...ordered, ...moves.filter(({ instance_id }) => !first.includes(instance_id))];
 }
 
-/** How long steps take: those of a stage side by side as far as `max_unavailable` allows, each turn with its soak. */
+/**
+ * How long steps take: those of a stage side by side as far as `max_unavailable` allows, each turn with its soak.
+ * Null if one of them is of a kind that was never measured.
+ */
 export function workMs(
   steps: readonly Step[],
   { instances }: Cluster,
   policy: Policy,
   expected: ExpectedTimes,
-): number {
+): number | null {
   const side_by_side = maxUnavailable(policy, instances.length);
   const stages = [...new Set(steps.map(({ stage }) => stage))];
-  return stages.reduce((sum, stage) => {
+  return stages.reduce<number | null>((sum, stage) => {
     const turn = steps.filter((step) => step.stage === stage);
     const soak_ms = turn.some((step) => step.kind === 'instance') ? policy.soak_seconds * 1000 : 0;
-    const step_ms = Math.max(...turn.map(({ kind }) => expectedOf(expected, kind).median_ms));
+    const medians = turn.map(({ kind }) => expectedOf(expected, kind).median_ms);
+    if (sum === null || !medians.every((median_ms) => median_ms !== null)) return null;
+    const step_ms = Math.max(...medians);
     return sum + Math.ceil(turn.length / side_by_side) * (step_ms + soak_ms);
   }, 0);
 }

@@ -34,7 +34,7 @@ export interface Intent {
   /** All versions of the cluster's datastore. */
   readonly versions: readonly DatastoreVersion[];
   readonly policy?: Partial<Policy>;
-  /** What steps of its manager take, by what was measured; a minute each when nothing was. */
+  /** What steps of its manager take, by what was measured. */
   readonly expected?: ExpectedTimes;
 }
 
@@ -57,8 +57,8 @@ export interface Plan {
   readonly gates: readonly Finding[];
   /** What guests have found that whoever asks should know; what holds the upgrade back is among the gates, too. */
   readonly findings: readonly PlanFinding[];
-  /** Work alone: neither windows nor human pauses. */
-  readonly estimate_seconds: number;
+  /** Work alone: neither windows nor human pauses. Null before steps of these kinds were measured. */
+  readonly estimate_seconds: number | null;
   /** The same as long as order, roles, versions and target are. */
   readonly hash: string;
 }
@@ -80,6 +80,7 @@ export function previewUpgrade(cluster: Cluster, intent: Intent, now: Instant): 
   const steps = planSteps(cluster, goal, now);
   const successor = successorIn(cluster, steps);
   const from = switchoverFrom(cluster, steps);
+  const work_ms = workMs(steps, cluster, policy, expected);
   return {
     from: { id: scope.datastore_version_id, name: scope.datastore_version },
     to: { id: target.id, name: target.name },
@@ -90,7 +91,7 @@ export function previewUpgrade(cluster: Cluster, intent: Intent, now: Instant): 
       ...stepFindings(cluster, steps, now).filter(({ gate }) => !isOverridden(policy, gate)),
     ],
     findings: planFindings(cluster, from ? { from, to: successor } : null, policy),
-    estimate_seconds: Math.ceil(workMs(steps, cluster, policy, expected) / 1000),
+    estimate_seconds: work_ms === null ? null : Math.ceil(work_ms / 1000),
     hash: hashOf(cluster, target, steps),
   };
 }

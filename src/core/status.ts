@@ -18,16 +18,17 @@ export function describe(upgrade: Upgrade, cluster: Cluster | null, now: Instant
   return `${activity(upgrade, cluster, now)}${silence}${canDo || '; nothing is left for a person to do'}`;
 }
 
-/** When it is done if every further step takes as long as expected; null unless it is running. */
+/** When it is done if every further step takes as long as others did; null unless it is running, and where none was measured. */
 export function estimatedEnd(upgrade: Upgrade, cluster: Cluster | null, now: Instant): Instant | null {
   const { state, cancelling, policy, expected, round, planned_round } = upgrade;
   if (state.name !== 'running' || cancelling || !cluster || planned_round !== round) return null;
   const left = present(upgrade).filter((step) => !isOver(step));
   const soak_seconds = upgrade.direction === 'back' ? 0 : policy.soak_seconds;
   const work_ms = workMs(left, cluster, { ...policy, soak_seconds }, expected);
+  if (work_ms === null) return null;
   const spent = left
     .filter(isInFlight)
-    .map(({ kind, started }) => Math.min(expectedOf(expected, kind).median_ms, now - (started ?? now)));
+    .map(({ kind, started }) => Math.min(expectedOf(expected, kind).median_ms ?? 0, now - (started ?? now)));
   const spent_ms = spent.length > 0 ? Math.min(...spent) : 0;
   return now + work_ms - spent_ms;
 }

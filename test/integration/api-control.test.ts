@@ -34,7 +34,7 @@ describe('a dry run', () => {
       to: { name: '1.1' },
       successor: null,
       gates: [],
-      estimate_seconds: 180,
+      estimate_seconds: null,
     });
     expect(body.plan.steps.map((step: { instance_name: string }) => step.instance_name)).toEqual([
       'dry-member-1',

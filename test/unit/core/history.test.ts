@@ -7,9 +7,9 @@ import { worlds } from './worlds.ts';
 const world = worlds();
 
 describe('expected times', () => {
-  it('are a minute as long as nothing was measured', () => {
-    const minute = { median_ms: 60_000, p95_ms: 60_000 };
-    expect(expectedTimes(NOTHING_MEASURED)).toEqual({ instance: minute, switchover: minute });
+  it('have no usual time as long as nothing was measured; a window gives a step a minute', () => {
+    const unknown = { median_ms: null, p95_ms: 60_000 };
+    expect(expectedTimes(NOTHING_MEASURED)).toEqual({ instance: unknown, switchover: unknown });
   });
 
   it.each([
@@ -76,6 +76,10 @@ describe('a window', () => {
           'open for 89 s, and a step is expected to take up to 90 s',
         ) as string,
       }),
+    );
+    const first = { window: { ...nightly, duration_seconds: 59 } };
+    expect(() => checkWindow(first, expectedTimes(NOTHING_MEASURED))).toThrow(
+      'and a step that was never measured is given 60 s',
     );
     expect(() => checkWindow({}, expected)).not.toThrow();
     expect(() => checkWindow({ window: null }, expected)).not.toThrow();

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { admissionFindings } from '../../../src/core/admit.ts';
 import type { Cluster, GuestReport } from '../../../src/core/domain.ts';
 import { CofferError } from '../../../src/core/errors.ts';
+import { expectedTimes, NOTHING_MEASURED } from '../../../src/core/history.ts';
 import { checkPlanHash, previewUpgrade } from '../../../src/core/preview.ts';
 import { versionOf } from './versions.ts';
 import { FROM, T0, TO, World, type WorldOptions } from './world.ts';
@@ -138,12 +139,21 @@ describe('a plan preview', () => {
 
   it('estimates by steps, side by side where the policy allows it, and soak', () => {
     const five = idle({ manager: 'simulated', instances: 5 });
-    expect(preview(five).estimate_seconds).toBe(300);
     const times = { median_ms: 10_000, p95_ms: 90_000 };
     const expected = { instance: times, switchover: times };
     expect(preview(five, { expected }).estimate_seconds, 'by what is usual').toBe(50);
-    expect(preview(five, { policy: { max_unavailable: 2 } }).estimate_seconds).toBe(180);
-    expect(preview(five, { policy: { soak_seconds: 10 } }).estimate_seconds).toBe(350);
+    expect(preview(five, { expected, policy: { max_unavailable: 2 } }).estimate_seconds).toBe(30);
+    expect(preview(five, { expected, policy: { soak_seconds: 10 } }).estimate_seconds).toBe(100);
+  });
+
+  it('estimates nothing before a step of each of its kinds was measured', () => {
+    const measured = { median_ms: 2_000, p95_ms: 2_000 };
+    const { instance, switchover } = expectedTimes(NOTHING_MEASURED);
+    const five = idle({ manager: 'simulated', instances: 5 });
+    expect(preview(five).estimate_seconds).toBeNull();
+    expect(preview(five, { expected: { instance: measured, switchover } }).estimate_seconds).toBe(10);
+    expect(preview(idle(), { expected: { instance: measured, switchover } }).estimate_seconds).toBeNull();
+    expect(preview(idle(), { expected: { instance, switchover: measured } }).estimate_seconds).toBeNull();
   });
 
   it('estimates a switchover by its own time, and without a soak', () => {

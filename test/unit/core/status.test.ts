@@ -202,9 +202,12 @@ suite('the status of an upgrade', () => {
 });
 
 suite('the estimated end', () => {
+  const measured = (options: WorldOptions = {}) =>
+    members({ measured: { instance: [60_000], switchover: [] }, ...options });
+
   /** One instance after the other, a minute each. */
   const atWork = () => {
-    const world = members({ scripts: { 'db-1': { upgrade: { ms: 50_000 } } } });
+    const world = measured({ scripts: { 'db-1': { upgrade: { ms: 50_000 } } } });
     world.until(inPhase(world, 'upgrading'));
     return world;
   };
@@ -224,7 +227,7 @@ suite('the estimated end', () => {
 
   it('takes off what the one has used that has used least, of several in flight', () => {
     const policy = { max_unavailable: 3 };
-    const world = members({ policy, scripts: { 'db-1': { upgrade: { ms: 50_000 } } } });
+    const world = measured({ policy, scripts: { 'db-1': { upgrade: { ms: 50_000 } } } });
     world.until(inPhase(world, 'upgrading'));
     const { cluster, upgrade, now } = world;
     const steps = upgrade.steps.map((step, index) => ({ ...step, started: now - (index + 1) * 5_000 }));
@@ -246,8 +249,16 @@ suite('the estimated end', () => {
     expect(endOf(world)).toBeNull();
   });
 
-  it('is known while it runs, comes nearer, and is never in the past', () => {
+  it('is not known before such steps were measured', () => {
     const world = members();
+    while (world.upgrade.state.name !== 'succeeded') {
+      expect(endOf(world)).toBeNull();
+      world.tick();
+    }
+  });
+
+  it('is known while it runs, comes nearer, and is never in the past', () => {
+    const world = measured();
     expect(endOf(world), 'not before it has a plan').toBeNull();
     world.until(() => world.upgrade.steps.length > 0);
     expect((endOf(world) ?? 0) - world.now).toBeGreaterThan(2 * 60_000);

@@ -3,6 +3,7 @@
  * applied as the real shell and store do; messages travel to scripted guests (`guest.ts`) and back.
  * After every input the invariants of `invariants.ts` are checked.
  */
+
 import { acceptedUpgrade, scopeOf } from '../../../src/core/admit.ts';
 import {
   type AttemptId,
@@ -17,6 +18,7 @@ import {
   type Role,
 } from '../../../src/core/domain.ts';
 import { type FollowUp, followUpUpgrade } from '../../../src/core/follow-up.ts';
+import { expectedTimes, type MeasuredTimes, NOTHING_MEASURED } from '../../../src/core/history.ts';
 import { type Action, advance, type Input, type Next } from '../../../src/core/machine/advance.ts';
 import { wakeAt } from '../../../src/core/machine/wake.ts';
 import type { Policy } from '../../../src/core/policy.ts';
@@ -60,6 +62,8 @@ export interface WorldOptions {
   readonly network?: Network;
   /** How old the news of the guests is when the upgrade is taken up. */
   readonly last_heard_s_ago?: number;
+  /** What steps took before; nothing was measured when left out. */
+  readonly measured?: MeasuredTimes;
 }
 
 export const FROM = '17.6';
@@ -115,7 +119,7 @@ export class World implements Surroundings {
       scopeOf(this.versions, this.cluster, instance_id),
       target,
       { ...request, policy, ...(instance_id && { instance_id }) },
-      { id: 'u', now: this.now },
+      { id: 'u', now: this.now, expected: expectedTimes(options.measured ?? NOTHING_MEASURED) },
     );
     this.upgrade = accepted.upgrade;
     this.events.push(accepted.event);
