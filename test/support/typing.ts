@@ -30,6 +30,15 @@ const FREE_PORTS = `$(node --input-type=module -e "
   console.log(first, await choosePort([first]))")`;
 
 const README: Typing = {
+  before: { 'curl -X PATCH': `${FUNCTIONS}\n    back_to_start shop` },
+  instead: ADDRESS,
+  elsewhere: {
+    'npm run demo':
+      'test/integration/demo.test.ts, test/integration/stack.test.ts; npm test is what runs this',
+  },
+};
+
+const UPGRADES: Typing = {
   before: {
     'npx coffer cluster-create shop': FUNCTIONS,
     'curl -X PATCH': 'back_to_start shop',
@@ -77,11 +86,7 @@ const README: Typing = {
     'approval --watch': 'approval --wait || test $? = 6',
   },
   elsewhere: {
-    'npm run demo':
-      'test/integration/demo.test.ts, test/integration/stack.test.ts; npm test is what runs this',
     'openstack --os-auth-type': 'test/interop/trove-client.test.ts runs these commands of the real client',
-    'npx coffer-api': 'test/integration/package.test.ts starts them from the published package',
-    'COFFER_JOIN_TOKEN=<token>': 'test/integration/external.test.ts joins agents so',
   },
 };
 
@@ -187,12 +192,19 @@ export const SESSIONS: readonly Session[] = [
     },
   },
   { title: 'a stack of its own', stack: {}, pages: { 'README.md': README } },
+  { title: 'a stack of its own', stack: {}, pages: { 'docs/upgrades.md': UPGRADES } },
   { title: 'a stack of its own', stack: {}, pages: { 'docs/batches.md': BATCHES } },
   { title: 'with tokens', stack: { COFFER_AUTH: 'token' }, pages: { [TOKENS_PAGE]: SECURITY } },
 ];
 
 /** What is typed nowhere as a whole, and by which test it is held. */
 export const NOT_TYPED: Readonly<Record<string, Typing>> = {
+  'docs/configuration.md': {
+    elsewhere: {
+      'npx coffer-api': 'test/integration/package.test.ts starts them from the published package',
+      'COFFER_JOIN_TOKEN=<token>': 'test/integration/external.test.ts joins agents so',
+    },
+  },
   'CONTRIBUTING.md': {
     elsewhere: {
       'npm test':
