@@ -49,7 +49,7 @@ import { counted } from '../words.ts';
 import { Draft } from './draft.ts';
 import { isReturn } from './gates.ts';
 import { judge } from './judge.ts';
-import { proceed, rollBack } from './schedule.ts';
+import { dropUntouched, proceed, rollBack } from './schedule.ts';
 import { answered, attemptFailed, confirm, recover, reported, watchTroveGuest } from './step.ts';
 import { awaitsConfirmation } from './trove-guest.ts';
 
@@ -165,6 +165,7 @@ function apply(draft: Draft, input: Input): string | undefined {
 
 /** M7. What was in flight may be in any state by now: its instance says so until the next upgrade mends it. */
 function reset(draft: Draft, by: string): undefined {
+  dropUntouched(draft);
   const open = draft.steps.filter(
     (step) => isInFlight(step) || (isReturn(draft.steps, step) && !isOver(step)),
   );

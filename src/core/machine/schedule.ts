@@ -22,6 +22,7 @@ const LATE_MS = 10_000;
  */
 export function proceed(draft: Draft, mayRepeat: boolean): void {
   if (draft.upgrade.state.name === 'scheduled' && !begin(draft)) return;
+  if (draft.upgrade.cancelling) dropUntouched(draft);
   for (const { id } of draft.steps) {
     const step = draft.step(id);
     if (step) look(draft, step, mayRepeat);
@@ -34,6 +35,17 @@ export function proceed(draft: Draft, mayRepeat: boolean): void {
   }
   startWhatCan(draft);
   tellSilence(draft);
+}
+
+/**
+ * Whoever only makes ready serves as before. Nothing more is said to its guest, and what the guest answers late finds no attempt in
+ * flight (M1). An earlier attempt may have left its mark: such a step ends like any other, and so does a return.
+ */
+export function dropUntouched(draft: Draft): void {
+  for (const step of draft.steps) {
+    const isUntouched = step.phase.name === 'preparing' && !step.touched && !isReturn(draft.steps, step);
+    if (isUntouched) skip(draft, step);
+  }
 }
 
 /** A taskmanager takes the upgrade up, if its time has come. */

@@ -99,6 +99,12 @@ export function act(model: Model, action: Action): Verdict {
     case 'cancel':
       if (model.cancelling) return 'stale';
       model.cancelling = true;
+      // Who only makes ready is let go.
+      for (const [name, work] of [...model.atWork]) {
+        if (work !== 'preparing' || model.touched.has(name)) continue;
+        model.atWork.delete(name);
+        model.plan = model.plan?.filter((other) => other !== name) ?? null;
+      }
       return goOn(model);
     case 'rollback':
       if (model.direction === 'back') return 'stale';
