@@ -1,14 +1,14 @@
 # One image for the three processes; the command says which: dist/api/main.js, which serves the dashboard too,
 # dist/taskmanager/main.js or dist/guestagent/main.js.
 
-FROM node:20-slim AS build
+FROM node:24-slim AS build
 WORKDIR /coffer
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --no-audit --no-fund
 COPY . .
 RUN npm run build && npm prune --omit=dev --no-audit --no-fund
 
-FROM node:20-slim
+FROM node:24-slim
 ENV NODE_ENV=production
 WORKDIR /coffer
 COPY --from=build /coffer/package.json ./

@@ -10,6 +10,7 @@ import { runVisibly } from './lib/command.mjs';
 import { answerHelp } from './lib/command-line.mjs';
 import { setUp } from './lib/install.mjs';
 import { findInterop } from './lib/interop.mjs';
+import { NEWEST_NODE, newestNode } from './lib/newest-node.mjs';
 import { defaultHome, projectRoot } from './lib/paths.mjs';
 import { report, Stopped } from './lib/problem.mjs';
 import { createProgress } from './lib/progress.mjs';
@@ -76,11 +77,14 @@ async function runAll({ paths, supervisor }) {
   const checks = await checking;
   checks.forEach(show);
 
-  const vitest = await runVitest({ ...services, found: await finding }, paths.home);
+  const environment = { ...services, found: await finding };
+  const vitest = [await runVitest(environment, paths.home)];
+  // What every change may break there; the rest runs on the Node.js that runs us.
+  if (process.argv.length === 2) vitest.push(await runOnNewestNode(environment, paths.home));
   await services.stop();
   const last = await checkNothingLeft(TEST_MARK, paths.home);
   show(last);
-  return sum([vitest, ...[...checks, last].map(countCheck)]);
+  return sum([...vitest, ...[...checks, last].map(countCheck)]);
 }
 
 /** The programs of others that some suites run, or why there are none: one after the other, since apt is one. */
@@ -90,10 +94,26 @@ async function findPrograms() {
 }
 
 /**
+ * The unit tests and the demo, on the newest Node.js that Coffer is said to run on.
  * @param {{ amqp_url: string, redis_url: string, found: Record<string, string> }} services
  * @param {string} home
  */
-async function runVitest({ amqp_url, redis_url, found }, home) {
+async function runOnNewestNode(services, home) {
+  const node = await newestNode({ home: defaultHome(), progress, signal });
+  progress.line(`the unit tests and the demo once more, on Node.js ${NEWEST_NODE}`);
+  return runVitest(services, home, { node, files: ['test/unit', 'test/integration/demo.test.ts'] });
+}
+
+/**
+ * @param {{ amqp_url: string, redis_url: string, found: Record<string, string> }} services
+ * @param {string} home
+ * @param {{ node?: string, files?: readonly string[] }} [options]
+ */
+async function runVitest(
+  { amqp_url, redis_url, found },
+  home,
+  { node = process.execPath, files = process.argv.slice(2) } = {},
+) {
   const results = join(home, 'results.json');
   rmSync(results, { force: true });
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`];
@@ -105,8 +125,8 @@ async function runVitest({ amqp_url, redis_url, found }, home) {
     ...found,
     [TEST_MARK]: home,
   };
-  const args = [vitest, 'run', ...reporters, ...process.argv.slice(2)];
-  const code = await runVisibly(process.execPath, args, { cwd: projectRoot, env, signal });
+  const args = [vitest, 'run', ...reporters, ...files];
+  const code = await runVisibly(node, args, { cwd: projectRoot, env, signal });
   if (signal.aborted) throw new Stopped();
   return countVitest(results, code);
 }

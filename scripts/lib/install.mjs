@@ -62,7 +62,7 @@ function needsModules(root) {
 /** @param {string} root */
 function modulesStamp(root) {
   const lock = readFileSync(join(root, 'package-lock.json'));
-  return `${hash([lock])} node-${process.versions.modules} ${process.platform}-${process.arch}\n`;
+  return `${hash([lock])} ${process.platform}-${process.arch}\n`;
 }
 
 /**
@@ -179,7 +179,7 @@ function removeOrphans(root, folder) {
 }
 
 /** The npm that runs us is the one that goes with this Node.js; without one, the one on PATH. */
-function npm() {
+export function npm() {
   const script = process.env['npm_execpath'];
   if (script?.endsWith('npm-cli.js')) return { command: process.execPath, prefix: [script] };
   const command = which('npm');

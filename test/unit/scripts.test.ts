@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { satisfies } from 'semver';
 import { describe, expect, it } from 'vitest';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -29,5 +30,36 @@ describe('--help', () => {
     });
     expect(stdout).toMatch(new RegExp(`^usage: npm (run )?${name} `));
     expect(stderr).toBe('');
+  });
+});
+
+describe('the Node.js that Coffer runs on', () => {
+  const { engines } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+    readonly engines: { readonly node: string };
+  };
+
+  it('is one that its own claim covers', () => {
+    expect(satisfies(process.versions.node, engines.node)).toBe(true);
+  });
+
+  it('is claimed from the oldest that the scripts accept to the newest that a whole run tests', async () => {
+    const { NEWEST_NODE } = (await import(join(ROOT, 'scripts/lib/newest-node.mjs'))) as {
+      readonly NEWEST_NODE: string;
+    };
+    const newest = Number(NEWEST_NODE.split('.')[0]);
+    expect(engines.node).toBe(`>=20.19 <${newest + 1}`);
+    expect(readFileSync(join(ROOT, 'bin/node-version.mjs'), 'utf8')).toContain('major === 20 && minor < 19');
+    const readme = readFileSync(join(ROOT, 'README.md'), 'utf8').replaceAll('\n', ' ');
+    expect(readme).toContain(`Node.js 20.19 to ${newest}`);
+  });
+
+  it('is a supported one in the image: an even major number above 20', () => {
+    const bases = [...readFileSync(join(ROOT, 'Dockerfile'), 'utf8').matchAll(/^FROM node:(\d+)-slim/gm)];
+    expect(bases.length).toBe(2);
+    for (const [, major] of bases) {
+      expect(Number(major) % 2).toBe(0);
+      expect(Number(major)).toBeGreaterThan(20);
+      expect(satisfies(`${major}.99.0`, engines.node)).toBe(true);
+    }
   });
 });
