@@ -51,8 +51,8 @@ type Info = Readonly<Record<string, unknown>> & {
   readonly handover?: Readonly<Record<string, unknown>>;
 };
 
-/** What the agent was told: all of a journal's entry but how far it is. */
-type Order = Omit<JournalEntry, 'attempt'>;
+/** What the agent was told: all of a journal's entry but how far it is, and what was before. */
+type Order = Omit<JournalEntry, 'attempt' | 'past' | 'fenced'>;
 
 const AGENT = 'coffer/0.1';
 /** In whose name it reports. */
@@ -254,11 +254,12 @@ export class Agent implements Service {
   }
 
   /** G4: once this resolves the order is in the journal, and the message may be acknowledged. */
-  async #accept(id: AttemptId, fence: number | null, told: Omit<Order, 'fence'>): Promise<void> {
+  async #accept(id: AttemptId, fence: number | null, told: Omit<Order, 'fence' | 'plain'>): Promise<void> {
     const { journal } = this.#deps;
     // The same again: its result is what the sender has missed.
     if (this.#refuseStale(id, fence) === 'same') return this.#heartbeat();
-    const order = { ...told, fence: fence ?? journal.entry?.fence ?? 0 };
+    const plain = fence === null ? ({ plain: true } as const) : {};
+    const order = { ...told, ...plain, fence: fence ?? journal.entry?.fence ?? 0 };
     try {
       await this.#write({ attempt: { ...id, status: 'running' }, ...order });
     } catch (cause) {
@@ -285,7 +286,7 @@ export class Agent implements Service {
 
   /** A newer order may have come in while this one waited for its turn: nobody wants it any more. */
   async #carryOut(id: AttemptId, order: Order): Promise<void> {
-    if (this.#deps.journal.compare(id, order.fence) !== 'same') return;
+    if (!this.#deps.journal.holds(id)) return;
     const { instance_id } = this.#deps.config;
     const attributes = { 'coffer.upgrade_id': id.upgrade_id, 'coffer.instance_id': instance_id };
     const about = {
@@ -332,7 +333,7 @@ export class Agent implements Service {
    */
   #noteResult(report: AttemptReport, order: Order): Promise<boolean> {
     return this.#inJournal(async () => {
-      if (this.#deps.journal.compare(report, order.fence) !== 'same') return true;
+      if (!this.#deps.journal.holds(report)) return true;
       return this.#write({ attempt: report, ...order }).then(
         () => true,
         () => false,

@@ -18,6 +18,10 @@ export interface JournalEntry {
   readonly request_id: string;
   /** The span in which it came; absent where nothing is traced. */
   readonly trace?: string;
+  /** It brought no fence: a plain Trove taskmanager gave it. */
+  readonly plain?: true;
+  /** Of a plain order: the newest before it that brought a fence. */
+  readonly fenced?: AttemptId;
   /** Ids of the orders before, oldest first: one that brings no fence and comes again is known by its id. */
   readonly past?: readonly string[];
 }
@@ -57,7 +61,8 @@ export class Journal {
   /** Resolves when the entry survives a power failure. */
   async write(entry: JournalEntry): Promise<void> {
     const past = pastBefore(this.#entry, entry.attempt.upgrade_id);
-    const kept = past.length > 0 ? { ...entry, past } : entry;
+    const fenced = entry.plain ? fencedBefore(this.#entry) : undefined;
+    const kept = { ...entry, ...(fenced && { fenced }), ...(past.length > 0 && { past }) };
     await this.#file.write(JSON.stringify(kept));
     this.#entry = kept;
   }
@@ -71,12 +76,28 @@ export class Journal {
     if (!entry || (fence !== null && fence > entry.fence)) return 'new';
     if (fence !== null && fence < entry.fence) return 'stale';
     const { attempt, past = [] } = entry;
-    if (id.upgrade_id !== attempt.upgrade_id)
-      return fence === null && !past.includes(id.upgrade_id) ? 'new' : 'stale';
-    const order = id.step - attempt.step || id.attempt - attempt.attempt;
+    if (fence === null && id.upgrade_id !== attempt.upgrade_id)
+      return past.includes(id.upgrade_id) ? 'stale' : 'new';
+    // A plain order that came in between has ended none of the upgrade that it came into.
+    const last = fence === null ? attempt : (entry.fenced ?? attempt);
+    if (id.upgrade_id !== last.upgrade_id) return 'stale';
+    const order = id.step - last.step || id.attempt - last.attempt;
     if (order !== 0) return order > 0 ? 'new' : 'stale';
-    return id.action === attempt.action ? 'same' : 'new';
+    return id.action === last.action ? 'same' : 'new';
   }
+
+  /** True for the order that the journal is about: no newer one has come in. */
+  holds({ upgrade_id, step, attempt, action }: AttemptId): boolean {
+    const held = this.#entry?.attempt;
+    if (held?.upgrade_id !== upgrade_id || held.action !== action) return false;
+    return held.step === step && held.attempt === attempt;
+  }
+}
+
+function fencedBefore(entry: JournalEntry | null): AttemptId | undefined {
+  if (!entry || entry.plain) return entry?.fenced;
+  const { upgrade_id, step, attempt, action } = entry.attempt;
+  return { upgrade_id, step, attempt, action };
 }
 
 function pastBefore(entry: JournalEntry | null, next_id: string): readonly string[] {

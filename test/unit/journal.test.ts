@@ -85,6 +85,18 @@ describe('the file of a journal', () => {
     expect(journal.entry?.past).toHaveLength(128);
   });
 
+  it('goes on with an upgrade into which a plain order came: its attempts are known as before', async () => {
+    const journal = await write(entryOf(2));
+    const plain = { ...entryOf(1).attempt, upgrade_id: 'message-1', step: 0 };
+    await journal.write({ ...entryOf(1), attempt: plain, plain: true });
+    const standings = [1, 2, 3].map((attempt) => journal.compare(entryOf(attempt).attempt, 7));
+    expect(standings).toEqual(['stale', 'same', 'new']);
+    expect([journal.holds(plain), journal.holds(entryOf(2).attempt)]).toEqual([true, false]);
+    await journal.write(entryOf(3));
+    expect(journal.compare(plain, null)).toBe('stale');
+    expect(journal.compare({ ...plain, upgrade_id: 'u2' }, 7)).toBe('stale');
+  });
+
   it('does not grow without end, and is for nobody else to read', async () => {
     const journal = await write(entryOf(0));
     const note = 'x'.repeat(10_000);
