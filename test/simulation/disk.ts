@@ -7,9 +7,15 @@ import type { Scheduler } from './scheduler.ts';
 export class Disk {
   #text: string | null = null;
   readonly #onWrite: (entry: JournalEntry) => void;
+  /** How many of the next writes fail: it is full. */
+  #refusals = 0;
 
   constructor(onWrite: (entry: JournalEntry) => void) {
     this.#onWrite = onWrite;
+  }
+
+  refuse(times: number): void {
+    this.#refusals = times;
   }
 
   get entry(): JournalEntry | null {
@@ -21,8 +27,12 @@ export class Disk {
     return {
       read: () => life.guard(Promise.resolve(this.#text)),
       write: (text) =>
-        new Promise((resolve) => {
+        new Promise((resolve, reject) => {
           if (!life.step()) return;
+          if (this.#refusals > 0) {
+            this.#refusals -= 1;
+            return void life.sleep(5).then(() => reject(new Error('ENOSPC: no space left on device')));
+          }
           const keep = () => {
             this.#text = text;
             this.#onWrite(JSON.parse(text) as JournalEntry);

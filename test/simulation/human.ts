@@ -1,4 +1,4 @@
-import { CONDUCTOR_TOPIC } from '../../src/bus/bus.ts';
+import { CONDUCTOR_TOPIC, guestTopic } from '../../src/bus/bus.ts';
 import { heartbeatArgs } from '../../src/contract/rpc.ts';
 import { isInDoubt } from '../../src/core/domain.ts';
 import type { Action } from '../../src/core/machine/advance.ts';
@@ -236,6 +236,9 @@ export function strike(world: World, trouble: Trouble): void {
     case 'queue_gone':
       world.tell(`the queue of db-${trouble.instance} is gone`);
       return world.dropQueueOf(trouble.instance);
+    case 'unwritable':
+      world.tell(`the journal of db-${trouble.instance} can not be written ${trouble.times} time(s)`);
+      return world.disks[trouble.instance]?.refuse(trouble.times);
     case 'liar':
       return lie(world, trouble.instance);
     case 'action':
@@ -388,4 +391,28 @@ function lie(world: World, instance: number): void {
   const report = { ...own, attempt: { ...attempt, status: 'succeeded' as const, result: { lsn: '0/0' } } };
   const bus = world.broker.connect();
   bus.cast(CONDUCTOR_TOPIC, 'heartbeat', heartbeatArgs(liar, report)).catch(() => undefined);
+}
+
+/**
+ * A plain Trove taskmanager tells every guest something, and RabbitMQ delivers the message again and again. What a
+ * guest has taken before the faults begin it must not take once more (G4).
+ */
+export function orderPlainly(world: World, copies: number): void {
+  const { scheduler, random, scenario, servers, broker, checks } = world;
+  const context = { request_id: 'req-plain', tenant_id: null, user: null, is_admin: true };
+  for (const server of servers.all) {
+    const unique_id = random.uuid();
+    const post = (deliveries: number) =>
+      broker.route({
+        ...{ topic: guestTopic(world.instanceOf(server).id), method: 'fence', args: {}, context, unique_id },
+        ...{ reply_to: null, expires_at: scheduler.now + 1_000, deliveries },
+      });
+    post(0);
+    for (let left = copies; left > 0; left--) {
+      const again = () => {
+        if (checks.guests.hasTaken(server, unique_id)) post(1);
+      };
+      scheduler.after(random.int(3_000, scenario.heal_ms), again);
+    }
+  }
 }

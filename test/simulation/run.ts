@@ -1,11 +1,22 @@
 import type { Upgrade } from '../../src/core/record.ts';
 import { stockApis } from './api.ts';
-import { activeUpgrade, begin, help, lieInWait, loseBegin, promoteByHand, strike } from './human.ts';
+import {
+  activeUpgrade,
+  begin,
+  help,
+  lieInWait,
+  loseBegin,
+  orderPlainly,
+  promoteByHand,
+  strike,
+} from './human.ts';
 import { CALM, type Scenario, SOUND, scenarioOf } from './scenario.ts';
 import { T0 } from './scheduler.ts';
 import { World } from './world.ts';
 
 const START_MS = 3_000;
+/** Before anybody else says anything to the guests. */
+const PLAIN_MS = 500;
 const HELP_MS = 3_000;
 /** Within so much virtual time after the faults have stopped every upgrade must have ended. */
 const ENDS_WITHIN_MS = 900_000;
@@ -34,6 +45,7 @@ export async function simulate(seed: number, scenario: Scenario = scenarioOf(see
   world.tell(`seed ${seed}: ${scenario.instances} x ${scenario.manager}, ${JSON.stringify(scenario.policy)}`);
   world.start();
   const at = (ms: number, run: () => void) => scheduler.after(ms, run);
+  if (scenario.plain_copies > 0) at(PLAIN_MS, () => orderPlainly(world, scenario.plain_copies));
   at(START_MS, () => begin(world));
   for (const { at_ms, trouble } of scenario.troubles) at(START_MS + at_ms, () => strike(world, trouble));
   const healed = START_MS + scenario.heal_ms;
@@ -108,6 +120,7 @@ function heal(world: World): void {
     server.unlinkedUntil = 0;
     server.replayRate = Number.POSITIVE_INFINITY;
   }
+  for (const disk of world.disks) disk.refuse(0);
   const goOn = () => {
     help(world);
     scheduler.after(HELP_MS, goOn);

@@ -36,6 +36,8 @@ export type Trouble =
   | { readonly kind: 'sick'; readonly instance: number; readonly ms: number }
   | { readonly kind: 'unlinked'; readonly instance: number; readonly ms: number }
   | { readonly kind: 'slow_replay'; readonly instance: number }
+  /** So many of the next writes to the guest's journal fail. */
+  | { readonly kind: 'unwritable'; readonly instance: number; readonly times: number }
   | { readonly kind: 'liar'; readonly instance: number }
   | { readonly kind: 'flapping'; readonly instance: number; readonly times: number; readonly ms: number }
   | { readonly kind: 'action'; readonly action: Action; readonly to?: Target }
@@ -80,6 +82,8 @@ export interface Scenario {
   readonly begin_lost_ms: number | null;
   /** A replica is promoted by hand in the middle of an upgrade, and made a replica again after so long; null: nobody does. */
   readonly promoted_for_ms: number | null;
+  /** A plain Trove taskmanager has told every guest something before, and RabbitMQ delivers that again so often. */
+  readonly plain_copies: number;
 }
 
 export const CALM: Weather = { loss: 0, doubled: 0, usual_ms: 3, slowest_ms: 20, store_loss: 0 };
@@ -117,6 +121,7 @@ export function scenarioOf(seed: number): Scenario {
     ambush: badness !== 'none' && random.chance(0.4) ? ambushOf(random, policy.window !== null) : null,
     begin_lost_ms: badness !== 'none' && rare.chance(0.15) ? rare.int(0, 300) : null,
     promoted_for_ms: badness !== 'none' && rare.chance(0.2) ? rare.int(10_000, 60_000) : null,
+    plain_copies: rare.pick([0, 0, 0, 2, 6]),
   };
   const missesWindow = scenario.ambush?.trouble.kind === 'window_missed';
   return { ...scenario, heal_ms: missesWindow ? MISSED_WINDOW_MS : troubled_ms };
@@ -247,6 +252,8 @@ function troubleOf(random: Random, instances: number): Trouble {
       return { kind: 'action', action: 'retry', to: target };
     case 18:
       return { kind: 'instance_request', instance, to: target };
+    case 19:
+      return { kind: 'unwritable', instance, times: random.pick([1, 1, 4, 12]) };
     default:
       return {
         kind: 'action',

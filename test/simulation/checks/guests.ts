@@ -62,7 +62,12 @@ export class GuestChecks implements Watch {
     book.current = null;
   }
 
-  journalled(server: Server, { attempt, fence }: JournalEntry): void {
+  /** An order of a plain Trove taskmanager, by the id of its message. */
+  hasTaken(server: Server, unique_id: string): boolean {
+    return this.#accepted.has(keyOf(server, { upgrade_id: unique_id, step: 0, attempt: 1, action: 'fence' }));
+  }
+
+  journalled(server: Server, { attempt, fence, plain }: JournalEntry): void {
     const key = keyOf(server, attempt);
     if (attempt.status !== 'running') {
       this.#settled.add(key);
@@ -71,6 +76,8 @@ export class GuestChecks implements Watch {
     const book = this.#bookOf(server);
     this.#checks.must(!this.#accepted.has(key), 'G4', `${server.name} takes ${textOf(attempt)} twice`);
     this.#accepted.add(key);
+    // It has no fence, and so no place among the others.
+    if (plain) return;
     const order = [fence, attempt.step, attempt.attempt] as const;
     const isStale = book.newest !== null && isLess(order, book.newest);
     this.#checks.must(!isStale, 'G4', `${server.name} takes ${textOf(attempt)}, which is over`);
