@@ -101,7 +101,8 @@ export function activeUpgrade(world: World): Upgrade | undefined {
 export function act(world: World, action: Action, to?: Target): void {
   const { clusters, upgrades } = world.store.data;
   const upgrade = upgrades.get(clusters.get(world.cluster.id)?.upgrade_id ?? '');
-  if (!upgrade) return;
+  // Nobody confirms what is not so.
+  if (!upgrade || (action === 'confirm' && !canConfirm(world, upgrade))) return;
   const version = to && VERSIONS[world.scenario.manager][to];
   const options = version === undefined ? {} : { datastore_version: version };
   world.tell(`ann says ${action} ${version ?? ''}`);
@@ -186,8 +187,17 @@ export function help(world: World): void {
   if (message.includes('start a new upgrade')) return act(world, 'cancel');
   if (reason === 'canary') return act(world, 'approve');
   if (reason === 'window') return;
+  if (canConfirm(world, upgrade)) return act(world, 'confirm');
   const hasFailed = upgrade.steps.some(({ phase }) => phase.name === 'failed') || reason === 'failure';
   act(world, hasFailed && !message.startsWith('not done within') ? 'retry' : 'resume');
+}
+
+/** Whoever looks at the server of the step that the pause is about finds that it runs the version. */
+function canConfirm({ servers, cluster }: World, { steps }: Upgrade): boolean {
+  const failed = steps.find(({ phase }) => phase.name === 'failed');
+  if (failed?.phase.name !== 'failed' || failed.phase.unconfirmed !== true) return false;
+  const index = cluster.instances.findIndex(({ id }) => id === failed.instance_id);
+  return servers.all[index]?.version === failed.to_version;
 }
 
 /**

@@ -25,6 +25,10 @@ export interface Guests {
   /** A message that the agent loses. */
   readonly deaf: number;
   readonly usual_ms: number;
+  /** Of Trove's: refuses an order; answers nobody; accepts it and does nothing. */
+  readonly refuses: number;
+  readonly mute: number;
+  readonly idle: number;
 }
 
 export type Trouble =
@@ -84,6 +88,8 @@ export interface Scenario {
   readonly promoted_for_ms: number | null;
   /** A plain Trove taskmanager has told every guest something before, and RabbitMQ delivers that again so often. */
   readonly plain_copies: number;
+  /** How often the guests speak, if they are Trove's own; null: they are ours. */
+  readonly trove_heartbeat_ms: number | null;
 }
 
 export const CALM: Weather = { loss: 0, doubled: 0, usual_ms: 3, slowest_ms: 20, store_loss: 0 };
@@ -95,6 +101,9 @@ export const SOUND: Guests = {
   slow: 0,
   deaf: 0,
   usual_ms: 1_500,
+  refuses: 0,
+  mute: 0,
+  idle: 0,
 };
 
 /** How hard a seed is on the system: nothing, one kind of fault, or all at once. */
@@ -122,13 +131,29 @@ export function scenarioOf(seed: number): Scenario {
     begin_lost_ms: badness !== 'none' && rare.chance(0.15) ? rare.int(0, 300) : null,
     promoted_for_ms: badness !== 'none' && rare.chance(0.2) ? rare.int(10_000, 60_000) : null,
     plain_copies: rare.pick([0, 0, 0, 2, 6]),
+    trove_heartbeat_ms: null,
   };
+  const trove = troveGuests(scenario, rare);
   const missesWindow = scenario.ambush?.trouble.kind === 'window_missed';
-  return { ...scenario, heal_ms: missesWindow ? MISSED_WINDOW_MS : troubled_ms };
+  return { ...scenario, ...trove, heal_ms: missesWindow ? MISSED_WINDOW_MS : troubled_ms };
 }
 
 /** The longest wait for a window, and as long as it is open. */
 const MISSED_WINDOW_MS = (5 * 60 + 150 + 30) * 1000;
+
+/** Every third cluster without roles has guests of Trove's: they speak rarely, refuse, and say nothing. */
+function troveGuests({ manager, guests }: Pick<Scenario, 'manager' | 'guests'>, random: Random) {
+  if (manager !== 'simulated' || !random.chance(0.35)) return {};
+  const { refuses, mute, idle } =
+    guests === SOUND
+      ? SOUND
+      : { refuses: random.pick([0, 0.3]), mute: random.pick([0, 0.3, 1]), idle: random.pick([0, 0, 0.2]) };
+  return {
+    trove_heartbeat_ms: random.pick([1_000, 4_000, 10_000]),
+    plain_copies: 0,
+    guests: guests === SOUND ? SOUND : { ...guests, refuses, mute, idle },
+  };
+}
 
 function policyOf(random: Random): Policy {
   return {
@@ -179,6 +204,7 @@ function guestsOf(random: Random): Guests {
     slow: random.pick([0, 0.1, 0.4]),
     deaf: random.pick([0, 0, 0.2]),
     usual_ms: random.pick([200, 1_500, 5_000]),
+    ...{ refuses: 0, mute: 0, idle: 0 },
   };
 }
 

@@ -24,6 +24,10 @@ export class Server {
   isUp = true;
   /** Does not come up on the version it has. */
   isBroken = false;
+  /** Its process runs, and does not serve yet. */
+  isStarting = false;
+  /** When it was last out of service, or taken for it, for another reason than an upgrade. */
+  troubledAt: Instant = Number.NEGATIVE_INFINITY;
   /** Out of service because of an upgrade, having been in service before. */
   isDownByUpgrade = false;
   isPrimary: boolean;
@@ -87,6 +91,11 @@ export class Servers {
   tick(): void {
     for (const server of this.all) {
       if (!server.isUp || !server.isPrimary || server.isByHand) continue;
+      const isTroubled = (!server.isUp && !server.isDownByUpgrade) || server.sickUntil > this.#now();
+      if (isTroubled) server.troubledAt = this.#now();
+    }
+    for (const server of this.all) {
+      if (!server.isUp || !server.isPrimary) continue;
       server.received += 1;
       server.replayed = server.received;
       this.acknowledged = Math.max(this.acknowledged, server.received);

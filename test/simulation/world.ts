@@ -4,7 +4,7 @@
  *
  * Files: `scenario.ts` what a seed means · `scheduler.ts` time and order · `process.ts` processes that
  * can be killed at any await · `network.ts` what lies between them · `disk.ts` a guest's journal ·
- * `servers.ts` the databases · `driver.ts` their driver · `human.ts` who asks and helps ·
+ * `servers.ts` the databases · `driver.ts` their driver · `trove-guest.ts` guests of Trove's · `human.ts` who asks and helps ·
  * `checks/` the guarantees, worked out independently of the product · `run.ts` one seed, start to end.
  */
 import { startRelay } from '../../api/casts.ts';
@@ -32,6 +32,7 @@ import { Random } from './random.ts';
 import type { Guests, Scenario } from './scenario.ts';
 import { Scheduler } from './scheduler.ts';
 import { Server, Servers, skewOf } from './servers.ts';
+import { TroveGuest } from './trove-guest.ts';
 
 const PREFETCH = 200;
 const HEARTBEAT_MS = 2_000;
@@ -226,8 +227,14 @@ export class World {
     }
   }
 
+  get isTrove(): boolean {
+    return this.scenario.trove_heartbeat_ms !== null;
+  }
+
   async #guest(life: Life, server: Server): Promise<void> {
     const skew_ms = skewOf(server);
+    const { trove_heartbeat_ms } = this.scenario;
+    if (trove_heartbeat_ms !== null) return this.#troveGuest(life, server, trove_heartbeat_ms);
     const journal = new Journal(
       this.disks[server.index]?.fileFor(life, this.scheduler, this.random) ?? {
         read: nothing,
@@ -249,6 +256,17 @@ export class World {
       now: () => this.scheduler.now + skew_ms,
     });
     await agent.start();
+  }
+
+  #troveGuest(life: Life, server: Server, heartbeat_ms: number): Promise<void> {
+    const { servers, random, checks } = this;
+    const guest = new TroveGuest({
+      ...{ server, servers, life, random, heartbeat_ms, checks: checks.guests, skew_ms: skewOf(server) },
+      ...{ instance_id: this.instanceOf(server).id, bus: this.#connect(life) },
+      now: () => this.scheduler.now,
+      guests: () => this.guests,
+    });
+    return guest.start();
   }
 
   #configOf(server: Server) {
@@ -276,6 +294,7 @@ export class World {
       instances: Array.from({ length: instances }, (_, index) => ({
         ...{ id: this.random.uuid(), cluster_id: id, name: `db-${index}`, flavor_id: '1', volume_size: 1 },
         ...fresh,
+        ...(this.scenario.trove_heartbeat_ms !== null && { told_version: from }),
       })),
     };
     const cast = { id, topic: '', method: '', args: {}, request_id: '', tenant_id };

@@ -85,6 +85,20 @@ export class GuestChecks implements Watch {
     book.expected.push(attempt);
   }
 
+  /** A Trove guest is told to upgrade: which attempt that is, only the record knows. */
+  troveOrdered(server: Server): void {
+    const { id } = this.#world.instanceOf(server);
+    const book = this.#bookOf(server);
+    book.current = null;
+    for (const upgrade of this.#world.store.data.upgrades.values()) {
+      const step = upgrade.steps.find((one) => one.instance_id === id && one.phase.name === 'upgrading');
+      if (step) {
+        book.current = { upgrade_id: upgrade.id, step: step.id, attempt: step.attempt, action: 'upgrade' };
+      }
+    }
+    this.#world.tell(`${server.name} is told to upgrade`);
+  }
+
   executes(server: Server, action: GuestAction): void {
     if (action === 'pre_upgrade' || action === 'post_upgrade') return;
     const book = this.#bookOf(server);

@@ -22,6 +22,7 @@ const STANDS_STILL_MS = 6_000;
 const SKEW_MS = 200;
 /** A guest counts as alive for so long; and what was read of it may be a moment old. */
 const ALIVE_MS = 15_000;
+const TROVE_ALIVE_MS = 90_000;
 const READ_MS = 3_000;
 /** Shorter ones are nothing to tell of. */
 const LEAST_SILENCE_MS = 30_000;
@@ -78,7 +79,8 @@ export class PolicyChecks {
     this.#checkWindow(after, step, now);
     this.#checkCanary(after);
     if (hasOverride(policy, 'guests_alive')) return;
-    const isHeard = this.#checks.records.wasHeard(step.instance_id, now - ALIVE_MS - READ_MS);
+    const aliveMs = this.#world.isTrove ? TROVE_ALIVE_MS : ALIVE_MS;
+    const isHeard = this.#checks.records.wasHeard(step.instance_id, now - aliveMs - READ_MS);
     this.#must(isHeard, `step ${step.id} starts, and its guest was not heard`);
   }
 
