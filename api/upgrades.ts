@@ -6,6 +6,7 @@ import { findTarget } from '../src/core/admit.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { FOLLOW_UPS, type FollowUp } from '../src/core/follow-up.ts';
 import { ACTIONS, type Action } from '../src/core/machine/advance.ts';
+import { awaitsConfirmation } from '../src/core/machine/trove-guest.ts';
 import { isActive } from '../src/core/record.ts';
 import { beginFollowUp, beginRetryWith } from '../src/store/begin-upgrade.ts';
 import type { Loaded } from '../src/store/store.ts';
@@ -110,7 +111,10 @@ async function carryOut(deps: Deps, asked: Asked, found: Loaded): Promise<string
   const target = action && targetOf(found, action, body.retry?.datastore_version);
   const follow_up = FOLLOW_UPS.find((each) => each === action);
   if (follow_up && !isActive(found.upgrade)) return takeUp(deps, asked, found, follow_up);
-  if (action) await act(deps, caller, { upgrade_id, action, ...(target && { target }) });
+  const unconfirmed = action === 'confirm' ? awaitsConfirmation(found.upgrade) : null;
+  const about = unconfirmed && { step: unconfirmed.id, attempt: unconfirmed.attempt };
+  if (action)
+    await act(deps, caller, { upgrade_id, action, ...(target && { target }), ...(about && { about }) });
   return upgrade_id;
 }
 
@@ -129,11 +133,12 @@ interface Order {
   readonly upgrade_id: string;
   readonly action: Action;
   readonly target?: { readonly id: string; readonly name: string };
+  readonly about?: { readonly step: number; readonly attempt: number };
 }
 
 /** Has a taskmanager do what a person wants. Rejects with `action_refused` or `bus_unavailable`. */
-async function act(deps: Deps, caller: Caller, { upgrade_id, action, target }: Order): Promise<void> {
-  const args = { upgrade_id, ...(target && { target }) };
+async function act(deps: Deps, caller: Caller, { upgrade_id, action, target, about }: Order): Promise<void> {
+  const args = { upgrade_id, ...(target && { target }), ...(about && { about }) };
   const refusal = await order(deps, caller, { method: 'upgrade_action', action, args });
   if (refusal === null) return;
   const { state } = (await findUpgrade(deps, caller, upgrade_id)).upgrade;

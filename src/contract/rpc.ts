@@ -53,6 +53,8 @@ export const UpgradeActionArgs = z.looseObject({
   by: text(255),
   /** With `retry`: the version to go to instead. With `approve`: the version that was looked at. */
   target: z.object({ id: Id, name: text(255) }).exactOptional(),
+  /** With `confirm`: the attempt that it is about. One that comes late says nothing of another. */
+  about: z.object({ step: z.int().min(0), attempt: z.int().min(0) }).exactOptional(),
 });
 export type UpgradeActionArgs = z.output<typeof UpgradeActionArgs>;
 

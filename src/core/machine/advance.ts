@@ -94,6 +94,8 @@ export type Input =
       readonly by: string;
       /** With `retry`: a corrected version in place of the one that fails. With `approve`: the one that is approved. */
       readonly target?: { readonly id: string; readonly name: string };
+      /** With `confirm`: the attempt that the person has looked at. */
+      readonly about?: Pick<AttemptReport, 'step' | 'attempt'>;
     };
 
 export const ACTIONS = ['pause', 'resume', 'approve', 'confirm', 'retry', 'cancel', 'rollback'] as const;
@@ -209,7 +211,10 @@ function actOnce(draft: Draft, input: Extract<Input, { type: 'action' }>): strin
 }
 
 /** A person's action: idempotent, or refused with the reason. */
-function act(draft: Draft, { action, by, target }: Extract<Input, { type: 'action' }>): string | undefined {
+function act(
+  draft: Draft,
+  { action, by, target, about }: Extract<Input, { type: 'action' }>,
+): string | undefined {
   const { to_version } = draft.upgrade;
   if (target && target.name !== to_version) {
     if (action === 'retry') return retarget(draft, by, target);
@@ -230,7 +235,7 @@ function act(draft: Draft, { action, by, target }: Extract<Input, { type: 'actio
       draft.approve(by);
       return undefined;
     case 'confirm':
-      return confirmStep(draft, by);
+      return confirmStep(draft, by, about);
     case 'retry':
       return retry(draft, by);
     case 'cancel':
@@ -245,11 +250,18 @@ function act(draft: Draft, { action, by, target }: Extract<Input, { type: 'actio
 }
 
 /** A person says of the one instance that the pause is about that it runs the version. */
-function confirmStep(draft: Draft, by: string): undefined {
+function confirmStep(
+  draft: Draft,
+  by: string,
+  about: Pick<AttemptReport, 'step' | 'attempt'> | undefined,
+): string | undefined {
   const step = awaitsConfirmation(draft.upgrade);
-  if (!step) return;
+  if (!step) return undefined;
+  if (about && (about.step !== step.id || about.attempt !== step.attempt))
+    return 'another attempt waits to be confirmed by now: look at its server first';
   confirm(draft, step);
   draft.resume(`${by} confirms that ${draft.nameOf(step.instance_id)} runs ${step.to_version}`);
+  return undefined;
 }
 
 function retry(draft: Draft, by: string): undefined {

@@ -215,6 +215,19 @@ describe('A Trove guest of which nobody can tell whether it carried its order ou
     expect(world.violations).toEqual([]);
   });
 
+  it('is not confirmed by a word that was about another attempt, and comes late', () => {
+    const world = pausedAt({ ms: 1, unheard: true });
+    const { id: step, attempt } = world.step('db-2');
+    const say = (about: { step: number; attempt: number }) =>
+      world.feed({ type: 'action', action: 'confirm', by: 'ann', about });
+    for (const about of [
+      { step, attempt: attempt + 1 },
+      { step: step + 1, attempt },
+    ])
+      expect(say(about)).toMatchObject({ verdict: 'refused', reason: expect.stringContaining('look at') });
+    expect(say({ step, attempt }).verdict).toBe('applied');
+  });
+
   it('is told once more when a person asks for it', () => {
     const world = pausedAt({ ...refused, unheard: true });
     world.act('retry');
