@@ -176,7 +176,11 @@ function addressesIn({ notification = {} }: Context): { client_ip?: string; serv
 
 /** What a person wants done to an upgrade. That its state doesn't allow it is an answer, not a failure. */
 async function upgradeAction({ engine, log }: RequestDeps, request: Request): Promise<UpgradeActionAnswer> {
-  const { upgrade_id, action, by, target, about } = parseAs(UpgradeActionArgs, request.args, 'upgrade_action');
+  const { upgrade_id, action, by, target, about } = parseAs(
+    UpgradeActionArgs,
+    request.args,
+    'upgrade_action',
+  );
   // What comes of it is logged under the request that began the upgrade.
   const { request_id } = request.context;
   log.info({ upgrade_id, action, by, request_id }, `${by} asks for: ${action}`);

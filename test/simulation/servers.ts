@@ -90,12 +90,11 @@ export class Servers {
   /** Clients write, standbys follow. */
   tick(): void {
     for (const server of this.all) {
-      if (!server.isUp || !server.isPrimary || server.isByHand) continue;
       const isTroubled = (!server.isUp && !server.isDownByUpgrade) || server.sickUntil > this.#now();
       if (isTroubled) server.troubledAt = this.#now();
     }
     for (const server of this.all) {
-      if (!server.isUp || !server.isPrimary) continue;
+      if (!server.isUp || !server.isPrimary || server.isByHand) continue;
       server.received += 1;
       server.replayed = server.received;
       this.acknowledged = Math.max(this.acknowledged, server.received);
