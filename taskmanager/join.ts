@@ -1,4 +1,4 @@
-import type { Request } from '../src/bus/bus.ts';
+import type { Bus, Request } from '../src/bus/bus.ts';
 import { agentIdOf, handOver, isProven } from '../src/bus/joining.ts';
 import { parseAs } from '../src/contract/explain.ts';
 import { type JoinAnswer, JoinArgs } from '../src/contract/rpc.ts';
@@ -18,6 +18,7 @@ interface JoinDeps {
   readonly now: () => Instant;
   readonly keyring?: Keyring;
   readonly installation?: string;
+  readonly bus?: Pick<Bus, 'otherInstallations'>;
 }
 
 /**
@@ -25,13 +26,14 @@ interface JoinDeps {
  * that only this agent can open. Whoever says its question again gets nothing by it and changes nothing.
  */
 export async function join(
-  { store, log, now, keyring, installation }: JoinDeps,
+  { store, log, now, keyring, installation, bus }: JoinDeps,
   request: Request,
 ): Promise<JoinAnswer> {
   const question = parseAs(JoinArgs, request.args, 'join');
   const { cluster_id, endpoint, sent } = question;
   const agent_id = agentIdOf(question.agent_key);
   const cluster = await store.getCluster(cluster_id);
+  if (!cluster) requireAlone(bus?.otherInstallations?.() ?? [], cluster_id);
   const order = await store.getBuildOrder(cluster_id);
   const join_key = (await keyring?.joinKeyOf(cluster_id)) ?? null;
   if (!cluster || !order || join_key === null || !isProven(join_key, question)) {
@@ -55,6 +57,18 @@ export async function join(
   ]);
   const config = instanceConfig(cluster, instance, order, endpoints, installation);
   return { verdict: 'joined', sealed: handOver(join_key, question, { ...config, rpc_key }) };
+}
+
+/**
+ * An agent does not know yet to which installation its cluster belongs, and a refusal ends it. An error has it ask again,
+ * until a taskmanager of its own installation takes the question.
+ */
+function requireAlone(others: readonly string[], cluster_id: string): void {
+  if (others.length === 0) return;
+  throw new CofferError(
+    'conflict',
+    `no cluster ${cluster_id} is known here, and another installation (${others.join(', ')}) takes messages from the same queue: the agent asks again; give each installation a virtual host of RabbitMQ of its own`,
+  );
 }
 
 function refused(reason: string): JoinAnswer {

@@ -9,9 +9,11 @@ import { healthRoutes } from '../../api/health.ts';
 import { openAmqpBus } from '../../src/bus/amqp.ts';
 import type { Bus, Request } from '../../src/bus/bus.ts';
 import { INSTALLATION } from '../../src/bus/installations.ts';
+import { joinKeyOf, newAgentKey, newQuestion } from '../../src/bus/joining.ts';
 import { newSecret, sealedProtection } from '../../src/bus/sealed.ts';
 import { sleep } from '../../src/service.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
+import { join } from '../../taskmanager/join.ts';
 import { coffer } from '../support/cli.ts';
 import { silentLog, testUrls, uniqueName } from '../support/services.ts';
 import { until } from '../support/stack.ts';
@@ -119,6 +121,28 @@ describe('two installations on one virtual host', () => {
     await plain.serve({ topic: other, queue: 'own', prefetch: 1, handler });
     await a.cast(other, 'upgrade', { n: 1 });
     await until('it is taken', async () => taken.length === 1);
+  });
+
+  it('refuse no agent whose cluster may be of the other, and refuse one whose cluster nobody has', async () => {
+    const question = newQuestion(
+      { join_key: joinKeyOf('a token'), agent_key: newAgentKey() },
+      { cluster_id: randomUUID(), endpoint: { host: '127.0.0.1', port: 5432 }, sent: Date.now() },
+    ).question;
+    const ask = (others: readonly string[]) =>
+      join(
+        {
+          store: new MemoryStore({ sleep }),
+          log: silentLog,
+          now: Date.now,
+          bus: { otherInstallations: () => others },
+        },
+        { args: { ...question } } as unknown as Request,
+      );
+    await expect(ask([])).resolves.toMatchObject({ verdict: 'refused' });
+    await expect(ask(['b'])).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringMatching(/another installation \(b\).*virtual host/) as string,
+    });
   });
 
   it('hear of each other while both serve', async () => {
