@@ -76,8 +76,9 @@ async function resize(
   for (let look = 0; look < MAX_LOOKS; look++) {
     // Later changes have later times, even where the clocks of hosts differ.
     const verdict = await begin(seen, Math.max(deps.now(), seen.updated + 1));
-    if (verdict === 'begun') await publish(deps, cast);
+    // Before the cast goes out: what is answered is what was begun, even if that is done a moment later.
     const after = await deps.store.getCluster(cluster.id);
+    if (verdict === 'begun') await publish(deps, cast);
     if (!after) throw new CofferError('cluster_not_found', `Cluster '${cluster.id}' cannot be found.`);
     if (verdict === 'begun' || !verdict) return after;
     if (verdict !== 'changed') throw busy(verdict, after.upgrade_id);

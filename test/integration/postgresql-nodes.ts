@@ -213,6 +213,8 @@ export const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms))
 export class Writer {
   readonly acknowledged: number[] = [];
   longestGapMs = 0;
+  /** How often a session ended while it wrote: a primary that goes on serving ends none. */
+  interruptions = 0;
   #next = 1;
   #running = true;
   #lastAt = performance.now();
@@ -247,6 +249,7 @@ export class Writer {
         }
       } catch {
         // Not acknowledged: may be there or not.
+        this.interruptions += 1;
       }
       client.end().catch(() => {});
     }

@@ -53,7 +53,7 @@ describe('a cluster of three', () => {
         role: 'replica',
       });
     }
-    expect(writer.longestGapMs).toBeLessThan(500);
+    expect(writer.interruptions, 'no replica that is upgraded disturbs who writes').toBe(0);
     const quietGapMs = writer.longestGapMs;
     writer.longestGapMs = 0;
 
@@ -78,7 +78,7 @@ describe('a cluster of three', () => {
     const lost = writer.acknowledged.filter((id) => !kept.has(id));
     note('acknowledged writes, lost', `${writer.acknowledged.length}, ${lost.length}`);
     expect(lost).toEqual([]);
-    expect(writer.longestGapMs).toBeLessThan(1_000);
+    expect(writer.interruptions, 'the switchover ends the session, once').toBe(1);
     for (const node of nodes) {
       expect(await node.driver.health()).toMatchObject({
         ...{ service_status: 'healthy', version: '17.10', role: node === b ? 'primary' : 'replica' },
