@@ -157,6 +157,7 @@ function clusterInstance(
     volume: { size: instance.volume_size },
     flavor: flavor(instance, urls),
     ip: addresses(instance),
+    ...upstreamOf(cluster, instance, urls),
     ...observed(cluster, instance),
   };
 }
@@ -196,15 +197,25 @@ export function instanceView(
 }
 
 /** Who replicates from whom: what the servers say, also where that is not what they were told. */
-function neighbours({ instances }: Cluster, instance: Instance, urls: Urls) {
+function neighbours(cluster: Cluster, instance: Instance, urls: Urls) {
+  const { instances } = cluster;
   const { role } = instance.report ?? {};
-  const link = ({ id }: Instance) => ({ id, links: links(urls, `instances/${id}`) });
-  const upstream = instances.find((other) => replicatesFrom(instance, other));
   const replicas = instances.filter((other) => replicatesFrom(other, instance));
   return {
-    ...(upstream && { replica_of: link(upstream) }),
-    ...((role === 'primary' || replicas.length > 0) && { replicas: replicas.map(link) }),
+    ...upstreamOf(cluster, instance, urls),
+    ...((role === 'primary' || replicas.length > 0) && {
+      replicas: replicas.map((replica) => neighbour(replica, urls)),
+    }),
   };
+}
+
+function upstreamOf({ instances }: Cluster, instance: Instance, urls: Urls) {
+  const upstream = instances.find((other) => replicatesFrom(instance, other));
+  return upstream ? { replica_of: neighbour(upstream, urls) } : {};
+}
+
+function neighbour({ id }: Instance, urls: Urls) {
+  return { id, links: links(urls, `instances/${id}`) };
 }
 
 function replicatesFrom({ report }: Instance, other: Instance): boolean {

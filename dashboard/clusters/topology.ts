@@ -70,7 +70,7 @@ function beside(primary: ClusterInstanceDocument, others: readonly ClusterInstan
     width: WIDE + 60,
     height: total,
     spots: [{ instance: primary, x: 0, y: (total - height) / 2 }, ...spots],
-    arrows: spots.filter(isReplica).map(({ instance, x, y }) => {
+    arrows: spots.filter(isReplicaOf(primary)).map(({ instance, x, y }) => {
       const end = { x: x - 9, y: y + height / 2 };
       const middle = (from.x + end.x) / 2;
       return {
@@ -95,7 +95,7 @@ function below(primary: ClusterInstanceDocument, others: readonly ClusterInstanc
     width: width + INDENT,
     height: (others.length + 1) * (height + GAP + 10) - GAP - 10,
     spots: [{ instance: primary, x: 0, y: 0 }, ...spots],
-    arrows: spots.filter(isReplica).map(({ instance, x, y }) => {
+    arrows: spots.filter(isReplicaOf(primary)).map(({ instance, x, y }) => {
       const end = y + height / 2;
       return {
         ...arrowTo(instance),
@@ -106,8 +106,10 @@ function below(primary: ClusterInstanceDocument, others: readonly ClusterInstanc
   };
 }
 
-function isReplica({ instance }: Spot): boolean {
-  return instance.role === 'replica';
+/** A server may not say whom it follows; one that follows a replica has no arrow from the primary. */
+function isReplicaOf(primary: ClusterInstanceDocument): (spot: Spot) => boolean {
+  return ({ instance: { role, replica_of } }) =>
+    role === 'replica' && (replica_of === undefined || replica_of.id === primary.id);
 }
 
 function arrowTo({ id, lag_bytes, status }: ClusterInstanceDocument) {
@@ -116,10 +118,18 @@ function arrowTo({ id, lag_bytes, status }: ClusterInstanceDocument) {
 
 /** The same in words, for who does not see the drawing. */
 export function topologyText(instances: readonly ClusterInstanceDocument[]): string {
-  const primary = instances.filter(({ role }) => role === 'primary').map(({ name }) => name);
-  const replicas = instances.filter(({ role }) => role === 'replica').map(({ name }) => name);
-  if (primary.length === 0 && replicas.length === 0) return `${instances.length} instances side by side`;
-  const from = primary.length > 0 ? primary.join(' and ') : 'no primary';
-  if (replicas.length === 0) return `${from} is the primary`;
-  return `${replicas.join(', ')} ${replicas.length === 1 ? 'replicates' : 'replicate'} from ${from}`;
+  const primaries = instances.filter(({ role }) => role === 'primary').map(({ name }) => name);
+  const replicas = instances.filter(({ role }) => role === 'replica');
+  if (primaries.length === 0 && replicas.length === 0) return `${instances.length} instances side by side`;
+  const leader = primaries.length > 0 ? primaries.join(' and ') : 'no primary';
+  if (replicas.length === 0) return `${leader} is the primary`;
+  const sourceOf = ({ replica_of }: ClusterInstanceDocument) =>
+    instances.find(({ id }) => id === replica_of?.id)?.name ?? leader;
+  const sources = [...new Set(replicas.map(sourceOf))];
+  return sources
+    .map((source) => {
+      const names = replicas.filter((replica) => sourceOf(replica) === source).map(({ name }) => name);
+      return `${names.join(', ')} ${names.length === 1 ? 'replicates' : 'replicate'} from ${source}`;
+    })
+    .join('; ');
 }

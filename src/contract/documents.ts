@@ -42,6 +42,11 @@ const observed = {
     .meta({ description: 'What went wrong with what Coffer did to it last.' }),
 };
 
+const Neighbour = z.strictObject({ id: z.string(), links: Links });
+const ReplicaOf = Neighbour.exactOptional().meta({
+  description: 'Of a replica: the instance that it replicates from, as its server says.',
+});
+
 const ClusterInstance = z.strictObject({
   id: z.string(),
   name: z.string(),
@@ -51,6 +56,7 @@ const ClusterInstance = z.strictObject({
   volume: Volume,
   flavor: Flavor,
   ip: z.array(Address),
+  replica_of: ReplicaOf,
   ...observed,
 });
 
@@ -138,8 +144,6 @@ export const ClustersAnswer = z.strictObject({
 });
 export type ClustersAnswer = z.output<typeof ClustersAnswer>;
 
-const Neighbour = z.strictObject({ id: z.string(), links: Links });
-
 export const InstanceDocument = z
   .strictObject({
     id: z.string(),
@@ -162,9 +166,7 @@ export const InstanceDocument = z
     server_id: z.null(),
     volume_id: z.null(),
     encrypted_rpc_messaging: z.boolean(),
-    replica_of: Neighbour.exactOptional().meta({
-      description: 'Of a replica: the instance that it replicates from, as its server says.',
-    }),
+    replica_of: ReplicaOf,
     replicas: z.array(Neighbour).exactOptional().meta({
       description: 'The instances that replicate from this one, as their servers say.',
     }),

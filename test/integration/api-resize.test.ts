@@ -72,7 +72,9 @@ describe('growing', () => {
     const names = body.cluster.instances.map((one: Instance) => one.name);
     expect(names.slice(3)).toEqual(['grows-member-4', 'grows-member-5']);
     expect(body.cluster.instances[3]).toMatchObject({ status: 'BUILD', volume: { size: 2 } });
-    expect(api.casts.at(-1)).toMatchObject({ method: 'grow_cluster', args: { cluster_id: id } });
+    await expect
+      .poll(() => api.casts.at(-1))
+      .toMatchObject({ method: 'grow_cluster', args: { cluster_id: id } });
   });
 
   it('ends when the new instances are healthy, and lets nothing else begin before', async () => {
@@ -174,7 +176,9 @@ describe('shrinking', () => {
     expect(status).toBe(202);
     expect(body.cluster.task).toMatchObject({ id: 6, name: 'SHRINKING_CLUSTER' });
     expect(body.cluster.instances[1].status).toBe('SHUTDOWN');
-    expect(api.casts.at(-1)).toMatchObject({ method: 'shrink_cluster', args: { cluster_id: id } });
+    await expect
+      .poll(() => api.casts.at(-1))
+      .toMatchObject({ method: 'shrink_cluster', args: { cluster_id: id } });
     expect((await act(id, { shrink: [{ id: gone }] })).status, 'asked for twice').toBe(202);
     await provisioning.shrink(id);
     expect(await held(id)).toMatchObject({ task: 'NONE', instances: [{}, {}] });

@@ -198,6 +198,11 @@ describe('instances', () => {
     await say(addresses.primary);
     expect((await ask(to(`instances/${primary}`))).body.instance.replicas).toMatchObject([{ id: replica }]);
     expect((await ask(to(`instances/${replica}`))).body.instance.replica_of).toMatchObject({ id: primary });
+    const { instances } = (await ask(to(`clusters/${body.cluster.id}`))).body.cluster;
+    expect(instances.map((one: { replica_of?: { id: string } }) => one.replica_of?.id)).toEqual([
+      undefined,
+      primary,
+    ]);
     // Not whom it ought to follow: what its server says.
     await say({ host: 'elsewhere.test', port: 1 });
     expect((await ask(to(`instances/${primary}`))).body.instance.replicas).toEqual([]);

@@ -229,6 +229,18 @@ describe('the drawing of a cluster', () => {
     }
   });
 
+  it('leads no arrow from the primary to a replica that follows another replica', () => {
+    const link = (id: string) => ({ id, links: [] });
+    const all = [
+      primary,
+      instance('db-2', { role: 'replica', replica_of: link(primary.id) }),
+      instance('db-3', { role: 'replica', replica_of: link('db-2') }),
+    ];
+    for (const shape of ['wide', 'narrow'] as const)
+      expect(topologyOf(all, shape).arrows.map(({ id }) => id)).toEqual(['db-2']);
+    expect(topologyText(all)).toBe('db-2 replicates from db-1; db-3 replicates from db-2');
+  });
+
   it('knows of no arrows where nobody leads, or two do', () => {
     expect(topologyOf([instance('a'), instance('b')], 'wide').arrows).toEqual([]);
     expect(topologyOf([primary, instance('x', { role: 'primary' }), ...replicas], 'wide').arrows).toEqual([]);
