@@ -300,7 +300,7 @@ describe('an upgrade request', () => {
     });
     expect(upgrade.body.upgrade.policy.retries).toBe('policy' in json ? 0 : 2);
     await expect.poll(() => api.casts.length).toBe(sent + 1);
-    expect(api.casts.at(-1)).toMatchObject({
+    await expect.poll(() => api.casts.at(-1)).toMatchObject({
       method: 'upgrade_cluster',
       args: {
         cluster_id: id,
