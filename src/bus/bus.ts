@@ -4,7 +4,7 @@
  * Files: `envelope.ts` the wire format · `amqp.ts` the bus on RabbitMQ · `server.ts` a topic that is
  * served there · `queues.ts` what is declared there · `connection.ts` its connection supervisor ·
  * `dead-letters.ts` what nobody could act on · `depths.ts` how much waits · `protection.ts` secure modes ·
- * `memory.ts` the in-memory twin.
+ * `test/twins/bus.ts` the bus in memory, for the simulator.
  */
 import { CofferError } from '../core/errors.ts';
 import type { TraceParent } from '../tracing.ts';
@@ -116,7 +116,7 @@ export interface DeadLetters {
 }
 
 export interface Bus {
-  /** Absent from the in-memory twin: nobody looks through the letters of a simulation. */
+  /** Absent from the twin in memory: nobody looks through the letters of a simulation. */
   readonly deadLetters?: DeadLetters;
   /**
    * Resolves when the broker has confirmed the message and a queue holds it. Rejects with
@@ -139,11 +139,11 @@ export interface Bus {
   /** Resolves when the broker holds it for whoever listens to notifications. Rejects with `bus_unavailable`. */
   notify(notification: WireNotification): Promise<void>;
   /**
-   * Messages that wait for those who serve these topics, how many serve them, and dead letters. Absent from the in-memory twin.
+   * Messages that wait for those who serve these topics, how many serve them, and dead letters. Absent from the twin in memory.
    * Rejects if the broker is away.
    */
   depths?(topics: readonly string[]): Promise<Depths>;
-  /** Ids of other installations whose taskmanagers consume from the same queues. Absent from the in-memory twin. */
+  /** Ids of other installations whose taskmanagers consume from the same queues. Absent from the twin in memory. */
   otherInstallations?(): readonly string[];
   /** True while the broker answers. */
   isConnected(): boolean;

@@ -3,8 +3,8 @@
  * repeat after an unknown outcome. Rejects with `CofferError('store_unavailable')` when the store
  * can't be reached in time: the outcome is then unknown, and the caller reads again.
  *
- * Files: `redis.ts` the store on Redis · `lua.ts` its scripts · `memory.ts` the in-memory twin ·
- * `batches.ts` the same for batches, with `redis-batches.ts`, `lua-batches.ts`, `memory-batches.ts` · `memory-parts.ts` ·
+ * Files: `redis.ts` the store on Redis · `lua.ts` its scripts · `batches.ts` the same for batches, with
+ * `redis-batches.ts` and `lua-batches.ts` · `test/twins/` the store in memory, for the simulator ·
  * `begin-upgrade.ts` and `begin-batch.ts` the functions in which all three ways in meet · `change-catalogue.ts`
  * how the catalogue changes.
  */

@@ -176,7 +176,9 @@ describe('an action', () => {
       to: { name: '2.0' },
       policy: { retries: 7, soak_seconds: 5, not_before: null },
     });
-    await expect.poll(() => api.casts.at(-1)).toMatchObject({ method: 'upgrade', args: { instance_id: second?.id } });
+    await expect
+      .poll(() => api.casts.at(-1))
+      .toMatchObject({ method: 'upgrade', args: { instance_id: second?.id } });
   });
 
   it('retry of an upgrade that has succeeded is refused, whatever version it names', async () => {

@@ -300,15 +300,17 @@ describe('an upgrade request', () => {
     });
     expect(upgrade.body.upgrade.policy.retries).toBe('policy' in json ? 0 : 2);
     await expect.poll(() => api.casts.length).toBe(sent + 1);
-    await expect.poll(() => api.casts.at(-1)).toMatchObject({
-      method: 'upgrade_cluster',
-      args: {
-        cluster_id: id,
-        upgrade_id: upgrade.body.upgrade.id,
-        datastore_version_id: upgrade.body.upgrade.to.id,
-      },
-      context: { tenant_id: 't1', request_id: answer.headers.get('x-openstack-request-id') },
-    });
+    await expect
+      .poll(() => api.casts.at(-1))
+      .toMatchObject({
+        method: 'upgrade_cluster',
+        args: {
+          cluster_id: id,
+          upgrade_id: upgrade.body.upgrade.id,
+          datastore_version_id: upgrade.body.upgrade.to.id,
+        },
+        context: { tenant_id: 't1', request_id: answer.headers.get('x-openstack-request-id') },
+      });
     expect(await api.store.pendingCasts(Date.now() + 1000, 10)).toEqual([]);
   });
 

@@ -236,10 +236,12 @@ describe('the upgrade of one instance', () => {
     expect(headers.get('content-type')).toMatch(/^application\/json/);
     const { upgrade } = (await ask(headers.get('location') ?? '')).body;
     expect(upgrade).toMatchObject({ cluster_id: id, instance_id: first?.id, to: { name: '1.1' } });
-    await expect.poll(() => api.casts.at(-1)).toMatchObject({
-      method: 'upgrade',
-      args: { instance_id: first?.id, upgrade_id: upgrade.id },
-    });
+    await expect
+      .poll(() => api.casts.at(-1))
+      .toMatchObject({
+        method: 'upgrade',
+        args: { instance_id: first?.id, upgrade_id: upgrade.id },
+      });
     expect((await patch(first?.id, { instance: { datastore_version: '1.1' } })).status).toBe(422);
   });
 

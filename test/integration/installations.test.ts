@@ -12,11 +12,11 @@ import { INSTALLATION } from '../../src/bus/installations.ts';
 import { joinKeyOf, newAgentKey, newQuestion } from '../../src/bus/joining.ts';
 import { newSecret, sealedProtection } from '../../src/bus/sealed.ts';
 import { sleep } from '../../src/service.ts';
-import { MemoryStore } from '../../src/store/memory.ts';
 import { join } from '../../taskmanager/join.ts';
 import { coffer } from '../support/cli.ts';
 import { silentLog, testUrls, uniqueName } from '../support/services.ts';
 import { until } from '../support/stack.ts';
+import { MemoryStore } from '../twins/store.ts';
 
 const CONTEXT = { tenant_id: null, user: null, is_admin: true };
 

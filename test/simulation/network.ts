@@ -1,7 +1,7 @@
-import type { Passage } from '../../src/bus/memory.ts';
 import { CofferError } from '../../src/core/errors.ts';
-import type { MemoryStore } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
+import type { Passage } from '../twins/bus.ts';
+import type { MemoryStore } from '../twins/store.ts';
 import type { Life } from './process.ts';
 import type { Random } from './random.ts';
 import type { Weather } from './scenario.ts';

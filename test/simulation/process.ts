@@ -1,6 +1,6 @@
 import type { Bus } from '../../src/bus/bus.ts';
-import type { MemoryBus } from '../../src/bus/memory.ts';
 import type { Sleep } from '../../src/service.ts';
+import type { MemoryBus } from '../twins/bus.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /**

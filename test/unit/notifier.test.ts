@@ -2,14 +2,14 @@
 import { randomUUID } from 'node:crypto';
 import { expect, it } from 'vitest';
 import type { WireNotification } from '../../src/bus/envelope.ts';
-import { MemoryBroker } from '../../src/bus/memory.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import { sleep } from '../../src/service.ts';
-import { MemoryStore } from '../../src/store/memory.ts';
 import { startNotifier } from '../../taskmanager/notifier.ts';
 import { begun, commitOf, event, seeded } from '../conformance/store.ts';
 import { silentLog as log } from '../support/services.ts';
 import { until } from '../support/stack.ts';
+import { MemoryBroker } from '../twins/bus.ts';
+import { MemoryStore } from '../twins/store.ts';
 
 it('tells of everything, also when the broker fails in between, and of nothing twice unrecognised', async () => {
   const store = await seeded(new MemoryStore({ sleep, notifies: true }));

@@ -3,11 +3,11 @@ import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Upgrade } from '../../src/core/record.ts';
 import type { Sleep } from '../../src/service.ts';
-import { MemoryStore } from '../../src/store/memory.ts';
 import { startRetention } from '../../taskmanager/retention.ts';
 import { newBatch } from '../conformance/batches.ts';
 import { accepted, built, commitOf, newUpgrade, seeded } from '../conformance/store.ts';
 import { silentLog } from '../support/services.ts';
+import { MemoryStore } from '../twins/store.ts';
 
 const DAY_MS = 86_400_000;
 const DAYS = 30;

@@ -1,10 +1,10 @@
 /** The in-memory twins, on which the simulation runs, keep to what Redis and RabbitMQ keep to. */
 import { randomUUID } from 'node:crypto';
-import { MemoryBroker } from '../../src/bus/memory.ts';
 import { sleep } from '../../src/service.ts';
-import { MemoryStore } from '../../src/store/memory.ts';
 import { describeBus } from '../conformance/bus.ts';
 import { describeStore } from '../conformance/store.ts';
+import { MemoryBroker } from '../twins/bus.ts';
+import { MemoryStore } from '../twins/store.ts';
 
 describeStore('the in-memory twin', async () => {
   const store = new MemoryStore({ sleep, notifies: true });

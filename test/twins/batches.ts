@@ -1,6 +1,6 @@
-import { type Batch, type BatchEvent, isOpen, type Member } from '../core/batch/record.ts';
-import type { Load } from '../core/batch/share.ts';
-import type { Instant } from '../core/domain.ts';
+import { type Batch, type BatchEvent, isOpen, type Member } from '../../src/core/batch/record.ts';
+import type { Load } from '../../src/core/batch/share.ts';
+import type { Instant } from '../../src/core/domain.ts';
 import {
   BATCH_CHUNK,
   type BatchCommit,
@@ -8,9 +8,9 @@ import {
   hintOf,
   type MembersRequest,
   readyAt,
-} from './batches.ts';
-import { asJson, byText, type EventLog, pageOf } from './memory-parts.ts';
-import type { Forgotten, Page, PageRequest } from './store.ts';
+} from '../../src/store/batches.ts';
+import type { Forgotten, Page, PageRequest } from '../../src/store/store.ts';
+import { asJson, byText, type EventLog, pageOf } from './parts.ts';
 
 /** The in-memory twin of batches on Redis. */
 export class MemoryBatches implements BatchStore {

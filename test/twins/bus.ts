@@ -1,4 +1,3 @@
-import { CofferError } from '../core/errors.ts';
 import {
   type Bus,
   type CallOptions,
@@ -11,8 +10,9 @@ import {
   type Request,
   type Served,
   type ServeOptions,
-} from './bus.ts';
-import type { WireNotification } from './envelope.ts';
+} from '../../src/bus/bus.ts';
+import type { WireNotification } from '../../src/bus/envelope.ts';
+import { CofferError } from '../../src/core/errors.ts';
 
 /** As `amqp.ts` has them. */
 const CONFIRM_TIMEOUT_MS = 5_000;

@@ -1,11 +1,9 @@
-import { type Catalogue, EMPTY_CATALOGUE, versionsOf } from '../core/catalogue.ts';
-import type { Cluster, Endpoint, Instance, Instant } from '../core/domain.ts';
-import { MEASURED_STEPS, type MeasuredTimes, NOTHING_MEASURED } from '../core/history.ts';
-import { goalIdOf, isActive, type Upgrade, type UpgradeEvent } from '../core/record.ts';
-import type { Sleep } from '../service.ts';
-import { docOfCluster, docOfInstance } from './cluster-hash.ts';
-import { MemoryBatches } from './memory-batches.ts';
-import { asJson, byText, EventLog, pageOf } from './memory-parts.ts';
+import { type Catalogue, EMPTY_CATALOGUE, versionsOf } from '../../src/core/catalogue.ts';
+import type { Cluster, Endpoint, Instance, Instant } from '../../src/core/domain.ts';
+import { MEASURED_STEPS, type MeasuredTimes, NOTHING_MEASURED } from '../../src/core/history.ts';
+import { goalIdOf, isActive, type Upgrade, type UpgradeEvent } from '../../src/core/record.ts';
+import type { Sleep } from '../../src/service.ts';
+import { docOfCluster, docOfInstance } from '../../src/store/cluster-hash.ts';
 import {
   type BuildOrder,
   CLOCK_STEP_MS,
@@ -30,7 +28,9 @@ import {
   type Store,
   type StoreCounts,
   type StoredAnswer,
-} from './store.ts';
+} from '../../src/store/store.ts';
+import { MemoryBatches } from './batches.ts';
+import { asJson, byText, EventLog, pageOf } from './parts.ts';
 
 /** A build or removal that nobody finished is taken up again after this long. */
 const RETRY_CLUSTER_MS = 5_000;

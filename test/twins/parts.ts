@@ -1,7 +1,7 @@
 /** What the in-memory twins have in common. */
-import { CofferError } from '../core/errors.ts';
-import type { Sleep } from '../service.ts';
-import type { Page } from './store.ts';
+import { CofferError } from '../../src/core/errors.ts';
+import type { Sleep } from '../../src/service.ts';
+import type { Page } from '../../src/store/store.ts';
 
 /** As it comes back from Redis. */
 export function asJson<T>(value: T): T {
