@@ -198,14 +198,17 @@ function blockedBy({ gate, reason }: Finding): CofferError {
 
 /** Throws `invalid_request` for a window in which no step could ever be done: the upgrade would wait for ever (G1). */
 export function checkWindow({ window }: Partial<Policy>, expected: ExpectedTimes): void {
-  const longest_ms = Math.max(expected.instance.p95_ms, expected.switchover.p95_ms);
-  if (!window || window.duration_seconds * 1000 >= longest_ms) return;
-  const isMeasured = expected.instance.median_ms !== null && expected.switchover.median_ms !== null;
-  const needs = isMeasured ? 'a step is expected to take up to' : 'a step that was never measured is given';
+  const { instance, switchover } = expected;
+  const longest = instance.p95_ms >= switchover.p95_ms ? instance : switchover;
+  if (!window || window.duration_seconds * 1000 >= longest.p95_ms) return;
+  const needs =
+    longest.median_ms !== null
+      ? 'a step is expected to take up to'
+      : 'a step that was never measured is given';
   throw new CofferError(
     'invalid_request',
     `The window is open for ${window.duration_seconds} s, and ${needs} ` +
-      `${Math.ceil(longest_ms / 1000)} s: it must be at least as long.`,
+      `${Math.ceil(longest.p95_ms / 1000)} s: it must be at least as long.`,
   );
 }
 

@@ -196,7 +196,7 @@ describeBrowser('the dashboard', () => {
   );
 
   it('explains in place what would be refused, and what changed since it was looked at', async () => {
-    const cluster = await simulated('billing', { pre_upgrade_ms: 600_000 });
+    const cluster = await simulated('billing', { upgrade_ms: 600_000 });
     await go('clusters/billing/upgrade');
     await page.getByText('1 other version, with what stands in the way').click();
     await page.getByText('runs now').click();
@@ -211,6 +211,9 @@ describeBrowser('the dashboard', () => {
     await page.keyboard.press('Escape');
     await page.getByText('Blocked by cluster_idle').waitFor();
     await look('upgrade-refused');
+    await until('an instance is being upgraded', async () =>
+      (await client.upgrades.get(upgrade_id)).steps.some(({ phase }) => phase === 'upgrading'),
+    );
     await go(`upgrades/${upgrade_id}`);
     await button('Cancel').click();
     await confirm('Cancel');

@@ -263,7 +263,7 @@ describe('over HTTP and on the command line', () => {
   it('are listed, shown, replayed and discarded by command', async () => {
     const id = await buried();
     expect((await coffer('list')).stdout).toMatch(
-      new RegExp(`^${id}\t\\S+\t${topic}\tupgrade_cluster\tthe cluster is busy$`, 'm'),
+      new RegExp(`^${id}\tthe cluster is busy\t${topic}\tupgrade_cluster\t\\S+$`, 'm'),
     );
     expect((await coffer('show', id)).stdout).toContain('reason\tthe cluster is busy\n');
     expect(await coffer('replay', id)).toMatchObject({
