@@ -78,7 +78,7 @@ describe('an upgrade that has succeeded', () => {
   it('keeps its version in the record when the way back is cancelled', () => {
     const it = ended(world({ manager: 'cassandra' }));
     it.takeUp('rollback', 'u2');
-    it.reach('db-3', 'done');
+    it.reach('db-2', 'upgrading');
     it.act('cancel');
     ended(it);
     expect(it.upgrade.state.name).toBe('cancelled');
