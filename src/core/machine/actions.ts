@@ -5,9 +5,9 @@ import { ACTIONS, type Action } from './advance.ts';
 import { judge } from './judge.ts';
 
 /**
- * What a person can do to an upgrade now: what `advance` would take, and what would change something. Of
- * one that waits for a person, the action that makes it go on comes first. One that has ended can be taken
- * up again by a new one, as long as its cluster is there and idle.
+ * What a person can do to an upgrade now: the actions that `advance` would accept and that would change
+ * something. For an upgrade that waits for a person, the action that lets it continue comes first. An upgrade
+ * that has ended can be taken up again by a new one, as long as its cluster exists and is idle.
  */
 export function possibleActions(upgrade: Upgrade, cluster: Cluster | null): readonly Action[] {
   if (!isActive(upgrade)) return cluster ? possibleFollowUps(upgrade, cluster) : [];
@@ -17,12 +17,12 @@ export function possibleActions(upgrade: Upgrade, cluster: Cluster | null): read
   return possible.toSorted((a, b) => isFirst(b) - isFirst(a));
 }
 
-/** Out of time it is only resumed: nothing has failed. */
+/** An upgrade that has run out of time is only resumed: nothing has failed. */
 function waitsForRetry({ state, steps }: Upgrade): boolean {
   return state.name === 'paused' && steps.some((step) => isFailed(step) || isInSwitchover(step));
 }
 
-/** Where a guest that does not answer is waited for, however long it takes. */
+/** True in the phases in which a guest that does not answer is waited for, however long it takes. */
 function isInSwitchover({ phase }: Step): boolean {
   return phase.name === 'promoting' || phase.name === 'restoring';
 }

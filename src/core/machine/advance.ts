@@ -1,27 +1,35 @@
 /**
- * The upgrade machine: everything that Coffer decides about an upgrade is decided here. Pure: no
- * I/O, no clock, no randomness. The shell loads the record, calls `advance`, commits record and
- * effects in one atomic step, performs the effects, and only then acknowledges the message.
+ * The upgrade machine: everything that Coffer decides about an upgrade is decided here. The machine is pure: no
+ * I/O, no clock, no randomness. The shell around it loads the record, calls `advance`, commits the record and
+ * its effects in one atomic step, performs the effects, and only then acknowledges the message that was the
+ * input.
  *
- * What is outstanding follows from the record alone: a step in phase `upgrading` *is* the promise
- * to say `upgrade` again until its guest answers. So nothing is lost when a process dies between
- * commit and cast: the next look at the record says it again, under the same attempt number.
+ * The record alone says which messages are outstanding: a step in phase `upgrading` *is* the promise to send
+ * `upgrade` again until its guest answers. So nothing is lost when a process dies between commit and cast: the
+ * process that reads the record next sends the message again, under the same attempt number.
  *
- * Files: `advance.ts` inputs, one function each · `schedule.ts` what starts, waits or ends next ·
- * `step.ts` the phases of a step · `trove-guest.ts` guests that say less than ours · `gates.ts`
- * conditions that hold a step back · `judge.ts` which action of a person is possible · `draft.ts` the record while
- * it is being moved · `time.ts` what of its time counts · `silence.ts` when nothing has moved for too long ·
- * `wake.ts` when to look again.
+ * Files:
+ * - `advance.ts`: inputs, one function each
+ * - `schedule.ts`: which steps start, wait or end next
+ * - `step.ts`: the phases of a step
+ * - `trove-guest.ts`: guests that report less than ours
+ * - `gates.ts`: conditions that hold a step back
+ * - `judge.ts`: which actions of a person are possible
+ * - `draft.ts`: the record while it is being changed
+ * - `time.ts`: which part of an upgrade's time counts
+ * - `silence.ts`: when nothing has moved for too long
+ * - `wake.ts`: when to check the record again
  *
  * Invariants, cited where they are kept:
  * - M1: a report or an answer counts only for the step, attempt and action that is in flight (G4).
  * - M2: no step starts while it would take more than `max_unavailable` instances out of service (G2).
  * - M3: a primary is demoted only for a successor that runs the new version and has caught up (G6).
- * - M4: once demoted, a primary is restored only after its successor said that it has *not* taken over.
+ * - M4: once demoted, a primary is restored only after its successor reported that it has *not* taken over.
  * - M5: the cluster's version changes only when every instance reports it (G5).
- * - M6: paused, cancelling or failed, nothing new starts; what is in flight ends (G8).
- * - M7: a reset ends an upgrade at once: whatever a guest still does for it changes nothing in the record.
- * - M8: no step starts in a replica set that has two primaries, or none; nor is anybody taken down there (G6).
+ * - M6: while an upgrade is paused, cancelling or failed, no new step starts; steps in flight end (G8).
+ * - M7: a reset ends an upgrade at once: nothing that a guest still does for it changes the record.
+ * - M8: no step starts in a replica set that has two primaries, or none, and no instance is taken down there
+ *   (G6).
  */
 import { scopeOf, versionFindings } from '../admit.ts';
 import {
@@ -55,9 +63,9 @@ import { awaitsConfirmation } from './trove-guest.ts';
 
 /** What can happen to an upgrade. */
 export type Input =
-  /** Time has passed, or the cluster looks different: look at everything that waits. */
+  /** Time has passed, or the cluster has changed: check everything that waits. */
   | { readonly type: 'wake' }
-  /** A process starts and doesn't know what its predecessor had said: say everything outstanding again. */
+  /** A process starts and does not know what its predecessor had sent: send all outstanding messages again. */
   | { readonly type: 'recover' }
   /** A guest answered a call. */
   | {
@@ -67,7 +75,10 @@ export type Input =
       readonly action: AnsweredAction;
       readonly info: UpgradeInfo;
     }
-  /** A guest executed a call and failed. Silence is not this: silence is said again until the deadline. */
+  /**
+   * A guest executed a call and failed. A missing answer is not a failure: the call is sent again until the
+   * deadline.
+   */
   | {
       readonly type: 'call_failed';
       readonly step: number;
@@ -76,25 +87,31 @@ export type Input =
       readonly error: string;
       readonly permanent: boolean;
     }
-  /** A heartbeat came in; `report` tells of the guest's last attempt, if any. */
+  /** A heartbeat came in; `report` is about the guest's last attempt, if there was one. */
   | {
       readonly type: 'reported';
       readonly instance_id: string;
       readonly report: AttemptReport | null;
-      /** What the heartbeat said of the server, and when by the guest's clock: all that a Trove guest ever says. */
+      /**
+       * What the heartbeat says about the server, and when it was sent by the guest's clock: a Trove guest
+       * never reports more.
+       */
       readonly server?: { readonly status: ServiceStatus; readonly sent: Instant };
     }
-  /** An administrator frees the cluster: the upgrade ends now, in flight or not. */
+  /** An administrator frees the cluster: the upgrade ends now, whether steps are in flight or not. */
   | { readonly type: 'reset'; readonly by: string }
   | {
       readonly type: 'action';
-      /** Of the message that says so: it may come twice, and late. */
+      /** The id of the message that asks for this action: the message may arrive twice, and late. */
       readonly id?: string;
       readonly action: Action;
       readonly by: string;
-      /** With `retry`: a corrected version in place of the one that fails. With `approve`: the one that is approved. */
+      /**
+       * With `retry`: a corrected version in place of the one that fails. With `approve`: the version that is
+       * approved.
+       */
       readonly target?: { readonly id: string; readonly name: string };
-      /** With `confirm`: the attempt that the person has looked at. */
+      /** With `confirm`: the attempt whose server the person has checked. */
       readonly about?: Pick<AttemptReport, 'step' | 'attempt'>;
     };
 
@@ -111,9 +128,9 @@ export interface Next {
   readonly reason?: string;
 }
 
-/** What was read together with the record, as one consistent view. */
+/** The data that was read together with the record, as one consistent view. */
 export interface Seen {
-  /** With what its guests reported last. */
+  /** With the last report of each guest. */
   readonly cluster: Cluster;
   /** All versions of its datastore: the catalogue may have changed since the upgrade was accepted. */
   readonly versions: readonly DatastoreVersion[];
@@ -129,12 +146,13 @@ export function advance(upgrade: Upgrade, input: Input, seen: Seen, now: Instant
   }
   const refusal = apply(draft, input);
   if (refusal !== undefined) return refused(upgrade, refusal);
-  // Heartbeats come from all guests all the time, and time has an input of its own.
+  // Heartbeats arrive from all guests all the time, so they cause no message to be sent again: time has an
+  // input of its own for that.
   if (isActive(draft.upgrade)) proceed(draft, input.type !== 'reported');
   return draft.finish();
 }
 
-/** Applies one input; answers the reason if a person's action is not possible. */
+/** Applies one input; returns the reason if a person's action is not possible. */
 function apply(draft: Draft, input: Input): string | undefined {
   switch (input.type) {
     case 'wake':
@@ -165,7 +183,10 @@ function apply(draft: Draft, input: Input): string | undefined {
   }
 }
 
-/** M7. What was in flight may be in any state by now: its instance says so until the next upgrade mends it. */
+/**
+ * M7. An instance whose step was in flight may be in any state by now. Its record says so until the next
+ * upgrade mends it.
+ */
 function reset(draft: Draft, by: string): undefined {
   dropUntouched(draft);
   const open = draft.steps.filter(
@@ -179,7 +200,10 @@ function reset(draft: Draft, by: string): undefined {
   draft.end('cancelled', [ended, ...open.flatMap((step) => mayLackPrimary(draft, step))].join('; '));
 }
 
-/** M4 forbids to guess which of the two is to serve: whoever reset it can look, and must be told to. */
+/**
+ * M4 forbids guessing which of the two instances is to serve. The person who reset the upgrade can check, and
+ * must be told to.
+ */
 function mayLackPrimary(draft: Draft, { instance_id, successor_id, phase }: Step): readonly string[] {
   if (phase.name !== 'demoting' && phase.name !== 'promoting' && phase.name !== 'restoring') return [];
   const [old, next] = [draft.nameOf(instance_id), draft.nameOf(successor_id ?? '')];
@@ -188,7 +212,7 @@ function mayLackPrimary(draft: Draft, { instance_id, successor_id, phase }: Step
   ];
 }
 
-/** M1: which answer a step in flight waits for. */
+/** M1: the action whose answer a step in flight waits for; null if it waits for none. */
 function callOf(step: Step): AnsweredAction | null {
   if (step.phase.name === 'preparing') return 'pre_upgrade';
   if (step.phase.name === 'upgrading') return step.phase.evidence ? 'upgrade' : null;
@@ -201,7 +225,7 @@ function applyReport(draft: Draft, instance_id: string, report: AttemptReport | 
   if (step) reported(draft, step, instance_id, report);
 }
 
-/** A copy of a message that comes after another action must not undo that (G8). */
+/** A copy of a message that arrives after another action must not undo that action (G8). */
 function actOnce(draft: Draft, input: Extract<Input, { type: 'action' }>): string | undefined {
   const { id } = input;
   if (id !== undefined && draft.upgrade.acted.includes(id)) return undefined;
@@ -210,7 +234,7 @@ function actOnce(draft: Draft, input: Extract<Input, { type: 'action' }>): strin
   return refusal;
 }
 
-/** A person's action: idempotent, or refused with the reason. */
+/** Applies a person's action. Actions are idempotent; an impossible action is refused with the reason. */
 function act(
   draft: Draft,
   { action, by, target, about }: Extract<Input, { type: 'action' }>,
@@ -218,7 +242,7 @@ function act(
   const { to_version } = draft.upgrade;
   if (target && target.name !== to_version) {
     if (action === 'retry') return retarget(draft, by, target);
-    // Whoever looked at the canary of one version says nothing of another.
+    // Approval of the canary of one version says nothing about another version.
     if (action === 'approve') return `it goes to ${to_version} by now, and ${target.name} was approved`;
   }
   const judgement = judge(draft.upgrade, action, (id) => draft.nameOf(id));
@@ -249,7 +273,7 @@ function act(
   }
 }
 
-/** A person says of the one instance that the pause is about that it runs the version. */
+/** A person confirms that the one instance that the pause is about runs the version. */
 function confirmStep(
   draft: Draft,
   by: string,
@@ -272,7 +296,10 @@ function retry(draft: Draft, by: string): undefined {
   draft.resume(`retried by ${by}`);
 }
 
-/** A corrected version replaces a failing one in mid-run: instances that have the failing one are upgraded again. */
+/**
+ * A corrected version replaces a failing one while the upgrade runs: instances that have the failing version
+ * are upgraded again.
+ */
 function retarget(draft: Draft, by: string, target: { id: string; name: string }): string | undefined {
   if (draft.upgrade.direction === 'back')
     return 'it is on its way back: start a new upgrade once it has ended';
@@ -288,8 +315,8 @@ function retarget(draft: Draft, by: string, target: { id: string; name: string }
 }
 
 /**
- * Another version must be one that an upgrade could have asked for in the first place: instances that this
- * one has taken to the failing version are not held against a corrected one that is older.
+ * Another version must be one that an upgrade could have asked for in the first place. Instances that this
+ * upgrade has taken to the failing version do not rule out a corrected version that is older.
  */
 function targetRefusal(draft: Draft, { id, name }: { id: string; name: string }) {
   const { upgrade, versions } = draft;
@@ -303,7 +330,7 @@ function targetRefusal(draft: Draft, { id, name }: { id: string; name: string })
   return finding ? `${finding.gate}: ${finding.reason}` : null;
 }
 
-/** The cluster as if the upgrade had told nobody yet. */
+/** The cluster as if the upgrade had not sent an order to any instance yet. */
 function asItWas({ upgrade, seen, steps }: Draft): Cluster {
   const told = new Set(steps.filter(({ touched }) => touched).map(({ instance_id }) => instance_id));
   const instances = seen.instances.map((instance) =>

@@ -24,10 +24,10 @@ import {
 import type { Next, Seen } from './advance.ts';
 import { waitedForNewGoal, waitedMs, waitedWhenResumed } from './time.ts';
 
-/** A copy that comes behind so many other actions is refused by its age: calls expire. */
+/** A copy of a message that arrives after so many other actions is refused because of its age: calls expire. */
 const MAX_ACTED = 8;
 
-/** An upgrade while it is being moved: collects what changed, what to say, and what to tell. */
+/** An upgrade while it is being changed: collects the changes, the effects and the events. */
 export class Draft {
   readonly seen: Cluster;
   /** Of the cluster's datastore, as the catalogue has them now. */
@@ -73,7 +73,9 @@ export class Draft {
     return this.instance(id)?.name ?? id;
   }
 
-  /** Its instance is in doubt for what an earlier order may do, and has had no new one in this step. */
+  /**
+   * True if the step's instance is in doubt because of an earlier order, and has had no new order in this step.
+   */
   isInDoubtBefore({ instance_id, touched }: Step): boolean {
     const told = this.#effects.findLast(
       (effect) => effect.kind === 'instance_task' && effect.instance_id === instance_id,
@@ -87,7 +89,7 @@ export class Draft {
     return step;
   }
 
-  /** Moves a step to another phase and tells of it. */
+  /** Moves a step to another phase and emits an event about that. */
   enter(step: Step, phase: Phase): Step {
     this.emit('step_phase', `${this.nameOf(step.instance_id)}: ${phase.name}`, step, phase.name);
     return this.change({ ...step, phase });
@@ -97,7 +99,7 @@ export class Draft {
     this.#effects.push(effect);
   }
 
-  /** `told_version`: of a Trove guest, if it changes. */
+  /** `told_version`: for a Trove guest, if it changes. */
   instanceTask(
     instance_id: string,
     task: InstanceTask,
@@ -108,7 +110,7 @@ export class Draft {
     this.say({ kind: 'instance_task', instance_id, task, fault, in_doubt: false, ...told });
   }
 
-  /** Its guest may be at work on what it was told, whatever comes next. */
+  /** The guest may still be at work on its order, whatever comes next. */
   doubtInstance(instance_id: string, fault: string): void {
     this.say({ kind: 'instance_task', instance_id, task: 'UPGRADING_ERROR', fault, in_doubt: true });
   }
@@ -125,7 +127,7 @@ export class Draft {
     this.#events.push({ seq, at: this.now, type, ...about, ...(phase && { phase }), message });
   }
 
-  /** The cluster took no writes since then; now it does. */
+  /** The cluster took no writes since `down_since`; now it takes writes again. */
   writesAgain(down_since: Instant): void {
     this.#set({ write_outage_ms: this.#upgrade.write_outage_ms + this.now - down_since });
   }
@@ -134,24 +136,26 @@ export class Draft {
     this.#set({ state: { name: 'running', started: this.now } });
   }
 
-  /** The plan of the present round is made. */
+  /** Records the plan of the present round. */
   plan(steps: readonly Step[]): void {
     this.#set({ steps, planned_round: this.#upgrade.round });
   }
 
-  /** Another goal: what has not begun is skipped, what is in flight ends, then a new plan is made. */
+  /**
+   * Begins another goal: steps that have not begun are skipped, steps in flight end, then a new plan is made.
+   */
   newRound(
     goal: Partial<Pick<Upgrade, 'direction' | 'back_because' | 'to_version' | 'to_version_id'>>,
   ): void {
-    // Whoever has approved the one version has not approved another.
+    // The approval of one version is no approval of another.
     const approved = this.#upgrade.approved && goal.to_version_id === undefined;
     const waited_ms = waitedForNewGoal(this.#upgrade, this.now);
     this.#set({ ...goal, approved, round: this.#upgrade.round + 1, waited_ms });
   }
 
   /**
-   * What is paused already stays so, but a failure is the more urgent thing to say (G1), and what waits
-   * for its window does not go on by itself once a person has paused it (G8).
+   * A paused upgrade stays paused. But a failure is more urgent than the present reason and replaces it (G1),
+   * and an upgrade that waits for its window does not continue by itself once a person has paused it (G8).
    */
   pause(reason: PauseReason, message: string, until: Instant | null = null): void {
     const { state } = this.#upgrade;
@@ -173,20 +177,21 @@ export class Draft {
     const waited_ms = waitedWhenResumed(this.#upgrade, this.now);
     this.#set({ state: { name: 'running', started: state.started }, waited_ms });
     this.emit('resumed', message);
-    // Nobody has mended anything while it was closed: a gate that holds back in every window asks a person (G1).
+    // Nobody has mended anything while the window was closed, so the gates keep their times: a gate that stays
+    // shut in every window leads to a question to a person (G1).
     if (state.reason === 'window') return;
-    // A gate has its whole time anew too: what was mended just now may not have been heard of yet.
+    // Each gate gets its whole time anew too: the repair of an instance may not have been reported yet.
     for (const step of this.steps) {
       if (step.phase.name === 'pending') this.change({ ...step, phase: { name: 'pending', blocked: null } });
     }
   }
 
-  /** A sign of life that is no event: what was thought silent is at work. */
+  /** A sign of life that is not worth an event: a guest that seemed silent is at work. */
   hear(): void {
     this.#set({ progressed: this.now, silent: false });
   }
 
-  /** What was asked for by the message of this id is done. */
+  /** Records that the action that the message with this id asked for is done. */
   acted(id: string): void {
     this.#set({ acted: [...this.#upgrade.acted, id].slice(-MAX_ACTED) });
   }
@@ -203,7 +208,10 @@ export class Draft {
     this.resume(`cancelled by ${by}: what is in flight ends first`);
   }
 
-  /** A person wants another try of what waits for its guest: count its attempts afresh, and say it now. */
+  /**
+   * A person wants another try of the steps that wait for their guests: their attempts are counted afresh, and
+   * their messages are sent now.
+   */
   forgiveInFlight(): void {
     for (const step of this.steps.filter(isInFlight)) {
       const phase = 'recast' in step.phase ? { ...step.phase, recast: this.now } : step.phase;
@@ -211,7 +219,10 @@ export class Draft {
     }
   }
 
-  /** The upgrade is over. The cluster's task is NONE again; its version changes only when all have reached the goal (M5). */
+  /**
+   * The upgrade is over. The cluster's task is NONE again; the cluster's version changes only when all
+   * instances have reached the goal (M5).
+   */
   end(state: EndState, message: string): void {
     const { state: before } = this.#upgrade;
     const started = before.name === 'scheduled' ? this.now : before.started;
@@ -230,7 +241,9 @@ export class Draft {
     this.say({ kind: 'release', ...this.#versionAt(state) });
   }
 
-  /** M5. What was done to one instance makes the cluster's version another only if all of them have it now. */
+  /**
+   * M5. An upgrade of one instance changes the cluster's version only if all instances run that version now.
+   */
   #versionAt(state: EndState): { datastore_version_id: string; datastore_version: string } {
     const { from_version_id, from_version, to_version_id, to_version } = this.#upgrade;
     const { datastore_version_id, datastore_version, instances } = this.seen;
@@ -256,14 +269,20 @@ export class Draft {
 
 type EndState = Extract<UpgradeState['name'], 'succeeded' | 'failed' | 'rolled_back' | 'cancelled'>;
 
-/** What is to be known of an instance whose step nobody tries again; null where that is known already. */
+/**
+ * The fault to record for an instance whose step nobody tries again; null if there is none, or if it is
+ * recorded already.
+ */
 function faultAtEnd({ phase, attempt }: Step): string | null {
   if (attempt === 0) return null;
   if (phase.name === 'pending') return 'its last attempt failed';
   return phase.name === 'backoff' ? phase.error : null;
 }
 
-/** In words, what an instance may still be at work on that this step told it; null if nothing is. */
+/**
+ * Describes, for people, the order of this step that the instance may still be at work on; null if there is
+ * none.
+ */
 export function doubtAbout({ phase, in_doubt }: Step): string | null {
   if (!in_doubt || phase.name === 'done') return null;
   const why = 'error' in phase ? phase.error : 'the guest agent did not answer its last order';

@@ -17,10 +17,13 @@ import { mixRefusal, pathRefusal } from '../version-path.ts';
 import { counted } from '../words.ts';
 import type { Draft } from './draft.ts';
 
-/** How much log a successor may have yet to replay: the rest is sent while the primary stops. */
+/** How much log a successor may still have to replay: the rest is sent while the primary stops. */
 export const CAUGHT_UP_LAG_BYTES = 1024 * 1024;
 
-/** The first gate that holds `step` back now, or null. A fence takes nobody down, and may be said at any time. */
+/**
+ * The first gate that holds `step` back now, or null. A fence takes no instance down, and may be sent at any
+ * time.
+ */
 export function gateFor(draft: Draft, step: Step): Finding | null {
   if (step.kind === 'fence') return null;
   const { policy } = draft.upgrade;
@@ -38,8 +41,8 @@ export function gateFor(draft: Draft, step: Step): Finding | null {
 }
 
 /**
- * Of a step that starts all the same: the gates that do not hold, each of them overridden. Whoever reads the
- * events later should know what was skipped.
+ * For a step that starts all the same: the gates that do not hold, each of them overridden. A person who reads
+ * the events later should know which gates were skipped.
  */
 export function skippedGates(draft: Draft, step: Step): readonly Finding[] {
   if (step.kind === 'fence') return [];
@@ -54,8 +57,9 @@ export function skippedGates(draft: Draft, step: Step): readonly Finding[] {
 }
 
 /**
- * What the catalogue says now, whatever it said when the upgrade was accepted. It keeps nobody from
- * going back, and no old primary from coming back that stepped down for its successor.
+ * Checks what the catalogue says now, whatever it said when the upgrade was accepted. The catalogue keeps no
+ * cluster from going back, and it does not keep an old primary, which stepped down for its successor, from
+ * coming back.
  */
 function versionOpen(draft: Draft, step: Step): Finding | null {
   if (draft.upgrade.direction === 'back' || isReturn(draft.steps, step)) return null;
@@ -68,7 +72,7 @@ function versionOpen(draft: Draft, step: Step): Finding | null {
   }
   const { datastore_version, instances } = draft.seen;
   const own = draft.instance(step.instance_id);
-  // Where this upgrade itself has put it, a corrected version may be an older one.
+  // If this upgrade itself took the instance to its version, a corrected version may be an older one.
   const wasTold = draft.steps.some((other) => other.touched && other.instance_id === step.instance_id);
   const from = wasTold ? draft.upgrade.from_version : ((own && versionOf(own)) ?? datastore_version);
   const neighbours = instances.filter(({ id }) => id !== step.instance_id).map(versionOf);
@@ -90,8 +94,8 @@ function guestAlive(draft: Draft, step: Step): Finding | null {
 }
 
 /**
- * M8. The old primary comes back all the same: it is down, follows its successor and takes no writes. While a
- * switchover is under way its set has no primary for a moment.
+ * M8. The old primary comes back even so: it is down, follows its successor and takes no writes. While a
+ * switchover is under way, its replica set has no primary for a moment.
  */
 export function onePrimary(draft: Draft, step: Step): Finding | null {
   if (isReturn(draft.steps, step)) return null;
@@ -104,14 +108,16 @@ export function onePrimary(draft: Draft, step: Step): Finding | null {
 }
 
 /**
- * M2. An instance that is down already costs nothing more; any other may only go down while, with
- * it, no more than `max_unavailable` are. One that is not heard, or whose attempt was given up, may be
- * serving all the while: it counts against the others, and is not down when its own turn comes.
+ * M2. An instance that is down already costs no further availability. Any other instance may go down only if,
+ * counting itself, no more than `max_unavailable` instances are down. An instance that sends no heartbeats, or
+ * whose attempt was given up, may be serving all the while. So it counts as down when another instance wants to
+ * go down, and does not count as down when its own turn comes.
  *
- * A step that waits for its next attempt counts too: a guest that was not heard in time may be at work
- * on the last one all the while, and what it said before is no news of that.
+ * A step that waits for its next attempt counts too: a guest that was not heard from in time may still be at
+ * work on the last attempt, and its earlier reports say nothing about that.
  *
- * Overridden, those that are broken do not count: how many the upgrade itself takes down is no gate.
+ * If the gate is overridden, broken instances do not count. The number of instances that the upgrade itself
+ * takes down is not part of the gate: that limit stays.
  */
 function availability(draft: Draft, step: Step, broken: readonly Instance[]): Finding | null {
   const { policy } = draft.upgrade;
@@ -123,8 +129,8 @@ function availability(draft: Draft, step: Step, broken: readonly Instance[]): Fi
   const certain = [...others.map((other) => other.instance_id), ...broken.map(({ id }) => id)];
   const down = new Set([...certain, ...doubt]);
   const costsNothing = saysThatItIsDown(draft, step) || isReturn(draft.steps, step);
-  // Those in doubt would wait for one another for ever: each goes as if there were no other of them. One that
-  // has had its order before is in doubt itself.
+  // Two instances in doubt would wait for each other for ever. So for an instance in doubt, the other instances
+  // in doubt do not count. An instance that has already had an order in this step is itself in doubt.
   const beside = new Set(step.touched || doubt.has(step.instance_id) ? certain : down);
   beside.delete(step.instance_id);
   if (others.length < max_unavailable && (costsNothing || beside.size < max_unavailable)) return null;
@@ -135,7 +141,10 @@ function availability(draft: Draft, step: Step, broken: readonly Instance[]): Fi
   };
 }
 
-/** In an upgrade of the whole cluster they are ordered anew before all others. */
+/**
+ * The instances in doubt. In an upgrade of the whole cluster they need not be counted: they get a new order
+ * before all others.
+ */
 function doubtful({ upgrade, seen }: Draft): readonly string[] {
   if (upgrade.instance_id === undefined) return [];
   return seen.instances.filter(isInDoubt).map(({ id }) => id);
@@ -146,7 +155,7 @@ function saysThatItIsDown(draft: Draft, { instance_id }: Step): boolean {
   return !!instance && isAlive(instance, draft.now) && !isHealthy(instance, draft.now);
 }
 
-/** Those that this very upgrade has left broken, and tries again. */
+/** The instances that this very upgrade has left broken, and tries again. */
 function victimsOf(draft: Draft): readonly Instance[] {
   const isTried = ({ id }: Instance) =>
     draft.steps.some(
@@ -160,7 +169,7 @@ function brokenOf({ seen, now }: Draft): readonly Instance[] {
 }
 
 /**
- * Instances whose attempt was given up for another goal: their guests may be at work on it all the while,
+ * Instances whose attempt was given up for another goal. Their guests may still be at work on that attempt,
  * until they have done what the new goal asks of them.
  */
 export function givenUp({ steps, upgrade }: Draft): ReadonlySet<string> {
@@ -175,8 +184,8 @@ export function givenUp({ steps, upgrade }: Draft): ReadonlySet<string> {
 }
 
 /**
- * After a switchover the old primary is down, whatever was heard of it before: its upgrade brings it back, if
- * need be that of a later round.
+ * True if this step brings an old primary back. After a switchover the old primary is down, whatever its guest
+ * reported before. Its upgrade brings it back, if need be the upgrade of a later round.
  */
 export function isReturn(steps: readonly Step[], step: Step): boolean {
   if (step.kind !== 'instance') return false;
@@ -189,8 +198,8 @@ export function isReturn(steps: readonly Step[], step: Step): boolean {
 }
 
 /**
- * M3. Overridden, the switchover may begin while its successor catches up; there has to be one, and before the
- * primary steps down it must have caught up all the same (G6).
+ * M3. If the gate is overridden, the switchover may begin while its successor still catches up. There must be a
+ * successor even then, and it must have caught up before the primary steps down (G6).
  */
 function successorReady(draft: Draft, step: Step, { mayLag }: { mayLag: boolean }): Finding | null {
   if (step.kind !== 'switchover' || successorOf(draft, step)) return null;
@@ -208,7 +217,7 @@ function successorReady(draft: Draft, step: Step, { mayLag }: { mayLag: boolean 
   return { gate: 'replication_caught_up', reason };
 }
 
-/** The first loss that a switchover brings with it and nobody has acknowledged. */
+/** The first loss that the switchover would cause and that nobody has acknowledged. */
 export function unacknowledged(
   draft: Draft,
   step: Step,
@@ -218,7 +227,10 @@ export function unacknowledged(
   return losses.find(({ gate }) => !isOverridden(draft.upgrade.policy, gate)) ?? null;
 }
 
-/** What was made on the new primary since keeps no cluster from going back. */
+/**
+ * Losses count on the way forward only: data that was created on the new primary since then keeps no cluster
+ * from going back.
+ */
 function lossesIn(
   { upgrade }: Draft,
   { kind }: Step,
@@ -227,7 +239,7 @@ function lossesIn(
   return kind === 'switchover' && upgrade.direction === 'forward' ? lossesAmong(found) : [];
 }
 
-/** M3: the upgraded, healthy replica of the same set that is behind least, if that is little enough. */
+/** M3: the upgraded, healthy replica of the same set that is least behind, if it is close enough. */
 export function successorOf(draft: Draft, step: Step): Instance | null {
   const ready = candidatesOf(draft, step)
     .filter((instance) => lagOf(instance) <= CAUGHT_UP_LAG_BYTES)
@@ -235,7 +247,10 @@ export function successorOf(draft: Draft, step: Step): Instance | null {
   return ready[0] ?? null;
 }
 
-/** One that does not replay what it has would have to, before anybody can write again. */
+/**
+ * A replica that does not replay the log that it has is left out: it would have to replay that log before
+ * anybody can write again.
+ */
 function candidatesOf(draft: Draft, step: Step): readonly Instance[] {
   return upgradedReplicas(draft, step).filter(
     (instance) => isHealthy(instance, draft.now) && !instance.report?.hindrance,
@@ -252,7 +267,7 @@ function upgradedReplicas(draft: Draft, step: Step): readonly Instance[] {
   );
 }
 
-/** The instances that replicate from one another, the step's own among them. */
+/** The replica set of the step's instance, that instance included. */
 export function setOf(draft: Draft, { instance_id }: Pick<Step, 'instance_id'>): readonly Instance[] {
   const own = draft.instance(instance_id);
   return draft.seen.instances.filter((other) => !own || replicaSetOf(other) === replicaSetOf(own));

@@ -2,16 +2,21 @@ import { isFailed, type Upgrade } from '../record.ts';
 import type { Action } from './advance.ts';
 import { awaitsConfirmation } from './trove-guest.ts';
 
-/** What comes of an action: it would change something, it would change nothing, or it is refused for a reason. */
+/**
+ * The outcome of an action: it would change something, it would change nothing, or it is refused for a reason.
+ */
 export type Judgement =
   | { readonly name: 'possible' | 'needless' }
   | { readonly name: 'refused'; reason: string };
 
 const POSSIBLE: Judgement = { name: 'possible' };
-/** To ask for the same twice does no harm. */
+/** Asking for the same thing twice does no harm. */
 const NEEDLESS: Judgement = { name: 'needless' };
 
-/** The one place that says which action an active upgrade takes: what is offered and what is obeyed follow from it. */
+/**
+ * The one place that decides which actions an active upgrade accepts: the actions that are offered and the
+ * actions that are carried out both follow from it.
+ */
 export function judge(upgrade: Upgrade, action: Action, nameOf: (id: string) => string): Judgement {
   const { state, steps, policy, approved, cancelling, direction } = upgrade;
   const hasFailed = steps.some(isFailed);
@@ -19,7 +24,7 @@ export function judge(upgrade: Upgrade, action: Action, nameOf: (id: string) => 
     case 'pause':
       if (cancelling) return refused('it is being cancelled');
       if (state.name === 'scheduled') return refused('it has not started yet: cancel it instead');
-      // What waits for its window would go on by itself.
+      // An upgrade that waits for its window would continue by itself, so a pause changes something.
       return state.name === 'paused' && state.reason !== 'window' ? NEEDLESS : POSSIBLE;
     case 'resume':
       if (state.name !== 'paused') return NEEDLESS;
@@ -57,7 +62,7 @@ export function judge(upgrade: Upgrade, action: Action, nameOf: (id: string) => 
   }
 }
 
-/** Why there is no way back; null if there is. */
+/** Why the upgrade cannot be rolled back; null if it can. */
 export function rollbackRefusal(upgrade: Upgrade, nameOf: (id: string) => string): string | null {
   if (upgrade.state.name === 'scheduled') return 'it has not started yet: cancel it instead';
   if (upgrade.cancelling) return 'it is being cancelled';

@@ -13,12 +13,15 @@ import { isOutstanding, sayAgain, settle, soak, startStep, timedOut } from './st
 import { expiresAt } from './time.ts';
 import { awaitsConfirmation } from './trove-guest.ts';
 
-/** A taskmanager may look so late at what has become due: the other one had to be killed, or Redis was away. */
+/**
+ * A taskmanager may be this late to act on something that has become due: the other taskmanager had to be
+ * killed, or Redis was away.
+ */
 const LATE_MS = 10_000;
 
 /**
- * Looks at everything that waits: what is due, what can start, what has ended. `mayRepeat`: also says again
- * what nobody has answered.
+ * Checks everything that waits: what is due, what can start, what has ended. `mayRepeat`: also send again the
+ * messages that nobody has answered.
  */
 export function proceed(draft: Draft, mayRepeat: boolean): void {
   if (draft.upgrade.state.name === 'scheduled' && !begin(draft)) return;
@@ -38,8 +41,9 @@ export function proceed(draft: Draft, mayRepeat: boolean): void {
 }
 
 /**
- * Whoever only makes ready serves as before. Nothing more is said to its guest, and what the guest answers late finds no attempt in
- * flight (M1). An earlier attempt may have left its mark: such a step ends like any other, and so does a return.
+ * Skips steps whose instance only prepares and serves as before. The guest is sent nothing more, and its late
+ * answer finds no attempt in flight (M1). A step whose earlier attempt may have changed something ends like any
+ * other, and so does the return of an old primary.
  */
 export function dropUntouched(draft: Draft): void {
   for (const step of draft.steps) {
@@ -48,7 +52,7 @@ export function dropUntouched(draft: Draft): void {
   }
 }
 
-/** A taskmanager takes the upgrade up, if its time has come. */
+/** A taskmanager starts the upgrade, if its time has come. */
 function begin(draft: Draft): boolean {
   const { cancelling, policy, direction, from_version, to_version } = draft.upgrade;
   if (cancelling) {
@@ -65,9 +69,9 @@ function begin(draft: Draft): boolean {
 }
 
 /**
- * A new goal has a new plan, once nothing of the old one is in flight: what did not begin, waits for
- * another try or has failed is skipped. An old primary that is down comes back first, whatever is to
- * become of it then (G8). True when the present round has its plan.
+ * A new goal gets a new plan, once no step of the old plan is in flight. Steps that have not begun, wait for
+ * another attempt or have failed are skipped. An old primary that is down comes back first, whatever the new
+ * plan does with it then (G8). True when the present round has its plan.
  */
 function planRound(draft: Draft): boolean {
   const { round, planned_round } = draft.upgrade;
@@ -81,7 +85,7 @@ function planRound(draft: Draft): boolean {
   return true;
 }
 
-/** What its guest did not answer, it may carry out at any moment: that is to be known whatever comes next. */
+/** A guest may still carry out an order that it did not answer. The record must say so, whatever comes next. */
 function skip(draft: Draft, step: Step): void {
   draft.change({ ...step, phase: { name: 'skipped', ended: draft.now } });
   if (step.attempt === 0 || draft.isInDoubtBefore(step)) return;
@@ -101,8 +105,9 @@ function stepsOfRound(draft: Draft): readonly Step[] {
 }
 
 /**
- * The cluster as far as it is certain. A guest whose attempt was given up may be at work on it all the
- * while: what it said before is no news. So the new plan has a step for it in any case, among the first.
+ * The cluster as far as it is certain. A guest whose attempt was given up may still be at work on it, so its
+ * earlier reports say nothing about its present state. The new plan therefore has a step for its instance in
+ * any case, among the first steps.
  */
 function knownOf(draft: Draft): Cluster {
   const uncertain = givenUp(draft);
@@ -128,9 +133,10 @@ function plan(draft: Draft, kept: readonly Step[], steps: readonly Step[]): void
 }
 
 /**
- * An instance that was taken for broken turns out to be well: with its guest, or the whole bus, away
- * for a moment a primary looks like a wreck that may be upgraded in place (G6). What has started
- * stays, unless it came to nothing; the rest is ordered by what is known now, under ids that nobody has used.
+ * Makes the plan anew when an instance that seemed broken turns out to be well. While its guest, or the whole
+ * bus, is away for a moment, a primary looks broken, and a broken primary may be upgraded in place (G6). Steps
+ * that have started stay in the plan, unless they came to nothing. The others are planned by what is known now,
+ * under ids that were never used.
  */
 function planAnew(draft: Draft): void {
   const { round } = draft.upgrade;
@@ -155,8 +161,8 @@ function planAnew(draft: Draft): void {
 }
 
 /**
- * Its instance has another role than when the plan was made: an old primary was made a replica, or a replica the
- * primary, e.g. by whoever has just mended a set of two primaries.
+ * The step's instance has another role than when the plan was made: an old primary was made a replica, or a
+ * replica was made the primary, e.g. by a person who has just mended a replica set with two primaries.
  */
 function isMisplaced(draft: Draft, { phase, attempt, kind, instance_id, repair }: Step): boolean {
   const set = setOf(draft, { instance_id });
@@ -171,7 +177,7 @@ function isMisplaced(draft: Draft, { phase, attempt, kind, instance_id, repair }
   );
 }
 
-/** A plan made now would have other steps for those that have not begun. */
+/** True if a plan made now would have other steps for the instances whose steps have not begun. */
 function isOtherPlan(draft: Draft): boolean {
   const textOf = (steps: readonly Step[]) =>
     steps.map(({ kind, instance_id }) => `${kind} ${instance_id}`).join(', ');
@@ -185,12 +191,18 @@ function isBegun({ attempt, phase }: Step): boolean {
   return attempt > 0 && phase.name !== 'skipped';
 }
 
-/** What was begun for an instance is all that it gets in this round; a fence stands beside its upgrade. */
+/**
+ * An instance with a step that has begun gets no other step in this round. But a fence does not stand in for an
+ * upgrade, nor an upgrade for a fence.
+ */
 function isInstead(begun: Step, { instance_id, kind }: Step): boolean {
   return begun.instance_id === instance_id && (begun.kind === 'fence') === (kind === 'fence');
 }
 
-/** What holds an instance back that is broken still, it has held back since it did. */
+/**
+ * A step whose instance is still broken keeps its phase: if a gate blocks the step, the time since when stays
+ * the same.
+ */
 function stillPending({ steps }: Draft, { kind, instance_id, repair, phase }: Step): Phase {
   const same = steps.findLast((other) => other.kind === kind && other.instance_id === instance_id);
   return (repair ? same?.phase : undefined) ?? phase;
@@ -201,7 +213,7 @@ function isWell(draft: Draft, instance_id: string): boolean {
   return instance !== undefined && isHealthy(instance, draft.now) && !givenUp(draft).has(instance_id);
 }
 
-/** One step: is something due? */
+/** Does what is due for one step. */
 function look(draft: Draft, step: Step, mayRepeat: boolean): void {
   const { phase } = step;
   const { now } = draft;
@@ -216,7 +228,7 @@ function look(draft: Draft, step: Step, mayRepeat: boolean): void {
   }
 }
 
-/** The whole upgrade's time is up, not counting the time that it waited for a person. */
+/** Pauses the upgrade if the time for all of it is up, not counting the time that it waited for a person. */
 function expire(draft: Draft): void {
   const at = expiresAt(draft.upgrade);
   if (at === null || draft.now < at) return;
@@ -230,7 +242,7 @@ function endIfOver(draft: Draft): boolean {
   if (state.name !== 'running' && state.name !== 'paused') return true;
   const failure = failureOf(draft);
   if (draft.steps.some(isInFlight) || owesReturn(draft)) {
-    // G1: whatever it was paused for, to resume it is no longer possible.
+    // G1: it can no longer be resumed, whatever it was paused for: the person has to be told about the failure.
     if (failure !== null && state.name === 'paused') draft.pause('failure', askForRetry(draft, failure));
     return false;
   }
@@ -239,13 +251,13 @@ function endIfOver(draft: Draft): boolean {
   } else if (failure !== null) {
     afterFailure(draft, failure);
   } else if (draft.steps.every(isOver)) {
-    // Paused or not: there is nothing left to hold back.
+    // Whether paused or not: there is no step left to hold back.
     succeedOrWait(draft, state.started);
   }
   return draft.upgrade.state.name !== 'running';
 }
 
-/** Which step has failed, and why. */
+/** Which instance's step has failed, and why; null if none has. */
 function failureOf(draft: Draft): string | null {
   const failed = draft.steps.find((step) => step.phase.name === 'failed');
   if (failed?.phase.name !== 'failed') return null;
@@ -259,10 +271,10 @@ function askForRetry({ upgrade }: Draft, failure: string): string {
   return `${failure}. Look which version its server runs: confirm it if that is ${to_version}; else retry it, or cancel it`;
 }
 
-/** A step has used up its tries. On the way back a person is asked, whatever the policy says. */
+/** A step has used up its attempts. During a rollback a person is asked, whatever the policy says. */
 function afterFailure(draft: Draft, message: string): void {
   const { policy, direction, state } = draft.upgrade;
-  // M6: whoever has paused it decides about the way back too.
+  // M6: the person who paused the upgrade also decides whether it rolls back.
   const isHeld = state.name === 'paused' && state.reason !== 'window' && policy.on_failure === 'rollback';
   if (direction === 'back' || policy.on_failure === 'pause' || isHeld) {
     return draft.pause('failure', askForRetry(draft, message));
@@ -281,7 +293,10 @@ export function rollBack(draft: Draft, why: string): void {
   draft.resume('rolling back');
 }
 
-/** M5: every step is done; every instance that is meant must say so, those that needed no step included. */
+/**
+ * M5: every step is done. Every instance that the upgrade is about must also report so, including those that
+ * needed no step.
+ */
 function succeedOrWait(draft: Draft, started: Instant): void {
   const { policy } = draft.upgrade;
   const goal = goalOf(draft.upgrade);
@@ -302,17 +317,22 @@ function endAtGoal(draft: Draft, message: string): void {
   draft.end('rolled_back', back_because === undefined ? message : `${back_because}: ${message} again`);
 }
 
-/** After a switchover the old primary is down: its return belongs to what is in flight (G8). */
+/** After a switchover the old primary is down: its return counts as in flight (G8). */
 function owesReturn(draft: Draft): boolean {
   return draft.steps.some((step) => isOwedReturn(draft, step));
 }
 
-/** A guest is at work at its server: that ends. Whoever makes ready, or is only waited for, holds no other goal up. */
+/**
+ * True if a guest is at work on its server: that work is allowed to end. A step that only prepares, or only
+ * waits for a heartbeat, does not delay another goal.
+ */
 function isAtServer(step: Step): boolean {
   return isInFlight(step) && step.phase.name !== 'preparing' && step.phase.name !== 'settling';
 }
 
-/** Its instance is down by the switchover, or is about to be. */
+/**
+ * True if the step's instance is down because of a switchover, or is about to be, and this step brings it back.
+ */
 function willReturn(draft: Draft, step: Step): boolean {
   if (isReturn(draft.steps, step)) return step.phase.name !== 'failed';
   return draft.steps.some(
@@ -336,7 +356,7 @@ function startWhatCan(draft: Draft): void {
     if (!step || !isItsTurn(draft, step)) continue;
     const closed = closedWindow(draft, step);
     if (closed) {
-      // What is in flight ends first: then it parks at a safe point.
+      // Steps in flight end first: then the upgrade pauses at a safe point.
       if (!draft.steps.some(isInFlight)) park(draft, closed);
       continue;
     }
@@ -362,7 +382,9 @@ function mayStart(draft: Draft): boolean {
   return state.name === 'running' && !cancelling && draft.steps.every((step) => step.phase.name !== 'failed');
 }
 
-/** Side by side or not, no more instances than the canary are begun before a person has approved. */
+/**
+ * No more instances than the canary are begun before a person has approved, even where steps run side by side.
+ */
 function awaitsApproval(draft: Draft, step: Step): boolean {
   const { policy, approved, direction, round } = draft.upgrade;
   if (
@@ -387,7 +409,7 @@ function startOrBlock(draft: Draft, step: Step): void {
     tellSkipped(draft, step);
     return startStep(draft, step);
   }
-  // While others are at work, a step that waits is not blocked, it is just not its turn.
+  // While other steps are at work, a step that waits is not blocked: its turn has not come yet.
   if (draft.steps.some((other) => isAtWork(draft, other))) {
     if (before) draft.change({ ...step, phase: { name: 'pending', blocked: null } });
     return;
@@ -400,14 +422,17 @@ function startOrBlock(draft: Draft, step: Step): void {
   if (before?.gate !== finding.gate || before.reason !== finding.reason) {
     draft.change({ ...step, phase: { name: 'pending', blocked: { ...finding, since } } });
   }
-  // Time mends no path: a person has to decide.
+  // Waiting does not help against the catalogue's rules: a person has to decide.
   const isForGood = finding.gate === 'version_path';
   if (isForGood || draft.now - since >= draft.upgrade.policy.step_timeout_seconds * 1000) {
     draft.pause('gate', `${name} waits for ${finding.gate}: ${finding.reason}; ${remedyFor(draft, finding)}`);
   }
 }
 
-/** What a person can do about a gate that stays shut. What an instance runs by now nobody mends: there is a way out (G1). */
+/**
+ * What a person can do about a gate that stays shut. Nobody can mend which version an instance runs by now, so
+ * the message names a way out (G1).
+ */
 function remedyFor(draft: Draft, { gate }: Finding): string {
   if (gate === 'version_path')
     return 'change the catalogue, then resume; or cancel it, and start a new upgrade';
@@ -417,7 +442,7 @@ function remedyFor(draft: Draft, { gate }: Finding): string {
   return `activate it, then resume; or ${canGoBack ? 'rollback, or ' : ''}cancel`;
 }
 
-/** Who let it start all the same, and why, stays with the upgrade. */
+/** Keeps with the upgrade who let the step start all the same, and why. */
 function tellSkipped(draft: Draft, step: Step): void {
   const { policy, requested_by } = draft.upgrade;
   for (const { gate, reason } of skippedGates(draft, step)) {
@@ -443,7 +468,7 @@ function doneInstances(draft: Draft): readonly Step[] {
   );
 }
 
-/** What runs what, in a few words. */
+/** On how many instances the goal's version runs, in a few words. */
 function tally(draft: Draft): string {
   const goal = goalOf(draft.upgrade);
   const there = draft.seen.instances.filter((instance) => versionOf(instance) === goal).length;
@@ -456,12 +481,18 @@ interface Closed {
   readonly until: Instant | null;
 }
 
-/** It waits for its window, which it says anew when that has passed without a look. */
+/**
+ * Pauses the upgrade until its window opens. If that opening passed while nobody checked the record, the next
+ * one is recorded.
+ */
 function park(draft: Draft, { reason, until }: Closed): void {
   draft.pause('window', `${reason}: it goes on by itself`, until);
 }
 
-/** What waits for its window goes on by itself; the time until then does not count. */
+/**
+ * An upgrade that waits for its window continues by itself when the window opens; the time until then does not
+ * count.
+ */
 function awaitWindow(draft: Draft): void {
   const { state } = draft.upgrade;
   if (state.name !== 'paused' || state.reason !== 'window') return;
@@ -473,15 +504,17 @@ function awaitWindow(draft: Draft): void {
 }
 
 /**
- * Why no step may start now, and when one may: the window is closed, or closes before a step could be done.
- * A way back waits for no window, nor does an old primary that is down: each hour is one on mixed versions.
+ * Why no step may start now, and when one may: the window is closed, or closes before a step could be done. A
+ * rollback waits for no window, nor does an old primary that is down: every hour of waiting is an hour on mixed
+ * versions.
  */
 function closedWindow({ upgrade, steps, now }: Draft, step: Step): Closed | null {
   const { policy, expected, direction } = upgrade;
   const { window } = policy;
   if (!window || direction === 'back' || isReturn(steps, step)) return null;
   const state = windowAt(window, now);
-  // A window that is hardly longer than a step has room for one as long as it has just opened.
+  // A window that is hardly longer than a step has room for one step, if the step starts as soon as the window
+  // opens.
   const longest_ms = window.duration_seconds * 1000 - LATE_MS;
   const needed_ms = Math.min(expectedOf(expected, step.kind).p95_ms, longest_ms);
   if (state.name === 'open' && state.closes - now >= needed_ms) return null;

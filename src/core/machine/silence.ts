@@ -2,24 +2,28 @@ import type { Instant } from '../domain.ts';
 import { isActive, isInFlight, type Step, type Upgrade } from '../record.ts';
 import type { Draft } from './draft.ts';
 
-/** Shorter silences are usual: a guest that was restarted, a heartbeat that got lost. */
+/** Shorter silences are usual: a guest was restarted, or a heartbeat was lost. */
 const MIN_QUIET_MS = 30_000;
 
 /**
- * When nothing will have moved for longer than a whole step usually takes. Null where nothing is expected
- * to move by itself (it waits for its time or for a person), and once it has been told.
+ * The time at which nothing will have moved for longer than a whole step usually takes. Null where nothing is
+ * expected to move by itself (the upgrade waits for its time or for a person), and once the silence has been
+ * reported.
  */
 export function silentAt(upgrade: Upgrade): Instant | null {
   const { state, steps, expected, progressed, silent } = upgrade;
   if (silent || !isActive(upgrade) || state.name === 'scheduled') return null;
   if (state.name === 'paused' && !steps.some(isInFlight)) return null;
   const usual_ms = Math.max(expected.instance.p95_ms, expected.switchover.p95_ms);
-  // A back-off and a soak are known to last.
+  // A back-off and a soak are expected to last until their time.
   const since = Math.max(progressed, ...steps.map(({ phase }) => ('until' in phase ? phase.until : 0)));
   return since + Math.max(MIN_QUIET_MS, usual_ms);
 }
 
-/** Says once that nothing moves, and what is waited for: whoever watches should not have to guess. */
+/**
+ * Reports once that nothing moves, and what the upgrade waits for: a person who watches should not have to
+ * guess.
+ */
 export function tellSilence(draft: Draft): void {
   const at = silentAt(draft.upgrade);
   if (at === null || draft.now < at) return;

@@ -32,29 +32,36 @@ import {
   withReport,
 } from './trove-guest.ts';
 
-/** A message that nobody took is said again after this long. */
+/** A message that no guest has accepted is sent again after this long. */
 const RECAST_MS = 2_000;
-/** A call sooner, for whoever waited for its answer may be dead: this is how soon another goes on. */
+/**
+ * A call is sent again sooner, since the taskmanager that waited for its answer may be dead: this is how soon
+ * another one continues.
+ */
 const RECALL_MS = 1_000;
 /**
- * What takes long, e.g. while a guest downloads or thousands of others are told something too, is said again
- * more and more rarely: at last after this long.
+ * A message that takes long, e.g. while a guest downloads or thousands of others are sent messages too, is sent
+ * again less and less often: in the end after this long.
  */
 const RECAST_MAX_MS = 8_000;
-/** A guest that took the attempt is reminded rarely: only a lost report makes it necessary. */
+/**
+ * A guest that has accepted the attempt is sent the message again rarely: only a lost report makes that
+ * necessary.
+ */
 const RECAST_ACCEPTED_MS = 15_000;
-/** The log position that every server has. */
+/** A log position that every server has reached. */
 const ANY_POSITION = '0/0';
 const BACKOFF_BASE_MS = 1_000;
 const BACKOFF_MAX_MS = 60_000;
 
 type OutstandingPhase = Extract<Phase, { recast: number }>;
 
-/** A new attempt begins: the guest makes ready while it goes on serving. */
+/** A new attempt begins: the guest prepares while its server continues to serve. */
 export function startStep(draft: Draft, step: Step): void {
   const begun = draft.change({ ...step, attempt: step.attempt + 1, started: step.started ?? draft.now });
   draft.emit('step_started', `${title(draft, begun)}: attempt ${begun.attempt}`, begun);
-  // Until it has its new order, an old one counts: whoever ends this upgrade before must leave that in the record.
+  // Until the guest has its new order, it may carry out an old one. If this upgrade ends before then, the
+  // record must still say so.
   if (!draft.isInDoubtBefore(step)) draft.instanceTask(step.instance_id, 'UPGRADING', null);
   if (step.kind === 'fence') say(draft, begun, { name: 'fencing', ...outstanding(draft) });
   else say(draft, begun, { name: 'preparing', ...outstanding(draft, RECALL_MS) });
@@ -65,7 +72,8 @@ export function answered(draft: Draft, step: Step, action: AnsweredAction, info:
   const { phase } = step;
   if (phase.name === 'preparing' && action === 'pre_upgrade') {
     const shut = isWithTroveGuest(draft, step) ? null : onePrimary(draft, step);
-    // M8 again: somebody may have promoted another one while the guest made ready. That is no try of this guest's.
+    // M8 again: somebody may have promoted another instance while the guest prepared. That does not count as a
+    // try of this guest.
     if (shut) {
       return attemptFailed(draft, forgiven(step), shut.reason, 'passing');
     }
@@ -73,7 +81,7 @@ export function answered(draft: Draft, step: Step, action: AnsweredAction, info:
     if (isWithTroveGuest(draft, step)) return orderTroveGuest(draft, step, info);
     const surprise = unexpectedRole(draft, step, info);
     if (surprise) return attemptFailed(draft, step, surprise, 'permanent');
-    // It has heard of this attempt, and carries out no older one any more.
+    // The guest has received this attempt, and carries out no older one any more.
     const told = { ...step, reversible: info.reversible ?? null, touched: true, in_doubt: false };
     if (draft.isInDoubtBefore(step)) draft.instanceTask(step.instance_id, 'UPGRADING', null);
     say(draft, told, { name: 'upgrading', info, ...outstanding(draft) });
@@ -84,7 +92,10 @@ export function answered(draft: Draft, step: Step, action: AnsweredAction, info:
   }
 }
 
-/** From here on it may run either version. Its answer is handed back as it is, and means nothing to us. */
+/**
+ * From here on the instance may run either version. The guest's answer is handed back to it unchanged, and
+ * means nothing to us.
+ */
 function orderTroveGuest(draft: Draft, step: Step, info: UpgradeInfo): void {
   draft.instanceTask(step.instance_id, 'UPGRADING', null, null);
   const evidence = noEvidence(draft.instance(step.instance_id), draft.now);
@@ -95,7 +106,7 @@ function orderTroveGuest(draft: Draft, step: Step, info: UpgradeInfo): void {
   );
 }
 
-/** M1: a Trove guest's report counts for the one order that its instance is under. */
+/** M1: a Trove guest's report counts for the one order that its instance is carrying out. */
 export function watchTroveGuest(
   draft: Draft,
   instance_id: string,
@@ -117,22 +128,25 @@ function weigh(draft: Draft, step: Step, phase: Upgrading, evidence: Evidence): 
   draft.change({ ...step, phase: { ...phase, evidence, accepted } });
 }
 
-/** A person has looked at the server: its instance runs the version, and its heartbeat must say that it is healthy. */
+/**
+ * A person has checked the server: its instance runs the version. The instance's heartbeat must still say that
+ * it is healthy.
+ */
 export function confirm(draft: Draft, step: Step): void {
   draft.instanceTask(step.instance_id, 'UPGRADING', null);
   settle(draft, step);
 }
 
 /**
- * G6: a primary that serves must not be taken down like a replica, whether it has become the primary
- * since the plan was made, or was broken then and is well now.
+ * G6: a primary that serves must not be taken down like a replica. It may have become the primary since the
+ * plan was made, or it was broken then and is well now.
  */
 function unexpectedRole(draft: Draft, step: Step, info: UpgradeInfo): string | null {
   const instance = draft.instance(step.instance_id);
-  // The guest's own word, given just now, is fresher than its last heartbeat.
+  // The guest has answered just now: the answer is fresher than its last heartbeat.
   const serves = info.service_status === 'healthy' || (instance && isHealthy(instance, draft.now));
   if (info.role !== 'primary' || !instance || !serves) return null;
-  // Nor is one that was not heard yet known to be none.
+  // An instance that has sent no report yet may be a replica too.
   const mayHaveReplicas = setOf(draft, step).some(
     ({ id, report }) => id !== instance.id && (report?.role ?? 'replica') === 'replica',
   );
@@ -140,16 +154,17 @@ function unexpectedRole(draft: Draft, step: Step, info: UpgradeInfo): string | n
   return `${instance.name} serves as the primary, which was not so when the upgrade was planned: cancel, and start a new upgrade`;
 }
 
-/** What keeps its attempt from going on is none of its guest's doing, and does not count as a try. */
+/** The guest did not cause what stops its attempt, so the attempt does not count as a try. */
 function forgiven(step: Step): Step {
   return { ...step, attempts_forgiven: step.attempts_forgiven + 1 };
 }
 
 function startSwitchover(draft: Draft, step: Step, info: UpgradeInfo): void {
-  // What came into being since the last heartbeat: the guest has just looked.
+  // Findings may be newer than the last heartbeat: the guest has just checked.
   const loss = unacknowledged(draft, step, info.findings);
   if (loss) return attemptFailed(draft, forgiven(step), `${loss.gate}: ${loss.reason}`, 'passing');
-  // M3 again: between the gate and now, the guest prepared; the successor may have fallen behind.
+  // M3 again: the guest prepared after the gate was checked, and the successor may have fallen behind
+  // meanwhile.
   const successor = successorOf(draft, step);
   if (!successor)
     return attemptFailed(draft, step, 'the successor fell behind before the switchover', 'passing');
@@ -161,7 +176,7 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** M1: a guest's report on the very attempt and action that `step` waits for moves it on. */
+/** M1: a guest's report moves `step` on if it is about the very attempt and action that `step` waits for. */
 export function reported(draft: Draft, step: Step, instance_id: string, report: AttemptReport): void {
   if (!isOutstanding(step.phase) || !addresseesOf(step).includes(instance_id)) return;
   if (report.action !== actionOf(step.phase)) return;
@@ -208,7 +223,8 @@ function failed(draft: Draft, step: Step, instance_id: string, report: AttemptRe
     case 'demoting':
       return attemptFailed(draft, step, error, report.permanent === true ? 'permanent' : 'passing');
     case 'promoting':
-      // M4: a failed promotion is the successor's word that it is still a standby, unless it says otherwise itself.
+      // M4: a failed promotion means that the successor is still a standby, unless its own heartbeat says that
+      // it is the primary.
       if (draft.instance(instance_id)?.report?.role === 'primary') return switchedOver(draft, step);
       return restore(draft, step, phase.lsn, error);
     case 'following':
@@ -220,14 +236,17 @@ function failed(draft: Draft, step: Step, instance_id: string, report: AttemptRe
   }
 }
 
-/** No older order counts any more. What the last of them has done is known only now: the plan may have to be another. */
+/**
+ * The guest carries out no older order any more. What the last of those orders has done is known only now, so
+ * the plan may have to change.
+ */
 function fenced(draft: Draft, step: Step): void {
   done(draft, step);
   const instance = draft.instance(step.instance_id);
   if (!instance || !isHealthy(instance, draft.now)) draft.newRound({});
 }
 
-/** G6: who is to take over must know how far to have come. */
+/** G6: the successor must know up to which log position it has to catch up before it takes over. */
 function demoted(
   draft: Draft,
   step: Step,
@@ -243,8 +262,9 @@ function demoted(
 }
 
 /**
- * The old primary is to serve again. Under a number of its own, which doesn't count as a try: a
- * `demote` that is still under way would stop the primary again, after everybody has gone.
+ * The old primary is to serve again. The order has an attempt number of its own, which does not count as a try.
+ * The new number fences off a `demote` that is still under way: otherwise that `demote` would stop the primary
+ * again, after everybody has gone.
  */
 function restore(draft: Draft, step: Step, lsn: string, error: string): void {
   const fenced = { ...step, attempt: step.attempt + 1, attempts_forgiven: step.attempts_forgiven + 1 };
@@ -252,7 +272,7 @@ function restore(draft: Draft, step: Step, lsn: string, error: string): void {
   say(draft, fenced, { name: 'restoring', lsn, error, down_since, ...outstanding(draft) });
 }
 
-/** Since when no primary takes writes, as far as is known: it was told to stop then. */
+/** Since when no primary takes writes, as far as is known: since the primary was told to stop. */
 function downSince(phase: Phase): Instant | null {
   if (phase.name === 'demoting') return phase.since;
   return phase.name === 'promoting' || phase.name === 'restoring' ? phase.down_since : null;
@@ -269,7 +289,7 @@ function switchedOver(draft: Draft, step: Step): void {
     )
     .map(({ id }) => id);
   if (!primary || remaining.length === 0) return done(draft, step);
-  // The tries that the switchover took are not those of the followers.
+  // The tries that the switchover used do not count against its followers.
   const begun = { ...step, attempts_forgiven: step.attempt - 1 };
   say(draft, begun, { name: 'following', primary, remaining, ...outstanding(draft) });
 }
@@ -283,8 +303,8 @@ function followed(draft: Draft, step: Step, phase: Following, instance_id: strin
 }
 
 /**
- * The switchover itself stands: only this standby needs another try, under a new attempt number. When
- * its tries are used up it is left to the gates: an instance that doesn't stream is not healthy.
+ * The switchover itself stands: only this standby needs another try, under a new attempt number. When its tries
+ * are used up, the gates deal with it: an instance that does not stream is not healthy.
  */
 function followFailed(
   draft: Draft,
@@ -312,7 +332,10 @@ function restoreFailed(draft: Draft, step: Step, phase: Restoring, error: string
   sayLater(draft, step, phase);
 }
 
-/** The next attempt within a phase. Said after a pause: a server that can't must not be hammered. */
+/**
+ * The next attempt within a phase. It is sent after a pause: a server that cannot carry out an order must not
+ * get it again and again at once.
+ */
 function sayLater(draft: Draft, step: Step, phase: Following | Restoring): void {
   const next = outstanding(draft);
   const wait = backoffMs(draft, step);
@@ -323,7 +346,7 @@ function sayLater(draft: Draft, step: Step, phase: Following | Restoring): void 
   });
 }
 
-/** After `post_upgrade`: the instance's own heartbeat has the last word (G5). */
+/** After `post_upgrade` the instance's own heartbeat decides (G5). */
 export function settle(draft: Draft, step: Step): void {
   if (isSettled(draft, step)) return settled(draft, step);
   if (step.phase.name === 'settling') return;
@@ -345,8 +368,8 @@ function settled(draft: Draft, step: Step): void {
 }
 
 /**
- * Health must hold for the whole soak: one bad report and it starts anew. Not for ever: `since` is
- * kept, so that an instance that flaps runs out of the step's time.
+ * Health must hold for the whole soak: one bad report starts the soak anew. That does not last for ever:
+ * `since` is kept, so that an instance that is healthy and broken by turns runs out of the step's time.
  */
 export function soak(draft: Draft, step: Step, { since, until }: Extract<Phase, { name: 'soaking' }>): void {
   const { policy } = draft.upgrade;
@@ -359,7 +382,10 @@ export function soak(draft: Draft, step: Step, { since, until }: Extract<Phase, 
   }
 }
 
-/** A soak decides whether the next instance may follow to the new version: not after a cancel, nor on the way back. */
+/**
+ * A soak decides whether the next instance may follow to the new version. So there is none after a cancel, nor
+ * on the way back.
+ */
 function hasToSoak({ upgrade }: Draft, step: Step): boolean {
   return !upgrade.cancelling && upgrade.direction === 'forward' && step.round === upgrade.round;
 }
@@ -367,13 +393,16 @@ function hasToSoak({ upgrade }: Draft, step: Step): boolean {
 function done(draft: Draft, step: Step): void {
   measure(draft, step);
   const ended = draft.change({ ...step, phase: { name: 'done', ended: draft.now } });
-  // After a switchover the old primary is still to be upgraded: it stays busy.
+  // After a switchover the old primary still has to be upgraded: it stays busy.
   const told = isWithTroveGuest(draft, step) ? step.to_version : undefined;
   if (step.kind !== 'switchover') draft.instanceTask(step.instance_id, 'NONE', null, told);
   draft.emit('step_done', `${title(draft, ended)}: done`, ended);
 }
 
-/** Later attempts took longer for reasons that tell nothing of the next step; a soak is known beforehand. */
+/**
+ * Only first attempts are measured: later ones took longer for reasons that say nothing about the next step.
+ * The length of a soak is known beforehand and is left out.
+ */
 function measure(draft: Draft, { kind, attempt, started, phase }: Step): void {
   if (kind === 'fence' || attempt !== 1 || started === null) return;
   const ended = phase.name === 'soaking' ? phase.since : draft.now;
@@ -381,14 +410,14 @@ function measure(draft: Draft, { kind, attempt, started, phase }: Step): void {
 }
 
 /**
- * How an attempt came to nothing. `passing`: another one may succeed. `permanent`: none would. `silence`: its guest said
- * nothing within the step's time, and may be at work on the order all the while.
+ * How an attempt failed. `passing`: another one may succeed. `permanent`: none would. `silence`: the guest sent
+ * nothing within the step's time, and may still be at work on the order.
  */
 export type Failing = 'passing' | 'permanent' | 'silence';
 
-/** An attempt is over without success: another one after a pause, or the step has failed. */
+/** An attempt has ended without success: another one follows after a pause, or the step has failed. */
 export function attemptFailed(draft: Draft, of: Step, error: string, failing: Failing): void {
-  // Who only made ready has no order to be at work on, unless an earlier attempt left one.
+  // A guest that has only prepared has no order to be at work on, unless an earlier attempt left one.
   const step = { ...of, in_doubt: of.in_doubt || (failing === 'silence' && of.touched) };
   if (failing !== 'permanent' && hasTriesLeft(draft, step)) {
     const until = draft.now + backoffMs(draft, step);
@@ -410,17 +439,18 @@ function stepFailed(
   draft.emit('step_failed', `${title(draft, step)}: ${error}`, step);
 }
 
-/** An outstanding message's time is up without a word from the guest. */
+/** The step's time is up, and its guest has not sent what the step waits for. */
 export function timedOut(draft: Draft, step: Step): void {
   const { phase } = step;
   const name = draft.nameOf(step.instance_id);
   const error = `the guest agent did not finish ${phase.name} within ${draft.upgrade.policy.step_timeout_seconds} s`;
   switch (phase.name) {
     case 'demoting':
-      // It may or may not have stopped: being told to serve as primary is right in both cases.
+      // The primary may or may not have stopped: the order to serve as the primary is right in both cases.
       return restore(draft, step, ANY_POSITION, error);
     case 'promoting':
-      // M4: it may have taken over. Nothing is certain until it speaks, so keep asking, and ask for help.
+      // M4: the successor may have taken over. Nothing is certain until it reports, so keep asking the guest,
+      // and ask a person for help.
       draft.pause(
         'failure',
         `${draft.nameOf(step.successor_id ?? '')} does not say whether it took over from ${name}: bring its guest agent back, then retry`,
@@ -444,7 +474,10 @@ export function timedOut(draft: Draft, step: Step): void {
   }
 }
 
-/** A Trove guest's server that serves may run either version: another order could take it down for nothing. */
+/**
+ * If a Trove guest's server serves, it may run either version, and another order could take it down for
+ * nothing.
+ */
 function upgradeTimedOut(draft: Draft, step: Step, phase: Upgrading, error: string): void {
   const evidence = phase.evidence && latestEvidence(draft, step, phase.evidence);
   if (!evidence || !isUnconfirmed(draft, step)) return attemptFailed(draft, step, error, 'silence');
@@ -460,7 +493,10 @@ function hasTriesLeft(draft: Draft, step: Step): boolean {
   return step.attempt - step.attempts_forgiven <= draft.upgrade.policy.retries;
 }
 
-/** 1 s, 2 s, 4 s … up to a minute, each spread by ±25 % so that a fleet doesn't retry in step. */
+/**
+ * 1 s, 2 s, 4 s … up to a minute, each varied by ±25 % so that the instances of a fleet do not all retry at the
+ * same moment.
+ */
 function backoffMs(draft: Draft, step: Step): number {
   const nominal = Math.min(
     BACKOFF_BASE_MS * 2 ** (step.attempt - step.attempts_forgiven - 1),
@@ -489,7 +525,7 @@ function outstanding(draft: Draft, recast_ms = RECAST_MS) {
   };
 }
 
-/** Enters a phase that consists of saying something to a guest, and says it. */
+/** Enters a phase that waits for guests, and sends them its message. */
 function say(draft: Draft, step: Step, phase: OutstandingPhase): void {
   const { name, deadline } = phase;
   const isTrove = isWithTroveGuest(draft, step);
@@ -500,7 +536,7 @@ function say(draft: Draft, step: Step, phase: OutstandingPhase): void {
   for (const effect of outstandingOf(draft, entered)) draft.say(effect);
 }
 
-/** Says again what has not been answered. */
+/** Sends a message again that has not been answered. */
 export function sayAgain(draft: Draft, step: Step, phase: OutstandingPhase): void {
   const isTrove = isWithTroveGuest(draft, step);
   const recast = isTrove
@@ -511,7 +547,7 @@ export function sayAgain(draft: Draft, step: Step, phase: OutstandingPhase): voi
   for (const effect of outstandingOf(draft, step)) draft.say(effect);
 }
 
-/** A process that starts says it again at once, except to guests that would carry it out again. */
+/** A process that starts sends the message again at once, except to guests that would carry it out again. */
 export function recover(draft: Draft, step: Step): void {
   if (isWithTroveGuest(draft, step)) return;
   for (const effect of outstandingOf(draft, step)) draft.say(effect);
@@ -519,20 +555,20 @@ export function recover(draft: Draft, step: Step): void {
 
 function pauseOf(draft: Draft, step: Step, phase: OutstandingPhase): number {
   if (phase.accepted) return RECAST_ACCEPTED_MS;
-  // Nobody can write meanwhile.
+  // No client can write meanwhile.
   if (step.kind === 'switchover') return RECAST_MS;
   const first = isCall(actionOf(phase)) ? RECALL_MS : RECAST_MS;
   return Math.min(Math.max(draft.now - phase.since, first), RECAST_MAX_MS);
 }
 
-/** What a step in this phase has said to its guests and not yet heard back on. */
+/** The messages that a step in this phase has sent to its guests and that are not answered yet. */
 function outstandingOf(draft: Draft, step: Step): readonly Effect[] {
   const { phase } = step;
   if (!isInFlight(step) || !isOutstanding(phase)) return [];
   const action = actionOf(phase);
   const attempt = draft.attemptOf(step, action);
   const dialect = isWithTroveGuest(draft, step) ? ('trove' as const) : ('coffer' as const);
-  // A Trove guest that refuses to upgrade tells nobody but its caller.
+  // A Trove guest that refuses to upgrade reports that to its caller only.
   const kind = isCall(action) || dialect === 'trove' ? ('call' as const) : ('cast' as const);
   const timeout_ms = Math.max(1, phase.deadline - draft.now);
   const args = argsOf(draft, step, phase);
@@ -563,7 +599,7 @@ function actionOf(phase: OutstandingPhase): GuestAction {
   }
 }
 
-/** Who is spoken to in this phase. */
+/** The instances whose guests get the message of this phase. */
 function addresseesOf(step: Step): readonly string[] {
   if (step.phase.name === 'following') return step.phase.remaining;
   if (step.phase.name === 'promoting') return step.successor_id === null ? [] : [step.successor_id];
@@ -592,7 +628,7 @@ function argsOf(draft: Draft, step: Step, phase: OutstandingPhase): Readonly<Rec
   }
 }
 
-/** Whom this instance is to replicate from after its upgrade; null for the primary itself. */
+/** The primary that this instance is to replicate from after its upgrade; null for the primary itself. */
 function primaryFor(draft: Draft, step: Step): Endpoint | null {
   const isOther = (instance: Instance) => instance.id !== step.instance_id;
   const set = setOf(draft, step);

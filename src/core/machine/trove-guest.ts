@@ -1,32 +1,33 @@
 /**
- * Guests that Trove's own agent speaks for. They know `pre_upgrade`, `upgrade` and perhaps
- * `post_upgrade`, and report nothing but how their server is: no attempt number fences anything off.
- * So an order to upgrade is said once per attempt. Its end is read off what the guest reports, and when
- * nothing tells the end from silence a person is asked (decision 0007).
+ * Instances whose guest agent is Trove's own. These guests know `pre_upgrade`, `upgrade` and perhaps
+ * `post_upgrade`, and report nothing but the state of their server: no attempt number fences anything off. So
+ * an order to upgrade is sent once per attempt. Its end is inferred from the guest's reports. When the reports
+ * do not tell the end from silence, a person is asked (decision 0007).
  */
 import { type Instance, type Instant, isHealthy, isTroveGuest, type ServiceStatus } from '../domain.ts';
 import type { Evidence, Phase, Step, Upgrade } from '../record.ts';
 import type { Draft } from './draft.ts';
 
-/** A call whose answer stays away is repeated after this long: these guests would carry out every copy. */
+/** A call without an answer is repeated after this long: these guests would carry out every copy. */
 const REPEAT_CALL_MS = 120_000;
 
-/** True while a Trove guest speaks for the step's instance. */
+/** True while the guest agent of the step's instance is Trove's. */
 export function isWithTroveGuest(draft: Draft, { kind, instance_id }: Step): boolean {
   const instance = draft.instance(instance_id);
   return kind === 'instance' && instance !== undefined && isTroveGuest(instance);
 }
 
-/** When a message is said again: an order to upgrade never is, within an attempt. */
+/** When a message is sent again. Within an attempt, an order to upgrade never is. */
 export function repeatAt(name: Phase['name'], deadline: Instant, now: Instant): Instant {
   return name === 'upgrading' ? deadline : Math.min(deadline, now + REPEAT_CALL_MS);
 }
 
-/** Before the guest has said anything about its order. */
+/** The evidence before the guest has reported anything about its order. */
 export function noEvidence(instance: Instance | undefined, now: Instant): Evidence {
   const { report = null, heard = null } = instance ?? {};
   return {
-    // The guest's clock, as far ahead of its last report as ours is.
+    // The time now by the guest's clock: when the guest sent its last report, plus the time that has passed by
+    // our clock since that report came in.
     told_at: report === null || heard === null ? null : report.sent + now - heard,
     was_healthy: instance !== undefined && isHealthy(instance, now),
     is_healthy: null,
@@ -36,7 +37,7 @@ export function noEvidence(instance: Instance | undefined, now: Instant): Eviden
   };
 }
 
-/** What a report adds. One that was sent before the order tells nothing of it. */
+/** The evidence with one more report. A report that was sent before the order says nothing about the order. */
 export function withReport(evidence: Evidence, status: ServiceStatus, sent: Instant): Evidence {
   if (evidence.told_at !== null && sent < evidence.told_at) return evidence;
   const is_healthy = status === 'healthy';
@@ -50,27 +51,30 @@ export function withReport(evidence: Evidence, status: ServiceStatus, sent: Inst
 }
 
 /**
- * The order is carried out when the server was healthy, went down and is healthy again; or when it was
- * broken before, is healthy now, and its guest says that it has finished. Not by the guest's word alone: the
- * agents of some datastores accept `upgrade` and do nothing.
+ * The order counts as carried out when the server was healthy, went down and is healthy again; or when it was
+ * broken before, is healthy now, and its guest has answered that it has finished. The guest's answer alone is
+ * not enough: the agents of some datastores accept `upgrade` and do nothing.
  */
 export function isCarriedOut({ was_healthy, is_healthy, has_left, answered }: Evidence): boolean {
   return is_healthy === true && (has_left || (!was_healthy && answered));
 }
 
-/** What is known once its time is up: a report may be in the store whose message has got lost. */
+/** The evidence once the time is up: the store may hold a report whose message was lost. */
 export function latestEvidence(draft: Draft, step: Step, evidence: Evidence): Evidence {
   const report = isWithTroveGuest(draft, step) ? draft.instance(step.instance_id)?.report : undefined;
   return report ? withReport(evidence, report.service_status, report.sent) : evidence;
 }
 
-/** Its server serves: nothing tells an order that was carried out unseen from one that was refused unheard. */
+/**
+ * True if the server serves: then nobody can tell whether the order was carried out without a report of it, or
+ * refused without an answer.
+ */
 export function isUnconfirmed(draft: Draft, step: Step): boolean {
   const instance = draft.instance(step.instance_id);
   return isWithTroveGuest(draft, step) && instance !== undefined && isHealthy(instance, draft.now);
 }
 
-/** What was seen of an order whose end nobody can tell. */
+/** What was observed of an order when nobody can tell whether it was carried out. */
 export function whatWasSeen({ reports, answered }: Evidence): string {
   const said = answered ? 'it answered that it had finished' : 'it did not answer';
   const seen =
@@ -78,7 +82,10 @@ export function whatWasSeen({ reports, answered }: Evidence): string {
   return `${said}, and ${seen}, so nobody can tell whether it carried the order out`;
 }
 
-/** The step that waits for a person to say that its instance runs the version: the first that has failed. */
+/**
+ * The step that waits for a person to confirm that its instance runs the version: the first step that has
+ * failed.
+ */
 export function awaitsConfirmation({ steps }: Pick<Upgrade, 'steps'>): Step | null {
   const failed = steps.find(({ phase }) => phase.name === 'failed');
   return failed?.phase.name === 'failed' && failed.phase.unconfirmed === true ? failed : null;

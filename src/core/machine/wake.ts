@@ -3,14 +3,14 @@ import { isActive, isInFlight, type Step, type Upgrade } from '../record.ts';
 import { silentAt } from './silence.ts';
 import { expiresAt } from './time.ts';
 
-/** An accepted upgrade whose cast got lost is taken up after this long. */
+/** An accepted upgrade whose cast was lost is taken up after this long. */
 const TAKE_UP_MS = 2_000;
-/** Conditions that no event announces (a gate, a heartbeat that stays away) are looked at this often. */
+/** Conditions that no event announces (a gate, a missing heartbeat) are checked this often. */
 const LOOK_MS = 1_000;
-/** While a person is awaited nothing is due; a slow look keeps the record true all the same. */
+/** While the upgrade waits for a person nothing is due; a slow check keeps the record true all the same. */
 const IDLE_LOOK_MS = 60_000;
 
-/** When the upgrade wants to be looked at again, whatever happens or doesn't; null once it has ended. */
+/** When the upgrade must be checked again, whatever happens or does not happen; null once it has ended. */
 export function wakeAt(upgrade: Upgrade, now: Instant): Instant | null {
   if (!isActive(upgrade)) return null;
   if (upgrade.state.name === 'scheduled') return Math.max(now + TAKE_UP_MS, upgrade.policy.not_before ?? 0);
@@ -18,13 +18,13 @@ export function wakeAt(upgrade: Upgrade, now: Instant): Instant | null {
   if (!upgrade.steps.some(isInFlight)) {
     times.push(now + (upgrade.state.name === 'paused' ? IDLE_LOOK_MS : LOOK_MS));
   }
-  // Past: the look that finds it so says anew what it waits for.
+  // If `until` is past, the check that finds that out records anew what the upgrade waits for.
   const until = upgrade.state.name === 'paused' ? upgrade.state.until : null;
   if (until !== null && until > now) times.push(until);
   return Math.min(...times, expiresAt(upgrade) ?? Infinity, silentAt(upgrade) ?? Infinity);
 }
 
-/** Null for a step that time alone does not move on. */
+/** Null for a step that does not move on by time alone. */
 function stepWakeAt({ phase }: Step, now: Instant): Instant | null {
   switch (phase.name) {
     case 'pending':
@@ -33,7 +33,7 @@ function stepWakeAt({ phase }: Step, now: Instant): Instant | null {
     case 'skipped':
       return null;
     case 'backoff':
-      // Past: its turn has come, and it is something else that holds it back.
+      // If `until` is past, the back-off is over and something else holds the step back.
       return phase.until > now ? phase.until : null;
     case 'settling':
       return Math.min(phase.deadline, now + LOOK_MS);
