@@ -11,7 +11,9 @@ import type { BatchDeps, Batches } from './batches.ts';
 
 type Deps = Pick<BatchDeps, 'store' | 'log' | 'now' | 'newId' | 'wake'>;
 
-/** A job of another service asks for a batch. The same job begins it once, however often it is run. */
+/**
+ * Begins the batch that a job of another service asks for. A job that runs several times begins one batch.
+ */
 export async function beginRequestedBatch(deps: Deps, job: BatchJobRequest): Promise<{ batch_id: string }> {
   const { tenant_id, user, request_id, name, clusters, selector, ...asked } = parseAs(
     BatchJob,
@@ -42,7 +44,10 @@ export async function beginRequestedBatch(deps: Deps, job: BatchJobRequest): Pro
   return { batch_id: batch.id };
 }
 
-/** What a person wants done to a batch. That its state doesn't allow it is an answer, not a failure. */
+/**
+ * Carries out what a person wants done to a batch. If the state of the batch does not allow it, that is an
+ * answer and not a failure.
+ */
 export async function batchAction(
   { batches, log }: { readonly batches: Batches; readonly log: Logger },
   request: Request,

@@ -27,25 +27,31 @@ export interface BatchDeps {
   readonly now: () => Instant;
   readonly newId: () => string;
   readonly tracing?: Tracing;
-  /** Clusters in flight in all batches together. */
+  /** How many clusters all batches together may have in flight. */
   readonly max_concurrent_total: number;
-  /** Has some taskmanager look at a batch soon. Never rejects: what it loses becomes due. */
+  /**
+   * Makes a taskmanager check a batch soon. Never rejects: if the wake-up gets lost, the batch becomes due in
+   * the store.
+   */
   readonly wake: (batch_id: string) => void;
 }
 
-/** `hinted`: at what has moved, and what can begin. `thorough`: also at everything that runs. */
+/**
+ * `hinted`: check the members whose upgrades have moved, and those that can begin. `thorough`: check all
+ * running members too.
+ */
 export type Depth = 'hinted' | 'thorough';
 
-/** For the absurd case, as in the engine. */
+/** For a case that should never happen, as in the engine. */
 const MAX_CONFLICTS = 50;
-/** Upgrades that are begun side by side. */
+/** How many upgrades are begun side by side. */
 const BEGIN_AT_ONCE = 50;
-/** Clusters whose health is looked at together. */
+/** How many clusters are read at once to check their health. */
 const HEALTH_CHUNK = 500;
 
 /**
- * The shell around the batch machine: read the head and some members, `advanceBatch`, commit in one atomic
- * step, then begin upgrades. Holds no batch in memory between two looks.
+ * The shell around the batch machine: read the head and some members, call `advanceBatch`, commit in one
+ * atomic step, then begin upgrades. Holds no batch in memory between two checks.
  */
 export class Batches {
   readonly #deps: BatchDeps;
@@ -55,7 +61,10 @@ export class Batches {
     this.#deps = deps;
   }
 
-  /** Looks at a batch until nothing more is to be done at once. Rejects with `store_unavailable`. */
+  /**
+   * Checks a batch, and repeats that until nothing more can be done at once. Rejects with
+   * `store_unavailable`.
+   */
   look(batch_id: string, depth: Depth): Promise<void> {
     return this.#turns.run(batch_id, async () => {
       let next = await this.#step(batch_id, { type: 'wake' }, depth);
@@ -64,8 +73,8 @@ export class Batches {
   }
 
   /**
-   * Does what a person wants; answers null if there is no such batch. Rejects with `action_refused` and
-   * the reason if its state doesn't allow it.
+   * Carries out what a person asks for. Resolves to null if there is no such batch. Rejects with
+   * `action_refused` and the reason if the state of the batch does not allow it.
    */
   async order(batch_id: string, order: BatchOrder, by: string): Promise<BatchNext['verdict'] | null> {
     const input = { type: 'order', order, by } as const;
@@ -99,7 +108,9 @@ export class Batches {
     throw new CofferError('store_unavailable', `the record of batch ${batch_id} keeps changing`);
   }
 
-  /** What its members' upgrades are now, and in a soak how the clusters are that were upgraded. */
+  /**
+   * Reads the present state of the members' upgrades and, during a soak, the health of the upgraded clusters.
+   */
   async #see(loaded: LoadedBatch): Promise<BatchSeen> {
     const { store, max_concurrent_total } = this.#deps;
     const { batch, members, ready, ready_count, next_ready, others } = loaded;
@@ -120,7 +131,9 @@ export class Batches {
     };
   }
 
-  /** Names of clusters that were upgraded and are not healthy on the version. One that was deleted is no matter. */
+  /**
+   * The names of clusters that were upgraded and are not healthy. Clusters that were deleted do not count.
+   */
   async #unwell({ id }: Batch): Promise<readonly string[]> {
     const { store, now } = this.#deps;
     const found: string[] = [];
@@ -144,7 +157,7 @@ export class Batches {
     }
   }
 
-  /** Whoever leaves places free tells those that could use them. */
+  /** A batch that has left places free wakes the batches that could use them. */
   #wakeOthers({ batch }: LoadedBatch, next: BatchNext, seen: BatchSeen, now: Instant): void {
     const before = batch.waves.reduce((sum, { counts }) => sum + counts.running, 0);
     const { running } = loadAfter(next, seen, now);
@@ -152,7 +165,10 @@ export class Batches {
     for (const other of seen.others) if (other.wants > other.running) this.#deps.wake(other.batch_id);
   }
 
-  /** Begins what is to begin; answers what could not. What gets lost here is begun at a later look. */
+  /**
+   * Performs the effects, and returns the upgrades that could not begin. An effect that gets lost here is
+   * performed again by a later check.
+   */
   async #perform({ batch, effects }: BatchNext): Promise<readonly Refusal[]> {
     const refusals: Refusal[] = [];
     for (let at = 0; at < effects.length; at += BEGIN_AT_ONCE) {
@@ -180,7 +196,10 @@ export class Batches {
     }
   }
 
-  /** In a trace of its own: one of a batch of thousands would be of use to nobody. */
+  /**
+   * Begins the upgrade in a trace of its own: one trace for a batch of thousands of clusters would be
+   * useless.
+   */
   #begin(batch: Batch, member: Member): Promise<Refusal | null> {
     const { tracing = NO_TRACING } = this.#deps;
     const { trace: link } = batch.requested_by;
@@ -220,7 +239,7 @@ export class Batches {
     return null;
   }
 
-  /** Somebody else has brought the cluster there; not this very upgrade, begun before. */
+  /** True if something other than this upgrade has brought the cluster to the version already. */
   async #runsAlready(cluster_id: string, upgrade_id: string, version: string): Promise<boolean> {
     const cluster = await this.#deps.store.getCluster(cluster_id);
     if (cluster?.task !== 'NONE' || cluster.upgrade_id === upgrade_id) return false;
@@ -235,7 +254,7 @@ function hasMore(next: BatchNext | null): boolean {
   return next?.effects.some(({ kind }) => kind === 'again') ?? false;
 }
 
-/** Members to read beyond those that are hinted at or ready. */
+/** Which members to read in addition to those with a hint and those that are ready. */
 function wanted(input: BatchInput, depth: Depth) {
   const running = depth === 'thorough' ? (['running'] as const) : [];
   if (input.type === 'order') {
@@ -266,7 +285,7 @@ function commitOf(
   };
 }
 
-/** Why an upgrade could not begin; null when it may begin at the next look. */
+/** Why an upgrade could not begin; null if it may begin at the next check. */
 function refusalOf({ position, cluster_id, upgrade_id }: Member, err: unknown): Refusal | null {
   if (!(err instanceof CofferError) || upgrade_id === null) return null;
   const about = { position, cluster_id, upgrade_id, reason: err.message };

@@ -16,24 +16,27 @@ import { stepSpan, upgradeSpan } from './tracing.ts';
 import { Turns } from './turns.ts';
 
 export interface EngineDeps {
-  /** Without it everything is said in clear. */
+  /** Without a keyring, messages to guests are sent unprotected. */
   readonly keyring?: Keyring;
   readonly store: Store;
   readonly bus: Bus;
   readonly log: Logger;
   readonly now: () => Instant;
   readonly tracing?: Tracing;
-  /** Hears of every move that was committed. */
+  /** Called for every change that was committed. */
   readonly observe?: (next: Next, manager: string) => void;
-  /** How many orders must be in line before one is not said again so soon. */
+  /** How many orders must wait for an answer before the engine repeats orders less often (see `Repeats`). */
   readonly crowd?: number;
-  /** An upgrade of that batch has moved. Never rejects; what it loses becomes due. */
+  /**
+   * Called when an upgrade of that batch has moved. Never rejects: if the call gets lost, the batch becomes
+   * due in the store.
+   */
   readonly wakeBatch?: (batch_id: string) => void;
 }
 
 type MessageEffect = Extract<Effect, { kind: 'call' | 'cast' }>;
 
-/** After these the batch that an upgrade is part of may have something to do. */
+/** After these events, the batch that the upgrade belongs to may have something to do. */
 const MOVES_BATCH: readonly UpgradeEventType[] = [
   'paused',
   'resumed',
@@ -43,20 +46,26 @@ const MOVES_BATCH: readonly UpgradeEventType[] = [
   'rolled_back',
 ];
 
-/** Two taskmanagers that take turns on one record agree after a try or two; this is for the absurd case. */
+/**
+ * Two taskmanagers that work on the same record agree after a try or two. This limit is for a case that
+ * should never happen.
+ */
 const MAX_CONFLICTS = 50;
-/** A call is said again long before; the waiter is only kept so long that a slow answer finds it. */
+/**
+ * A call is sent again long before this. The engine waits this long only so that a slow answer still reaches
+ * it.
+ */
 const MAX_CALL_MS = 60_000;
 
 /**
- * The shell around the pure core: load, `advance`, commit record and effects in one atomic step,
- * perform the effects, and only then let the caller acknowledge its message.
+ * The shell around the pure core: load, call `advance`, commit record and effects in one atomic step, perform
+ * the effects, and only then let the caller acknowledge its message.
  *
  * Holds no upgrade in memory between two inputs: any taskmanager can take any message.
  */
 export class Engine {
   readonly #deps: EngineDeps;
-  /** Inputs of one upgrade go one after the other here, so that they don't conflict with each other. */
+  /** Handles the inputs of one upgrade one after the other, so that they do not conflict with each other. */
   readonly #turns = new Turns();
   readonly #repeats: Repeats;
   readonly #tracing: Tracing;
@@ -68,8 +77,9 @@ export class Engine {
   }
 
   /**
-   * Moves an upgrade on by one input. Resolves when the new record is committed and its messages are
-   * out; `missing` if there is no such upgrade. Rejects with `store_unavailable`: nothing is decided.
+   * Applies one input to an upgrade. Resolves when the new record is committed and its messages are sent;
+   * resolves to `missing` if there is no such upgrade. Rejects with `store_unavailable`: nothing is decided
+   * then.
    */
   handle(upgrade_id: string, input: Input): Promise<Next['verdict'] | 'missing'> {
     if (input.type === 'reported' && input.report)
@@ -108,7 +118,10 @@ export class Engine {
     throw new CofferError('store_unavailable', `the record of upgrade ${upgrade_id} keeps changing`);
   }
 
-  /** Part of what led to it; of the upgrade, if that was only time. */
+  /**
+   * The span of the commit is part of the span of the message that led to it, or of the upgrade's span if
+   * only time led to it.
+   */
   #commit(commit: Commit): Promise<'committed' | 'conflict'> {
     const { store } = this.#deps;
     const { id, revision } = commit.upgrade;
@@ -128,8 +141,8 @@ export class Engine {
   }
 
   /**
-   * A message that can't go out now is no failure: the record says that it is outstanding, and it is
-   * said again when it is due.
+   * A message that cannot be sent now is no failure: the record says that the message is outstanding, and it
+   * is sent again when it is due.
    */
   async #perform({ upgrade, effects }: Next): Promise<void> {
     await Promise.all(
@@ -160,17 +173,17 @@ export class Engine {
     }
   }
 
-  /** Question, answer and what the answer leads to are one thing. */
+  /** One span covers the question, its answer, and what the answer leads to. */
   #askTraced(effect: MessageEffect, upgrade: Upgrade): Promise<void> {
     const { action, step } = effect.attempt;
-    // Null: whatever is at work here is not about it.
+    // Null, not undefined: the span that is active here is about something else.
     const parent = stepSpan(upgrade, step) ?? null;
     return this.#tracing.span(action, { parent }, () =>
       this.#hear(questionOf(effect, upgrade), this.#ask(effect, upgrade)),
     );
   }
 
-  /** A guest's answer is an input like any other. Never rejects. */
+  /** Handles a guest's answer as an input like any other. Never rejects. */
   async #hear(question: Question, asked: Promise<unknown>): Promise<void> {
     const { attempt, dialect, instance_id, request_id } = question;
     const { upgrade_id, step, attempt: number, action } = attempt;
@@ -200,7 +213,10 @@ export class Engine {
     return (await this.#deps.keyring?.protectionOf(instance_id)) ?? null;
   }
 
-  /** Resolves to the answer. What it was made of is let go while it is waited for: thousands may be. */
+  /**
+   * Resolves to the answer. While it waits, nothing that the question was built from stays in memory:
+   * thousands of questions may be outstanding.
+   */
   async #ask(effect: MessageEffect, upgrade: Upgrade): Promise<unknown> {
     const { instance_id, attempt } = effect;
     const args = messageOf(effect, upgrade.created);
@@ -223,26 +239,32 @@ export class Engine {
   }
 }
 
-/** In whose name a guest is told something, and what about. */
+/** The context of a message to a guest: in whose name it is sent, and what it is about. */
 function contextOf({ instance_id, attempt }: MessageEffect, upgrade: Upgrade): Context {
   const { requested_by, tenant_id } = upgrade;
   const { user, request_id } = requested_by;
-  // As Trove: whoever carries a cast out is to tell of its end.
+  // As in Trove, the service that carries out a cast is the one that notifies of its end.
   const payload = instanceNotification(upgrade, instance_id, isCall(attempt.action) ? 'api' : 'guest');
   const notification = inContext('DBaaSInstanceUpgrade', payload);
   return { user, request_id, tenant_id, is_admin: true, notification };
 }
 
-/** What a guest answers to `pre_upgrade`. A Trove guest's is its own business. */
+/**
+ * The form of a guest's answer to `pre_upgrade`. The content of a Trove guest's answer matters to that guest
+ * only.
+ */
 const ANSWERS = { coffer: PreUpgradeAnswer, trove: TrovePreUpgradeAnswer };
 
-/** A Trove guest would carry out every copy: it is waited for as long as it says that it is at work. */
+/**
+ * A Trove guest would execute every copy of a message. So the engine waits for its answer for as long as the
+ * guest signals that it is at work.
+ */
 function waitFor({ dialect, timeout_ms }: MessageEffect): { timeout_ms: number; monitor_ms?: number } {
   if (dialect === 'trove') return { timeout_ms, monitor_ms: MAX_CALL_MS };
   return { timeout_ms: Math.min(timeout_ms, MAX_CALL_MS) };
 }
 
-/** What is kept of a question while its answer is awaited. */
+/** The part of a question that is kept until the answer arrives. */
 interface Question extends Pick<MessageEffect, 'attempt' | 'dialect' | 'instance_id'> {
   readonly request_id: string;
 }
@@ -260,15 +282,15 @@ async function sparing(question: Question, asked: Promise<unknown>): Promise<unk
   }
 }
 
-/** Not every Trove guest knows `post_upgrade`, and Trove's own taskmanager never says it. */
+/** Not every Trove guest knows `post_upgrade`, and Trove's own taskmanager never sends it. */
 function isSpared({ dialect, attempt }: Question, err: unknown): boolean {
   const isUnknown = err instanceof RemoteError && err.remote_class === 'NoSuchMethod';
   return isUnknown && dialect === 'trove' && attempt.action === 'post_upgrade';
 }
 
 /**
- * The fence orders the upgrades of a cluster: a guest executes nothing of an older one any more. A
- * Trove guest is told what a Trove taskmanager would say: another argument would be a TypeError.
+ * The fence sorts the upgrades of a cluster by age: a guest does not execute orders of older upgrades. A
+ * Trove guest receives exactly what a Trove taskmanager would send: any other argument would be a TypeError.
  */
 function messageOf(effect: MessageEffect, fence: Instant): Readonly<Record<string, unknown>> {
   const { attempt, args, dialect } = effect;
@@ -277,7 +299,7 @@ function messageOf(effect: MessageEffect, fence: Instant): Readonly<Record<strin
   return { upgrade_info: { ...args, upgrade_id, step, attempt: number, fence } };
 }
 
-/** Its answer to `pre_upgrade`, and the version. */
+/** The guest's answer to `pre_upgrade`, and the version. */
 function troveInfo({ primary: _, ...info }: MessageEffect['args']): MessageEffect['args'] {
   return info;
 }

@@ -6,9 +6,9 @@ import type { BuildOrder } from '../src/store/store.ts';
 const NOWHERE: Endpoint = { host: '127.0.0.1', port: 0 };
 
 /**
- * What an instance is to be, less its secrets. In a new cluster the first instance is built
- * as the primary, and the others copy it; an instance that comes later copies the primary of that time.
- * Simulated ones are all alike.
+ * The configuration of an instance without its secrets. In a new cluster the first instance is built as the
+ * primary, and the others copy it. An instance that is added later copies the primary of that time. Simulated
+ * instances are all alike.
  */
 export function instanceConfig(
   cluster: Cluster,

@@ -9,7 +9,7 @@ import type { Store } from '../src/store/store.ts';
 import { instanceConfig } from './instance-config.ts';
 import type { Keyring } from './keyring.ts';
 
-/** A question counts for so long, by the clocks of both sides: whoever says it again later asks in vain. */
+/** How long a question is valid, by the clocks of both sides. A later copy of it is refused. */
 const WINDOW_MS = 30_000;
 
 interface JoinDeps {
@@ -22,8 +22,9 @@ interface JoinDeps {
 }
 
 /**
- * An external agent takes its place: answers what its instance is to be, and the key of that, in a form
- * that only this agent can open. Whoever says its question again gets nothing by it and changes nothing.
+ * Gives an external agent its instance. The answer holds the configuration of the instance and its key, in a
+ * form that only this agent can open. Somebody who replays the agent's question gains nothing and changes
+ * nothing.
  */
 export async function join(
   { store, log, now, keyring, installation, bus }: JoinDeps,
@@ -60,8 +61,9 @@ export async function join(
 }
 
 /**
- * An agent does not know yet to which installation its cluster belongs, and a refusal ends it. An error has it ask again,
- * until a taskmanager of its own installation takes the question.
+ * An agent does not know yet which installation its cluster belongs to, and the agent ends after a refusal.
+ * An error instead makes the agent ask again, until a taskmanager of its own installation receives the
+ * question.
  */
 function requireAlone(others: readonly string[], cluster_id: string): void {
   if (others.length === 0) return;

@@ -5,14 +5,17 @@ import { isTroveSecure, troveProtection, troveSpeakerOf } from '../src/bus/trove
 import type { MasterKey } from '../src/master-key.ts';
 import { joinKeyId, type Store } from '../src/store/store.ts';
 
-/** Whoever sends heartbeats of instances that nobody knows must not fill the memory. */
+/** Limits the memory that heartbeats in the name of unknown instances can take. */
 const MAX_HELD = 100_000;
-/** A key that was replaced is noticed after this long; a message under it is refused at once, and said again. */
+/**
+ * How long it takes until a replaced key is noticed. A message under the wrong key is refused at once, and
+ * sent again.
+ */
 const KEPT_MS = 10_000;
 
 interface Held {
   readonly at: number;
-  /** Null: the instance has no key, and speaks in clear. */
+  /** Null: the instance has no key, and its messages are unprotected. */
   readonly text: string | null;
   readonly told: Protection | null;
   readonly heard: Protection | null;
@@ -20,12 +23,15 @@ interface Held {
 
 export interface KeyringDeps {
   readonly store: Pick<Store, 'getKey'>;
-  /** Null: instances that have a key are not understood. */
+  /** Null: messages of instances that have a key cannot be read. */
   readonly master: MasterKey | null;
   readonly now: () => number;
 }
 
-/** The keys of the instances: kept in the store under the master key, and here for a moment. */
+/**
+ * The keys of the instances. The store keeps them, encrypted under the master key; the keyring holds them for
+ * a short time.
+ */
 export class Keyring {
   readonly #deps: KeyringDeps;
   readonly #held = new Map<string, Held>();
@@ -34,25 +40,28 @@ export class Keyring {
     this.#deps = deps;
   }
 
-  /** For the instance's own agent; null if it has no key. */
+  /** The secret for the instance's own agent; null if the instance has no key. */
   async secretOf(instance_id: string): Promise<string | null> {
     const sealed = await this.#deps.store.getKey(instance_id);
     return sealed === null ? null : openKey(this.#master(), instance_id, sealed).secret;
   }
 
-  /** Under which the agents of a cluster prove that they may join; null if none may. */
+  /** The key with which agents prove that they may join the cluster; null if no agent may join. */
   async joinKeyOf(cluster_id: string): Promise<string | null> {
     const id = joinKeyId(cluster_id);
     const sealed = await this.#deps.store.getKey(id);
     return sealed === null ? null : this.#master().open(sealed, id);
   }
 
-  /** Of what the instance is told; null if it has no key. */
+  /** The protection of messages to the instance; null if the instance has no key. */
   async protectionOf(instance_id: string): Promise<Protection | null> {
     return (await this.#find(instance_id)).told;
   }
 
-  /** For the conductor's topic: whoever has a key must speak under it, and speaks for itself only. */
+  /**
+   * For the conductor's topic: an instance that has a key must use it for its messages, and may only report
+   * on itself.
+   */
   readonly conductorGuard: Guard = async (body) => {
     const id = sealOf(body)?.instance_id ?? troveSpeakerOf(body);
     if (id !== null) {
@@ -71,7 +80,7 @@ export class Keyring {
     const before = this.#held.get(instance_id);
     if (before && now() - before.at < KEPT_MS) return before;
     const text = await store.getKey(instance_id);
-    // The same key keeps its memory of what has come in under it.
+    // A key that has not changed must keep its record of the messages that have arrived under it.
     const held = before && before.text === text ? { ...before, at: now() } : this.#open(instance_id, text);
     if (this.#held.size >= MAX_HELD) this.#held.clear();
     this.#held.set(instance_id, held);
@@ -93,7 +102,7 @@ export class Keyring {
   }
 }
 
-/** For the taskmanager's own topic: Trove's services share one key, which by default everybody knows. */
+/** For the taskmanager's own topic. Trove's services share one key, and everybody knows its default value. */
 export function taskmanagerGuard(key: string): Guard {
   const protection = troveProtection({ instance_id: '', key });
   return async (body) => (isTroveSecure(body) ? protection : null);

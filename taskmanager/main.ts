@@ -1,13 +1,20 @@
 /**
- * The taskmanager: casts and reports in, effects out.
+ * The taskmanager takes casts and reports in, and performs the effects that follow.
  *
- * `main.ts` wiring · `requests.ts` what casts and heartbeats mean · `engine.ts` the shell around the
- * pure core · `batches.ts` the same for batches, `batch-requests.ts` who asks for them · `turns.ts` ·
- * `sweep.ts` time: what is due, and recovery at start · `retention.ts` forgets what has ended long ago ·
- * `provisioning.ts` building and
- * removing clusters · `provisioner-local.ts` instances on this machine · `provisioner-external.ts`
- * instances that an operator brings, `join.ts` takes them in · `instance-config.ts` what an instance is to be · `metrics.ts` what
- * is counted, `tracing.ts` spans · `keyring.ts` instances' keys, `rekey.ts` the command that rotates them · `notifier.ts` tells the cloud's other services of upgrades.
+ * - `main.ts`: the wiring.
+ * - `requests.ts`: what casts and heartbeats mean.
+ * - `engine.ts`: the shell around the pure core. `batches.ts`: the same for batches; `batch-requests.ts`:
+ *   requests for batches.
+ * - `turns.ts`: work on one record, one piece after the other. `repeats.ts`: which orders are not repeated
+ *   yet.
+ * - `sweep.ts`: time, that is what is due, and the recovery at the start.
+ * - `retention.ts`: removes what ended long ago.
+ * - `provisioning.ts`: builds and removes clusters. `provisioner-local.ts`: instances on this machine.
+ *   `provisioner-external.ts`: instances that an operator brings; `join.ts` gives them their place.
+ *   `instance-config.ts`: the configuration of an instance.
+ * - `metrics.ts`: counters. `tracing.ts`: spans.
+ * - `keyring.ts`: the instances' keys. `rekey.ts`: the command that rotates them.
+ * - `notifier.ts`: notifies other services of the cloud about upgrades.
  */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
@@ -46,7 +53,7 @@ import { startRetention } from './retention.ts';
 import { recover, startSweep } from './sweep.ts';
 import { observeSpans } from './tracing.ts';
 
-/** Messages in work at once, per topic. */
+/** How many messages of a topic are worked on at once. */
 const PREFETCH = 200;
 
 const configShape = {
@@ -59,9 +66,12 @@ const configShape = {
   COFFER_TASKMANAGER_RPC_KEY: z.string().min(1).default(TROVE_TASKMANAGER_KEY),
   COFFER_PROVISIONER: z.enum(['local', 'external']).default('local'),
   COFFER_GUESTS_DIR: z.string().min(1).optional(),
-  /** Clusters that all batches together have in flight; the same for all taskmanagers. */
+  /** How many clusters all batches together may have in flight. The same for all taskmanagers. */
   COFFER_BATCH_MAX_CONCURRENT: numberOf(1, 100_000).default(200),
-  /** For how long upgrades and batches are kept that have ended; 0: for ever. The same for all taskmanagers. */
+  /**
+   * How many days upgrades and batches are kept after they have ended; 0: for ever. The same for all
+   * taskmanagers.
+   */
   COFFER_RETENTION_DAYS: numberOf(0, 36_500).default(30),
 };
 

@@ -11,15 +11,15 @@ import type { Next } from '../src/core/machine/advance.ts';
 import { ACTIVE_STATES, isActive } from '../src/core/record.ts';
 import type { Store } from '../src/store/store.ts';
 
-/** From what a simulated guest takes to what a large database takes. */
+/** The buckets reach from the time that a simulated guest takes to the time that a large database takes. */
 const STEP_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1_800];
 const UPGRADE_SECONDS = [0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400];
 const OUTAGE_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60];
 
-/** Tells of every move of an upgrade that this process has committed. */
+/** Called for every change of an upgrade that this process has committed. */
 export type Observe = (next: Next, manager: string) => void;
 
-/** Counts what this taskmanager moves. Summed over all of them it is what happens. */
+/** Counts the changes that this taskmanager commits. The sum over all taskmanagers is the total. */
 export function observeUpgrades(registry: Registry): Observe {
   const registers = [registry];
   const events = new Counter({
@@ -78,8 +78,9 @@ interface Sources {
 }
 
 /**
- * What all processes share, as the store and the broker have it: every taskmanager tells the same. Answers
- * the function that asks them, for each scrape; a source that can't be asked leaves its gauges out.
+ * Gauges of what all processes share, read from the store and the broker: every taskmanager reports the same
+ * values. Returns the function that reads them, to be called for each scrape. If a source cannot be read, its
+ * gauges are left out.
  */
 export function observeShared(registry: Registry, { store, bus, now }: Sources): () => Promise<void> {
   const registers = [registry];
@@ -126,7 +127,7 @@ export function observeShared(registry: Registry, { store, bus, now }: Sources):
 
 type NewGauge = (name: string, help: string, ...labelNames: string[]) => Gauge;
 
-/** Of batches that have not ended; null where nobody knows. */
+/** Gauges of the batches that have not ended. The function takes null if the batches are not known. */
 function observeBatches(gauge: NewGauge): (batches: readonly Batch[] | null) => void {
   const states = gauge('coffer_batches', 'Batches that have not ended, by state.', 'state');
   const clusters = gauge(

@@ -9,10 +9,10 @@ import { every, type Service, type Sleep } from '../src/service.ts';
 import type { Store } from '../src/store/store.ts';
 
 const ROUND_MS = 250;
-/** One taskmanager at a time tells; if it dies another one goes on after this long. */
+/** One taskmanager at a time sends notifications. If it dies, another one continues after this long. */
 const DUTY_MS = 5_000;
 const BATCH = 100;
-/** As Trove's services name themselves in notifications of what their api was asked for. */
+/** The name that Trove's services use in notifications about requests to their api. */
 const PUBLISHER = `api.${hostname()}`;
 
 export interface NotifierDeps {
@@ -25,9 +25,9 @@ export interface NotifierDeps {
 }
 
 /**
- * Tells of upgrades in notifications. They follow from the event streams, and the store keeps how far
- * each was told: a process that dies tells nothing too little, at worst the same twice, under the same
- * message id.
+ * Sends notifications about upgrades. They follow from the event streams, and the store keeps how far each
+ * stream has been notified. If a process dies, no notification is lost; at worst one is sent twice, under the
+ * same message id.
  */
 export function startNotifier(deps: NotifierDeps): Service {
   const self = deps.newId();
@@ -58,7 +58,10 @@ async function tellOf(bus: Bus, upgrade: Upgrade, event: UpgradeEvent): Promise<
   });
 }
 
-/** A cast that nobody can act on begins nothing, so there is no stream to follow: whoever asked is told at once. */
+/**
+ * A cast that cannot be carried out begins nothing, so there is no event stream to follow: the service that
+ * sent it is notified at once.
+ */
 export async function tellOfRefusal(
   { bus, now }: Pick<NotifierDeps, 'bus' | 'now'>,
   about: { readonly event_type: string; readonly message_id: string; readonly context: Context },

@@ -1,9 +1,9 @@
 import type { Provisioner } from './provisioning.ts';
 
 /**
- * Instances that an operator brings: their agents are started by hand (or by whatever starts things
- * there) and join with the token that the creation of the cluster answered. Nothing to do here but to
- * wait; what an operator started, an operator takes away.
+ * Instances that an operator brings. Their agents are started by hand, or by whatever starts processes on
+ * those hosts, and join with the token from the answer to the creation of the cluster. There is nothing to do
+ * here but wait: an operator also removes what an operator has started.
  */
 export const externalProvisioner: Provisioner = {
   provision: async () => undefined,

@@ -11,25 +11,29 @@ import { instanceConfig } from './instance-config.ts';
 import type { Keyring } from './keyring.ts';
 import type { Provisioner } from './provisioning.ts';
 
-/** Instances without servers share one guest agent process: thousands of them are no burden. */
+/** Instances without servers share one guest agent process, so that there can be thousands of them. */
 const SHARED_PROCESS = 'simulated';
 const HOST = '127.0.0.1';
-/** Files that note which clusters are being provisioned begin with this; no folder of instances does. */
+/**
+ * Prefix of the files that note which clusters are being provisioned. No folder of an instance begins with
+ * it.
+ */
 const NOTE = '.provisioning-';
-/** Files that are not yet where they are to be begin with this, and go on with whose they are. */
+/** Prefix of files that have not been moved into place yet. The id of the owner follows it. */
 const DRAFT = '.draft-';
 
 /**
- * Instances on this machine: writes what each guest agent is to be into `<dir>/<process>/<instance>.json`.
- * A supervisor runs one guest agent process for each folder; the file's removal makes the agent
- * remove the instance. The folder is the truth, so that a restart of anything changes nothing.
+ * Instances on this machine. Writes the configuration of each guest agent to
+ * `<dir>/<process>/<instance>.json`. A supervisor runs one guest agent process for each folder. When a file
+ * is removed, its agent removes the instance. The folder holds the truth, so the restart of any process
+ * changes nothing.
  */
 export class LocalProvisioner implements Provisioner {
   readonly #dir: string;
   readonly #keyring: Pick<Keyring, 'secretOf'> | undefined;
   readonly #installation: string | undefined;
 
-  /** With a keyring every instance is given the key that it has there. */
+  /** With a keyring, each instance is given the key that the keyring has for it. */
   constructor(dir: string, keyring?: Pick<Keyring, 'secretOf'>, installation?: string) {
     this.#dir = dir;
     this.#keyring = keyring;
@@ -39,11 +43,15 @@ export class LocalProvisioner implements Provisioner {
   async provision(cluster: Cluster, order: BuildOrder): Promise<void> {
     await mkdir(this.#dir, { recursive: true, mode: 0o755 });
     await rename(await writeDraft(this.#dir, cluster.id, JSON.stringify(cluster)), this.#noteOf(cluster));
-    // Two taskmanagers may be at this at once. Whoever is second reads what the first has promised.
+    // Two taskmanagers may do this at the same time. The one that comes second starts again, and keeps the
+    // ports that the first has written down.
     while (!(await this.#provision(cluster, order)));
   }
 
-  /** False if somebody else has written one of the files meanwhile: ports promised here may be others there. */
+  /**
+   * False if another process has written one of the files in the meantime: that file may name another port
+   * than the one chosen here.
+   */
   async #provision(cluster: Cluster, order: BuildOrder): Promise<boolean> {
     const existing = new Map<string, InstanceConfig>();
     for (const { id } of cluster.instances) {
@@ -98,14 +106,17 @@ export class LocalProvisioner implements Provisioner {
     return join(this.#folderOf(cluster, instance_id), `${instance_id}.json`);
   }
 
-  /** Whole or not at all: the agent watches the folder. False if it is there already. */
+  /**
+   * Writes the file whole or not at all, because the agent watches the folder. False if the file is there
+   * already.
+   */
   async #write(cluster: Cluster, config: InstanceConfig): Promise<boolean> {
     const path = this.#pathOf(cluster, config.instance_id);
     await mkdir(this.#folderOf(cluster, config.instance_id), { recursive: true, mode: 0o755 });
     return this.#writeOnce(path, config.instance_id, JSON.stringify(config, null, 2));
   }
 
-  /** Only the first who writes it does, whoever else tries at the same moment. */
+  /** When several processes try at the same moment, only the first one writes the file. */
   async #writeOnce(path: string, owner: string, text: string): Promise<boolean> {
     const draft = await writeDraft(this.#dir, owner, text);
     try {
@@ -119,7 +130,7 @@ export class LocalProvisioner implements Provisioner {
     }
   }
 
-  /** A taskmanager that was killed may have left some, with the cluster's secret in them. */
+  /** A taskmanager that was killed may have left drafts with the cluster's secret in them. */
   async #dropDrafts(owners: readonly { readonly id: string }[]): Promise<void> {
     const names = await readdir(this.#dir).catch(() => []);
     const own = names.filter((name) => owners.some(({ id }) => name.startsWith(`${DRAFT}${id}-`)));
@@ -135,7 +146,7 @@ export class LocalProvisioner implements Provisioner {
     }
   }
 
-  /** Ports promised to instances that may be down right now. */
+  /** The ports of all instances, including instances that are down right now. */
   async #takenPorts(): Promise<Set<number>> {
     const folders = await readdir(this.#dir, { withFileTypes: true }).catch(() => []);
     const ports = new Set<number>();
@@ -149,7 +160,10 @@ export class LocalProvisioner implements Provisioner {
     return ports;
   }
 
-  /** The same token for the same cluster at every call, from a secret that never leaves this machine. */
+  /**
+   * Returns the same token for the same cluster at every call. It is derived from a secret that never leaves
+   * this machine.
+   */
   async #tokenOf(cluster_id: string): Promise<string> {
     const path = join(this.#dir, '.secret');
     if (!(await exists(path))) await this.#writeOnce(path, 'secret', randomBytes(32).toString('hex'));
@@ -158,7 +172,10 @@ export class LocalProvisioner implements Provisioner {
   }
 }
 
-/** Gives an instance of this machine another key, which its agent notices. False if there is no such instance. */
+/**
+ * Gives an instance on this machine another key. Its agent notices the change. False if there is no such
+ * instance.
+ */
 export async function replaceRpcKey(dir: string, instance_id: string, rpc_key: string): Promise<boolean> {
   for (const folder of [SHARED_PROCESS, instance_id]) {
     const path = join(dir, folder, `${instance_id}.json`);
@@ -170,7 +187,10 @@ export async function replaceRpcKey(dir: string, instance_id: string, rpc_key: s
   return false;
 }
 
-/** What is then put in place in one step. Under a name of its own: another process may be writing the same. */
+/**
+ * Writes a file that the caller then moves into place in one step. Its name is unique, because another
+ * process may be writing the same file.
+ */
 async function writeDraft(dir: string, owner: string, text: string): Promise<string> {
   const draft = join(dir, `${DRAFT}${owner}-${randomBytes(6).toString('hex')}`);
   await writeFile(draft, text, { mode: 0o600 });
@@ -184,7 +204,7 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** A port that is free now, as the system chooses it. */
+/** A port that is free now, chosen by the operating system. */
 function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();

@@ -4,24 +4,29 @@ import type { Logger } from '../src/log.ts';
 import { sleep } from '../src/service.ts';
 import type { BuildOrder, Store } from '../src/store/store.ts';
 
-/** Where instances come from. Both methods may be called again at any time, with the same result. */
+/**
+ * Where instances come from. `provision` and `remove` may be called again at any time, with the same result.
+ */
 export interface Provisioner {
-  /** Sees to it that every instance of the cluster has a guest agent, or will get one. */
+  /** Ensures that every instance of the cluster has a guest agent, or will get one. */
   provision(cluster: Cluster, order: BuildOrder): Promise<void>;
-  /** Takes these instances of the cluster away. True once nothing of them is left. */
+  /** Removes these instances of the cluster. True once nothing of them is left. */
   remove(cluster: Cluster, instances: readonly Instance[]): Promise<boolean>;
-  /** Clusters that were provisioned and not `settled` since: their taskmanager died in between. */
+  /**
+   * Clusters that were provisioned and not `settled` since: the taskmanager that provisioned them died in
+   * between.
+   */
   unsettled(): Promise<readonly Cluster[]>;
-  /** What was provisioned is known to be wanted still, or is gone. */
+  /** Notes that the provisioned instances have been checked: they are still wanted, or they are gone. */
   settled(cluster: Cluster): Promise<void>;
 }
 
 const REMOVAL_POLL_MS = 100;
-/** Afterwards the sweep goes on with it: no message is held for long. */
+/** After this long the sweep continues the removal, so that no message is held for long. */
 const REMOVAL_WAIT_MS = 10_000;
 const NEXT_LOOK_MS = 2_000;
 
-/** Builds, grows, shrinks and removes clusters: brings record and provisioner together. */
+/** Builds, grows, shrinks and removes clusters: makes the provisioner follow the record. */
 export class Provisioning {
   readonly #deps: { store: Store; provisioner: Provisioner; log: Logger; now: () => Instant };
 
@@ -29,7 +34,7 @@ export class Provisioning {
     this.#deps = deps;
   }
 
-  /** Does what the cluster's task asks for, if it asks for instances to come or go. */
+  /** Carries out the cluster's task, if the task is to add or remove instances. */
   async resume(cluster_id: string): Promise<void> {
     const cluster = await this.#deps.store.getCluster(cluster_id);
     if (cluster?.task === 'BUILDING') await this.create(cluster_id);
@@ -39,7 +44,7 @@ export class Provisioning {
     await this.#deps.store.defer({ kind: 'cluster', id: cluster_id }, this.#deps.now() + NEXT_LOOK_MS);
   }
 
-  /** The cluster is built when every guest reports a healthy server: their heartbeats end the task. */
+  /** The cluster is built once every guest reports a healthy server: these heartbeats end the task. */
   async create(cluster_id: string): Promise<void> {
     const { store } = this.#deps;
     const cluster = await store.getCluster(cluster_id);
@@ -47,7 +52,7 @@ export class Provisioning {
     await store.castConfirmed(`${cluster_id}:create_cluster`);
   }
 
-  /** Likewise: done when every new guest reports a healthy server. */
+  /** Likewise, the cluster has grown once every new guest reports a healthy server. */
   async grow(cluster_id: string): Promise<void> {
     const { store, log } = this.#deps;
     const cluster = await store.getCluster(cluster_id);
@@ -68,8 +73,8 @@ export class Provisioning {
   }
 
   /**
-   * What was provisioned may have been deleted meanwhile, before there was anything to remove. Built meanwhile
-   * is another matter.
+   * Instances may have been deleted while they were being provisioned, before there was anything to remove:
+   * removes them now. Instances whose build was finished in the meantime stay.
    */
   async #dropUnwanted(provisioned: Cluster, now: Cluster | null): Promise<void> {
     const { provisioner } = this.#deps;
@@ -80,8 +85,9 @@ export class Provisioning {
   }
 
   /**
-   * The same for a taskmanager that died before it came to that: nobody else would ever look for those
-   * instances. What no note of its own tells of is not touched, should Redis have forgotten everything.
+   * Does the same for a taskmanager that died before it could: no other code would ever look for those
+   * instances. Only clusters that the provisioner's own notes name are touched, in case Redis has lost all
+   * its data.
    */
   async clearLeftovers(): Promise<void> {
     const { store, provisioner, log } = this.#deps;
@@ -94,8 +100,8 @@ export class Provisioning {
   }
 
   /**
-   * Takes away the instances that are to go. One that has become the primary since it was asked for stays:
-   * nobody would serve writes (G6), unless another primary does.
+   * Removes the instances that are to go. An instance that has become the primary since the request stays,
+   * because without it nobody would serve writes (G6), unless another primary does.
    */
   async shrink(cluster_id: string): Promise<void> {
     const { store } = this.#deps;
@@ -106,7 +112,10 @@ export class Provisioning {
     await store.castConfirmed(`${cluster_id}:shrink_cluster`);
   }
 
-  /** Ends a shrink at once: what is to go is told so, and forgotten, gone or not. */
+  /**
+   * Ends a shrink at once: asks for the removal of the instances that are to go, and forgets them, whether
+   * they are gone or not.
+   */
   async abandonShrink(cluster: Cluster): Promise<void> {
     await this.#shrink(cluster, async (doomed) => {
       await this.#deps.provisioner.remove(cluster, doomed);
@@ -120,7 +129,7 @@ export class Provisioning {
     const doomed = cluster.instances.filter(({ task }) => task === 'DELETING');
     const isPrimary = ({ report }: Instance) => report?.role === 'primary';
     const primary = doomed.find(isPrimary);
-    // Of two primaries the one may go that a person has named, as long as the other one serves.
+    // If there are two primaries, the one that a person has named may go as long as the other one serves.
     const staysOne = cluster.instances.some(
       (one) => !doomed.includes(one) && isPrimary(one) && isHealthy(one, now()),
     );
@@ -135,7 +144,7 @@ export class Provisioning {
     }
   }
 
-  /** False if they are still being removed after a while: the sweep goes on with it. */
+  /** False if the instances are still being removed after a while: the sweep continues the removal. */
   async #removed(cluster: Cluster, instances: readonly Instance[]): Promise<boolean> {
     const { provisioner, log, now } = this.#deps;
     const until = now() + REMOVAL_WAIT_MS;

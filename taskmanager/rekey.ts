@@ -1,7 +1,7 @@
 /**
- * Rotates keys. With `COFFER_MASTER_KEY` and `COFFER_MASTER_KEY_PREVIOUS`: encrypts all keys anew
- * under the former. With `--instance <id>`: gives that instance a new key, in the store and, where
- * `COFFER_GUESTS_DIR` has its file, there too, which its agent notices by itself.
+ * Rotates keys. With `COFFER_MASTER_KEY` and `COFFER_MASTER_KEY_PREVIOUS`: encrypts all keys anew under
+ * `COFFER_MASTER_KEY`. With `--instance <id>`: gives that instance a new key in the store and, if its file is
+ * in `COFFER_GUESTS_DIR`, also in that file; the agent notices the change by itself.
  */
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
@@ -44,7 +44,7 @@ async function encryptAnew(store: Store, master: MasterKey): Promise<string> {
   const ids = await store.keyIds();
   for (const id of ids) {
     const held = await store.getKey(id);
-    // Else it is gone meanwhile, with its cluster.
+    // A key that is null was removed in the meantime, together with its cluster.
     if (held !== null) await store.replaceKey(id, master.seal(master.open(held, id), id));
   }
   return `${counted(ids.length, 'key is', 'keys are')} encrypted under COFFER_MASTER_KEY now: COFFER_MASTER_KEY_PREVIOUS can go`;

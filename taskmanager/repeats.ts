@@ -1,51 +1,57 @@
 import { type AttemptId, type GuestAction, type Instant, isCall } from '../src/core/domain.ts';
 
-/** With fewer orders in line than this a copy of each costs nothing, and what is lost should come at once. */
+/**
+ * While fewer orders than this wait for an answer, a copy of each costs nothing, and a lost order should be
+ * sent again at once.
+ */
 const CROWD = 200;
-/** Whatever the answers take: after this long it is said again. */
+/** No order is held back for longer than this, however long answers take. */
 const LONGEST_MS = 30_000;
-/** So many of the last answers are kept, of each way. */
+/** For each way, the times of this many latest answers are kept. */
 const ANSWERS = 20;
-/** A message may be on its way for so many times as long as the quickest of them took. */
+/** An order is held back for this many times the time of the quickest of these answers. */
 const PATIENCE = 3;
 
-/** A call is answered by itself; the answer to a cast comes with the heartbeats, behind those of all guests. */
+/**
+ * A call gets an answer of its own. The answer to a cast comes with a heartbeat, behind the heartbeats of all
+ * guests.
+ */
 type Way = 'call' | 'cast';
 
 interface Said {
   readonly attempt: AttemptId;
-  /** The first time: an answer may be to any of them. */
+  /** When the order was sent for the first time: an answer may belong to any of its copies. */
   readonly since: Instant;
   readonly at: Instant;
   readonly isHeard: boolean;
 }
 
 /**
- * Holds back what this process has said a moment ago. The machine says again what nobody has answered; where
- * thousands of upgrades share the queues even the quickest answer takes seconds, and each message that is said
- * again makes all others later. What somebody else has said, who may be dead, is never held back.
+ * Holds back orders that this process has sent a moment ago. The machine repeats each order that has no
+ * answer yet. Where thousands of upgrades share the queues, even the quickest answer takes seconds, and each
+ * repeated message delays all others. Orders that another process has sent are never held back: that process
+ * may be dead.
  */
 export class Repeats {
-  /** The last order to each instance, in the order in which they went out. */
+  /** The last order to each instance, sorted by when it was sent. */
   readonly #said = new Map<string, Said>();
-  /** Each upgrade's last order, likewise. */
+  /** The last order of each upgrade, sorted likewise. */
   readonly #lastOf = new Map<string, Said>();
   readonly #answers: Readonly<Record<Way, number[]>> = { call: [], cast: [] };
-  /** Of how many of them nothing was heard yet. */
+  /** How many of these orders have no answer yet. */
   #waiting = 0;
   readonly #crowd: number;
 
-  /** `crowd`: how many must wait before anything is held back. */
+  /** `crowd`: how many orders must wait for an answer before any order is held back. */
   constructor(crowd: number = CROWD) {
     this.#crowd = crowd;
   }
 
-  /** How many orders it waits for. */
   get waiting(): number {
     return this.#waiting;
   }
 
-  /** True if it should go out now; it counts as said then. */
+  /** True if the order should be sent now. It counts as sent from then on. */
   admit(instance_id: string, attempt: AttemptId, now: Instant): boolean {
     const last = this.#said.get(instance_id);
     const again = last && isSame(last.attempt, attempt) ? last : null;
@@ -60,13 +66,13 @@ export class Repeats {
     return true;
   }
 
-  /** It did not go out, or its answer is lost. */
+  /** Call this when the order was not sent, or when its answer is lost. */
   withdraw(instance_id: string, { upgrade_id }: AttemptId): void {
     this.#forget(instance_id);
     this.#lastOf.delete(upgrade_id);
   }
 
-  /** A first word from the guest about it. */
+  /** Notes the first answer of the guest to the order. */
   heard(instance_id: string, attempt: AttemptId, now: Instant): void {
     const said = this.#said.get(instance_id);
     if (!said || said.isHeard || !isSame(said.attempt, attempt)) return;
@@ -77,20 +83,25 @@ export class Repeats {
     if (answers.length > ANSWERS) answers.shift();
   }
 
-  /** Until when an upgrade need not be looked at, as this process has just said something for it; null: look. */
+  /**
+   * Until when an upgrade need not be checked, because this process has just sent an order for it. Null:
+   * check it.
+   */
   quietUntil(upgrade_id: string, now: Instant): Instant | null {
     const last = this.#lastOf.get(upgrade_id);
     return last && this.#isFresh(last, now) ? last.at + this.#window(last) : null;
   }
 
-  /** By the quickest: a guest that works long on its answer does not make the others slow. */
+  /**
+   * Depends on the quickest answer, so that a guest that takes long to answer does not slow down the others.
+   */
   #window({ attempt }: Said): number {
     if (this.#waiting < this.#crowd) return 0;
     const answers = this.#answers[wayOf(attempt.action)];
     return answers.length === 0 ? 0 : Math.min(LONGEST_MS, PATIENCE * Math.min(...answers));
   }
 
-  /** Of a clock that was set back nobody knows. */
+  /** If the clock was set back, the age of an order is not known, and the order does not count as fresh. */
   #isFresh(said: Said, now: Instant): boolean {
     return now >= said.at && now - said.at < this.#window(said);
   }

@@ -26,7 +26,7 @@ import { join } from './join.ts';
 import { tellOfRefusal } from './notifier.ts';
 import type { Provisioning } from './provisioning.ts';
 
-/** A guest's clock that is ahead by more is wrong: what it says counts as said now. */
+/** If a guest's clock is ahead by more than this, the clock is wrong, and its report counts as sent now. */
 const MAX_AHEAD_MS = 60_000;
 
 export interface RequestDeps extends EngineDeps {
@@ -34,13 +34,13 @@ export interface RequestDeps extends EngineDeps {
   readonly provisioning: Provisioning;
   readonly batches: Batches;
   readonly newId: () => string;
-  /** Its id, for the agents that join. */
+  /** The id of the installation, for the agents that join. */
   readonly installation?: string;
-  /** Whoever asks for what can't be is told so in a notification. */
+  /** Notifies services of requests that cannot be carried out. */
   readonly notifies?: boolean;
 }
 
-/** Handles what other services ask of the topic `taskmanager`. */
+/** Handles the requests of other services on the topic `taskmanager`. */
 export async function handleTaskmanagerRequest(deps: RequestDeps, request: Request): Promise<unknown> {
   switch (request.method) {
     case 'upgrade_cluster':
@@ -68,7 +68,10 @@ export async function handleTaskmanagerRequest(deps: RequestDeps, request: Reque
   }
 }
 
-/** A cast has no answer: that it can't be is a notification, sent before the message goes to the dead letters. */
+/**
+ * A cast has no answer. So a notification reports that the cast cannot be carried out, before the message
+ * goes to the dead letters.
+ */
 async function tellingOfRefusal(
   deps: RequestDeps,
   request: Request,
@@ -87,15 +90,16 @@ async function tellingOfRefusal(
 }
 
 /**
- * Our own api has begun the upgrade and names it: take it up, and begin it again if the store has lost it. Any
- * other service just asks, and the upgrade begins here, under an id that a redelivered message gets again.
+ * Coffer's own api has begun the upgrade and names its id: the taskmanager takes the upgrade up, and begins
+ * it again if the store has lost it. For any other service the upgrade begins here. Its id follows from the
+ * message, so that a redelivered message gets the same id.
  */
 async function upgradeCluster(deps: RequestDeps, request: Request): Promise<void> {
   const args = parseAs(UpgradeClusterArgs, request.args, 'upgrade_cluster');
   return upgrade(deps, request, args, { cluster_id: args.cluster_id });
 }
 
-/** The same, of one instance of its cluster. */
+/** The same for one instance of a cluster. */
 async function upgradeInstance(deps: RequestDeps, request: Request): Promise<void> {
   const args = parseAs(UpgradeInstanceArgs, request.args, 'upgrade');
   const { instance_id } = args;
@@ -127,13 +131,13 @@ async function upgrade(
     }
   }
   const verdict = await deps.engine.handle(upgrade_id, { type: 'wake' });
-  // Redis has lost the record in this very moment: the message comes again, and begins it again.
+  // Redis has lost the record just now. The message is delivered again, and begins the upgrade again.
   if (verdict === 'missing')
     throw new CofferError('store_unavailable', `Upgrade '${upgrade_id}' has just been lost.`);
   await deps.store.castConfirmed(upgrade_id);
 }
 
-/** Begins the follow-up of an ended upgrade, which has version, policy and direction of the ended one. */
+/** Begins the follow-up of an ended upgrade, with the version, policy and direction of that upgrade. */
 async function followUp(
   deps: RequestDeps,
   {
@@ -153,19 +157,21 @@ async function followUp(
   await beginFollowUp(deps, ended, { as: follows.as, requested_by, upgrade_id });
 }
 
-/** Who wants the upgrade: our api names the person who asked it, any other service is the one who asks. */
+/**
+ * Who wants the upgrade: Coffer's api names the person who asked for it; any other service is itself the one
+ * who asks.
+ */
 function requestedBy(deps: RequestDeps, { context }: Request, args: BeginArgs): RequestedBy {
   const { user, via } = args.requested_by ?? { user: context.user, via: 'rpc' };
   return { user, request_id: context.request_id, ...addressesIn(context), via, ...traceOf(deps) };
 }
 
-/** The span of the message, for the record. */
 function traceOf({ tracing }: RequestDeps): { trace?: string } {
   const trace = tracing?.current();
   return trace === undefined ? {} : { trace };
 }
 
-/** As Trove's services pass them on. */
+/** The addresses of client and server, as Trove's services pass them on. */
 function addressesIn({ notification = {} }: Context): { client_ip?: string; server_ip?: string } {
   const { client_ip, server_ip } = notification;
   return {
@@ -174,14 +180,17 @@ function addressesIn({ notification = {} }: Context): { client_ip?: string; serv
   };
 }
 
-/** What a person wants done to an upgrade. That its state doesn't allow it is an answer, not a failure. */
+/**
+ * Carries out what a person wants done to an upgrade. If the state of the upgrade does not allow it, that is
+ * an answer and not a failure.
+ */
 async function upgradeAction({ engine, log }: RequestDeps, request: Request): Promise<UpgradeActionAnswer> {
   const { upgrade_id, action, by, target, about } = parseAs(
     UpgradeActionArgs,
     request.args,
     'upgrade_action',
   );
-  // What comes of it is logged under the request that began the upgrade.
+  // The result is logged under the request that began the upgrade.
   const { request_id } = request.context;
   log.info({ upgrade_id, action, by, request_id }, `${by} asks for: ${action}`);
   try {
@@ -203,7 +212,7 @@ async function upgradeAction({ engine, log }: RequestDeps, request: Request): Pr
   }
 }
 
-/** Frees a cluster of its task. To ask for it twice does no harm. */
+/** Frees a cluster from its task. To ask for that twice does no harm. */
 async function resetStatus(
   { store, engine, provisioning, now, log }: RequestDeps,
   request: Request,
@@ -225,7 +234,7 @@ async function resetStatus(
 export async function handleConductorRequest(deps: RequestDeps, request: Request): Promise<void> {
   if (request.method !== 'heartbeat') throw noSuchMethod(request.method);
   const args = parseAs(HeartbeatArgs, request.args, 'heartbeat');
-  // G10: whoever came under a key speaks for its own instance.
+  // G10: a message under the key of an instance may only report on that instance.
   if (request.speaker && request.speaker !== args.instance_id) {
     const message = `instance ${request.speaker} may not speak for ${args.instance_id}`;
     return deps.log.warn({ instance_id: request.speaker, for: args.instance_id }, message);
@@ -246,7 +255,7 @@ export async function handleConductorRequest(deps: RequestDeps, request: Request
   });
 }
 
-/** Held as it is, a time far ahead would make every later report of the guest look old. */
+/** A time far in the future, if it were kept, would make every later report of the guest look old. */
 function withSaneClock(report: GuestReport, now: Instant): GuestReport {
   return report.sent - now > MAX_AHEAD_MS ? { ...report, sent: now } : report;
 }

@@ -3,11 +3,11 @@ import type { Logger } from '../src/log.ts';
 import { every, type Service, type Sleep } from '../src/service.ts';
 import type { Forgotten, PageRequest, Store } from '../src/store/store.ts';
 
-/** Nothing that is kept for days has to go within a minute. */
+/** Records are kept for days, so one round per minute is often enough. */
 const ROUND_MS = 60_000;
-/** Whoever has the duty and dies is replaced after this. */
+/** If the taskmanager that has this duty dies, another one takes over after this long. */
 const DUTY_MS = 3 * ROUND_MS;
-/** A round takes so many steps at most, and the next one goes on from there. */
+/** A round takes this many steps at most. The next round continues from there. */
 const STEPS = 50;
 const CLUSTERS_A_STEP = 500;
 const BATCHES_A_STEP = 50;
@@ -22,14 +22,14 @@ interface Deps {
 }
 
 /**
- * Forgets what ended more than `days` ago: batches with their members, then upgrades with their events. One
- * taskmanager at a time does; what it leaves when it dies the next one finds.
+ * Removes what ended more than `days` ago: batches with their members, then upgrades with their events. One
+ * taskmanager does this at a time. If it dies, the next one finds what is left.
  */
 export function startRetention(deps: Deps, days: number): Service {
   const { store, log, now } = deps;
   const self = deps.newId();
   const forgetBatches = walk(BATCHES_A_STEP, (before, page) => store.batches.forget(before, page));
-  // After them: a batch keeps its upgrades.
+  // After the batches, because a batch keeps its upgrades.
   const forgetUpgrades = walk(CLUSTERS_A_STEP, (before, page) => store.forgetUpgrades(before, page));
   return every('retention', ROUND_MS, deps, async () => {
     if (!(await store.holdDuty('retention', self, DUTY_MS))) return;
@@ -39,7 +39,7 @@ export function startRetention(deps: Deps, days: number): Service {
   });
 }
 
-/** Goes over everything, round by round; a round answers how much it has removed. */
+/** Walks over everything, a part in each round. A round returns how many records it has removed. */
 function walk(
   limit: number,
   forget: (before: Instant, page: PageRequest) => Promise<Forgotten>,

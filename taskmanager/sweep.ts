@@ -3,19 +3,19 @@ import { every, type Service, type Sleep } from '../src/service.ts';
 import type { DueItem } from '../src/store/store.ts';
 import type { RequestDeps } from './requests.ts';
 
-/** How often the store is asked for what is due: the grain of every deadline. */
+/** How often the store is asked for what is due. No deadline is kept more exactly than this. */
 const SWEEP_MS = 250;
 const BATCH = 200;
-/** A taskmanager that dies with a due item in hand loses it for so long, then another one takes it. */
+/** If a taskmanager dies while it handles a due item, another taskmanager takes the item after this long. */
 const LEND_MS = 1_000;
-/** What a starting process looks at side by side. */
+/** How many records a starting process checks side by side. */
 const RECOVER_AT_ONCE = 50;
 
 type Deps = Pick<RequestDeps, 'store' | 'engine' | 'provisioning' | 'batches' | 'now' | 'log'>;
 
 /**
- * Time, for everything that waits: the store knows when each upgrade wants to be looked at, any
- * taskmanager looks. A message that got lost, a deadline, a back-off: all of them end here.
+ * Time for everything that waits: the store knows when each record must be checked next, and any taskmanager
+ * does it. Lost messages, deadlines and back-offs are all handled here.
  */
 export function startSweep(deps: Deps & { readonly sleep: Sleep }): Service {
   return every('sweep', SWEEP_MS, deps, async () => {
@@ -27,7 +27,7 @@ export function startSweep(deps: Deps & { readonly sleep: Sleep }): Service {
   });
 }
 
-/** A process that starts says again whatever its predecessor may have had on the tongue. */
+/** A process that starts sends again every message that its predecessor may not have sent. */
 export async function recover(deps: Deps): Promise<number> {
   await deps.provisioning
     .clearLeftovers()

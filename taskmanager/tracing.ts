@@ -3,8 +3,9 @@ import { spanWithin, type TraceParent, type Tracing } from '../src/tracing.ts';
 import type { Observe } from './metrics.ts';
 
 /**
- * An upgrade and its steps last longer than any process: their spans are named by what they are, so that every
- * taskmanager acts within them, and the one that commits the end tells of them. Undefined where nothing is traced.
+ * An upgrade and its steps may last longer than any process. So the ids of their spans follow from the ids of
+ * upgrade and step: every taskmanager works within the same spans, and the taskmanager that commits the end
+ * reports them. Undefined where nothing is traced.
  */
 export function upgradeSpan({ id, requested_by }: Upgrade): TraceParent | undefined {
   return requested_by.trace && spanWithin(requested_by.trace, id);
@@ -14,7 +15,10 @@ export function stepSpan({ id, requested_by }: Upgrade, step: number): TracePare
   return requested_by.trace && spanWithin(requested_by.trace, id, step);
 }
 
-/** Tells of each step that is done, and of an upgrade with what is left of it when it has ended. */
+/**
+ * Reports each step when it is done. Reports an upgrade when it has ended, together with the steps that were
+ * not done.
+ */
 export function observeSpans(tracing: Tracing): Observe {
   return ({ upgrade, events }) => {
     if (!tracing.isOn || upgrade.requested_by.trace === undefined) return;
@@ -23,7 +27,7 @@ export function observeSpans(tracing: Tracing): Observe {
       if (type === 'step_done' && step) tellOfStep(tracing, upgrade, step);
     }
     if (isActive(upgrade) || !('ended' in upgrade.state)) return;
-    // One that has failed may have been tried again: only now is it over.
+    // A step that has failed could have been tried again. Only now is it over.
     for (const step of upgrade.steps) if (step.phase.name !== 'done') tellOfStep(tracing, upgrade, step);
     tellOfUpgrade(tracing, upgrade, upgrade.requested_by.trace);
   };

@@ -1,8 +1,13 @@
-/** Work on one record goes one after the other here, so that it doesn't conflict with itself. */
+/**
+ * Does the work on one record one piece after the other, so that this process does not conflict with itself.
+ */
 export class Turns {
   readonly #tails = new Map<string, Promise<unknown>>();
 
-  /** Runs `work` after everything that was given before it under the same id; resolves or rejects as it does. */
+  /**
+   * Runs `work` after all work that was given before it under the same id. Resolves or rejects as `work`
+   * does.
+   */
   run<T>(id: string, work: () => Promise<T>): Promise<T> {
     const before = this.#tails.get(id) ?? Promise.resolve();
     const mine = before.then(work);
