@@ -1,17 +1,17 @@
-/**
- * What the store holds of batches. Every method is one atomic step, as in `store.ts`.
- */
+/** The part of the store that holds batches. Every method is one atomic step, as in `store.ts`. */
 import type { Batch, BatchEvent, Member, MemberStateName } from '../core/batch/record.ts';
 import type { Load } from '../core/batch/share.ts';
 import type { Instant } from '../core/domain.ts';
 import type { Forgotten, Page, PageRequest } from './store.ts';
 
-/** Which members are read together with the head. Those that are hinted at and those that are ready always are. */
+/**
+ * Which members are read together with the head, in addition to those with a hint and those that are ready.
+ */
 export interface BatchWant {
   readonly now: Instant;
-  /** In these states, all of them. */
+  /** All members in these states. */
   readonly states: readonly MemberStateName[];
-  /** Of these clusters; those that are not in the batch are left out. */
+  /** The members for these clusters. Clusters that are not in the batch are left out. */
   readonly cluster_ids: readonly string[];
 }
 
@@ -19,43 +19,52 @@ export interface BatchWant {
 export interface LoadedBatch {
   readonly batch: Batch;
   readonly members: readonly Member[];
-  /** Of upgrades that have moved since somebody looked; to be given back with the commit. */
+  /** Hints at upgrades that have moved since the last check. They must be given back with the commit. */
   readonly hints: readonly string[];
-  /** Positions of open members of the wave at work whose turn has come, a chunk at most. */
+  /** Positions of open members of the current wave whose turn has come, `BATCH_CHUNK` at most. */
   readonly ready: readonly number[];
   readonly ready_count: number;
   readonly next_ready: Instant | null;
-  /** What other batches have and want. */
+  /** The places that the other batches have and want. */
   readonly others: readonly Load[];
 }
 
-/** A new revision of a batch with everything that must become true together with it. */
+/** A new revision of a batch, with everything that must become true together with it. */
 export interface BatchCommit {
   /** `batch.revision` is the revision that was read plus one. */
   readonly batch: Batch;
   readonly members: readonly { readonly before: Member; readonly after: Member }[];
   readonly events: readonly BatchEvent[];
-  /** That were looked at. */
+  /** The hints that this check has handled. */
   readonly hints: readonly string[];
-  /** What it has and wants from now on; null once it has ended. */
+  /** The places that the batch has and wants from now on; null once it has ended. */
   readonly load: Load | null;
-  /** If something begins: `conflict` when all batches together would have more in flight. Null: nothing begins. */
+  /**
+   * Set if an upgrade begins: the commit is a `conflict` if all batches together would have more in flight.
+   * Null: nothing begins.
+   */
   readonly max_concurrent_total: number | null;
-  /** When it wants to be looked at again; null when it has ended. At once if there are hints by then. */
+  /**
+   * When the batch must be checked again; null once it has ended. If there are new hints by then, it is
+   * checked at once.
+   */
   readonly wake_at: Instant | null;
   readonly now: Instant;
 }
 
 export interface MembersRequest extends PageRequest {
-  /** Those in this state alone. */
+  /** Only members in this state. */
   readonly state: MemberStateName | null;
 }
 
-/** Hints and ready members that one look reads at most. */
+/** How many hints, and how many ready members, one check reads at most. */
 export const BATCH_CHUNK = 200;
 
 export interface BatchStore {
-  /** The record at revision 1 with its members and its first event. `duplicate`: the same id was created before. */
+  /**
+   * Creates the record at revision 1 with its members and its first event. `duplicate`: a batch of this id
+   * was created before.
+   */
   create(
     batch: Batch,
     members: readonly Member[],
@@ -70,11 +79,17 @@ export interface BatchStore {
   /** In order of position; `marker` is a position. */
   members(id: string, page: MembersRequest): Promise<Page<Member>>;
   load(id: string, want: BatchWant): Promise<LoadedBatch | null>;
-  /** `conflict`: another revision was committed since, or there are fewer places; read again and decide again. */
+  /**
+   * `conflict`: another revision was committed since, or there are fewer places. The caller reads again and
+   * decides again.
+   */
   commit(commit: BatchCommit): Promise<'committed' | 'conflict'>;
-  /** Nothing was to be done at this revision: forgets the hints, and looks again then. */
+  /** There was nothing to do at this revision: removes the hints, and sets the time of the next check. */
   looked(batch: Batch, hints: readonly string[], wake_at: Instant): Promise<void>;
-  /** Forgets batches that ended before then, with their members and events; looks at up to `limit` in order of id. */
+  /**
+   * Removes batches that ended before this time, with their members and events. Checks up to `limit` batches
+   * in order of id.
+   */
   forget(before: Instant, page: PageRequest): Promise<Forgotten>;
   /** As `Store.events`. */
   events(
@@ -84,12 +99,18 @@ export interface BatchStore {
   ): Promise<readonly BatchEvent[]>;
 }
 
-/** Says that the upgrade of a batch's member has moved: a new hint for each revision, so that none hides another. */
+/**
+ * The hint that the upgrade of a batch's member has moved. Each revision has a hint of its own, so that no
+ * hint hides another.
+ */
 export function hintOf(position: number, revision: number): string {
   return `${position}:${revision}`;
 }
 
-/** When the turn of an open member comes. Those that may begin at any time are in order of position, long past. */
+/**
+ * When the turn of an open member comes. Members that may begin at any time get times in the distant past, in
+ * order of position.
+ */
 export function readyAt({ state, position }: Member): Instant {
   return state.name === 'waiting' ? state.until : position - 1_000_000_000;
 }

@@ -9,9 +9,9 @@ import { inRange } from '../core/versions.ts';
 import { counted } from '../core/words.ts';
 import type { Store } from './store.ts';
 
-/** A selector that finds more is refused: several batches do it as well. */
+/** A selector that finds more clusters is refused. Several batches do the same work. */
 const MAX_CLUSTERS = 20_000;
-/** Clusters read at once while a selector looks for its own. */
+/** How many clusters are read at once to apply a selector. */
 const PAGE = 500;
 const NAMES_SHOWN = 5;
 
@@ -29,11 +29,11 @@ interface BatchDeps {
 }
 
 /**
- * Begins a batch: the one function in which REST, command line and queue meet. After it resolves the batch
- * is safe, and a taskmanager takes it up; when it throws, nothing has changed.
+ * Begins a batch. REST, the command line and the queue all use this function. After it resolves, the batch is
+ * safe, and a taskmanager takes it up. When it throws, nothing has changed.
  *
  * Throws `CofferError`: `cluster_not_found`, `datastore_not_found`, `datastore_version_not_found`,
- * `invalid_request`, `batch_empty` (nothing of what is selected can be upgraded), `store_unavailable`.
+ * `invalid_request`, `batch_empty` (none of the selected clusters can be upgraded), `store_unavailable`.
  */
 export async function beginBatch(deps: BatchDeps, request: BatchRequest): Promise<BegunBatch> {
   const { store } = deps;
@@ -45,7 +45,7 @@ export async function beginBatch(deps: BatchDeps, request: BatchRequest): Promis
   return { batch, members, duplicate: verdict === 'duplicate' };
 }
 
-/** What the request would begin. Changes nothing. Throws as `beginBatch` does. */
+/** Returns what the request would begin. Changes nothing. Throws as `beginBatch` does. */
 export async function planBatch({ store, now, newId }: BatchDeps, request: BatchRequest): Promise<Resolved> {
   const { selection } = request;
   const clusters = selection.clusters
@@ -111,7 +111,10 @@ async function selectedClusters(
   return found.sort((a, b) => byText(a.name, b.name) || byText(a.id, b.id));
 }
 
-/** The version that is pinned: of the datastore that the selector names, or that the clusters have. */
+/**
+ * The version that is pinned. It belongs to the datastore that the selector names, or else to the datastore
+ * of the clusters.
+ */
 function targetOf(
   clusters: readonly Cluster[],
   { selection, datastore_version }: BatchRequest,

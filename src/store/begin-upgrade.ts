@@ -27,7 +27,10 @@ import {
 import { uuidFrom } from '../ids.ts';
 import type { Found, Loaded, PendingCast, Store } from './store.ts';
 
-/** For how long the one who began an upgrade is left to publish its cast before a taskmanager looks by itself. */
+/**
+ * How long the process that began an upgrade has to publish its cast before a taskmanager checks the upgrade
+ * by itself.
+ */
 const TAKE_UP_MS = 2_000;
 
 export interface Begun {
@@ -35,7 +38,7 @@ export interface Begun {
   readonly cluster: Cluster;
   /** The cast that makes a taskmanager take the upgrade up; pending in the store until confirmed. */
   readonly cast: PendingCast;
-  /** True if this upgrade id was begun before: nothing has changed. */
+  /** True if an upgrade of this id was begun before: nothing has changed. */
   readonly duplicate: boolean;
 }
 
@@ -46,12 +49,12 @@ interface BeginDeps {
 }
 
 /**
- * Begins an upgrade: the one function in which REST, RPC and the queue meet. After it resolves the
- * upgrade is safe; when it throws, nothing has changed, but for `store_unavailable`: that is not known then.
+ * Begins an upgrade. REST, RPC and the queue all use this function. After it resolves, the upgrade is safe.
+ * When it throws, nothing has changed, except with `store_unavailable`: then the outcome is not known.
  *
- * `found` spares it the first look. Throws `CofferError`: `cluster_not_found`, `datastore_version_not_found`, `cluster_busy`,
- * `gate_blocked`, `instance_not_found`, `conflict` (another plan than the one agreed to), `invalid_request` (a window in which
- * nothing could be done), `store_unavailable`.
+ * `found` saves the first read. Throws `CofferError`: `cluster_not_found`, `datastore_version_not_found`,
+ * `cluster_busy`, `gate_blocked`, `instance_not_found`, `conflict` (the plan is another one than the plan
+ * agreed to), `invalid_request` (a window in which nothing could be done), `store_unavailable`.
  */
 export async function beginUpgrade(deps: BeginDeps, request: UpgradeRequest, found?: Found): Promise<Begun> {
   const { store, now, newId } = deps;
@@ -78,13 +81,13 @@ interface FollowUpRequest {
   readonly as: FollowUp;
   readonly requested_by: RequestedBy;
   readonly batch?: BatchPlace;
-  /** As with `beginUpgrade`: it begins once, whatever has become of it. */
+  /** As with `beginUpgrade`: the upgrade of this id begins once, even if it has ended by now. */
   readonly upgrade_id?: string;
 }
 
 /**
- * Begins the retry of an ended upgrade with another version, by name or id. Throws as `beginUpgrade` does, and
- * `action_refused` with the reason.
+ * Begins the retry of an ended upgrade with another version, given by name or id. Throws as `beginUpgrade`
+ * does, and `action_refused` with the reason.
  */
 export async function beginRetryWith(
   deps: BeginDeps,
@@ -108,8 +111,8 @@ function mustFollow({ id, state }: Upgrade, refusal: string | null, as: FollowUp
 }
 
 /**
- * Begins the upgrade that takes up one that has ended. To ask for the same twice begins it once, for as
- * long as it is active. Throws as `beginUpgrade` does, and `action_refused` with the reason.
+ * Begins the upgrade that follows up an ended one. If it is asked for twice, it begins once, for as long as
+ * it is active. Throws as `beginUpgrade` does, and `action_refused` with the reason.
  */
 export async function beginFollowUp(
   deps: Omit<BeginDeps, 'newId'>,
@@ -126,7 +129,7 @@ export async function beginFollowUp(
   }
   mustFollow(ended, followUpRefusal(ended, cluster, as), as);
   const expected = expectedTimes(await store.measuredTimes(cluster.manager));
-  // A way back waits for no window.
+  // A rollback waits for no window.
   if (as === 'retry' && ended.direction === 'forward') checkWindow(ended.policy, expected);
   const acceptance = { id, now: timeOfBirth(cluster, now()), expected };
   const asked = { ...acceptance, as, requested_by, ...(batch && { batch }) };
@@ -137,19 +140,19 @@ export async function beginFollowUp(
   return beginFollowUp(deps, again, request);
 }
 
-/** Also a fence: later upgrades of a cluster have later times, even where the clocks of hosts differ. */
+/** Also a fence: a later upgrade of a cluster has a later time, even where the clocks of hosts differ. */
 function timeOfBirth({ updated }: Cluster, now: Instant): Instant {
   return Math.max(now, updated + 1);
 }
 
-/** Null if another upgrade has come and gone since `cluster` was read: to be decided anew. */
+/** Null if another upgrade has begun and ended since `cluster` was read: the caller must decide again. */
 async function begin(
   store: Store,
   cluster: Cluster,
   { upgrade, event }: { readonly upgrade: Upgrade; readonly event: UpgradeEvent },
 ): Promise<Begun | null> {
   const cast = castFor(upgrade);
-  // A batch takes its upgrades up itself.
+  // A batch takes up its upgrades by itself.
   const outcome = await store.begin(
     upgrade,
     event,
@@ -203,7 +206,7 @@ function castFor(upgrade: Upgrade): PendingCast {
   };
 }
 
-/** What the request would begin, and what would hold it back now. Changes nothing. */
+/** Returns what the request would begin, and what would hold it back now. Changes nothing. */
 export async function planUpgrade(
   { store, now }: Omit<BeginDeps, 'newId'>,
   { cluster, catalogue }: Found,

@@ -2,15 +2,18 @@ import { type Catalogue, mustBeUnused, withBuiltIns } from '../core/catalogue.ts
 import { CofferError } from '../core/errors.ts';
 import type { Store } from './store.ts';
 
-/** Two administrators that change the catalogue at once agree after a try or two; this is for the absurd case. */
+/**
+ * Two administrators who change the catalogue at once agree after a try or two. This limit is for a case that
+ * should never happen.
+ */
 const MAX_CONFLICTS = 50;
-/** How many of those who use a version are named. */
+/** How many users of a version an error message names. */
 const MAX_NAMED = 5;
 
 /**
- * Changes the catalogue by a pure function of what it is now; answers what it is afterwards. Rejects
- * with what `change` throws, with `in_use` if a cluster or an active upgrade has a version that would
- * be gone, and with `store_unavailable`.
+ * Changes the catalogue by a pure function of its present content, and returns the new content. Rejects with
+ * what `change` throws, with `in_use` if a cluster or an active upgrade has a version that would be gone, and
+ * with `store_unavailable`.
  */
 export async function changeCatalogue(
   store: Pick<Store, 'getCatalogue' | 'putCatalogue'>,
@@ -27,7 +30,9 @@ export async function changeCatalogue(
   throw new CofferError('store_unavailable', 'the catalogue keeps changing');
 }
 
-/** For a process that starts: what this release brings along is in the catalogue. */
+/**
+ * For a process that starts: ensures that the catalogue contains the versions that come with this release.
+ */
 export async function seedCatalogue(store: Store): Promise<void> {
   await changeCatalogue(store, withBuiltIns);
 }

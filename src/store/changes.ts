@@ -1,17 +1,18 @@
 import type { Redis } from 'ioredis';
 import { reconnectIfSilent } from '../redis-client.ts';
 
-/** What a caller waits for: one change, or the end of its patience. */
+/** What a caller waits for: one change, or the end of the time that it is willing to wait. */
 export interface NextChange {
-  /** Resolves when no change from now on can be missed, or when the patience has ended. */
+  /** Resolves when no change from now on can be missed, or when the time is over. */
   readonly listening: Promise<unknown>;
   readonly noticed: Promise<void>;
   forget(): void;
 }
 
 /**
- * Hears of changes over Redis: each upgrade and batch has a channel of its own, and is listened to only while
- * somebody waits for it. A channel for all would bring every commit to every process.
+ * Receives news of changes over Redis. Each upgrade and each batch has a channel of its own, which is
+ * subscribed to only while a caller waits for it. One channel for all would bring every commit to every
+ * process.
  */
 export class Changes {
   readonly #subscriber: Redis;
@@ -22,7 +23,7 @@ export class Changes {
     this.#subscriber = subscriber;
     this.#prefix = prefix;
     subscriber.on('message', (channel: string) => this.#notice(channel));
-    // What was published while the connection was away has come to nobody: all look again.
+    // Nobody has received what was published while the connection was broken: all callers read again.
     subscriber.on('ready', () => {
       for (const channel of this.#waiting.keys())
         void this.#subscribe(channel).finally(() => this.#notice(channel));
@@ -34,7 +35,9 @@ export class Changes {
     return `${this.#prefix}:changes:${id}`;
   }
 
-  /** With a timer that is held: Node.js may collect `AbortSignal.timeout()` as garbage before its time. */
+  /**
+   * Uses a timer that is referenced: Node.js may collect `AbortSignal.timeout()` as garbage before its time.
+   */
   next(id: string, wait_ms: number): NextChange {
     const channel = this.channelOf(id);
     let notice = () => {};
@@ -50,14 +53,17 @@ export class Changes {
     return { listening, noticed, forget };
   }
 
-  /** Asked for anew by each: an answer says that it has come into effect. */
+  /** Every caller subscribes, even if others have: the answer says that the subscription is in effect. */
   #add(channel: string, notice: () => void): Promise<unknown> {
     const waiting = this.#waiting.get(channel) ?? new Set();
     this.#waiting.set(channel, waiting.add(notice));
     return this.#subscribe(channel);
   }
 
-  /** May be repeated. Where it fails, the connection is away and subscribes to all channels when it is back. */
+  /**
+   * May be repeated. If it fails, the connection is broken, and all channels are subscribed to when it is
+   * back.
+   */
   #subscribe(channel: string): Promise<unknown> {
     return this.#subscriber.subscribe(channel).catch((err) => reconnectIfSilent(this.#subscriber, err));
   }

@@ -18,7 +18,8 @@ export function docOfCluster(cluster: Cluster): StaticCluster {
 /** The part of an instance that never changes: field `instance:<id>` of its cluster's hash. */
 export function docOfInstance(instance: Instance): StaticInstance {
   const { id, cluster_id, name, flavor_id, volume_size, told_version } = instance;
-  // The version that it was registered with; what it was told since is in the field `told:<id>`.
+  // The version that the instance was registered with. The version of the latest order is in the field
+  // `told:<id>`.
   return {
     id,
     cluster_id,
@@ -36,7 +37,7 @@ export function taskField({ task, fault, in_doubt }: Work): string {
   return JSON.stringify({ task, fault, in_doubt });
 }
 
-/** A cluster as `CLUSTER_TEXT` puts it. */
+/** A cluster in the form that `CLUSTER_TEXT` returns. */
 type HeldCluster = readonly [
   doc: StaticCluster,
   updated: Instant,

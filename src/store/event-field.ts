@@ -2,7 +2,10 @@ export interface Numbered {
   readonly seq: number;
 }
 
-/** An event as its stream holds it: without its number, which is the entry's id, for there are very many of them. */
+/**
+ * An event as its stream holds it. The number is left out because the id of the entry holds it, and there are
+ * very many events.
+ */
 export function eventField({ seq: _, ...event }: Numbered): string {
   return JSON.stringify(event);
 }

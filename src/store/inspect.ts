@@ -3,16 +3,16 @@ import type { TlsOptions } from '../config.ts';
 import { openRedisClient } from '../redis-client.ts';
 import { type Refusal, refusalOf } from './refusals.ts';
 
-/** What a Redis server says of itself. */
+/** What a Redis server reports about itself. */
 export interface RedisFacts {
   readonly version: string;
-  /** Settings that records depend on; null where CONFIG is not allowed. */
+  /** Settings that the safety of records depends on; null where CONFIG is not allowed. */
   readonly settings: {
     readonly appendonly: string;
     readonly appendfsync: string;
     readonly maxmemory_policy: string;
   } | null;
-  /** What it says to a write; null if it takes one. */
+  /** Why the server refuses a write; null if it takes one. */
   readonly refusal: Refusal | null;
   readonly used_bytes: number;
   /** Null where there is no limit. */
@@ -23,7 +23,7 @@ export interface RedisFacts {
 
 const TIMEOUT_MS = 5_000;
 
-/** Looks at a Redis server without changing anything. Rejects if it can't be asked. */
+/** Inspects a Redis server without changing anything. Rejects if the server cannot be reached. */
 export async function inspectRedis(
   url: string,
   tls: TlsOptions | undefined,
@@ -37,7 +37,7 @@ export async function inspectRedis(
       connectTimeout: TIMEOUT_MS,
       commandTimeout: TIMEOUT_MS,
       retryStrategy: () => null,
-      // One that is loading its data is to be found so, not waited for.
+      // A server that is loading its data must be reported as such, and not be waited for.
       enableReadyCheck: false,
     },
   );
@@ -66,7 +66,7 @@ async function clockAhead(redis: Redis): Promise<number> {
   return Math.round(Number(seconds) * 1000 + Number(micros) / 1000 - middle);
 }
 
-/** Asks for a write that changes nothing. */
+/** Tries a write that changes nothing. */
 async function writeRefusal(redis: Redis, prefix: string): Promise<Refusal | null> {
   try {
     await redis.setrange(`${prefix}:writable`, 0, '');

@@ -1,5 +1,5 @@
 /**
- * The atomic steps on Redis that concern batches, by the rules of `lua.ts`. Keys, all below one prefix:
+ * The atomic steps on Redis for batches, by the rules of `lua.ts`. The keys, all below one prefix:
  *
  * | key | type | holds |
  * |---|---|---|
@@ -7,18 +7,18 @@
  * | `batch:<id>:members` | hash | members by position |
  * | `batch:<id>:positions` | hash | positions by cluster id |
  * | `batch:<id>:state:<state>` | sorted set | positions of the members in that state |
- * | `batch:<id>:open:<wave>` | sorted set | positions of its open members, by the time of their turn |
+ * | `batch:<id>:open:<wave>` | sorted set | positions of the wave's open members, by the time of their turn |
  * | `batch:<id>:hints` | set | `<position>:<revision>` of upgrades that have moved |
  * | `batch:<id>:events` | stream | entry `<seq>-0` for event number seq |
  * | `batches` | sorted set | ids of all batches, in order of id |
  * | `batches:<tenant>` | sorted set | batch ids by creation |
- * | `batch-loads` | hash | by batch id: what it has and wants of the places for all |
+ * | `batch-loads` | hash | by batch id: how many of the places for all batches the batch has and wants |
  */
 
 import { MEMBER_STATES } from '../core/batch/record.ts';
 import type { Script } from './lua.ts';
 
-/** Moves a member from one index to another. `base` is the key of the batch. */
+/** Writes a member, and moves its position from one index to another. `base` is the key of the batch. */
 const INDEX = `
 local function index(base, position, doc, from, to, wave, turn)
   redis.call('HSET', base .. ':members', position, doc)

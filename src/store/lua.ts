@@ -1,6 +1,7 @@
 /**
- * A cluster as one text, JSON: its `doc`, when it was updated, what it is busy with and its version, and its instances. As a
- * reply of its own each field would cost a client more than it takes to find and join them here.
+ * Returns a cluster as one JSON text: its `doc`, when it was updated, its task and version, and its
+ * instances. If each field were a reply of its own, a client would need more time for them than Redis needs
+ * to find and join them here.
  */
 const CLUSTER_TEXT = `
 local function clusterText(key)
@@ -20,38 +21,39 @@ end`;
 /**
  * The atomic steps on Redis.
  *
- * - R1: every script may run twice with the same arguments and the same result: a client that lost the
- *   answer asks again.
- * - R2: none ends half-way. Redis keeps what a script wrote before an error, so whatever could fail is looked
- *   at before the first write: types of keys (`guarded`), a revision, the numbers of events.
- * - R3: a Redis that is full (`maxmemory`) takes nothing new and lets what is under way go on. It refuses a
- *   script at its first write, if that could need memory, and never afterwards: what must go on begins
- *   with a command that frees.
- * - R4: none takes apart what there may be any number of with `unpack`: Lua refuses some 8,000 values.
+ * - R1: every script may run twice with the same arguments and the same result, because a client that has
+ *   lost the answer asks again.
+ * - R2: no script ends half-way. Redis keeps what a script wrote before an error. So a script checks
+ *   everything that could fail before its first write: types of keys (`guarded`), a revision, the numbers of
+ *   events.
+ * - R3: a Redis that is full (`maxmemory`) takes nothing new, and lets work under way continue. It refuses a
+ *   script at the script's first write if that write could need memory, and never afterwards. So a script
+ *   that must continue begins with a command that frees memory.
+ * - R4: no script uses `unpack` on a list of unlimited length: Lua refuses some 8,000 values.
  *
- * Keys, all below one prefix:
+ * The keys, all below one prefix:
  *
  * | key | type | holds |
  * |---|---|---|
- * | `catalogue` | hash | `revision`, `doc`; per datastore, under its id, the versions |
+ * | `catalogue` | hash | `revision`, `doc`; per datastore, under its id, its versions |
  * | `catalogue:versions` | set | ids of all versions |
- * | `uses:<version>` | set | `cluster:<id>` and `upgrade:<id>` of the clusters that have it and the active upgrades from it or to it |
- * | `cluster:<id>` | hash | `doc` (what never changes), `datastore`, `task`, `upgrade`, `version_id`, `version`, `updated`, `members` (instance ids in creation order, blanks between them); per instance `instance:<id>` (what never changes), `task:<id>`, `report:<id>`, `sent:<id>`, `heard:<id>`, `told:<id>` |
- * | `instance:<id>` | string | its cluster's id |
+ * | `uses:<version>` | set | who uses the version: `cluster:<id>` of clusters that have it, and `upgrade:<id>` of active upgrades from it or to it |
+ * | `cluster:<id>` | hash | `doc` (what never changes), `datastore`, `task`, `upgrade`, `version_id`, `version`, `updated`, `members` (instance ids in creation order, separated by blanks); per instance `instance:<id>` (what never changes), `task:<id>`, `report:<id>`, `sent:<id>`, `heard:<id>`, `told:<id>` |
+ * | `instance:<id>` | string | the id of the instance's cluster |
  * | `clusters` | sorted set | ids of all clusters, in order of id |
  * | `clusters:<tenant>` | sorted set | a tenant's cluster ids, in order of id |
  * | `cluster-name:<tenant>:<name>` | sorted set | cluster ids by creation |
- * | `build:<cluster>` | string | the build order, until built or grown |
- * | `joined:<cluster>` | hash | external agents' ids, when each has asked, and `<instance>` to where it serves, until built or grown |
+ * | `build:<cluster>` | string | the build order, until the cluster is built or grown |
+ * | `joined:<cluster>` | hash | until the cluster is built or grown: ids of external agents, when each has asked, and by `<instance>` where it serves |
  * | `upgrade:<id>` | hash | `revision`, `cluster`, `state`, `uses` (ids of versions), `doc` |
- * | `upgrade:<id>:events` | stream | entry `<seq>-0` for event number seq; the rest of it as JSON |
+ * | `upgrade:<id>:events` | stream | entry `<seq>-0` for event number seq; the rest of the event as JSON |
  * | `upgrades:<cluster>` | sorted set | upgrade ids by creation |
- * | `steps:<manager>:<kind>` | list | the latest durations of its steps, in milliseconds |
- * | `due` | sorted set | `upgrade:<id>` and `cluster:<id>` by the time of their next look |
+ * | `steps:<manager>:<kind>` | list | the latest durations of the manager's steps, in milliseconds |
+ * | `due` | sorted set | `upgrade:<id>`, `cluster:<id>` and `batch:<id>` by the time of their next check |
  * | `idempotency:<tenant>:<key>` | hash | `fingerprint`, `operation`, `claim`, `until`, `answer` of a request, for a day |
  * | `installation` | string | the id of the installation |
- * | `keys` | hash | instances' keys, and under `join:<cluster>` what external agents join with, encrypted |
- * | `untold` | hash | upgrades with notifications to come, and the last event that was told of |
+ * | `keys` | hash | instances' keys, and under `join:<cluster>` the key that external agents join with; all encrypted |
+ * | `untold` | hash | upgrades with notifications to come, and the last event that was notified |
  * | `duty:<name>` | string | the process that has the duty now |
  * | `casts`, `casts:at` | hash, sorted set | casts that the bus has not confirmed yet, and since when |
  */
@@ -481,12 +483,15 @@ return #ARGV`,
 } as const satisfies Record<string, Script>;
 
 export interface Script {
-  /** What each of KEYS is, if it is there. */
+  /** The type of each of KEYS, if the key exists. */
   readonly keys: readonly ('hash' | 'zset' | 'stream' | 'string' | 'set')[];
   readonly lua: string;
 }
 
-/** R2: the script as Redis gets it. A key that somebody else has put there is no reason to end half-way. */
+/**
+ * R2: the script as Redis receives it. A key of a wrong type, written by another program, must not make the
+ * script end half-way.
+ */
 export function guarded({ keys, lua }: Script): string {
   const kinds = keys.map((kind) => `'${kind}'`).join(', ');
   return `

@@ -8,7 +8,7 @@ import { eventField, type Numbered } from './event-field.ts';
 import type { ScriptName } from './redis.ts';
 import type { Forgotten, Page, PageRequest } from './store.ts';
 
-/** What the store on Redis lends to its part for batches. */
+/** What the store on Redis provides to its part for batches. */
 export interface RedisPort {
   readonly redis: Redis;
   readonly prefix: string;
@@ -16,7 +16,7 @@ export interface RedisPort {
   readonly key: (...parts: readonly string[]) => string;
   readonly run: (script: ScriptName, args: readonly (string | number)[]) => Promise<unknown>;
   readonly ask: <T>(command: () => Promise<T>) => Promise<T>;
-  /** A page of a set that is in order of id. */
+  /** Reads a page of a set that is sorted by id. */
   readonly idsAfter: (
     key: string,
     page: PageRequest,
@@ -191,7 +191,7 @@ export class RedisBatches implements BatchStore {
   }
 }
 
-/** Its wave, and when its turn comes; empty where there is none. */
+/** The member's wave, and when its turn comes; empty where there is none. */
 function placeOf(member: Member): readonly [string | number, string | number] {
   return [member.wave ?? '', isOpen(member) ? readyAt(member) : ''];
 }

@@ -45,20 +45,23 @@ import {
   type StoreHealth,
 } from './store.ts';
 
-/** A build or removal that nobody finished is taken up again after this long. */
+/** A build or removal that was not finished is taken up again after this long. */
 const RETRY_CLUSTER_MS = 5_000;
-/** A Redis that refuses commands refuses all of them: the log says so this often. */
+/** When Redis refuses commands, it refuses all of them. The log reports that no more often than this. */
 const REFUSAL_LOG_MS = 10_000;
 const REFUSAL_HOLDS_MS = 2_000;
-/** A client whose connection is not ready waits until Redis has its data. */
+/** The message while a client's connection is not ready: the client waits until Redis has loaded its data. */
 const LOADING = 'Redis has taken a connection and does not serve yet: it is loading its data from disk';
-/** What steps usually take changes slowly. */
+/** The usual durations of steps change slowly. */
 const MEASURED_TIMES_AGE_MS = 5_000;
-/** More datastores than that, or changes of them, are begun with anew. */
+/**
+ * When there are more different texts than this, because of many datastores or many changes, the cache is
+ * cleared.
+ */
 const MAX_VERSION_TEXTS = 100;
-/** Of what there may be any number of, one command or one pipeline names so many. */
+/** Lists of unlimited length are split: one command or one pipeline names this many ids. */
 const IDS_AT_ONCE = 500;
-/** Redis serves nobody else while it reads that many clusters. */
+/** Redis serves no other client while it reads this many clusters. */
 const CLUSTERS_AT_ONCE = 20;
 
 /** The atomic steps, by name. */
@@ -66,18 +69,19 @@ export type ScriptName = keyof typeof SCRIPTS | keyof typeof BATCH_SCRIPTS;
 type Scripted = Record<ScriptName, (args: readonly (string | number)[]) => Promise<unknown>>;
 
 /**
- * Opens the store on Redis. Resolves once Redis answers; rejects with a clear message if it can't be
- * used. Afterwards it reconnects by itself, and every method fails fast meanwhile. No step is sent twice
- * by the client; whoever hears that its outcome is unknown may ask for the same step again (R1 in `lua.ts`).
+ * Opens the store on Redis. Resolves once Redis answers; rejects with a clear message if Redis cannot be
+ * used. Afterwards the store reconnects by itself, and every method fails fast while it is disconnected. The
+ * client sends no step twice. A caller that learns that the outcome is unknown may ask for the same step
+ * again (R1 in `lua.ts`).
  */
 export async function openRedisStore(options: {
   readonly url: string;
-  /** Whom to believe, with `rediss://`. */
+  /** Which certificates to trust, with `rediss://`. */
   readonly tls?: TlsOptions | undefined;
   readonly prefix?: string;
   readonly log: Logger;
   readonly name?: string;
-  /** Keeps of every upgrade how far notifications have told of it. */
+  /** Records for every upgrade how far notifications have been sent. */
   readonly notifies?: boolean;
 }): Promise<RedisStore> {
   const store = new RedisStore(options);
@@ -94,14 +98,14 @@ class RedisStore implements Store {
   readonly #notifies: boolean;
   readonly #changes: Changes;
 
-  /** As it was read last. */
+  /** The catalogue as it was read last. */
   #catalogue: Catalogue = EMPTY_CATALOGUE;
-  /** By their text: hundreds of times a second it is the same. */
+  /** The versions by their JSON text: the same text arrives hundreds of times a second. */
   readonly #versions = new Map<string, readonly DatastoreVersion[]>();
-  /** Casts that are confirmed, and no longer pending from the next turn on. */
+  /** Confirmed casts. They are removed from the pending ones in the next turn of the event loop. */
   readonly #confirmed: string[] = [];
   #confirming: Promise<void> | null = null;
-  /** What Redis refused last, until it takes a write again. */
+  /** Why Redis refused a command last; null again once it takes a write. */
   #refused: { readonly refusal: Refusal; readonly at: number } | null = null;
   #told_at = Number.NEGATIVE_INFINITY;
   readonly #measured = new Map<string, { readonly times: MeasuredTimes; readonly at: number }>();
@@ -134,7 +138,8 @@ class RedisStore implements Store {
   }
 
   async open(): Promise<void> {
-    // A client that is refused says why in an event, and then only that its connection is closed.
+    // A client that is refused emits an event with the reason. Its promise says only that the connection is
+    // closed.
     let refusal: unknown;
     const note = (err: unknown) => {
       refusal ??= err;
@@ -155,9 +160,12 @@ class RedisStore implements Store {
     await this.#checkSettings();
   }
 
-  /** A store that evicts or forgets loses upgrades: say so at once, and loudly. */
+  /**
+   * A Redis that evicts records, or forgets them in a restart, loses upgrades: warn of that at once and
+   * clearly.
+   */
   async #checkSettings(): Promise<void> {
-    // One that takes no writes is logged with the command that it refuses.
+    // If Redis takes no writes, the command that it refuses here is logged.
     await this.health();
     try {
       const policy = await this.#redis.config('GET', 'maxmemory-policy');
@@ -183,7 +191,7 @@ class RedisStore implements Store {
     return this.#catalogueOf(await this.#ask(() => this.#redis.hget(this.#key('catalogue'), 'revision')));
   }
 
-  /** Read if it has changed: every request asks for it, and it hardly ever does. */
+  /** Reads the catalogue if it has changed: every request needs it, and it hardly ever changes. */
   async #catalogueOf(revision: string | null): Promise<Catalogue> {
     if (revision === String(this.#catalogue.revision)) return this.#catalogue;
     const doc = await this.#ask(() => this.#redis.hget(this.#key('catalogue'), 'doc'));
@@ -243,7 +251,7 @@ class RedisStore implements Store {
     return outcome as Awaited<ReturnType<Store['createCluster']>>;
   }
 
-  /** Key, documents and id of each, as scripts take them. */
+  /** The key, the documents and the id of each instance, in the form that the scripts take. */
   #newInstances(instances: readonly Instance[]): string[] {
     return instances.flatMap((instance) => [
       this.#key('instance', instance.id),
@@ -285,7 +293,7 @@ class RedisStore implements Store {
     return { items: await this.clustersOf(ids), next_marker };
   }
 
-  /** A page of a set that is in order of id. */
+  /** Reads a page of a set that is sorted by id. */
   async #idsAfter(key: string, { limit, marker }: PageRequest) {
     const after = marker === null ? '-' : `(${marker}`;
     // Not ZRANGE … BYLEX: that needs Redis 6.2.
@@ -595,7 +603,7 @@ class RedisStore implements Store {
     return done === 1 ? 'committed' : 'conflict';
   }
 
-  /** What an upgrade that has moved leaves for its batch. */
+  /** The hint that an upgrade leaves for its batch when it has moved. */
   #hintOf({ upgrade, moves_batch, now }: Commit): readonly (string | number)[] {
     const { batch, revision } = upgrade;
     if (!batch || !moves_batch) return ['', '', '', ''];
@@ -603,7 +611,10 @@ class RedisStore implements Store {
     return [batch.id, key, hintOf(batch.position, revision), now + HINT_GRACE_MS];
   }
 
-  /** Asked for with every request to upgrade, and hardly ever new: read anew only now and then. */
+  /**
+   * Every request to upgrade needs these times, and they hardly ever change: they are read again only now and
+   * then.
+   */
   async measuredTimes(manager: string): Promise<MeasuredTimes> {
     const held = this.#measured.get(manager);
     if (held && performance.now() - held.at < MEASURED_TIMES_AGE_MS) return held.times;
@@ -627,7 +638,7 @@ class RedisStore implements Store {
   ): Promise<readonly Event[]> {
     const found = await this.#readEvents<Event>(key, after_seq, limit);
     if (found.length > 0 || wait_ms <= 0) return found;
-    // Listen first, look again, then wait: an event between the two looks is not missed.
+    // Subscribe first, read again, then wait: so an event between the two reads is not missed.
     const change = this.#changes.next(id, wait_ms);
     try {
       await change.listening;
@@ -664,7 +675,8 @@ class RedisStore implements Store {
   }
 
   async listActive(): Promise<readonly DueItem[]> {
-    // In parts: what is there all the time comes at least once, whatever else changes meanwhile.
+    // ZSCAN reads in parts. An item that is there all the time is returned at least once, whatever else
+    // changes.
     const ids = new Set<string>();
     let cursor = '0';
     do {
@@ -708,7 +720,7 @@ class RedisStore implements Store {
     return found.filter((text) => text !== null).map((text) => JSON.parse(text) as PendingCast);
   }
 
-  /** RabbitMQ confirms many at once: what comes in one turn goes together. */
+  /** RabbitMQ confirms many casts at once: those of one turn of the event loop are removed together. */
   castConfirmed(id: string): Promise<void> {
     this.#confirmed.push(id);
     this.#confirming ??= nextTurn().then(async () => {
@@ -746,7 +758,7 @@ class RedisStore implements Store {
     };
   }
 
-  /** Of those that are there. */
+  /** Reads a field of the records that exist. */
   async #fieldOf(kind: string, ids: readonly string[], field: string): Promise<readonly string[]> {
     const found: string[] = [];
     for (const part of inParts(ids, IDS_AT_ONCE)) {
@@ -767,7 +779,7 @@ class RedisStore implements Store {
     return (await this.#ask(() => this.#redis.get(key))) ?? fresh;
   }
 
-  /** Asks for a write that changes nothing: Redis refuses it whenever it would refuse others. */
+  /** Tries a write that changes nothing: Redis refuses it whenever it would refuse other writes. */
   async health(): Promise<StoreHealth> {
     if (this.#redis.status === 'connect') return { status: 'unreachable', reason: LOADING };
     try {
@@ -775,7 +787,8 @@ class RedisStore implements Store {
       this.#refused = null;
       return { status: 'ok' };
     } catch (err) {
-      // A refusal may be followed by a new connection: what was said a moment ago still holds meanwhile.
+      // After a refusal the client may be connecting again. In that time the refusal of a moment ago still
+      // holds.
       const { refusal, at } = this.#refused ?? { refusal: null, at: 0 };
       return refusal !== null && performance.now() - at < REFUSAL_HOLDS_MS
         ? { status: 'refuses_writes', reason: wordsOf(refusal) }
@@ -803,10 +816,11 @@ class RedisStore implements Store {
   }
 
   #run(script: ScriptName, args: readonly (string | number)[]): Promise<unknown> {
-    // Redis would notice in the middle of the script.
+    // Redis would notice such a number in the middle of the script.
     const odd = args.find((arg) => typeof arg === 'number' && !Number.isFinite(arg));
     if (odd !== undefined) throw new CofferError('internal', `${script} was given ${odd} as a number`);
-    // As one array, which ioredis flattens: a call of a function with 125,000 arguments is too much for V8.
+    // The arguments are one array, which ioredis flattens: a function call with 125,000 arguments is too much
+    // for V8.
     return this.#ask(() => (this.#redis as unknown as Scripted)[script](args));
   }
 
@@ -820,7 +834,7 @@ class RedisStore implements Store {
     }
   }
 
-  /** Logged once in a while: every caller hears of it too. */
+  /** Logs a refusal only once in a while, because every caller gets it too. */
   #noteRefusal(err: unknown): void {
     const refusal = refusalOf(err);
     if (refusal === null) return;
@@ -840,12 +854,15 @@ function inParts<T>(all: readonly T[], size: number): readonly (readonly T[])[] 
   );
 }
 
-/** Of the one member in an answer `WITHSCORES`. */
+/** The score of the one member in an answer `WITHSCORES`. */
 function scoreOf([, score]: readonly string[]): number | undefined {
   return score === undefined ? undefined : Number(score);
 }
 
-/** The versions that an upgrade keeps in the catalogue: where it goes to, and where it came from. */
+/**
+ * The versions that an upgrade keeps from being deleted: the version that it goes to, and the version that it
+ * came from.
+ */
 function usesOf(upgrade: Upgrade): readonly string[] {
   return isActive(upgrade) ? [upgrade.from_version_id, upgrade.to_version_id] : [];
 }

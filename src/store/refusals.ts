@@ -2,14 +2,17 @@ import { ReplyError } from 'ioredis';
 import { CofferError } from '../core/errors.ts';
 import { textOf } from '../log.ts';
 
-/** Why Redis does not do what it is asked, what to do about that, and its own words. */
+/** Why Redis refuses a command, how to repair that, and the words of Redis itself. */
 export interface Refusal {
   readonly found: string;
   readonly repair: string;
   readonly said: string;
 }
 
-/** By the first word of the answer. None of it is a mistake of ours, and the same command may be taken later. */
+/**
+ * Refusals by the first word of the answer. None of them is a mistake in Coffer, and Redis may accept the
+ * same command later.
+ */
 const REFUSALS: readonly (readonly [codes: string, found: string, repair: string])[] = [
   ['OOM', 'Redis is full', 'raise its maxmemory, or delete clusters'],
   ['MISCONF', 'Redis can not write to its disk', 'make room there'],
@@ -42,10 +45,10 @@ const REFUSALS: readonly (readonly [codes: string, found: string, repair: string
   ],
 ];
 
-/** Redis before 7 puts its word behind the name of the script in which a command was refused. */
+/** Redis before version 7 puts this word behind the name of the script in which it refused a command. */
 const IN_SCRIPT = String.raw`ERR Error running script .*@user_script: ?\d+: -?`;
 
-/** Null if `err` is no answer of Redis that says that it can not serve. */
+/** Null if `err` is not an answer in which Redis says that it cannot serve. */
 export function refusalOf(err: unknown): Refusal | null {
   if (!(err instanceof ReplyError)) return null;
   const said = textOf(err);
@@ -57,7 +60,7 @@ export function wordsOf({ found, repair, said }: Refusal): string {
   return `${found}: ${repair} (${said})`;
 }
 
-/** Any error of a client of Redis, as the store's callers hear of it. */
+/** Turns any error of a Redis client into the error that the store's callers get. */
 export function toStoreError(cause: unknown): CofferError {
   const message = textOf(cause);
   if (!(cause instanceof ReplyError))

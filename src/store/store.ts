@@ -1,12 +1,14 @@
 /**
- * The store: the only place where the truth is kept. Every method is one atomic step, safe to
- * repeat after an unknown outcome. Rejects with `CofferError('store_unavailable')` when the store
- * can't be reached in time: the outcome is then unknown, and the caller reads again.
+ * The store: the only place where the truth is kept. Every method is one atomic step, and may be repeated
+ * after an unknown outcome. Rejects with `CofferError('store_unavailable')` when the store cannot be reached
+ * in time: the outcome is then unknown, and the caller reads again.
  *
- * Files: `redis.ts` the store on Redis · `lua.ts` its scripts · `batches.ts` the same for batches, with
- * `redis-batches.ts` and `lua-batches.ts` · `test/twins/` the store in memory, for the simulator ·
- * `begin-upgrade.ts` and `begin-batch.ts` the functions in which all three ways in meet · `change-catalogue.ts`
- * how the catalogue changes.
+ * - `redis.ts`: the store on Redis. `lua.ts`: its scripts.
+ * - `batches.ts`: the same for batches, with `redis-batches.ts` and `lua-batches.ts`.
+ * - `test/twins/`: the store in memory, for the simulator.
+ * - `begin-upgrade.ts`, `begin-batch.ts`: the functions that begin upgrades and batches, for each of the
+ *   three ways to ask for them.
+ * - `change-catalogue.ts`: how the catalogue changes.
  */
 import type { Batch } from '../core/batch/record.ts';
 import type { Catalogue } from '../core/catalogue.ts';
@@ -24,7 +26,7 @@ import type { MeasuredKind, MeasuredTimes } from '../core/history.ts';
 import type { Upgrade, UpgradeEvent } from '../core/record.ts';
 import type { BatchStore } from './batches.ts';
 
-/** A cast that is safe in the store until the bus has confirmed it. */
+/** A cast that the store keeps until the bus has confirmed it. */
 export interface PendingCast {
   /** The id of what it starts: an upgrade's, or `<cluster_id>:<method>`. */
   readonly id: string;
@@ -35,11 +37,11 @@ export interface PendingCast {
   /** The span of the request; absent where nothing is traced. */
   readonly trace?: string;
   readonly tenant_id: string;
-  /** What a taskmanager of Trove's kind must find in its context. */
+  /** What a taskmanager of Trove must find in the context of the cast. */
   readonly notification?: Readonly<Record<string, string>>;
 }
 
-/** What a provisioner needs beyond the cluster itself; dropped once the cluster is built. */
+/** What a provisioner needs in addition to the cluster itself. It is removed once the cluster is built. */
 export interface BuildOrder {
   readonly databases: readonly string[];
   readonly users: readonly {
@@ -49,46 +51,52 @@ export interface BuildOrder {
   }[];
 }
 
-/** Keys by the ids of what they are for, as whoever keeps them has encrypted them. */
+/** Keys by the ids of their instances or clusters, encrypted by the caller. */
 export type Keys = ReadonlyMap<string, string>;
 export const NO_KEYS: Keys = new Map();
 
-/** The id under which a cluster's join key is kept, beside the keys of instances. */
+/** The id under which a cluster's join key is kept, next to the keys of instances. */
 export function joinKeyId(cluster_id: string): string {
   return `join:${cluster_id}`;
 }
 
-/** `stale`: the agent has asked later than that already. `full`: all places are taken. */
+/** `stale`: the agent has already asked at a later time. `full`: other agents have all places. */
 export type JoinVerdict = 'stale' | 'full' | Joined;
 
 export interface Joined {
   readonly instance_id: string;
-  /** Where the first instance that is being built is to serve; null until its agent has joined. */
+  /** Where the first instance of those being built will serve; null until its agent has joined. */
   readonly first: Endpoint | null;
 }
 
 export type BeginVerdict =
   | { readonly verdict: 'begun' }
-  /** The same upgrade id was begun before: a repeated request or a redelivered cast. */
+  /** An upgrade of the same id was begun before: the request was repeated, or the cast was redelivered. */
   | { readonly verdict: 'duplicate' }
   | { readonly verdict: 'busy'; readonly task: ClusterTask; readonly upgrade_id: string | null }
   | { readonly verdict: 'missing' }
-  /** What was decided on is no longer so, and the upgrade would be older than the cluster: decide again. */
+  /**
+   * The cluster that the decision was based on has changed, and the upgrade would be older than the cluster:
+   * decide again.
+   */
   | { readonly verdict: 'changed' }
-  /** The version to go to was deleted meanwhile. */
+  /** The target version was deleted in the meantime. */
   | { readonly verdict: 'no_version' };
 
 export type PutVerdict =
   | { readonly verdict: 'put' }
-  /** Another revision was put since: read again and decide again. */
+  /** Another revision was written since: read again and decide again. */
   | { readonly verdict: 'conflict' }
-  /** Of what nobody may be using, `cluster:<id>` or `upgrade:<id>` use one. */
+  /** `users`, each `cluster:<id>` or `upgrade:<id>`, use a version that must be unused. */
   | { readonly verdict: 'in_use'; readonly version_id: string; readonly users: readonly string[] };
 
-/** `changed`: the cluster is not as it was seen any more: look again. Else the task that it is busy with; null if missing. */
+/**
+ * `changed`: the cluster has changed since it was read: read it again. Otherwise the task that the cluster is
+ * busy with; null if there is no such cluster.
+ */
 export type ResizeVerdict = 'begun' | 'changed' | ClusterTask | null;
 
-/** What was answered to a request, to be said again. */
+/** The answer to a request, kept so that it can be sent again. */
 export interface StoredAnswer {
   readonly status: number;
   readonly location: string | null;
@@ -96,14 +104,17 @@ export interface StoredAnswer {
 }
 
 export type RequestVerdict =
-  /** Carry it out. `operation_id` is the same in every try: what it begins must bear it, so that it begins once. */
+  /**
+   * Carry the request out. `operation_id` is the same in every try. What the request begins must have this
+   * id, so that it begins once.
+   */
   | { readonly verdict: 'begun'; readonly operation_id: string }
   | { readonly verdict: 'answered'; readonly answer: StoredAnswer }
   | { readonly verdict: 'in_flight' }
   /** The key was used for another request. */
   | { readonly verdict: 'reused' };
 
-/** A new revision of an upgrade with everything that must become true together with it. */
+/** A new revision of an upgrade, with everything that must become true together with it. */
 export interface Commit {
   /** `upgrade.revision` is the revision that was read plus one. */
   readonly upgrade: Upgrade;
@@ -115,17 +126,17 @@ export interface Commit {
     readonly in_doubt: boolean;
     readonly told_version?: string | null;
   }[];
-  /** How long steps have taken that ended with this revision; kept for the manager. */
+  /** The durations of the steps that ended with this revision. They are kept for the manager. */
   readonly measured: readonly {
     readonly manager: string;
     readonly step: MeasuredKind;
     readonly ms: number;
   }[];
-  /** Set when the upgrade ends: the cluster's task returns to NONE, and this is its version. */
+  /** Set when the upgrade ends: the cluster's task returns to NONE, and the cluster gets this version. */
   readonly release: { readonly datastore_version_id: string; readonly datastore_version: string } | null;
-  /** It paused, went on or ended: its batch, if it has one, is to look. */
+  /** True if the upgrade paused, continued or ended: its batch, if it has one, must be checked. */
   readonly moves_batch: boolean;
-  /** When the upgrade wants to be looked at again; null when it has ended. */
+  /** When the upgrade must be checked again; null once it has ended. */
   readonly wake_at: Instant | null;
   readonly now: Instant;
 }
@@ -138,18 +149,18 @@ export interface Page<T> {
 
 export interface PageRequest {
   readonly limit: number;
-  /** The last id of the page before. */
+  /** The last id of the previous page. */
   readonly marker: string | null;
 }
 
-/** What one step of a walk over everything has removed. */
+/** What one step of a walk over all records has removed. */
 export interface Forgotten {
   readonly count: number;
-  /** Pass as `marker` to go on; null at the end. */
+  /** Pass as `marker` to continue; null at the end. */
   readonly next_marker: string | null;
 }
 
-/** One step forgets hardly more upgrades: a store serves nobody else meanwhile. */
+/** One step removes few more upgrades than this, because the store serves nobody else in the meantime. */
 export const FORGET_AT_ONCE = 100;
 
 export interface HeartbeatOutcome {
@@ -160,7 +171,7 @@ export interface HeartbeatOutcome {
   readonly upgrade_id: string | null;
 }
 
-/** A cluster, and the catalogue that it is judged by. */
+/** A cluster, and the catalogue that decisions about it are based on. */
 export interface Found {
   readonly cluster: Cluster;
   readonly catalogue: Catalogue;
@@ -168,20 +179,24 @@ export interface Found {
 
 export interface Loaded {
   readonly upgrade: Upgrade;
-  /** Null if the cluster has been removed meanwhile. */
+  /** Null if the cluster has been removed in the meantime. */
   readonly cluster: Cluster | null;
   /** All versions of the cluster's datastore, as the catalogue has them now. */
   readonly versions: readonly DatastoreVersion[];
 }
 
-/** No report is under way for so long: one that is older by more comes from a clock that was set back. */
+/**
+ * No report is under way for this long. If a report is older than the last one by more than this, the guest's
+ * clock was set back.
+ */
 export const CLOCK_STEP_MS = 60_000;
 
-/** An answer is said again for a day. */
+/** How long an answer is sent again to repeated requests: a day. */
 export const REPLAY_MS = 86_400_000;
 /**
- * Whoever carries a request out is taken for dead after this long: the next try goes ahead. Longer than any
- * request takes; one that is late after all begins nothing twice, since both name it the same.
+ * A process that carries out a request counts as dead after this long, and the next try may proceed. This is
+ * longer than any request takes. If the first process finishes late after all, nothing begins twice, because
+ * both tries use the same id.
  */
 export const IN_FLIGHT_MS = 15_000;
 
@@ -189,7 +204,7 @@ export const IN_FLIGHT_MS = 15_000;
 export interface KeyedRequest {
   readonly tenant_id: string;
   readonly key: string;
-  /** Of who asks, method, path and body. */
+  /** Made from the sender, the method, the path and the body of the request. */
   readonly fingerprint: string;
   /** Names this try: a new id each time. */
   readonly claim: string;
@@ -200,12 +215,13 @@ export interface Store {
 
   /** The whole catalogue, as one consistent view. */
   getCatalogue(): Promise<Catalogue>;
-  /** Puts a catalogue in the place of the revision before its own, if nobody uses the versions `unused`. */
+  /** Replaces the catalogue of the preceding revision, if nobody uses the versions in `unused`. */
   putCatalogue(catalogue: Catalogue, unused: readonly string[]): Promise<PutVerdict>;
 
   /**
-   * Task BUILDING, its `create_cluster` cast pending, its keys kept. `taken`: there is one of that id.
-   * `full`: its tenant has `max_clusters` already. `no_version`: its version was deleted meanwhile.
+   * Creates a cluster with task BUILDING, its keys, and its `create_cluster` cast, which is then pending.
+   * `taken`: there is a cluster of that id. `full`: its tenant has `max_clusters` already. `no_version`: its
+   * version was deleted in the meantime.
    */
   createCluster(
     cluster: Cluster,
@@ -214,33 +230,33 @@ export interface Store {
     options?: { readonly max_clusters?: number | null; readonly keys?: Keys },
   ): Promise<'created' | 'taken' | 'full' | 'no_version'>;
   getCluster(id: string): Promise<Cluster | null>;
-  /** The same with the catalogue, which may be a later one. */
+  /** Reads the cluster and the catalogue. The catalogue may be a later one. */
   seeCluster(id: string): Promise<Found | null>;
-  /** Those of them that exist. */
+  /** Those of these clusters that exist. */
   clustersOf(ids: readonly string[]): Promise<readonly Cluster[]>;
-  /** Ids of a tenant's clusters of that name, oldest first. */
+  /** The ids of a tenant's clusters of that name, oldest first. */
   findClusters(tenant_id: string, name: string): Promise<readonly string[]>;
-  /** In order of id; null: of all tenants. */
+  /** Clusters in order of id; null: those of all tenants. */
   listClusters(tenant_id: string | null, page: PageRequest): Promise<Page<Cluster>>;
   getBuildOrder(cluster_id: string): Promise<BuildOrder | null>;
   /**
-   * Gives an external agent an instance that is being built: the next in creation order, or
-   * the one that it was given before, which is to serve at `endpoint` from now on. Each time that it
-   * asks it must have `sent` later than before.
+   * Gives an external agent an instance that is being built: the next one in creation order, or the one that
+   * the agent was given before. That instance will then serve at `endpoint`. Each time that the agent asks,
+   * `sent` must be later than before.
    */
   joinCluster(
     cluster_id: string,
     agent: { readonly id: string; readonly endpoint: Endpoint; readonly sent: Instant },
   ): Promise<JoinVerdict>;
   /**
-   * BUILDING or GROWING_CLUSTER → NONE, and with it the tasks of the instances that were being built;
-   * nothing if the task is another by now. `since` is the `updated` of the cluster that was judged: of a
-   * task that has begun later nothing is known.
+   * BUILDING or GROWING_CLUSTER → NONE, together with the tasks of the instances that were being built. Does
+   * nothing if the cluster has another task by now. `since` is the `updated` of the cluster that the caller
+   * has judged: the caller knows nothing about a task that has begun later.
    */
   finishBuild(cluster_id: string, now: Instant, since?: Instant): Promise<void>;
   /**
-   * Task NONE → GROWING_CLUSTER, with these instances at the end, their keys, a build order for them,
-   * and the cast pending. `seen` is the cluster by which that was decided; see `ResizeVerdict`.
+   * Task NONE → GROWING_CLUSTER. Adds these instances at the end, with their keys and a build order, and
+   * makes the cast pending. `seen` is the cluster that the decision was based on; see `ResizeVerdict`.
    */
   beginGrow(
     seen: Cluster,
@@ -249,28 +265,32 @@ export interface Store {
     now: Instant,
     keys?: Keys,
   ): Promise<ResizeVerdict>;
-  /** Task NONE → SHRINKING_CLUSTER, these instances' tasks DELETING, and the cast pending. */
+  /** Task NONE → SHRINKING_CLUSTER. Sets these instances' tasks to DELETING, and makes the cast pending. */
   beginShrink(seen: Cluster, ids: readonly string[], cast: PendingCast, now: Instant): Promise<ResizeVerdict>;
   /**
-   * SHRINKING_CLUSTER → NONE: forgets the instances in `removed` and their keys; others that were to go stay, with `fault`.
-   * Nothing if the cluster is not as it was `seen` any more.
+   * SHRINKING_CLUSTER → NONE: removes the instances in `removed` and their keys. Other instances that were to
+   * go stay, with `fault`. Does nothing if the cluster has changed since it was `seen`.
    */
   finishShrink(seen: Cluster, removed: readonly string[], fault: string | null, now: Instant): Promise<void>;
   /**
-   * NONE or BUILDING → DELETING with the `delete_cluster` cast pending; else the task that it has, null
-   * if missing. A cluster that never gets built must have a way out.
+   * NONE or BUILDING → DELETING, with the `delete_cluster` cast pending. Otherwise returns the cluster's
+   * task, or null if there is no such cluster. BUILDING is allowed because a cluster that never gets built
+   * must be deletable.
    */
   beginDelete(cluster_id: string, cast: PendingCast, now: Instant): Promise<'begun' | ClusterTask | null>;
-  /** Forgets a cluster in task DELETING with its instances, keys, upgrades and events. */
+  /** Removes a cluster in task DELETING with its instances, keys, upgrades and events. */
   removeCluster(cluster_id: string): Promise<void>;
   clusterOfInstance(instance_id: string): Promise<string | null>;
   /**
-   * Writes a guest's report if it is newer than the one held (by `sent`), or older by `CLOCK_STEP_MS`
-   * and more: then its clock was set back. Null for an unknown instance.
+   * Writes a guest's report if it is newer than the last one (by `sent`), or older by `CLOCK_STEP_MS` or
+   * more: then the guest's clock was set back. Null for an unknown instance.
    */
   heartbeat(instance_id: string, report: GuestReport, now: Instant): Promise<HeartbeatOutcome | null>;
 
-  /** Task NONE → UPGRADING_CLUSTER, the record at revision 1 with its first event, and the cast to publish (G3). */
+  /**
+   * Task NONE → UPGRADING_CLUSTER. Writes the record at revision 1 with its first event, and the cast to
+   * publish (G3).
+   */
   begin(
     upgrade: Upgrade,
     event: UpgradeEvent,
@@ -278,21 +298,25 @@ export interface Store {
     wake_at: Instant,
   ): Promise<BeginVerdict>;
   getUpgrade(id: string): Promise<Upgrade | null>;
-  /** Those of them that exist. */
+  /** Those of these upgrades that exist. */
   upgradesOf(ids: readonly string[]): Promise<readonly Upgrade[]>;
   /** A cluster's upgrades, newest first. */
   listUpgrades(cluster_id: string, page: PageRequest): Promise<Page<Upgrade>>;
   /**
-   * Forgets upgrades that ended before then, with their events, of up to `limit` clusters in order of id. A
-   * cluster keeps its latest upgrade, which a retry or a rollback may take up; a batch keeps its own as long as
-   * it is there itself, and a cast that is not confirmed keeps the one that it starts.
+   * Removes upgrades that ended before this time, with their events, of up to `limit` clusters in order of
+   * id. A cluster keeps its latest upgrade, because a retry or a rollback may take it up. A batch keeps its
+   * upgrades as long as the batch itself is there. A cast that is not confirmed keeps the upgrade that it
+   * starts.
    */
   forgetUpgrades(before: Instant, page: PageRequest): Promise<Forgotten>;
   /** The upgrade, its cluster and the versions of its datastore, as one consistent view. */
   load(upgrade_id: string): Promise<Loaded | null>;
-  /** `conflict`: another revision was committed since; read again and decide again. */
+  /** `conflict`: another revision was committed since. The caller reads again and decides again. */
   commit(commit: Commit): Promise<'committed' | 'conflict'>;
-  /** The latest durations of a manager's steps, `MEASURED_STEPS` of each kind at most. May be some seconds old. */
+  /**
+   * The latest durations of a manager's steps, at most `MEASURED_STEPS` of each kind. They may be some
+   * seconds old.
+   */
   measuredTimes(manager: string): Promise<MeasuredTimes>;
   /** Events after `after_seq`, oldest first; waits up to `wait_ms` when there are none yet. */
   events(
@@ -301,48 +325,59 @@ export interface Store {
     options: { limit: number; wait_ms: number },
   ): Promise<readonly UpgradeEvent[]>;
 
-  /** Takes up to `limit` due ids, and lends each to the caller for `lend_ms`: others see it due again after that. */
+  /**
+   * Takes up to `limit` due ids, and lends each to the caller for `lend_ms`. After that, the id is due again
+   * for other callers.
+   */
   takeDue(now: Instant, limit: number, lend_ms: number): Promise<readonly DueItem[]>;
-  /** Nothing was to be done: look again then. No effect on what is no longer due at all. */
+  /**
+   * There was nothing to do: sets the time of the next check. Has no effect on an item that is no longer in
+   * the schedule.
+   */
   defer(item: DueItem, at: Instant): Promise<void>;
-  /** Everything that waits for time or work, whether due or not: for a process that starts. */
+  /** Everything that waits for time or work, due or not. For a process that starts. */
   listActive(): Promise<readonly DueItem[]>;
 
-  /** Claims a request for one who carries it out, or tells what has become of it. */
+  /** Claims a request for a process that will carry it out, or reports what has become of the request. */
   beginRequest(request: KeyedRequest, now: Instant): Promise<RequestVerdict>;
-  /** Keeps the answer; null when there is none worth repeating, and the next try may go ahead. Nothing if another holds the claim. */
+  /**
+   * Keeps the answer. Null: there is no answer worth repeating, and the next try may proceed. Does nothing if
+   * another try holds the claim.
+   */
   endRequest(request: KeyedRequest, answer: StoredAnswer | null): Promise<void>;
 
   /**
-   * Upgrades that notifications are still to come of, each with the number of the last event that was
-   * told. Kept where they begin in a store that was opened with `notifies`.
+   * Upgrades that still need notifications, each with the number of the last event that was notified.
+   * Upgrades are listed if they begin in a store that was opened with `notifies`.
    */
   untold(): Promise<readonly { readonly upgrade_id: string; readonly seq: number }[]>;
-  /** Null: nothing more is to come. */
+  /** Records how far an upgrade has been notified. Null: no notification is left to send. */
   told(upgrade_id: string, seq: number | null): Promise<void>;
-  /** True if `holder` has the duty now and for `lease_ms` from now: one at a time has. */
+  /** True if `holder` has the duty now, and for `lease_ms` from now. Only one holder has it at a time. */
   holdDuty(duty: string, holder: string, lease_ms: number): Promise<boolean>;
 
   /** The key of an instance, or a join key; null if there is none. */
   getKey(id: string): Promise<string | null>;
-  /** Puts another in the place of a key that is there. False if there is none any more. */
+  /** Replaces an existing key. False if the key no longer exists. */
   replaceKey(id: string, sealed: string): Promise<boolean>;
-  /** Of all keys. */
+  /** The ids of all keys. */
   keyIds(): Promise<readonly string[]>;
 
   pendingCasts(before: Instant, limit: number): Promise<readonly PendingCast[]>;
   castConfirmed(id: string): Promise<void>;
 
-  /** What waits, counted: for metrics. */
+  /** Counts what waits, for metrics. */
   counts(now: Instant): Promise<StoreCounts>;
-  /** The id of the installation that the store belongs to: `fresh`, unless it has one already. */
+  /**
+   * The id of the installation that the store belongs to. It becomes `fresh`, unless there is one already.
+   */
   installation(fresh: string): Promise<string>;
-  /** Whether it would take a write. Never rejects. */
+  /** Reports whether the store would take a write. Never rejects. */
   health(): Promise<StoreHealth>;
   close(): Promise<void>;
 }
 
-/** `refuses_writes`: it answers, and changes nothing; `reason` says why, and what to do. */
+/** `refuses_writes`: the store answers, and changes nothing. `reason` says why, and what to do. */
 export type StoreHealth =
   | { readonly status: 'ok' }
   | { readonly status: 'unreachable' | 'refuses_writes'; readonly reason: string };
@@ -352,7 +387,7 @@ export interface StoreCounts {
   readonly upgrades: Readonly<Record<string, number>>;
   /** The heads of batches that have not ended. */
   readonly batches: readonly Batch[];
-  /** What is due, and for how long the first of them has been. */
+  /** How much is due, and for how long the first item has been due. */
   readonly overdue: number;
   readonly overdue_ms: number;
   /** Casts that the bus has not confirmed yet, and the age of the oldest. */
@@ -360,7 +395,7 @@ export interface StoreCounts {
   readonly pending_casts_ms: number;
 }
 
-/** A batch that got a hint is looked at by then, even if nobody was woken. */
+/** A batch that got a hint is checked after this long at the latest, even if no taskmanager was woken. */
 export const HINT_GRACE_MS = 1_000;
 
 const DUE_KINDS = ['upgrade', 'cluster', 'batch'] as const;
@@ -370,7 +405,7 @@ export interface DueItem {
   readonly id: string;
 }
 
-/** From the form in which it is due: `<kind>:<id>`. */
+/** Parses the form in which an item is due: `<kind>:<id>`. */
 export function dueItem(text: string): DueItem {
   const [name, id = ''] = text.split(':', 2);
   return { kind: DUE_KINDS.find((kind) => kind === name) ?? 'upgrade', id };
