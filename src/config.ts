@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { textOf } from './log.ts';
 
-/** The environment does not fit: holds every problem, so that one start shows them all. */
+/** The environment is not usable. The error holds every problem, so that a single start shows them all. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
@@ -17,7 +17,7 @@ export function urlOf(...schemes: readonly string[]) {
     );
 }
 
-/** A number from an environment variable, which is always a string. */
+/** Parses a number from an environment variable, which is always a string. */
 export function numberOf(min: number, max: number) {
   return z
     .string()
@@ -27,13 +27,14 @@ export function numberOf(min: number, max: number) {
 }
 
 /**
- * How queues are declared. `coffer`: shared ones as quorum queues, a guest's own light. The others:
- * exactly as oslo.messaging does with `rabbit_quorum_queue`, with `amqp_durable_queues`, or with neither.
+ * How queues are declared. `coffer`: shared queues as quorum queues, and each guest's own queue as a light
+ * one. The other modes declare queues exactly as oslo.messaging does with `rabbit_quorum_queue`, with
+ * `amqp_durable_queues`, or with neither.
  */
 export const QUEUE_MODES = ['coffer', 'quorum', 'durable', 'transient'] as const;
 export type QueueMode = (typeof QUEUE_MODES)[number];
 
-/** The text of a file that a variable names. */
+/** Reads the file that a variable names. */
 const fileText = z.string().transform((path, context) => {
   try {
     return readFileSync(path, 'utf8');
@@ -43,7 +44,10 @@ const fileText = z.string().transform((path, context) => {
   }
 });
 
-/** How to reach RabbitMQ; with `amqps://` also whom to believe there, and who we are. */
+/**
+ * How to reach RabbitMQ. With `amqps://` also which certificates to trust, and the certificate that
+ * identifies this process.
+ */
 export const amqpConfig = {
   COFFER_AMQP_URL: urlOf('amqp', 'amqps'),
   COFFER_AMQP_CA_FILE: fileText.optional(),
@@ -58,10 +62,16 @@ export const logConfig = {
   COFFER_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
 };
 
-/** What a URL of Redis may have behind a question mark. Any other option would replace one that Coffer depends on. */
+/**
+ * The options that a Redis URL may have after the question mark. Any other option would replace one that
+ * Coffer depends on.
+ */
 const REDIS_OPTIONS: readonly string[] = ['db', 'family'];
 
-/** The URL of one server. What names Sentinels or several servers is refused: the client would dial 127.0.0.1, or one of them. */
+/**
+ * The URL of one server. A URL that names Sentinels or several servers is refused, because the client would
+ * connect to 127.0.0.1, or to one of the servers.
+ */
 const redisUrl = z.string().superRefine((text, context) => {
   const problem = redisUrlProblem(text);
   if (problem !== null) context.addIssue({ code: 'custom', message: problem });
@@ -82,7 +92,10 @@ function redisUrlProblem(text: string): string | null {
   return odd.length === 0 ? null : `may not set ${odd.join(', ')}: remove what follows the question mark`;
 }
 
-/** How to reach Redis; with `rediss://` also whom to believe there, and who we are. */
+/**
+ * How to reach Redis. With `rediss://` also which certificates to trust, and the certificate that identifies
+ * this process.
+ */
 export const redisConfig = {
   COFFER_REDIS_URL: redisUrl,
   COFFER_REDIS_CA_FILE: fileText.optional(),
@@ -91,10 +104,10 @@ export const redisConfig = {
   COFFER_REDIS_SERVER_NAME: z.string().min(1).max(255).optional(),
 };
 
-/** What every process but the guest agents is configured by. */
+/** The configuration of every process except the guest agents. */
 export const commonConfig = { ...amqpConfig, ...logConfig, ...redisConfig };
 
-/** Of a connection under TLS, as node:tls takes it. */
+/** The options of a TLS connection, in the form that node:tls takes. */
 export interface TlsOptions {
   readonly ca?: string;
   readonly cert?: string;
@@ -127,7 +140,7 @@ function tlsOptions(given: Record<keyof TlsOptions, string | undefined>): TlsOpt
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
 
-/** What is wrong with the variables of a connection under TLS together. */
+/** The problems of TLS variables that do not fit together. */
 function tlsProblems(given: Readonly<Record<string, string>>): readonly string[] {
   return (['AMQP', 'REDIS'] as const).flatMap((name) => {
     const set = ['CA_FILE', 'CERT_FILE', 'KEY_FILE', 'SERVER_NAME']
@@ -143,19 +156,22 @@ function tlsProblems(given: Readonly<Record<string, string>>): readonly string[]
   });
 }
 
-/** Whether upgrades are told of in oslo.messaging's notifications. Api and taskmanagers must be told the same. */
+/**
+ * Whether upgrades are announced in oslo.messaging's notifications. The api and the taskmanagers must have
+ * the same value.
+ */
 export const notifications = z.enum(['on', 'off']).default('off');
 
-/** Where records are kept within Redis: two installations may share one server. */
+/** Where records are kept in Redis, because two installations may share one server. */
 export const redisPrefix = z
   .string()
   .regex(/^[A-Za-z0-9_.-]{1,50}$/, 'must be 1 to 50 letters, digits, dots, dashes or underscores')
   .default('coffer');
 
 /**
- * Reads the environment, once, before any socket opens. Throws a `ConfigError` that names every
- * variable that is missing or wrong. An empty variable counts as not set. `rules` finds what is wrong
- * with variables together, as `NAME: what`; it sees them as they were given.
+ * Reads the environment, once, before any socket opens. Throws a `ConfigError` that names every variable that
+ * is missing or wrong. An empty variable counts as not set. `rules` finds variables that do not fit together,
+ * and returns each problem as `NAME: what`; it gets the variables as they were given.
  */
 export function loadConfig<Shape extends z.ZodRawShape>(
   shape: Shape,

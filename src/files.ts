@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 
-/** Null if there is no such file; whatever else keeps it from being read is thrown. */
+/** Null if there is no such file. Throws every other error. */
 export async function readIfThere(path: string): Promise<string | null> {
   try {
     return await readFile(path, 'utf8');
@@ -10,7 +10,10 @@ export async function readIfThere(path: string): Promise<string | null> {
   }
 }
 
-/** What is in a file of JSON, on the word of whoever asks; null if there is no such file. */
+/**
+ * The content of a JSON file; null if there is no such file. The content is not checked: the caller must know
+ * its type.
+ */
 export async function readJsonIfThere<T>(path: string): Promise<T | null> {
   const text = await readIfThere(path);
   return text === null ? null : (JSON.parse(text) as T);

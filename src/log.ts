@@ -2,7 +2,7 @@ import { type Logger, pino, stdSerializers } from 'pino';
 
 export type { Logger };
 
-/** Names of fields that may hold a secret, wherever an object is logged or a message is shown. */
+/** Names of fields that may hold a secret, in all objects that are logged and all messages that are shown. */
 const SECRETS = [
   'password',
   'token',
@@ -31,14 +31,20 @@ export function createLogger(options: { readonly name: string; readonly level: s
   });
 }
 
-/** Whether a field of that name may hold a secret; names that end with one may, too: `_context_auth_token`. */
+/**
+ * Tells whether a field of that name may hold a secret. So may a name that ends with one of the names:
+ * `_context_auth_token`.
+ */
 export function isSecret(name: string): boolean {
   return SECRETS.some((secret) => name === secret || name.endsWith(`_${secret}`));
 }
 
 export const HIDDEN = '[secret]';
 
-/** An error in a line; of several at once (every address of a host refused), all of them. */
+/**
+ * The text of an error in one line. If an error consists of several (every address of a host refused), the
+ * text has all of them.
+ */
 export function textOf(err: unknown): string {
   if (err instanceof AggregateError) return err.errors.map(textOf).join('; ');
   return err instanceof Error ? err.message : String(err);

@@ -7,13 +7,16 @@ const MasterKeyText = z
   .transform((text) => Buffer.from(text, /^[0-9a-f]{64}$/i.test(text) ? 'hex' : 'base64'))
   .refine((bytes) => bytes.length === 32, 'must be 32 bytes in base64, e.g. of: openssl rand -base64 32');
 
-/** What keys are encrypted with where they are kept; the previous one while a rotation is under way. */
+/** The key that stored keys are encrypted with, and the previous one while a rotation is under way. */
 export const masterKeyConfig = {
   COFFER_MASTER_KEY: MasterKeyText.optional(),
   COFFER_MASTER_KEY_PREVIOUS: MasterKeyText.optional(),
 };
 
-/** What is wrong with a configuration in which external agents join: each of them gets a key, and keys are not kept in clear. */
+/**
+ * The problems of a configuration in which external agents join: each of these agents gets a key, and keys
+ * are not stored unencrypted.
+ */
 export function requireMasterKey(given: Readonly<Record<string, string>>): readonly string[] {
   if (given['COFFER_PROVISIONER'] !== 'external' || given['COFFER_MASTER_KEY'] !== undefined) return [];
   return [
@@ -21,16 +24,19 @@ export function requireMasterKey(given: Readonly<Record<string, string>>): reado
   ];
 }
 
-/** Encrypts what is kept at rest (AES-256-GCM), and says under which key. */
+/** Encrypts stored secrets (AES-256-GCM), and notes in the result which key was used. */
 export class MasterKey {
   readonly #keys: readonly Buffer[];
 
-  /** The first key seals; all of them open. */
+  /** The first key encrypts; all of them decrypt. */
   constructor(...keys: readonly [Buffer, ...Buffer[]]) {
     this.#keys = keys;
   }
 
-  /** `about` is authenticated with it: what was sealed for one thing does not open for another. */
+  /**
+   * `about` is authenticated together with the text: a text that was sealed for one purpose does not open for
+   * another.
+   */
   seal(text: string, about: string): string {
     const [key = Buffer.alloc(0)] = this.#keys;
     const nonce = randomBytes(12);
@@ -39,7 +45,7 @@ export class MasterKey {
     return ['1', idOf(key), nonce.toString('base64'), bytes.toString('base64')].join('.');
   }
 
-  /** Throws if it was sealed with another key, for something else, or was changed. */
+  /** Throws if the text was sealed with another key or for another purpose, or was changed. */
   open(sealed: string, about: string): string {
     const [, id, nonce = '', text = ''] = sealed.split('.');
     const key = this.#keys.find((each) => idOf(each) === id);
@@ -52,7 +58,7 @@ export class MasterKey {
   }
 }
 
-/** Null where no master key is configured: nobody's messages are protected then. */
+/** Null if no master key is configured: then nobody's messages are protected. */
 export function masterKeyOf(config: {
   readonly COFFER_MASTER_KEY?: Buffer | undefined;
   readonly COFFER_MASTER_KEY_PREVIOUS?: Buffer | undefined;
@@ -62,7 +68,7 @@ export function masterKeyOf(config: {
   return previous ? new MasterKey(key, previous) : new MasterKey(key);
 }
 
-/** Names a key without telling it. */
+/** Identifies a key without revealing it. */
 function idOf(key: Buffer): string {
   return createHash('sha256').update('coffer master key').update(key).digest('hex').slice(0, 8);
 }

@@ -1,4 +1,7 @@
-/** OpenTelemetry behind `Tracing`; none of its types leave this file. Loaded only where traces are on. */
+/**
+ * The implementation of `Tracing` with OpenTelemetry. None of its types leave this file. It is loaded only
+ * where traces are on.
+ */
 import {
   type Context,
   context,
@@ -31,7 +34,7 @@ import {
   type Tracing,
 } from './tracing.ts';
 
-/** What was not sent when a process stops is not waited for longer. */
+/** How long a stopping process waits for spans to be sent. */
 const STOP_MS = 2_000;
 
 const KINDS = {
@@ -41,7 +44,7 @@ const KINDS = {
   consumer: SpanKind.CONSUMER,
 };
 
-/** Random ids, but for a span that has been named already. */
+/** Generates random ids, except for a span that has a name already. */
 function newIds() {
   const random = new RandomIdGenerator();
   const ids = {

@@ -1,10 +1,11 @@
 /**
- * BullMQ behind a few functions; none of its types leave this file. Two queues: `<prefix>-batches`, to which
- * other services add jobs that ask for a batch, and `<prefix>-batch-looks`, by which processes tell one
- * another that a batch has something to do.
+ * BullMQ behind a few functions; none of its types leave this file. There are two queues. Other services add
+ * jobs that ask for a batch to `<prefix>-batches`. Processes tell each other through `<prefix>-batch-looks`
+ * that a batch has something to do.
  *
- * Neither holds the truth. A job that asks for a batch begins it under an id that follows from the job's, so
- * that a job that is run twice begins one. A look that gets lost becomes due in the store.
+ * Neither queue holds the truth. A job that asks for a batch begins the batch under an id that follows from
+ * the job's id, so that a job that runs twice begins one batch. If a message in `<prefix>-batch-looks` gets
+ * lost, the batch becomes due in the store.
  */
 import { type Job, Queue, UnrecoverableError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
@@ -15,19 +16,22 @@ import { type Logger, textOf } from './log.ts';
 import { openRedisClient, workerConnection } from './redis-client.ts';
 import { type Service, sleep } from './service.ts';
 
-/** A worker that was killed has its jobs taken over after about so long. */
+/** When a worker was killed, another one takes over its jobs after about this long. */
 const LOCK_MS = 5_000;
-/** Jobs of the kind have nothing to do with why workers die: let them be tried often. */
+/** These jobs are not the reason why workers die, so they may be tried often. */
 const MAX_STALLED = 10;
-/** Requests for batches that are worked on at once by a process. */
+/** How many requests for batches a process works on at once. */
 const REQUESTS_AT_ONCE = 2;
 const LOOKS_AT_ONCE = 20;
-/** An orderly stop waits so long for what is being worked on. */
+/** How long an orderly stop waits for the work under way. */
 const CLOSE_MS = 5_000;
-/** Jobs that were done are kept for a day, those that failed for a month, and not too many of either. */
+/** Finished jobs are kept for a day, failed ones for a month, and only a limited number of each. */
 const KEEP_DONE = { age: 86_400, count: 1_000 };
 const KEEP_FAILED = { age: 30 * 86_400, count: 10_000 };
-/** While the store is away a request is tried again this often, for about a minute: then it fails, and is kept. */
+/**
+ * While the store cannot be reached, a request is tried again this often, for about a minute. Then it fails,
+ * and is kept.
+ */
 const RETRY_MS = 2_000;
 const MAX_TRIES = 30;
 
@@ -36,14 +40,13 @@ const CONNECTION_NAME = 'coffer-queue';
 
 export interface QueueOptions {
   readonly url: string;
-  /** With `rediss://`. */
+  /** Only with `rediss://`. */
   readonly tls?: TlsOptions | undefined;
-  /** Names of queues begin with it. */
+  /** The prefix of the queues' names. */
   readonly prefix: string;
   readonly log: Logger;
 }
 
-/** As the environment has them. */
 export function queueOptions(
   config: Parameters<typeof redisTls>[0] & { readonly COFFER_REDIS_PREFIX: string },
   log: Logger,
@@ -52,7 +55,7 @@ export function queueOptions(
   return { url, tls: redisTls(config), prefix, log };
 }
 
-/** The documented name of the queue that takes requests: `coffer-batches` where nothing else is set. */
+/** The documented name of the queue for requests: `coffer-batches` by default. */
 export function requestQueueName(prefix: string): string {
   return `${prefix}-batches`;
 }
@@ -63,15 +66,18 @@ function lookQueueName(prefix: string): string {
 
 /** A job as its handler sees it. */
 export interface BatchJobRequest {
-  /** The same however often the job is run, and of no other job: ids that BullMQ counts up may begin anew. */
+  /**
+   * The same each time that the job runs, and different from that of any other job: ids that BullMQ counts up
+   * may start again from the beginning.
+   */
   readonly name: string;
   readonly data: unknown;
 }
 
 export interface LookQueue extends Service {
   /**
-   * Has one taskmanager look at the batch soon: once for all that say so while nobody looks, and once more
-   * after a look that is under way. Never rejects.
+   * Makes one taskmanager check the batch soon: once for all calls made while no check is under way, and once
+   * more after a check that is under way. Never rejects.
    */
   wake(batch_id: string): void;
 }
@@ -80,7 +86,7 @@ export interface LookQueue extends Service {
 export function openLooks({ prefix, log, ...server }: QueueOptions): LookQueue {
   const connection = openRedisClient(server, { connectionName: CONNECTION_NAME });
   const queue = openQueue(lookQueueName(prefix), connection, log);
-  /** One message is under way; the second says that another one is to follow. */
+  /** `once`: a message is under way. `again`: another message must follow it. */
   const underWay = new Map<string, 'once' | 'again'>();
   const add = async (batch_id: string): Promise<void> => {
     try {
@@ -118,7 +124,7 @@ export function openLooks({ prefix, log, ...server }: QueueOptions): LookQueue {
   };
 }
 
-/** Looks at batches when told to. `look` may reject: the batch becomes due in the store. */
+/** Checks batches when a message asks for it. `look` may reject: then the batch becomes due in the store. */
 export function serveLooks(
   { prefix, ...options }: QueueOptions,
   look: (batch_id: string) => Promise<void>,
@@ -146,13 +152,13 @@ export interface BatchRequests {
 }
 
 export interface BatchRequestWatch extends Service {
-  /** Rejects while Redis is away. */
+  /** Rejects while Redis cannot be reached. */
   look(): Promise<BatchRequests>;
 }
 
 const LATEST_FAILED = 5;
 
-/** Lets the api tell administrators why jobs that ask for batches have failed: nobody else hears of it. */
+/** Lets the api tell administrators why jobs that ask for batches have failed: nobody else learns of it. */
 export function watchRequests({ prefix, log, ...server }: QueueOptions): BatchRequestWatch {
   const connection = openRedisClient(server, { connectionName: CONNECTION_NAME });
   const queue = openQueue(requestQueueName(prefix), connection, log);
@@ -182,8 +188,8 @@ export function watchRequests({ prefix, log, ...server }: QueueOptions): BatchRe
 }
 
 /**
- * Begins what jobs ask for. `begin` answers the batch's id, which becomes the job's result; a
- * `CofferError` that trying again can't mend fails the job for good, and keeps it with the reason.
+ * Begins what jobs ask for. `begin` resolves to the batch's id, which becomes the job's result. After a
+ * `CofferError` that another try cannot repair, the job has failed for good, and is kept with the reason.
  */
 export function serveRequests(
   { prefix, ...options }: QueueOptions,
@@ -243,18 +249,18 @@ function serve<Data, Result>(
 }
 
 /**
- * A queue to add to or to look at, over a connection that others may use too. BullMQ asks a new queue's
- * server for its version, and a queue whose question was cut off answers nothing ever after: the doctor
- * looks at versions.
+ * A queue to add to or to read, over a connection that others may use too. BullMQ asks the server of a new
+ * queue for its version, and a queue whose question was cut off never answers again. So that check is
+ * skipped: the doctor checks versions.
  */
 function openQueue(name: string, connection: Redis, log: Logger): Queue {
   const queue = new Queue(name, { connection, skipVersionCheck: true });
-  // Without a listener an error would end the process: the connection is made anew by itself.
+  // Without a listener an error would end the process. The connection is restored by itself.
   queue.on('error', (err) => log.debug({ err: textOf(err), queue: name }, 'queue connection'));
   return queue;
 }
 
-/** True if it came to its end in time. BullMQ waits for ever when Redis is away. */
+/** True if it ended in time. BullMQ waits for ever while Redis cannot be reached. */
 async function within(ms: number, closing: Promise<unknown>): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<boolean>((resolve) => {

@@ -1,10 +1,10 @@
 /**
- * The clients of Redis. When a connection breaks, Redis may or may not have carried out the commands that
- * were under way. ioredis sends them again unless told not to, and ioredis 6.0.0 can leave their promises
+ * The clients of Redis. When a connection breaks, Redis may or may not have executed the commands that were
+ * under way. ioredis sends them again unless told not to, and ioredis 6.0.0 can leave their promises
  * unsettled if it is told not to (redis/ioredis#2193). Every client is therefore made here.
  *
- * - C1: no command is sent twice. Its caller hears that the outcome is unknown, and reads again.
- * - C2: every command settles: at once when its connection breaks or is not there, and within
+ * - C1: no command is sent twice. Its caller learns that the outcome is unknown, and reads again.
+ * - C2: every command settles: at once when its connection breaks or is missing, and within
  *   `COMMAND_TIMEOUT_MS` on a connection that is silent.
  *
  * BullMQ's workers are the one exception, see `workerConnection`.
@@ -14,7 +14,7 @@ import type { TlsOptions } from './config.ts';
 import { textOf } from './log.ts';
 import { RedisConnector } from './redis-connector.ts';
 
-/** Longer than any command takes on a loaded server, short enough for a caller to hear of it. */
+/** Longer than any command takes on a loaded server, and short enough for a caller to learn of it soon. */
 const COMMAND_TIMEOUT_MS = 1_500;
 /** A worker asks at least every ten seconds: a connection that is silent for longer is dead. */
 const SILENT_MS = 30_000;
@@ -22,7 +22,7 @@ const SILENT_MS = 30_000;
 const READONLY_PAUSE_MS = 5_000;
 const TIMED_OUT = 'Command timed out';
 
-/** Where Redis is, and whom to believe there with `rediss://`. */
+/** Where Redis is, and with `rediss://` which certificates to trust. */
 export interface RedisServer {
   readonly url: string;
   readonly tls?: TlsOptions | undefined;
@@ -43,30 +43,34 @@ export function openRedisClient(server: RedisServer, options: ClientOptions): Re
     ...common(server),
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
-    // Zero settles what was under way in the moment in which the connection breaks (C2).
+    // Zero settles the commands under way at the moment in which the connection breaks (C2).
     maxRetriesPerRequest: 0,
     commandTimeout: COMMAND_TIMEOUT_MS,
-    // ioredis hears of no failure of the subscriptions that it makes anew: whoever subscribes does that.
+    // ioredis does not notice when a subscription that it renews fails: the code that subscribes renews its
+    // subscriptions itself.
     autoResubscribe: false,
     ...options,
   });
-  // Without a listener an error event would end up on stderr.
+  // Without a listener an error event would be printed on stderr.
   client.on('error', () => undefined);
   return client;
 }
 
-/** A connection that is open and says nothing stays so for ever: if `err` is of one, it is made anew. */
+/**
+ * A connection that is open and silent stays so for ever. If `err` comes from such a connection, the client
+ * connects anew.
+ */
 export function reconnectIfSilent(client: Redis, err: unknown): void {
   if (textOf(err) === TIMED_OUT && client.status === 'ready') client.disconnect(true);
 }
 
 /**
- * The options with which BullMQ makes the two connections of a worker. A worker's loop waits for its
- * commands for as long as Redis is away, so these commands are kept, and are sent again after a break.
- * All of them may be repeated: each names its job and the token of the worker that has locked it, so
- * Redis refuses the end of a job that has ended. Only the command that takes the next job takes one more;
- * the lock of the first runs out, and the job is taken over. A job that is run twice begins one batch,
- * since the id of the batch follows from the id of the job.
+ * The options with which BullMQ makes the two connections of a worker. A worker's loop waits for its commands
+ * for as long as Redis cannot be reached, so these commands are kept, and are sent again after a break. All
+ * of them may be repeated: each names its job and the token of the worker that has locked the job, so Redis
+ * refuses to end a job that has ended. The one exception is the command that takes the next job: if it is
+ * repeated, it takes one job more. Then the lock of the first job runs out, and another worker takes that job
+ * over. A job that runs twice begins one batch, since the id of the batch follows from the id of the job.
  */
 export function workerConnection(server: RedisServer, name: string) {
   return {

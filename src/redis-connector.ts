@@ -3,19 +3,18 @@ import { connect as connectTls } from 'node:tls';
 import { AbstractConnector, type RedisOptions } from 'ioredis';
 
 /**
- * Makes the sockets of a client of Redis, as its option `Connector`. ioredis's own does the same, and
- * listens for the first error of each: under TLS a second one may follow, which would end the process. And it
- * has a system call for each command.
+ * Makes the sockets of a Redis client, as its option `Connector`. The connector of ioredis does the same, but
+ * listens only for the first error of each socket: under TLS a second error may follow, which would end the
+ * process. It also needs a system call for each command.
  */
 export class RedisConnector extends AbstractConnector {
   readonly #options: RedisOptions;
-  /** The socket that has been told to end. */
   #ending: unknown;
 
   constructor(options: unknown) {
     const own = options as RedisOptions & { readonly disconnectTimeout: number };
     super(own.disconnectTimeout);
-    // It would dial 127.0.0.1: ioredis asks Sentinels in a connector of its own.
+    // This connector would connect to 127.0.0.1: ioredis asks Sentinels in another connector.
     if (own.sentinels) throw new Error('Redis is reached by its address, and Sentinels were given');
     this.#options = own;
   }
@@ -35,8 +34,8 @@ export class RedisConnector extends AbstractConnector {
   }
 
   /**
-   * Ends the socket, once: whatever waits on a Redis that hangs times out together, each says so, and
-   * ioredis's own would add a timer and a listener to the socket each time.
+   * Ends the socket, once. All commands that wait for a hanging Redis time out together, and each of them
+   * calls this method. The method of ioredis would add a timer and a listener to the socket each time.
    */
   override disconnect(): void {
     this.connecting = false;
@@ -46,7 +45,7 @@ export class RedisConnector extends AbstractConnector {
   }
 }
 
-/** What is written in one turn of the event loop goes out as one write, at its end. */
+/** Sends everything that is written in one turn of the event loop as one write, at the end of the turn. */
 function corkEachTurn(stream: Socket): void {
   const write = stream.write;
   let isCorked = false;

@@ -8,7 +8,7 @@ export interface Service {
   stop(): Promise<void>;
 }
 
-/** Stops services in the reverse order of their start, all of them even if one fails. */
+/** Stops services in the reverse order of their start: all of them, even if one fails to stop. */
 export class Services {
   readonly #log: Logger;
   #running: Service[] = [];
@@ -18,7 +18,7 @@ export class Services {
     this.#log = log;
   }
 
-  /** Remembers a started part; answers it, so that a start reads as one line. */
+  /** Remembers a started service, and returns it so that a start fits on one line. */
   add<T extends Service>(service: T): T {
     this.#running.push(service);
     return service;
@@ -41,12 +41,12 @@ export class Services {
   }
 }
 
-/** How long a process may take to end its work after SIGTERM. */
+/** How long a process may take to finish its work after SIGTERM. */
 const STOP_GRACE_MS = 25_000;
 
 /**
- * Runs one process: starts it, stops it on SIGTERM or SIGINT, exits 0 after a clean stop. A
- * configuration that doesn't fit is told in full on stderr, exit 2. A second signal exits at once.
+ * Runs one process: starts it, stops it on SIGTERM or SIGINT, and exits 0 after a clean stop. If the
+ * configuration is not usable, reports all its problems on stderr and exits 2. A second signal exits at once.
  */
 export async function runProcess(
   start: () => Promise<{ readonly log: Logger; readonly services: Services }>,
@@ -79,7 +79,7 @@ export async function runProcess(
 /** Resolves after `ms`, or at once when `signal` aborts. Never rejects. */
 export type Sleep = (ms: number, signal?: AbortSignal) => Promise<void>;
 
-/** On the real clock. Parts that a simulation runs too are given it as a port. */
+/** Sleeps on the real clock. Services that also run in the simulation get `Sleep` as a port. */
 export const sleep: Sleep = (ms, signal) => {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve();
@@ -94,8 +94,8 @@ export const sleep: Sleep = (ms, signal) => {
 };
 
 /**
- * Calls `work` every `period_ms`, asked anew for each round if it is a function; never twice at once. An
- * error is logged and the next round tries again.
+ * Calls `work` every `period_ms`, and never twice at once. If `period_ms` is a function, it is called before
+ * each pause. An error is logged, and the next round tries again.
  */
 export function every(
   name: string,

@@ -1,7 +1,7 @@
 /**
- * What a process tells of itself in numbers: metrics in Prometheus' text form, on a port of their own.
- * That port is for those who run the processes; it asks nobody who they are, so it listens on this
- * machine only unless it is told otherwise.
+ * The metrics of a process, in Prometheus' text form, on a port of their own. That port is for the people who
+ * run the processes. It has no authentication, so it listens only on this machine unless configured
+ * otherwise.
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -17,7 +17,7 @@ export const metricsConfig = {
   COFFER_METRICS_HOST: z.string().min(1).max(255).default('127.0.0.1'),
 };
 
-/** The metrics of one process: those that Node.js gives about itself, and whatever is added. */
+/** The metrics of one process: those that Node.js provides, and those that are added. */
 export function createRegistry(): Registry {
   const register = new Registry();
   collectDefaultMetrics({ register });
@@ -25,8 +25,8 @@ export function createRegistry(): Registry {
 }
 
 /**
- * Serves `/metrics` where the configuration says so; null where it doesn't. `refresh` fills in what is only
- * asked for when somebody looks. Rejects if the port is taken.
+ * Serves `/metrics` if the configuration asks for it; null otherwise. `refresh` updates the metrics that are
+ * read only when somebody asks. Rejects if the port is taken.
  */
 export async function serveMetrics(
   registry: Registry,

@@ -1,8 +1,9 @@
 /**
- * Traces: one from a request through all processes that have to do with it. Off unless the standard
- * variables of OpenTelemetry say where spans go; then `otel.ts` is loaded, and with it the libraries.
+ * Traces: a trace covers a request in all processes that handle it. Traces are off unless the standard
+ * variables of OpenTelemetry say where spans go; then `otel.ts` is loaded, together with the libraries.
  *
- * A span is begun where there is a trace to be part of: what happens by itself (heartbeats, sweeps) begins none.
+ * A span begins only where there is a trace that it can be part of: work that starts by itself (heartbeats,
+ * sweeps) begins no span.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -10,19 +11,19 @@ import { urlOf } from './config.ts';
 import type { Logger } from './log.ts';
 import type { Services } from './service.ts';
 
-/** Names a span as W3C's header does: `00-<trace id>-<span id>-<flags>`. */
+/** The name of a span in the form of W3C's header: `00-<trace id>-<span id>-<flags>`. */
 export type TraceParent = string;
 
 export type Attributes = Readonly<Record<string, string | number | boolean>>;
 
 export interface SpanOptions {
-  /** Towards whom; within this process if not said. */
+  /** The direction of the call; by default the span is internal to this process. */
   readonly kind?: 'server' | 'client' | 'producer' | 'consumer';
-  /** What it is part of; if not said, the span at work. Null: of none that is known here. */
+  /** The span that this one is part of; by default the active span. Null: no span known here. */
   readonly parent?: TraceParent | null | undefined;
-  /** Begins a trace where there is none to be part of. */
+  /** Begins a trace if there is none to be part of. */
   readonly isRoot?: boolean;
-  /** Of another trace that this one came from. */
+  /** A span of another trace that led to this one. */
   readonly link?: TraceParent | undefined;
   readonly attributes?: Attributes;
 }
@@ -30,27 +31,27 @@ export interface SpanOptions {
 export interface Span {
   readonly name: TraceParent;
   set(attributes: Attributes): void;
-  /** It does not do what it is for, though no promise is rejected. */
+  /** Marks the span as failed, although no promise was rejected. */
   fail(reason: string): void;
 }
 
-/** A span that is over, told of by whoever saw its end. */
+/** A span that is over, reported by the process that saw its end. */
 export interface PastSpan {
-  /** As `spanWithin` has named it. */
+  /** The name that `spanWithin` returned. */
   readonly name: TraceParent;
   readonly parent: TraceParent;
   readonly started: number;
   readonly ended: number;
   readonly attributes: Attributes;
-  /** Why it did not succeed; null if it did. */
+  /** Why the work did not succeed; null if it did. */
   readonly error: string | null;
 }
 
 export interface Tracing {
   readonly isOn: boolean;
-  /** The span at work; undefined where nothing is traced. */
+  /** The active span; undefined where nothing is traced. */
   current(): TraceParent | undefined;
-  /** Does work in a span, which is null where nothing is traced. A rejection is told with it. */
+  /** Does work in a span; the span is null where nothing is traced. A rejection is recorded in the span. */
   span<T>(title: string, options: SpanOptions, work: (span: Span | null) => Promise<T>): Promise<T>;
   tell(title: string, span: PastSpan): void;
 }
@@ -67,7 +68,10 @@ const protocol = z
   .enum(['http/json', 'http/protobuf'], 'is not supported: spans go over HTTP, as JSON; give http/json')
   .optional();
 
-/** Of OpenTelemetry's variables those that decide whether and where; the libraries read all others themselves. */
+/**
+ * The variables of OpenTelemetry that decide whether spans are sent, and where to. The libraries read all
+ * other variables themselves.
+ */
 export const tracingConfig = {
   OTEL_SDK_DISABLED: z.string().optional(),
   OTEL_TRACES_EXPORTER: z.enum(['otlp', 'none'], 'must be otlp or none').optional(),
@@ -78,7 +82,7 @@ export const tracingConfig = {
 };
 export type TracingConfig = z.infer<z.ZodObject<typeof tracingConfig>>;
 
-/** On with an endpoint or an exporter, unless it is switched off. */
+/** On if an endpoint or an exporter is given, unless tracing is switched off. */
 export function isTraced(config: TracingConfig): boolean {
   if (config.OTEL_SDK_DISABLED?.toLowerCase() === 'true' || config.OTEL_TRACES_EXPORTER === 'none')
     return false;
@@ -86,7 +90,7 @@ export function isTraced(config: TracingConfig): boolean {
   return [config.OTEL_TRACES_EXPORTER, all, traces].some((given) => given !== undefined);
 }
 
-/** `service` is the name of who tells, where `OTEL_SERVICE_NAME` says nothing else. */
+/** `service` is the service name in the spans, unless `OTEL_SERVICE_NAME` gives another. */
 export async function openTracing(
   config: TracingConfig,
   {
@@ -105,14 +109,14 @@ export async function openTracing(
 
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
 
-/** From a header of a request or a message, which anybody may have written; null if it names no span. */
+/** Reads the header of a request or a message, which anybody may have written; null if it names no span. */
 export function traceParentOf(header: unknown): TraceParent | null {
   if (typeof header !== 'string') return null;
   const [, trace, span] = TRACEPARENT.exec(header) ?? [];
   return trace === undefined || /^0+$/.test(trace) || /^0+$/.test(span ?? '') ? null : header;
 }
 
-/** The parts of a name; throws for what is none. */
+/** The parts of a span's name; throws if it is not one. */
 export function partsOf(name: TraceParent): {
   readonly trace: string;
   readonly span: string;
@@ -124,8 +128,9 @@ export function partsOf(name: TraceParent): {
 }
 
 /**
- * The name of a span that lasts longer than any process: it follows from what it is about, so that whoever acts
- * within it and whoever tells of its end name it the same without having met.
+ * The name of a span that lasts longer than any process. It follows from what the span is about, so that the
+ * processes that work within the span, and the process that reports its end, use the same name without
+ * talking to each other.
  */
 export function spanWithin(trace: TraceParent, ...about: readonly (string | number)[]): TraceParent {
   const id = createHash('sha256').update(about.join('/')).digest('hex').slice(0, 16);

@@ -2,24 +2,25 @@ import { statSync } from 'node:fs';
 import type { Logger } from './log.ts';
 import { every, type Service } from './service.ts';
 
-/** How long a change may go unnoticed. */
+/** How long it may take to notice a change. */
 const LOOK_MS = 2_000;
 
-/** What files say, as they are now. */
+/** The content of files, as they are now. */
 export interface Watched<T> extends Service {
   readonly current: T;
 }
 
 /**
- * Reads files, and again when one of them has changed or the process gets SIGHUP. Throws what `read`
- * throws the first time; later a change that can't be read is logged, and what was read before stays.
+ * Reads files, and reads them again when one of them has changed or the process gets SIGHUP. Throws what
+ * `read` throws the first time. If a later change cannot be read, the error is logged, and the previous
+ * content stays.
  */
 export function watchFiles<T>(options: {
   readonly name: string;
   readonly paths: readonly string[];
   readonly read: () => T;
   readonly log: Logger;
-  /** Called with what a later read has found. */
+  /** Called with the result of a later read. */
   readonly onChange?: (found: T) => void;
 }): Watched<T> {
   const { name, paths, read, log, onChange } = options;
@@ -51,7 +52,10 @@ export function watchFiles<T>(options: {
   };
 }
 
-/** Differs after any change, also one by a rename or a new link, as secrets are replaced in Kubernetes. */
+/**
+ * A text that differs after any change, including a change by a rename or by a new link, which is how
+ * Kubernetes replaces secrets.
+ */
 function stampOf(paths: readonly string[]): string {
   return paths
     .map((path) => {

@@ -2,8 +2,8 @@ import { BATCH_ACTIONS, type BatchAction, lastStarted, nextApproval } from './or
 import { type Batch, isBatchActive } from './record.ts';
 
 /**
- * What a person can do to a batch now: what `advanceBatch` would take, and what would change something.
- * Of one that waits for a person, the action that makes it go on comes first.
+ * What a person can do to a batch now: the actions that `advanceBatch` would accept and that would change
+ * something. If failures have paused the batch, the action that lets it continue comes first.
  */
 export function possibleBatchActions(batch: Batch): readonly BatchAction[] {
   const { state } = batch;

@@ -14,7 +14,7 @@ import {
   type WaveRequest,
 } from './selection.ts';
 
-/** What somebody asks for, whichever way in it came. */
+/** A request for a batch, whichever way it came in. */
 export interface BatchRequest {
   readonly tenant_id: string;
   readonly name: string | null;
@@ -22,35 +22,39 @@ export interface BatchRequest {
   /** A datastore version by name or id. */
   readonly datastore_version: string;
   readonly policy: Partial<Policy>;
-  /** In order; the default ones if not given. */
+  /** In order. Without them, the default waves apply. */
   readonly waves?: readonly WaveRequest[];
   readonly requested_by: RequestedBy;
-  /** Given by the asking side when a repeated request must not begin twice. */
+  /** Given by the caller if a repeated request must not begin a second batch. */
   readonly batch_id?: string;
 }
 
-/** What a request comes to: shown before, and pinned when it is accepted. */
+/** The batch that a request results in: shown to the caller before, and pinned when it is accepted. */
 export interface Resolved {
   readonly batch: Batch;
   readonly members: readonly Member[];
   readonly event: BatchEvent;
 }
 
-/** What happens when a cluster's upgrade fails: nobody watches each of thousands, and the budget decides. */
+/**
+ * When a cluster's upgrade fails, it ends: nobody watches each of thousands of upgrades, and the budget
+ * decides.
+ */
 const BATCH_POLICY: Partial<Policy> = { on_failure: 'fail' };
 
-/** What a batch gets when it is accepted. */
+/** What a batch needs when it is accepted. */
 export interface BatchAcceptance {
   readonly id: string;
   readonly now: Instant;
   readonly inRange: InRange;
-  /** All versions of the target's datastore: some must not serve beside others. */
+  /** All versions of the target's datastore, because some must not serve beside others. */
   readonly versions: readonly DatastoreVersion[];
 }
 
 /**
- * The batch of these clusters. Those that run the target already, or can't be taken there, are members
- * too, skipped from the start with the reason: each selected cluster is accounted for (B1).
+ * Creates the batch of these clusters. Clusters that run the target already, or that cannot be upgraded to
+ * it, are members too: they are skipped from the start, with the reason. So every selected cluster is
+ * accounted for (B1).
  */
 export function resolveBatch(
   clusters: readonly Cluster[],

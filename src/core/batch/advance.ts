@@ -1,26 +1,34 @@
 /**
- * The batch machine: many upgrades under one policy, in waves. As pure as the upgrade machine, whose
- * shape it has one level up: its events are that upgrades have moved, its effects that some begin.
+ * The batch machine: many upgrades under one policy, in waves. It is as pure as the upgrade machine, and has
+ * the same shape one level up: its inputs say that upgrades have moved, and its effects begin upgrades.
  *
- * It goes by levels, not by edges: each look compares the members that were read with what their
- * upgrades are now, so that a lost hint costs a later look and nothing else. A member in state
- * `running` *is* the promise to begin its upgrade, under an id that follows from batch, cluster and
- * try: beginning it twice begins it once.
+ * It depends on states, not on events: each check compares the members that were read with the present state
+ * of their upgrades. So a lost hint only delays a check. A member in state `running` *is* the promise to
+ * begin its upgrade, under an id that follows from batch, cluster and try: to begin it a second time changes
+ * nothing.
  *
- * Files: `advance.ts` inputs · `orders.ts` what people ask for · `follow.ts` what has become of the
- * members' upgrades · `schedule.ts` waves, budgets, and what begins next · `draft.ts` the record while it is
- * being moved · `wake.ts` when to look again · `share.ts` places among batches · `selection.ts` clusters and
- * waves · `admit.ts` the first record · `actions.ts` what a person can do · `record.ts` the words.
+ * - `advance.ts`: inputs. `orders.ts`: what people ask for.
+ * - `follow.ts`: what has become of the members' upgrades.
+ * - `schedule.ts`: waves, budgets, and what begins next. `share.ts`: places shared among batches.
+ * - `draft.ts`: the record while it is being changed. `record.ts`: its types.
+ * - `wake.ts`: when the next check is due.
+ * - `selection.ts`: clusters and waves. `admit.ts`: the first record.
+ * - `actions.ts`: what a person can do.
  *
  * Invariants, cited where they are kept:
- * - B1: every member ends in exactly one of succeeded, failed, skipped, cancelled, and the waves' counts are the tallies of their members' states.
- * - B2: nothing begins while the wave has its `max_concurrent` in flight, or the batch its share of the places of all batches.
- * - B3: a wave starts only when the one before it is over, its soak has held, and a person has approved where that is asked for.
- * - B4: past a budget nothing begins until a person has decided; what is in flight ends.
- * - B5: an upgrade's id follows from batch, cluster and try; only the last try's outcome counts.
+ * - B1: every member ends in exactly one of succeeded, failed, skipped, cancelled, and the waves' counts are
+ *   the tallies of their members' states.
+ * - B2: nothing begins while the wave has its `max_concurrent` in flight, or the batch has its share of the
+ *   places of all batches.
+ * - B3: a wave starts only when the wave before it is over, its soak has held, and a person has approved the
+ *   wave if it needs an approval.
+ * - B4: once a budget is exceeded, nothing begins until a person has decided. What is in flight runs to its
+ *   end.
+ * - B5: an upgrade's id follows from batch, cluster and try. Only the outcome of the last try counts.
  * - B6: the target version is the one that was pinned when the batch was accepted.
- * - B7: paused or cancelling, nothing begins; while a wave is taken back only ways back do.
- * - B8: a member that has to wait holds no place, and says for what and until when.
+ * - B7: while the batch is paused or being cancelled, nothing begins. While a wave is rolled back, only
+ *   rollbacks begin.
+ * - B8: a member that has to wait takes up no place, and says what it waits for and until when.
  */
 import type { Instant } from '../domain.ts';
 import type { PauseReason, StateName, Upgrade } from '../record.ts';
@@ -33,33 +41,36 @@ import type { Load } from './share.ts';
 
 /** What can happen to a batch. */
 export type BatchInput =
-  /** Time has passed, or upgrades have moved: look at everything that was read. */
+  /** Time has passed, or upgrades have moved: check everything that was read. */
   | { readonly type: 'wake' }
   /** Upgrades could not begin. */
   | { readonly type: 'refused'; readonly refusals: readonly Refusal[] }
   /** A person asks for something. */
   | { readonly type: 'order'; readonly order: BatchOrder; readonly by: string };
 
-/** What was read together with the record. Only part of the members: those that the input may concern. */
+/** What was read together with the record: only those members that the input may concern. */
 export interface BatchSeen {
   readonly members: readonly Member[];
-  /** Upgrades of the running ones among them, by id; absent: there is none. */
+  /** The upgrades of the running members among them, by id. If an id is absent, there is no such upgrade. */
   readonly upgrades: ReadonlyMap<string, UpgradeSeen>;
-  /** Positions of open members of the wave at work whose turn has come, in order; each is among `members`. */
+  /**
+   * Positions of open members of the current wave whose turn has come, in order. Each of them is in
+   * `members`.
+   */
   readonly ready: readonly number[];
-  /** How many are ready in all. */
+  /** How many members are ready in all. */
   readonly ready_count: number;
-  /** When the turn of the next of those that wait comes; null if none waits. */
+  /** When the turn of the next waiting member comes; null if none waits. */
   readonly next_ready: Instant | null;
-  /** Names of clusters that were upgraded and are not healthy; null when nobody has looked. */
+  /** Names of upgraded clusters that are not healthy; null if their health was not read. */
   readonly unwell: readonly string[] | null;
-  /** What the other active batches have and want. */
+  /** The places that the other active batches have and want. */
   readonly others: readonly Load[];
-  /** Clusters in flight in all batches together. */
+  /** How many clusters all batches together may have in flight. */
   readonly max_concurrent_total: number;
 }
 
-/** Of an upgrade: what its batch goes by. */
+/** The part of an upgrade's record that its batch depends on. */
 export interface UpgradeSeen {
   readonly state: StateName;
   readonly reason: PauseReason | null;
@@ -71,7 +82,7 @@ export interface UpgradeSeen {
 
 export interface BatchNext {
   readonly batch: Batch;
-  /** Those that have changed. */
+  /** The members that have changed. */
   readonly members: readonly { readonly before: Member; readonly after: Member }[];
   readonly effects: readonly BatchEffect[];
   readonly events: readonly BatchEvent[];
@@ -80,7 +91,6 @@ export interface BatchNext {
   readonly reason?: string;
 }
 
-/** Moves a batch on. */
 export function advanceBatch(batch: Batch, input: BatchInput, seen: BatchSeen, now: Instant): BatchNext {
   const draft = new BatchDraft(batch, seen, now);
   if (!isBatchActive(batch)) {
@@ -111,7 +121,7 @@ function no(batch: Batch, reason: string): BatchNext {
   return { batch, members: [], effects: [], events: [], verdict: 'refused', reason };
 }
 
-/** What a batch goes by of an upgrade's record. */
+/** Extracts the part of an upgrade's record that its batch depends on. */
 export function seenOf(upgrade: Upgrade): UpgradeSeen {
   const { state, direction, cancelling, write_outage_ms } = upgrade;
   return {

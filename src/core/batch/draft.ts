@@ -15,7 +15,7 @@ import {
   type Wave,
 } from './record.ts';
 
-/** A batch while it is being moved: collects what changed, what to do, and what to tell. */
+/** A batch while it is being changed: collects what has changed, the effects, and the events. */
 export class BatchDraft {
   readonly seen: BatchSeen;
   readonly now: Instant;
@@ -37,7 +37,7 @@ export class BatchDraft {
     return this.#batch;
   }
 
-  /** The members that were read, as they are by now. */
+  /** The members that were read, with all changes so far. */
   get members(): readonly Member[] {
     return [...this.#members.values()];
   }
@@ -56,7 +56,7 @@ export class BatchDraft {
     return this.#members.get(position);
   }
 
-  /** B1: moves a member to another state, and the tally of its wave with it. */
+  /** B1: moves a member to another state, and updates the tally of its wave. */
   enter(member: Member, state: MemberState, fields: Partial<Omit<Member, 'state'>> = {}): Member {
     const before = this.#members.get(member.position);
     const after: Member = { ...member, ...fields, state };
@@ -76,7 +76,7 @@ export class BatchDraft {
       troubled,
       parked: wave.parked + Number(isParked(after)) - Number(isParked(before)),
       write_outage_ms: wave.write_outage_ms + after.write_outage_ms - before.write_outage_ms,
-      // What was forgiven and is mended now must not make the budget larger than it is.
+      // A failure that was forgiven and has been repaired since must not make the budget larger than it is.
       forgiven_failures: Math.min(wave.forgiven_failures, counts.failed + troubled),
     });
   }
@@ -105,7 +105,7 @@ export class BatchDraft {
     this.#events.push({ seq, at: this.now, type, ...about, message });
   }
 
-  /** Tells of a member. */
+  /** Emits an event about a member. */
   tell(type: BatchEventType, { cluster_id, cluster_name, wave, upgrade_id }: Member, message: string): void {
     this.emit(type, `${cluster_name}: ${message}`, {
       ...(wave !== null && { wave }),
@@ -127,7 +127,7 @@ export class BatchDraft {
     return this.#started !== null;
   }
 
-  /** Goes on, or starts, whoever it was that had it wait before it had started. */
+  /** Continues the batch, or starts it if something kept it waiting before it had started. */
   run(): void {
     const isFirst = !this.hasStarted;
     this.set({ state: { name: 'running', started: this.started, soak: null } });
@@ -143,7 +143,10 @@ export class BatchDraft {
     this.emit('paused', message);
   }
 
-  /** Goes on: whatever went past a budget so far is forgiven, so that the budget is whole again. */
+  /**
+   * Continues the batch. Everything that has used up a budget so far is forgiven, so that the full budget is
+   * available again.
+   */
   resume(message: string): void {
     for (const [position, wave] of this.#batch.waves.entries()) {
       const forgiven = { forgiven_failures: failuresOf(wave), forgiven_outage_ms: wave.write_outage_ms };
@@ -159,7 +162,9 @@ export class BatchDraft {
     this.emit(name, message);
   }
 
-  /** What the next look is needed for at once: members to begin that were not read as such. */
+  /**
+   * True if another check is needed at once, because there are members to begin that were not read as ready.
+   */
   #hasMore(): boolean {
     const { wave, state } = this.#batch;
     if (state.name !== 'running' && state.name !== 'rolling_back') return false;
@@ -186,12 +191,12 @@ export class BatchDraft {
   }
 }
 
-/** Its upgrade does not get on without a person: counts as failed for as long as that lasts. */
+/** The member's upgrade cannot continue without a person. It counts as failed for as long as that lasts. */
 export function isTroubled({ state }: Member): boolean {
   return state.name === 'running' && (state.held?.reason === 'failure' || state.held?.reason === 'gate');
 }
 
-/** Its upgrade waits for its window: holds no place. */
+/** The member's upgrade waits for its window, so the member takes up no place. */
 export function isParked({ state }: Member): boolean {
   return state.name === 'running' && state.held?.reason === 'window';
 }
@@ -200,7 +205,7 @@ export function failuresOf({ counts, troubled }: Wave): number {
   return counts.failed + troubled;
 }
 
-/** How much of its budgets a wave has used: past a budget at 1. */
+/** How much of its budgets a wave has used. At 1 or more, a budget is exceeded. */
 export function budgetsUsed(wave: Wave): { readonly failures: number; readonly write_outage: number } {
   const allowed = failuresAllowed(wave);
   const budget = wave.write_outage_budget_seconds;
@@ -211,7 +216,7 @@ export function budgetsUsed(wave: Wave): { readonly failures: number; readonly w
   };
 }
 
-/** B4: what goes beyond a wave's budgets, in words; null if nothing does. */
+/** B4: describes which budget of a wave is exceeded; null if none is. */
 export function overBudget(wave: Wave): { reason: BatchPauseReason; message: string } | null {
   const allowed = failuresAllowed(wave);
   const failures = failuresOf(wave) - wave.forgiven_failures;
@@ -229,7 +234,9 @@ export function overBudget(wave: Wave): { reason: BatchPauseReason; message: str
   };
 }
 
-/** B5: the same text for the same try, so that beginning it twice begins one upgrade. */
+/**
+ * B5: returns the same id for the same try, so that a try begins one upgrade, however often it is asked for.
+ */
 export function upgradeIdOf(batch_id: string, cluster_id: string, tries: number): string {
   const text = `${batch_id}/${cluster_id}/${tries}`;
   const hex = fnv1a64(`upgrade ${text}`) + fnv1a64(`of a batch ${text}`);

@@ -1,4 +1,4 @@
-/** What has become of a member's upgrade, and what the member becomes with it. */
+/** How a member follows the state of its upgrade. */
 import type { UpgradeSeen } from './advance.ts';
 import { type BatchDraft, isParked, isTroubled, upgradeIdOf } from './draft.ts';
 import type { Member, MemberState } from './record.ts';
@@ -7,28 +7,33 @@ import type { Member, MemberState } from './record.ts';
 export interface Refusal {
   readonly position: number;
   readonly cluster_id: string;
-  /** Which upgrade: another one by now makes the refusal stale (B5). */
+  /** The id of that upgrade. If the member has another upgrade by now, the refusal is stale (B5). */
   readonly upgrade_id: string;
-  /** `later`: the cluster is busy. `needless`: it runs the version. `gone`: there is no such cluster any more. */
+  /**
+   * `later`: the cluster is busy. `needless`: the cluster runs the version already. `gone`: the cluster no
+   * longer exists.
+   */
   readonly verdict: 'later' | 'needless' | 'gone' | 'failed';
   readonly reason: string;
 }
 
-/** A begin that is under way is not said again at once. */
+/** How long to wait before the begin of an upgrade is asked for again: it may be under way. */
 const SAY_AGAIN_MS = 2_000;
-/** A busy cluster is asked again after so long; the longer it has been busy, the later. */
+/**
+ * How long to wait before a busy cluster is tried again. The wait grows with the time that the cluster has
+ * been busy.
+ */
 const BUSY_MIN_MS = 5_000;
 const BUSY_MAX_MS = 60_000;
 
 type Running = Extract<MemberState, { name: 'running' }>;
 
-/** Compares a running member with its upgrade. */
 export function follow(draft: BatchDraft, member: Member): void {
   const { state } = member;
   if (state.name !== 'running' || member.upgrade_id === null) return;
   const upgrade = draft.seen.upgrades.get(member.upgrade_id);
   if (!upgrade) {
-    // B5: nobody has begun it: whoever was to do it has died, or is at it right now.
+    // B5: nobody has begun the upgrade. The taskmanager that was to do so has died, or is doing it right now.
     if (draft.now - state.since >= SAY_AGAIN_MS) draft.say({ kind: 'begin', member });
     return;
   }
@@ -48,7 +53,10 @@ export function follow(draft: BatchDraft, member: Member): void {
   }
 }
 
-/** Of one that had to wait it is told only now: until its upgrade is there, it may have to wait again. */
+/**
+ * Emits the start of a member that had to wait only when its upgrade exists: until then, it may have to wait
+ * again.
+ */
 function hasBegun(draft: BatchDraft, member: Member): Member {
   if (member.waiting_since === null) return member;
   const begun = draft.enter(member, member.state, { waiting_since: null });
@@ -73,7 +81,7 @@ function goesOn(draft: BatchDraft, member: Member, state: Running, upgrade: Upgr
   }
   const { upgrade_id } = member;
   if (upgrade_id === null) return;
-  // Whoever cancels a batch does not want to be asked by each of its upgrades.
+  // A person who cancels a batch does not want to be asked about each of its upgrades.
   if (draft.batch.cancelling && held && held.reason !== 'window' && !upgrade.cancelling) {
     draft.say({ kind: 'act', upgrade_id, action: 'cancel' });
   }
@@ -86,7 +94,7 @@ function ended(draft: BatchDraft, member: Member, state: Running, upgrade: Upgra
   const measured = { write_outage_ms: member.write_outage_ms + upgrade.write_outage_ms };
   const outcome = outcomeOf(member, state, upgrade);
   if (outcome.name === 'again') {
-    // It was to go back, and ended before it could: another upgrade takes it back.
+    // The upgrade was to be rolled back, and ended before it could be: another upgrade will roll it back.
     draft.enter(member, { name: 'queued' }, measured);
     return;
   }
@@ -112,12 +120,12 @@ function outcomeOf(
   return { name: 'failed', reason: message };
 }
 
-/** What its last upgrade did, forward, stands. */
+/** The rollback has failed, so the result of the last upgrade forward remains. */
 function wayBack(message: string): string {
   return `its way back: ${message}`;
 }
 
-/** An upgrade could not begin. */
+/** Handles an upgrade that could not begin. */
 export function refused(draft: BatchDraft, { position, upgrade_id, verdict, reason }: Refusal): void {
   const member = draft.member(position);
   if (member?.state.name !== 'running' || member.upgrade_id !== upgrade_id) return;
@@ -136,7 +144,7 @@ export function refused(draft: BatchDraft, { position, upgrade_id, verdict, reas
   }
 }
 
-/** The try has not been one, and there is no upgrade of its id: what counts is the one before (B5). */
+/** This try does not count, and there is no upgrade with its id: the try before it counts (B5). */
 function untried({ batch }: BatchDraft, member: Member): Pick<Member, 'tries' | 'upgrade_id'> {
   const tries = member.tries - 1;
   return { tries, upgrade_id: tries === 0 ? null : upgradeIdOf(batch.id, member.cluster_id, tries) };

@@ -1,4 +1,4 @@
-/** What a person can have a batch do. To ask for the same twice does no harm. */
+/** What a person can tell a batch to do. Asking for the same twice does no harm. */
 
 import { counted } from '../words.ts';
 import type { BatchDraft } from './draft.ts';
@@ -10,13 +10,13 @@ export type BatchAction = (typeof BATCH_ACTIONS)[number];
 
 export interface BatchOrder {
   readonly action: BatchAction;
-  /** With `retry` and `skip`: these clusters, in place of all that failed. Ids. */
+  /** With `retry` and `skip`: the ids of these clusters, instead of all clusters that failed. */
   readonly clusters?: readonly string[];
-  /** With `rollback`: which wave, from 0; the one at work if not given. */
+  /** With `rollback`: which wave, counted from 0. Without it, the current wave. */
   readonly wave?: number;
 }
 
-/** Which members an order is about: they must be read together with the record. */
+/** Which members the order concerns: they must be read together with the record. */
 export function membersFor(order: BatchOrder): readonly MemberStateName[] {
   switch (order.action) {
     case 'pause':
@@ -35,7 +35,7 @@ export function membersFor(order: BatchOrder): readonly MemberStateName[] {
   }
 }
 
-/** Carries an order out; answers the reason if it is not possible. */
+/** Carries out what a person asks for; returns the reason if that is not possible. */
 export function obey(draft: BatchDraft, order: BatchOrder, by: string): string | undefined {
   const { state, cancelling } = draft.batch;
   if (order.action === 'cancel') return cancel(draft, by);
@@ -80,14 +80,16 @@ function approve(draft: BatchDraft, by: string): string | undefined {
   return undefined;
 }
 
-/** The next wave to start that asks for an approval, whether it has that or not; -1 if none does. */
+/**
+ * The next wave to start that needs an approval, whether it has been approved or not; -1 if there is none.
+ */
 export function nextApproval({ waves, wave }: Batch): number {
   const isNext = ({ approval, size, started }: Wave, index: number) =>
     approval && size > 0 && (index > wave || (index === wave && started === null));
   return waves.findIndex(isNext);
 }
 
-/** Tries again, from the wave on in which the first of them is. */
+/** Tries clusters again, beginning with the first wave that contains one of them. */
 function retry(draft: BatchDraft, clusters: readonly string[] | undefined, by: string): string | undefined {
   if (draft.batch.state.name === 'rolling_back') return 'it takes a wave back: wait until that is done';
   const found = named(draft, clusters, 'failed');
@@ -105,7 +107,7 @@ function retry(draft: BatchDraft, clusters: readonly string[] | undefined, by: s
     draft.setWave(after.wave ?? wave, { ended: null });
   }
   draft.resume(`retried by ${by}`);
-  // B3: what is tried again has its soak before it, however far the present one is.
+  // B3: the retried clusters get their own soak, however much of the present soak is over.
   draft.run();
   draft.set({ wave });
   return undefined;
@@ -128,13 +130,16 @@ function skip(draft: BatchDraft, clusters: readonly string[] | undefined, by: st
   return undefined;
 }
 
-/** Of those that have a cluster; the first where none has started. */
+/** The last wave with clusters that has started; the first wave if none has started. */
 export function lastStarted({ waves }: Batch): number {
   const last = waves.findLastIndex(({ started, size }) => started !== null && size > 0);
   return Math.max(0, last);
 }
 
-/** What of the wave was begun goes back, under the same limits; what was not, is left as it is. */
+/**
+ * Rolls back the clusters of the wave that have begun, under the same limits. The others are left as they
+ * are.
+ */
 function rollBack(draft: BatchDraft, wave: number, by: string): string | undefined {
   const { state, waves } = draft.batch;
   if (state.name === 'rolling_back')
@@ -159,7 +164,7 @@ function rollBack(draft: BatchDraft, wave: number, by: string): string | undefin
   return undefined;
 }
 
-/** What never began has nothing to undo. */
+/** A cluster whose upgrade never began has nothing to undo. */
 function hasFailedAtIt({ state, upgrade_id }: Member): boolean {
   return state.name === 'failed' && upgrade_id !== null;
 }
@@ -173,7 +178,10 @@ function cancel(draft: BatchDraft, by: string): string | undefined {
   return undefined;
 }
 
-/** The clusters named, else all in `state`; what is wrong with the names, in words. */
+/**
+ * The members of the named clusters, or all members in `state` if none are named. A string says what is wrong
+ * with the names.
+ */
 function named(
   draft: BatchDraft,
   clusters: readonly string[] | undefined,

@@ -8,10 +8,10 @@ import { tellOfBegin } from './follow.ts';
 import { type Batch, inFlight, isOpen, type Member, type Wave } from './record.ts';
 import { type Load, mayBegin } from './share.ts';
 
-/** Something that was upgraded and stays unhealthy for so long during a soak makes the batch pause. */
+/** If an upgraded cluster stays unhealthy for this long during a soak, the batch pauses. */
 const UNWELL_MS = 30_000;
 
-/** Looks at everything that waits: what is over, what is due, what can begin. */
+/** Checks everything that waits: what is over, what is due, what can begin. */
 export function proceed(draft: BatchDraft): void {
   if (draft.batch.cancelling) return endIfIdle(draft);
   if (draft.batch.state.name === 'scheduled') draft.run();
@@ -23,7 +23,7 @@ export function proceed(draft: BatchDraft): void {
   beginWhatCan(draft);
 }
 
-/** B1, B7: what was to begin later does not any more. */
+/** B1, B7: cancels the members that have not begun, and ends the batch when nothing is running. */
 function endIfIdle(draft: BatchDraft): void {
   for (const member of draft.members.filter(isOpen)) cancelMember(draft, member, 'the batch was cancelled');
   const { waves } = draft.batch;
@@ -36,7 +36,7 @@ export function cancelMember(draft: BatchDraft, member: Member, why: string): vo
   draft.enter(member, { name: 'cancelled', ended: draft.now, reason }, { undo: null });
 }
 
-/** B7: its way back is the only thing that begins. */
+/** B7: only rollbacks of this wave begin. */
 function takeBack(draft: BatchDraft, wave: number): void {
   const { counts } = draft.waveAt(wave);
   if (counts.queued + counts.waiting + counts.running > 0) return beginWhatCan(draft);
@@ -64,7 +64,7 @@ function isWaveOver({ counts }: Wave): boolean {
   return counts.queued + counts.waiting + counts.running === 0;
 }
 
-/** B3: goes to the next wave, or ends after the last; false when there is something to wait for first. */
+/** B3: goes to the next wave, or ends the batch after the last. False if the batch must wait first. */
 function nextWave(draft: BatchDraft): boolean {
   const { wave: position, waves } = draft.batch;
   const { size } = draft.wave;
@@ -82,7 +82,7 @@ function nextWave(draft: BatchDraft): boolean {
   return true;
 }
 
-/** B3: false while it waits for a person. */
+/** B3: false while the wave waits for a person. */
 function startWave(draft: BatchDraft): boolean {
   const { wave, approved_wave } = draft.batch;
   const { size, approval } = draft.wave;
@@ -104,7 +104,10 @@ function endAfterLast(draft: BatchDraft): void {
   draft.end(missed ? 'incomplete' : 'succeeded', tallyOf(batch));
 }
 
-/** B3: one bad look and the soak starts anew; what stays bad makes the batch pause. */
+/**
+ * B3: a single check that finds an unhealthy cluster starts the soak anew. If a cluster stays unhealthy, the
+ * batch pauses.
+ */
 function hasSoaked(draft: BatchDraft): boolean {
   const { wave, state } = draft.batch;
   const { soak_seconds } = draft.wave;
@@ -137,7 +140,7 @@ function hasSoaked(draft: BatchDraft): boolean {
   return true;
 }
 
-/** B2, B8: begins as many of those whose turn has come as there are places for. */
+/** B2, B8: begins as many members whose turn has come as there are places. */
 function beginWhatCan(draft: BatchDraft): void {
   let places = placesFor(draft);
   const waiting: { member: Member; reason: string }[] = [];
@@ -156,11 +159,11 @@ function beginWhatCan(draft: BatchDraft): void {
     places -= 1;
   }
   tellOfWaiting(draft, waiting);
-  // More are ready than were read, and there are places for them.
+  // More members are ready than were read, and there are places for them.
   if (places > 0 && draft.seen.ready_count > draft.seen.ready.length) draft.say({ kind: 'again' });
 }
 
-/** A window that closes makes many wait at once: that is one event. */
+/** A window that closes makes many members wait at once: that is one event. */
 function tellOfWaiting(draft: BatchDraft, waiting: readonly { member: Member; reason: string }[]): void {
   const [first] = waiting;
   if (!first) return;
@@ -185,13 +188,17 @@ function begin(draft: BatchDraft, member: Member): void {
   if (member.waiting_since === null) tellOfBegin(draft, begun);
 }
 
-/** B2: what it could use is never more than its wave's `max_concurrent`, and so is its share. */
+/**
+ * B2: a batch never wants more than its wave's `max_concurrent`, so its share is never more than that either.
+ */
 function placesFor({ batch, seen }: BatchDraft): number {
   const loads = [...seen.others, loadOf(batch, seen.ready_count)];
   return mayBegin(batch.id, loads, seen.max_concurrent_total);
 }
 
-/** What the batch has of the places for all, and what it could use now: `ready` of its members could begin. */
+/**
+ * The places that the batch has, and the places that it could use now, if `ready` of its members could begin.
+ */
 export function loadOf(batch: Batch, ready: number): Load {
   const running = inFlight(batch);
   const max = batch.waves[batch.wave]?.max_concurrent ?? 0;
@@ -201,12 +208,12 @@ export function loadOf(batch: Batch, ready: number): Load {
   return { batch_id: batch.id, tenant_id: batch.tenant_id, running, wants };
 }
 
-/** What its upgrade is to go by: its own policy in place of the batch's, field by field. */
+/** The policy of a member's upgrade: the member's own policy replaces the batch's, field by field. */
 export function policyOf(batch: Pick<Batch, 'policy'>, { policy }: Pick<Member, 'policy'>): Partial<Policy> {
   return { ...batch.policy, ...policy };
 }
 
-/** B8: why the member's upgrade could do nothing now, and when it can. A way back waits for nothing. */
+/** B8: why the member's upgrade could do nothing now, and when it can. A rollback waits for nothing. */
 function closedFor(draft: BatchDraft, member: Member): { reason: string; until: Instant } | null {
   if (member.undo !== null) return null;
   const { window, not_before } = policyOf(draft.batch, member);
@@ -215,12 +222,13 @@ function closedFor(draft: BatchDraft, member: Member): { reason: string; until: 
   }
   const state = window ? windowAt(window, draft.now) : null;
   if (state?.name !== 'closed') return null;
-  // One that never opens is looked at now and then: the batch can be cancelled, or the member skipped.
+  // A window that never opens is checked now and then: in the meantime the batch can be cancelled, or the
+  // member skipped.
   if (state.opens === null) return { reason: 'its window never opens', until: draft.now + 86_400_000 };
   return { reason: `its window is closed; it opens at ${iso(state.opens)}`, until: state.opens };
 }
 
-/** How many are where, in a few words. */
+/** How many members are in which state, in a few words. */
 export function tallyOf({ waves, left_out }: Batch): string {
   const sum = (name: keyof Wave['counts']) => waves.reduce((total, { counts }) => total + counts[name], 0);
   return `${sum('succeeded')} succeeded, ${sum('failed')} failed, ${sum('skipped') + left_out} skipped, ${sum('cancelled')} cancelled`;

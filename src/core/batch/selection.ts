@@ -1,13 +1,13 @@
-/** Which clusters a batch is about, and in which waves: what is asked for, and what comes of it. */
+/** Which clusters a batch upgrades, and in which waves: the request, and what it results in. */
 import type { Cluster } from '../domain.ts';
 import type { Percentage, Policy } from '../policy.ts';
 import type { Wave } from './record.ts';
 
-/** All that are given must hold. */
+/** All given conditions must hold. */
 export interface Selector {
   /** Id or name of a datastore. */
   readonly datastore?: string;
-  /** A range such as `>=17.5 <17.10`, which the present version must lie in. */
+  /** A range such as `>=17.5 <17.10`, in which the present version must lie. */
   readonly version?: string;
   /** A pattern: `*` stands for any text, `?` for one character. */
   readonly name?: string;
@@ -15,7 +15,7 @@ export interface Selector {
   readonly tag?: string;
 }
 
-/** Explicit clusters, or all that a selector finds. */
+/** Explicit clusters, or all clusters that match a selector. */
 export interface Selection {
   readonly clusters?: readonly ChosenCluster[];
   readonly selector?: Selector;
@@ -25,7 +25,7 @@ export interface Selection {
 
 export interface ChosenCluster {
   readonly id: string;
-  /** In place of the batch's, field by field. */
+  /** Replaces the batch's policy, field by field. */
   readonly policy?: Partial<Policy>;
 }
 
@@ -35,7 +35,10 @@ export type WaveSettings = Pick<
 >;
 
 export interface WaveRequest extends Partial<WaveSettings> {
-  /** So many of all clusters, or such a part of them (rounded up); all that are left if neither this nor a selector is given. */
+  /**
+   * This number of clusters, or this part of all clusters (rounded up). Without this and without a selector,
+   * the wave takes all clusters that are left.
+   */
   readonly share?: number | Percentage;
   readonly selector?: Selector;
 }
@@ -48,10 +51,10 @@ export const DEFAULT_WAVE: WaveSettings = {
   approval: false,
 };
 
-/** One cluster first, and it must succeed; then a tenth of all; then the rest. */
+/** First one cluster, which must succeed; then a tenth of all; then the rest. */
 export const DEFAULT_WAVES: readonly WaveRequest[] = [{ share: 1, failure_budget: 0 }, { share: '10%' }, {}];
 
-/** Tells whether a version lies in a range: how versions are compared is not the core's. */
+/** Tells whether a version lies in a range. The core does not know how versions are compared. */
 export type InRange = (version: string, range: string) => boolean;
 
 export function isSelected(cluster: Cluster, selector: Selector, inRange: InRange): boolean {
@@ -70,7 +73,10 @@ export function tagsOf({ extended_properties }: Cluster): readonly string[] {
   return Array.isArray(tags) ? (tags as readonly string[]) : [];
 }
 
-/** Whether a text fits a pattern of `*` and `?`. Takes time in proportion to both, whatever they are. */
+/**
+ * Tells whether a text matches a pattern of `*` and `?`. The time is in proportion to the lengths of both,
+ * whatever they contain.
+ */
 export function isLike(text: string, pattern: string): boolean {
   let [at, in_pattern, star, from] = [0, 0, -1, 0];
   while (at < text.length) {
@@ -82,7 +88,7 @@ export function isLike(text: string, pattern: string): boolean {
       at += 1;
       in_pattern += 1;
     } else if (star >= 0) {
-      // The last star stands for one character more.
+      // Let the last star match one more character.
       in_pattern = star + 1;
       at = ++from;
     } else {
@@ -93,8 +99,8 @@ export function isLike(text: string, pattern: string): boolean {
 }
 
 /**
- * Which wave each cluster is in, in the order of `clusters`; null for those that no wave takes.
- * A wave takes what it wants of those that the waves before it have left.
+ * The wave of each cluster, in the order of `clusters`; null for clusters that no wave takes. A wave takes
+ * what it asks for from the clusters that the waves before it have left.
  */
 export function splitIntoWaves(
   clusters: readonly Cluster[],

@@ -1,18 +1,19 @@
 /**
- * How batches share the places that there are for all of them together: evenly among tenants, and
- * a tenant's evenly among its batches; who needs less than an even share leaves the rest to others.
+ * How batches share the places that all batches have together: evenly among tenants, and a tenant's places
+ * evenly among its batches. A batch or tenant that needs less than an even share leaves the rest to the
+ * others.
  */
 
-/** What a batch has of the places, and what it could use. */
+/** How many places a batch has, and how many it could use. */
 export interface Load {
   readonly batch_id: string;
   readonly tenant_id: string;
   readonly running: number;
-  /** Running included. */
+  /** Including `running`. */
   readonly wants: number;
 }
 
-/** How many places are due to a batch. The shares of all together are never more than `total`. */
+/** How many places a batch is entitled to. The shares of all batches together never exceed `total`. */
 export function shareOf(batch_id: string, loads: readonly Load[], total: number): number {
   const tenants = new Map<string, Load[]>();
   for (const load of loads) tenants.set(load.tenant_id, [...(tenants.get(load.tenant_id) ?? []), load]);
@@ -27,7 +28,7 @@ export function shareOf(batch_id: string, loads: readonly Load[], total: number)
   return evenly(own, ofTenant).get(batch_id) ?? 0;
 }
 
-/** How many a batch may begin now: its share, but no more than is free. */
+/** How many upgrades a batch may begin now: its share, but no more than the free places. */
 export function mayBegin(batch_id: string, loads: readonly Load[], total: number): number {
   const running = loads.find((load) => load.batch_id === batch_id)?.running ?? 0;
   const free = total - loads.reduce((sum, load) => sum + load.running, 0);
@@ -39,7 +40,10 @@ interface Demand {
   readonly wants: number;
 }
 
-/** The smallest demands first: what they leave is shared by the others. The order of equals is that of their ids. */
+/**
+ * Serves the smallest demands first: the others share what these leave. Equal demands are served in the order
+ * of their ids.
+ */
 function evenly(demands: readonly Demand[], total: number): ReadonlyMap<string, number> {
   const order = demands.toSorted((a, b) => a.wants - b.wants || (a.id < b.id ? -1 : 1));
   const given = new Map<string, number>();

@@ -4,16 +4,16 @@ import { type Batch, isBatchActive, isOpen, type Member } from './record.ts';
 import { loadOf } from './schedule.ts';
 import type { Load } from './share.ts';
 
-/** A batch that nobody has taken up is looked at after this long. */
+/** A batch that no taskmanager has taken up is checked after this long. */
 export const BATCH_TAKE_UP_MS = 1_000;
 /** How often the upgrades in flight are compared with the record, hints or not. */
 const LOOK_MS = 5_000;
-/** Others hold the places that it could use. */
+/** How often to check while other batches hold the places that this one could use. */
 const CROWDED_LOOK_MS = 1_000;
-/** While only a person can make it go on. */
+/** How often to check while only a person can make the batch continue. */
 const IDLE_LOOK_MS = 60_000;
 
-/** When the batch wants to be looked at again, whatever happens or doesn't; null once it has ended. */
+/** When the batch must be checked again, whatever happens or does not happen; null once it has ended. */
 export function batchWakeAt(next: BatchNext, seen: BatchSeen, now: Instant): Instant | null {
   const { batch, members, effects } = next;
   const { state, waves } = batch;
@@ -35,7 +35,7 @@ function isSoaking({ state }: Batch): boolean {
   return state.name === 'running' && state.soak !== null;
 }
 
-/** What the batch has of the places, and what it could use, once `next` is committed. */
+/** How many places the batch has, and how many it could use, once `next` is committed. */
 export function loadAfter({ batch, members }: BatchNext, seen: BatchSeen, now: Instant): Load {
   const isReady = (member: Member) =>
     isOpen(member) &&
