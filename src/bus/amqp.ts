@@ -34,17 +34,17 @@ import type { Protection } from './protection.ts';
 import { declareExchange, declareNotifications, declareReplyQueue } from './queues.ts';
 import { AGAIN, Server, TRACE_HEADER } from './server.ts';
 
-/** What every server of Trove's kind understands. */
+/** The RPC version that every server of Trove's kind understands. */
 const RPC_VERSION = '1.0';
-/** A confirm that stays away this long leaves the outcome unknown. */
+/** If a confirm does not arrive within this time, the outcome of the publish is unknown. */
 const CONFIRM_TIMEOUT_MS = 5_000;
-/** Publishes that wait for their confirm at once; more wait in line. */
+/** How many publishes may wait for their confirm at the same time; further ones wait in line. */
 const MAX_UNCONFIRMED = 512;
 export const DEAD_LETTERS = 'coffer.dead-letters';
 
 export interface AmqpBusOptions {
   readonly url: string;
-  /** Whom to believe, with `amqps://`. */
+  /** Which servers to trust, with `amqps://`. */
   readonly tls?: TlsOptions | undefined;
   /** Shown in RabbitMQ's list of connections. */
   readonly name: string;
@@ -52,18 +52,21 @@ export interface AmqpBusOptions {
   readonly control_exchange: string;
   /** How queues are declared; `coffer` if not given. */
   readonly queues?: QueueMode;
-  /** Declares the queue in which notifications wait for whoever listens. */
+  /** Declares the queue in which notifications wait for a listener. */
   readonly notifies?: boolean;
-  /** The queue of the dead letters, if not the usual one. */
+  /** The queue of the dead letters; the usual one if not given. */
   readonly dead_letters?: string;
   readonly tracing?: Tracing;
-  /** The id of the installation whose process this is; a guest's instances name theirs with each message. */
+  /**
+   * The id of the installation that this process belongs to. The instances of a guest process name theirs
+   * with each message.
+   */
   readonly installation?: string;
 }
 
 /**
- * Opens the bus on RabbitMQ. Resolves after the first try to connect, also if RabbitMQ is away: it
- * goes on trying, and casts are refused with `bus_unavailable` meanwhile.
+ * Opens the bus on RabbitMQ. Resolves after the first try to connect, even if RabbitMQ is away: the bus keeps
+ * trying, and refuses casts with `bus_unavailable` meanwhile.
  */
 export async function openAmqpBus(options: AmqpBusOptions): Promise<Bus> {
   const bus = new AmqpBus(options);
@@ -74,9 +77,9 @@ export async function openAmqpBus(options: AmqpBusOptions): Promise<Bus> {
 interface Waiter {
   resolve(value: unknown): void;
   reject(err: Error): void;
-  /** The server is still at work. */
+  /** Called when the server reports that it is still working. */
   keepAlive(): void;
-  /** Of the answer. */
+  /** The protection of the answer. */
   readonly protection: Protection | null;
 }
 
@@ -93,13 +96,15 @@ class AmqpBus implements Bus {
   readonly #tracing: Tracing;
   readonly #installation: string | undefined;
   readonly #presence: Presence | null;
-  /** Two connections: RabbitMQ blocks publishers under memory pressure, and acknowledgements must go on. */
+  /**
+   * Two connections: RabbitMQ blocks publishers under memory pressure, and acknowledgements must continue.
+   */
   readonly #publisher: Link;
   readonly #consumer: Link;
   readonly #servers = new Set<Server>();
   readonly #replyQueue = `reply_${newUniqueId()}`;
   readonly #waiters = new Map<string, Waiter>();
-  /** Message ids that came back because no queue takes them; the confirm follows. */
+  /** Ids of messages that RabbitMQ returned because no queue takes them; the confirm follows. */
   readonly #returned = new Set<string>();
   #unconfirmed = 0;
   readonly #line: (() => void)[] = [];
@@ -199,7 +204,7 @@ class AmqpBus implements Bus {
     const request = newRequest(method, args, context, reply_to);
     const content = sealed(request, topic, this.#installation, options.protection);
     return this.#tracing.span(`${method} call`, spanOf('client', topic, method), (span) => {
-      // The waiter is there before the question goes out: an answer may overtake the confirm.
+      // Register the waiter before the question is sent: the answer may arrive before the confirm.
       const waiting = this.#await(msg_id, `${method} from ${topic}`, options);
       const properties = { expiration: timeout_ms, ...traceHeaders(span) };
       return answered(waiting, this.#publish(this.#exchange, topic, content, properties));
@@ -253,13 +258,16 @@ class AmqpBus implements Bus {
     try {
       await server.consume(channel, () => this.#consumer.breakLink());
     } catch (err) {
-      // The link is made anew, and with it this consumer.
+      // The link reconnects, and starts this consumer again.
       this.#log.warn({ err: textOf(err), topic: server.topic }, 'RabbitMQ: could not consume; reconnecting');
       this.#consumer.breakLink();
     }
   }
 
-  /** A topic that began to be served while the channel was being set up is on no list but ours. */
+  /**
+   * Consumes the topics that began to be served while the channel was being set up: the set-up has missed
+   * them.
+   */
   #consumeLatecomers(channel: ConfirmChannel): void {
     for (const server of this.#servers) {
       if (!server.isConsumingOn(channel)) void this.#consume(server, channel);
@@ -321,7 +329,7 @@ class AmqpBus implements Bus {
       const messageId = randomUUID();
       const timeout = setTimeout(() => {
         reject(unavailable('RabbitMQ did not confirm in time'));
-        // Nobody may be there any more: a half-open connection would be believed for long.
+        // The peer may be gone: without this a half-open connection would be trusted for a long time.
         if (this.#publisher.channel === channel) this.#publisher.breakLink();
       }, CONFIRM_TIMEOUT_MS);
       const settle = (err: unknown) => {
@@ -340,7 +348,7 @@ class AmqpBus implements Bus {
           settle,
         );
       } catch (err) {
-        // A channel that died a moment ago throws at once.
+        // A channel that has just died throws at once.
         settle(err);
       }
     });
@@ -351,7 +359,7 @@ class AmqpBus implements Bus {
     await this.#publish('', this.#deadLetterQueue, message.content, { headers });
   }
 
-  /** Behind all others, for a process of the installation that it belongs to. */
+  /** Puts the message behind all others, for a process of the installation that it belongs to. */
   async #passOn(topic: string, message: ConsumeMessage): Promise<void> {
     const { 'x-delivery-count': _, ...rest } = message.properties.headers ?? {};
     const { expiration } = message.properties as { expiration?: string };
@@ -359,7 +367,7 @@ class AmqpBus implements Bus {
     await this.#publish('', topic, message.content, { headers, ...(expiration && { expiration }) });
   }
 
-  /** The same message behind all others, and as if it had never been delivered. */
+  /** Puts the same message behind all others, as if it had never been delivered. */
   async #again(topic: string, { content, properties }: ConsumeMessage): Promise<void> {
     const { 'x-delivery-count': _, ...rest } = properties.headers ?? {};
     await this.#publish('', topic, content, { headers: { ...rest, [AGAIN]: true } });
@@ -371,7 +379,7 @@ interface Waiting {
   readonly forget: () => void;
 }
 
-/** Holds nothing of the question: thousands may be waited for. */
+/** Keeps no reference to the question: thousands of answers may be awaited at the same time. */
 async function answered({ answer, forget }: Waiting, sent: Promise<void>): Promise<unknown> {
   try {
     return await Promise.race([answer, sent.then(() => answer)]);
@@ -381,7 +389,7 @@ async function answered({ answer, forget }: Waiting, sent: Promise<void>): Promi
   }
 }
 
-/** As every captured message has them; `delivery_mode` 2 costs nothing on a transient queue. */
+/** The properties that every captured message has; `delivery_mode` 2 costs nothing on a transient queue. */
 const PROPERTIES: Options.Publish = {
   contentType: 'application/json',
   contentEncoding: 'utf-8',
@@ -389,7 +397,7 @@ const PROPERTIES: Options.Publish = {
   priority: 0,
 };
 
-/** By OpenTelemetry's names for messaging. */
+/** The attributes have OpenTelemetry's names for messaging. */
 function spanOf(
   kind: 'producer' | 'client',
   topic: string,

@@ -1,10 +1,10 @@
 /**
  * The bus: casts and calls in oslo.messaging's envelope.
  *
- * Files: `envelope.ts` the wire format · `amqp.ts` the bus on RabbitMQ · `server.ts` a topic that is
- * served there · `queues.ts` what is declared there · `connection.ts` its connection supervisor ·
- * `dead-letters.ts` what nobody could act on · `depths.ts` how much waits · `protection.ts` secure modes ·
- * `test/twins/bus.ts` the bus in memory, for the simulator.
+ * Files: `envelope.ts` the wire format · `amqp.ts` the bus on RabbitMQ · `server.ts` serves a topic there ·
+ * `queues.ts` declares exchanges and queues there · `connection.ts` keeps its connections alive ·
+ * `dead-letters.ts` the messages that nobody could act on · `depths.ts` how many messages wait ·
+ * `protection.ts` secure modes · `test/twins/bus.ts` the bus in memory, for the simulator.
  */
 import { CofferError } from '../core/errors.ts';
 import type { TraceParent } from '../tracing.ts';
@@ -12,13 +12,16 @@ import type { Depth } from './depths.ts';
 import type { WireNotification } from './envelope.ts';
 import type { Guard, Protection } from './protection.ts';
 
-/** Travels with every message: who asked, for log lines and authorisation. */
+/** Travels with every message: who sent the request, for log lines and authorisation. */
 export interface Context {
   readonly request_id: string;
   readonly tenant_id: string | null;
   readonly user: string | null;
   readonly is_admin: boolean;
-  /** What Trove's services must find in it to say in a notification what the message is about. */
+  /**
+   * The part of the context in which Trove's services must find what they name in a notification as its
+   * subject.
+   */
   readonly notification?: Readonly<Record<string, unknown>>;
 }
 
@@ -28,99 +31,115 @@ export interface Request {
   readonly context: Context;
   /** New for each message; a redelivery keeps it. */
   readonly unique_id: string;
-  /** True if the broker delivered it before. */
+  /** True if the broker has delivered the message before. */
   readonly redelivered: boolean;
-  /** The instance under whose key it came; null or absent for one that came in clear. */
+  /** The instance under whose key the message came; null or absent if the message came unencrypted. */
   readonly speaker?: string | null;
 }
 
 /**
- * Answers a request. The message is acknowledged after the promise resolves: the work is safe then.
- * A rejection with a retryable error puts it back; with any other, a call is answered with a
- * failure, and a cast goes to the dead letters with the reason.
+ * Answers a request. The message is acknowledged after the promise resolves: the work is safe by then. If the
+ * promise rejects with a retryable error, the message is put back. With any other error, a call is answered
+ * with a failure, and a cast goes to the dead letters with the reason.
  */
 export type Handler = (request: Request) => Promise<unknown>;
 
-/** `shared`: may be the only copy of an intent, quorum queue. `own`: a guest's, can be said again, transient. */
+/**
+ * `shared`: may hold the only copy of an intent; a quorum queue. `own`: belongs to one guest, whose messages
+ * can be sent again; transient.
+ */
 export type QueueKind = 'shared' | 'own';
 
 export interface ServeOptions {
   readonly topic: string;
   readonly queue: QueueKind;
-  /** Names this server among those of its topic: messages may be sent to it alone. The host, if not given. */
+  /** The name of this server among those of its topic: a message may be sent to this server alone. The host name, if not given. */
   readonly server?: string;
-  /** Messages in work at once. */
+  /** How many messages may be in work at the same time. */
   readonly prefetch: number;
   readonly handler: Handler;
-  /** Opens what comes in; without it everything comes in clear. */
+  /** Opens incoming messages; without it all messages come unencrypted. */
   readonly guard?: Guard;
-  /** A message that is part of no trace begins one. */
+  /** If true, a message that is part of no trace begins a new one. */
   readonly begins_traces?: boolean;
-  /** The id of the installation that it belongs to; that of the bus if not said. */
+  /** The id of the installation that the server belongs to; the bus's own if not given. */
   readonly installation?: string | undefined;
-  /** What becomes of a message of another installation that has no process here: `dropped` if its sender says it again. */
+  /**
+   * What happens to a message of another installation that has no process here. `dropped`: its sender will
+   * send it again.
+   */
   readonly foreign?: 'buried' | 'dropped';
 }
 
 export interface Served {
-  /** Takes no further message, and waits for those in work. */
+  /** Takes no further message, and waits for the messages in work. */
   stop(): Promise<void>;
 }
 
 export interface CastOptions {
   readonly context?: Context;
-  /** Dropped by the broker if nobody took it by then; never when absent. */
+  /**
+   * The broker drops the message if nobody has taken it after this time. If absent, the message never
+   * expires.
+   */
   readonly expires_ms?: number;
   readonly protection?: Protection | null;
-  /** The installation of who sends it; that of the bus if not said. */
+  /** The installation of the sender; the bus's own if not given. */
   readonly installation?: string | undefined;
-  /** The span that it is part of; if not said, the one at work. */
+  /** The span that the message is part of; the current one if not given. */
   readonly trace?: TraceParent | undefined;
 }
 
 export interface CallOptions {
   readonly timeout_ms: number;
-  /** A server that understands it says every half of this that it is still at work; silence for longer ends the wait. */
+  /**
+   * A server that understands this option reports every half of this time that it is still working. A longer
+   * silence ends the wait.
+   */
   readonly monitor_ms?: number;
   readonly context?: Context;
-  /** Of the question and of its answer: one that comes in clear is no answer then. */
+  /** Protects the question and its answer: an answer that comes unencrypted is not accepted then. */
   readonly protection?: Protection | null;
 }
 
-/** A message that nobody could act on, kept with the reason until a person decides. */
+/** A message that nobody could act on, kept with the reason until a person decides what to do with it. */
 export interface DeadLetter {
   readonly id: string;
-  /** Null if whoever put it there did not say. */
+  /** Null if the sender of the letter did not record it. */
   readonly topic: string | null;
   readonly reason: string | null;
   readonly at: number | null;
-  /** Null if nobody can read it. */
+  /** Null if the message cannot be read. */
   readonly method: string | null;
   readonly content: Uint8Array;
 }
 
 export interface Depths {
-  /** By topic; one that nobody has ever served is not in it. */
+  /** By topic; a topic that nobody has ever served is missing. */
   readonly topics: ReadonlyMap<string, Depth>;
   readonly dead_letters: number;
 }
 
-/** Every function rejects with `bus_unavailable` if the broker is away; nothing is lost then. */
+/** Every function rejects with `bus_unavailable` if the broker is away; no letter is lost then. */
 export interface DeadLetters {
-  /** Up to `limit` letters from the head of the queue, and how many there are in all. */
+  /** Up to `limit` letters from the head of the queue, and the number of all letters. */
   list(limit: number): Promise<{ readonly letters: readonly DeadLetter[]; readonly total: number }>;
   get(id: string): Promise<DeadLetter | null>;
-  /** Sends it again to its topic, and forgets it. If nobody serves that, it stays: `bus_unavailable`. */
+  /**
+   * Sends the letter to its topic again, and removes it. If nobody serves the topic, the letter stays, and
+   * this rejects with `bus_unavailable`.
+   */
   replay(id: string): Promise<DeadLetter | null>;
   discard(id: string): Promise<DeadLetter | null>;
 }
 
 export interface Bus {
-  /** Absent from the twin in memory: nobody looks through the letters of a simulation. */
+  /** Absent from the twin in memory: nobody reads the dead letters of a simulation. */
   readonly deadLetters?: DeadLetters;
   /**
-   * Resolves when the broker has confirmed the message and a queue holds it. Rejects with
-   * `bus_unavailable` when the broker is away or nobody serves the topic: outcome unknown, say it again.
+   * Resolves when the broker has confirmed the message and a queue holds it. Rejects with `bus_unavailable`
+   * when the broker is away or nobody serves the topic: the outcome is unknown, and the caller should send
+   * the message again.
    */
   cast(
     topic: string,
@@ -128,7 +147,10 @@ export interface Bus {
     args: Readonly<Record<string, unknown>>,
     options?: CastOptions,
   ): Promise<void>;
-  /** Resolves with the reply; rejects with a `RemoteError` if the server failed, `bus_unavailable` after `timeout_ms`. */
+  /**
+   * Resolves with the reply. Rejects with a `RemoteError` if the server failed, with `bus_unavailable` after
+   * `timeout_ms`.
+   */
   call(
     topic: string,
     method: string,
@@ -136,24 +158,27 @@ export interface Bus {
     options: CallOptions,
   ): Promise<unknown>;
   serve(options: ServeOptions): Promise<Served>;
-  /** Resolves when the broker holds it for whoever listens to notifications. Rejects with `bus_unavailable`. */
+  /** Resolves when the broker holds the notification for its listeners. Rejects with `bus_unavailable`. */
   notify(notification: WireNotification): Promise<void>;
   /**
-   * Messages that wait for those who serve these topics, how many serve them, and dead letters. Absent from the twin in memory.
-   * Rejects if the broker is away.
+   * How many messages wait in the queues of these topics, how many consumers each has, and how many dead
+   * letters there are. Absent from the twin in memory. Rejects if the broker is away.
    */
   depths?(topics: readonly string[]): Promise<Depths>;
-  /** Ids of other installations whose taskmanagers consume from the same queues. Absent from the twin in memory. */
+  /**
+   * Ids of other installations whose taskmanagers consume from the same queues. Absent from the twin in
+   * memory.
+   */
   otherInstallations?(): readonly string[];
-  /** True while the broker answers. */
+  /** True while the broker is connected. */
   isConnected(): boolean;
   close(): Promise<void>;
 }
 
-/** The other side executed a call and failed. */
+/** The other side executed a call, and the call failed. */
 export class RemoteError extends Error {
   override readonly name = 'RemoteError';
-  /** The exception's class as its side names it, e.g. `GuestError`. */
+  /** The class of the exception, by the name that the other side gives it, e.g. `GuestError`. */
   readonly remote_class: string;
 
   constructor(remote_class: string, message: string) {
@@ -162,7 +187,7 @@ export class RemoteError extends Error {
   }
 }
 
-/** A request that its server does not understand, in oslo.messaging's words. */
+/** A request that its server does not understand, named as oslo.messaging names it. */
 export class DispatchError extends Error {
   override readonly name = 'DispatchError';
   readonly remote_class: 'NoSuchMethod' | 'UnsupportedVersion';
@@ -177,7 +202,7 @@ export function noSuchMethod(method: string): DispatchError {
   return new DispatchError('NoSuchMethod', `Endpoint does not support RPC method ${method}`);
 }
 
-/** Errors that say nothing about the message: the same work may succeed in a moment. */
+/** Errors that say nothing about the message: the same work may succeed shortly afterwards. */
 export function isPassing(err: unknown): boolean {
   return err instanceof CofferError && (err.code === 'store_unavailable' || err.code === 'bus_unavailable');
 }

@@ -3,22 +3,22 @@ import type { TlsOptions } from '../config.ts';
 import { type Logger, textOf } from '../log.ts';
 import { sleep } from '../service.ts';
 
-/** A peer that is silent for two of these is given up. */
+/** After a silence of two such intervals the peer is considered dead. */
 const HEARTBEAT_SECONDS = 6;
 const CONNECT_TIMEOUT_MS = 5_000;
-/** `close()` can hang on a dead socket: it is given this long. */
+/** `close()` can hang on a dead socket: we wait for it no longer than this. */
 const CLOSE_TIMEOUT_MS = 1_000;
 const RETRY_MS = [50, 100, 200, 500, 1_000, 2_000] as const;
 
-/** Called on every fresh channel, before anybody may use it: declares, binds and consumes. */
+/** Called on every new channel before anything else uses it: declares, binds and consumes. */
 export type Setup = (channel: ConfirmChannel) => Promise<void>;
 
 /**
- * Keeps one connection with one channel to RabbitMQ alive.
+ * Keeps one connection to RabbitMQ, with one channel, alive.
  *
- * The unit of failure is the whole link: a closed channel, a cancelled consumer, an error on the
- * socket all lead to a new connection with everything set up again. amqplib's own recovery leaves
- * consumers dead after a channel error, and a link that is half alive is worse than none.
+ * The unit of failure is the whole link: a closed channel, a cancelled consumer or an error on the socket
+ * leads to a new connection, on which everything is set up again. amqplib's own recovery leaves consumers
+ * dead after a channel error, and a link of which only a part works is worse than none.
  */
 export class Link {
   readonly #url: string;
@@ -36,7 +36,7 @@ export class Link {
   #firstTry: (() => void) | undefined;
   #trouble: string | undefined;
 
-  /** `onReady` runs in the very moment in which `channel` becomes visible: nothing can slip in between. */
+  /** `onReady` runs synchronously when `channel` becomes visible: nothing can happen in between. */
   constructor(options: {
     url: string;
     tls?: TlsOptions | undefined;
@@ -63,7 +63,10 @@ export class Link {
     return this.#trouble;
   }
 
-  /** Begins to connect; resolves after the first try, whether it succeeded or not. Reconnects from then on. */
+  /**
+   * Begins to connect; resolves after the first try, whether it succeeded or not. From then on the link
+   * reconnects by itself.
+   */
   start(): Promise<void> {
     const tried = new Promise<void>((resolve) => {
       this.#firstTry = resolve;
@@ -78,7 +81,7 @@ export class Link {
     await this.#running;
   }
 
-  /** Drops the connection, so that it is made anew: what was in flight has an unknown outcome. */
+  /** Drops the connection, so that a new one is made: the outcome of everything in flight is unknown. */
   breakLink(): void {
     this.#channel = undefined;
     this.#broken?.();
@@ -114,7 +117,10 @@ export class Link {
     }
   }
 
-  /** Connects and sets up; `broken` resolves when the link breaks. In an object: a bare promise would be awaited. */
+  /**
+   * Connects and sets up; `broken` resolves when the link breaks. It is returned inside an object because a
+   * bare promise would be awaited.
+   */
   async #open(): Promise<{ readonly broken: Promise<void> }> {
     let isBroken = false;
     const broken = new Promise<void>((resolve) => {
@@ -128,7 +134,7 @@ export class Link {
     const connection = await connect(withHeartbeat(this.#url), {
       ...this.#tls,
       timeout: CONNECT_TIMEOUT_MS,
-      // Else a message that needs two writes waits for the peer's delayed acknowledgement: 40 ms.
+      // Without this, a message that needs two writes waits for the peer's delayed acknowledgement: 40 ms.
       noDelay: true,
       clientProperties: { connection_name: this.#name },
     });
@@ -144,7 +150,7 @@ export class Link {
     channel.on('handler-error', note);
     channel.on('close', breakNow);
     await this.#setup(channel);
-    // The connection may have died during the set-up, before anybody could notice.
+    // The connection may have died during the set-up, when nothing was watching it yet.
     if (isBroken || this.#stopped.signal.aborted)
       throw new Error('the connection was lost while it was set up');
     this.#channel = channel;
@@ -162,7 +168,7 @@ export class Link {
   }
 }
 
-/** A queue or an exchange is there already, with other options. */
+/** The queue or the exchange exists already, with other options. */
 function isMismatch(err: unknown): boolean {
   return textOf(err).includes('PRECONDITION_FAILED');
 }
@@ -173,7 +179,7 @@ function withHeartbeat(url: string): string {
   return parsed.toString();
 }
 
-/** In words that tell what to do. */
+/** The error's text, with advice on what to do. */
 function troubleOf(err: unknown): string {
   const text = textOf(err);
   return /ACCESS.REFUSED|NOT.ALLOWED/.test(text)

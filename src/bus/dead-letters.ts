@@ -11,9 +11,12 @@ import { visit } from './visit.ts';
 /** How long a reader waits for its turn. */
 const TURN_TIMEOUT_MS = 5_000;
 const RETRY_MS = 50;
-/** How far a letter is looked for: what is read stays in memory until it is put back. */
+/** How many letters are read in search of one: all that were read stay in memory until they are put back. */
 const MAX_READ = 10_000;
-/** RabbitMQ 4 drops what was put back 20 times: a letter is written anew before that. */
+/**
+ * RabbitMQ 4 drops a message that was put back 20 times: before that, the letter is written again as a new
+ * message.
+ */
 const MAX_RETURNS = 10;
 
 export interface AmqpDeadLettersOptions {
@@ -22,13 +25,13 @@ export interface AmqpDeadLettersOptions {
   readonly queue: string;
   /** Shown in RabbitMQ's list of connections. */
   readonly name: string;
-  /** Publishes to the topic; rejects if nobody serves it. */
+  /** Publishes the message to the topic; rejects if nobody serves the topic. */
   readonly replay: (topic: string, content: Buffer) => Promise<void>;
   /** Writes a letter to the end of the queue. */
   readonly bury: (content: Buffer, headers: Readonly<Record<string, unknown>>) => Promise<void>;
 }
 
-/** Headers of a letter: the message itself stays as it came. */
+/** Headers of a letter: the content of the message stays as it was received. */
 export function headersOfLetter(topic: string, reason: string): Readonly<Record<string, unknown>> {
   return {
     'coffer-id': randomUUID(),
@@ -39,10 +42,10 @@ export function headersOfLetter(topic: string, reason: string): Readonly<Record<
 }
 
 /**
- * The queue of the dead letters, to be looked through. RabbitMQ can't show a message without handing
- * it out, so a reader takes what it looks at and puts it back; a reader that dies loses nothing, since
- * RabbitMQ puts it back itself. Readers take turns, or one would find the queue empty while another
- * holds what is in it. Each has a connection of its own: people come rarely.
+ * Reads the queue of the dead letters. RabbitMQ can't show a message without handing it out, so a reader
+ * takes the letters that it reads and puts them back. A reader that dies loses nothing, since RabbitMQ then
+ * puts them back itself. Readers take turns: otherwise one reader would find the queue empty while another
+ * holds its letters. Each reader has a connection of its own: people read dead letters rarely.
  */
 export class AmqpDeadLetters implements DeadLetters {
   readonly #options: AmqpDeadLettersOptions;
@@ -55,7 +58,7 @@ export class AmqpDeadLetters implements DeadLetters {
     return this.#read(async (reader) => {
       const { messageCount } = await reader.channel.checkQueue(this.#options.queue);
       while (reader.held.length < limit && (await reader.next()));
-      // What was put back comes in any order.
+      // Letters that were put back come in any order.
       const letters = reader.held.map(letterOf).sort((a, b) => (a.at ?? 0) - (b.at ?? 0));
       return { letters, total: Math.max(messageCount, letters.length) };
     });
@@ -81,7 +84,10 @@ export class AmqpDeadLetters implements DeadLetters {
     return this.#take(id, async () => undefined);
   }
 
-  /** The letter is gone only after `act` has succeeded. Two at once: the second one finds none. */
+  /**
+   * Removes the letter only after `act` has succeeded. If two callers want the same letter at the same time,
+   * the second finds none.
+   */
   #take(
     id: string,
     act: (message: GetMessage, letter: DeadLetter) => Promise<void>,
@@ -114,7 +120,7 @@ export class AmqpDeadLetters implements DeadLetters {
     }
   }
 
-  /** Returns when the queue has everything back: the next reader is to see it all. */
+  /** Returns when the queue has all letters back: the next reader must see all of them. */
   async #putBack(reader: Reader): Promise<void> {
     const { channel, held, queue } = reader;
     await Promise.all(
@@ -128,19 +134,22 @@ export class AmqpDeadLetters implements DeadLetters {
     }
   }
 
-  /** The same letter, as if it had never been looked at. In between there are two of it, never none. */
+  /**
+   * Writes the same letter again, with no record of earlier readings. In between the queue holds it twice,
+   * but is never without it.
+   */
   async #renew(reader: Reader, message: GetMessage): Promise<void> {
     const { 'x-delivery-count': _, ...headers } = message.properties.headers ?? {};
     try {
       await this.#options.bury(message.content, { ...headers, 'coffer-id': idOf(message) });
       reader.remove(message);
     } catch {
-      // The publisher's connection is gone: the next reader will do it.
+      // The publisher's connection is gone: the next reader will renew the letter.
     }
   }
 }
 
-/** Has the queue to itself, and holds what it has taken out of it. */
+/** Reads the queue alone, and holds the letters that it has taken out. */
 class Reader {
   readonly channel: Channel;
   readonly queue: string;
@@ -151,7 +160,7 @@ class Reader {
     this.queue = queue;
   }
 
-  /** Null at the end of the queue, or when enough was read. */
+  /** Null at the end of the queue, or when `MAX_READ` letters were read. */
   async next(): Promise<GetMessage | null> {
     if (this.held.length >= MAX_READ) return null;
     const message = await this.channel.get(this.queue);
@@ -173,7 +182,7 @@ class Reader {
   }
 }
 
-/** A queue that only one connection may have: RabbitMQ takes it away from whoever is gone. */
+/** Uses a queue that only one connection may have: RabbitMQ takes it away from a connection that is gone. */
 async function awaitTurn(connection: ChannelModel, name: string): Promise<void> {
   const end = Date.now() + TURN_TIMEOUT_MS;
   for (;;) {
@@ -209,7 +218,10 @@ function letterOf(message: GetMessage): DeadLetter {
   };
 }
 
-/** Letters that were buried before they had ids have that of their message; a stranger's, its digest. */
+/**
+ * Letters that were buried before letters had ids have the id of their message; letters that others wrote,
+ * the digest of their content.
+ */
 function idOf({ properties, content }: GetMessage): string {
   const id: unknown = properties.headers?.['coffer-id'] ?? properties.messageId;
   if (typeof id === 'string') return id;

@@ -1,15 +1,16 @@
 import type { ChannelModel } from 'amqplib';
 import { type Visitor, visit } from './visit.ts';
 
-/** How full a queue is, and how many take from it. */
+/** How many messages a queue holds, and how many consumers it has. */
 export interface Depth {
   readonly messages: number;
   readonly consumers: number;
 }
 
 /**
- * How many messages wait in each of these queues, and for how many consumers. A queue that does not exist is
- * left out: asking for it costs its channel, so that each has one of its own. Rejects if RabbitMQ is away.
+ * How many messages wait in each of these queues, and how many consumers each has. A queue that does not
+ * exist is left out: RabbitMQ closes the channel that asks for one, so each queue is checked on a channel of
+ * its own. Rejects if RabbitMQ is away.
  */
 export function depthsOf(
   { name, ...broker }: Visitor,

@@ -1,6 +1,6 @@
 /**
- * oslo.messaging's wire format, as captured from Trove 18: a JSON object whose `oslo.message` is a
- * *string* of JSON. A bare object is accepted too.
+ * oslo.messaging's wire format, as captured from Trove 18: a JSON object whose `oslo.message` is a *string*
+ * of JSON. A bare object is accepted too.
  */
 import { randomUUID } from 'node:crypto';
 import { CofferError } from '../core/errors.ts';
@@ -11,18 +11,18 @@ export interface WireRequest {
   readonly method: string;
   readonly args: Readonly<Record<string, unknown>>;
   readonly version: string;
-  /** Null where methods have no name space, as in all of Trove. */
+  /** Null where methods have no namespace, as in all of Trove. */
   readonly namespace: string | null;
   readonly unique_id: string;
   readonly context: Context;
-  /** Where and under which id the caller waits; null for a cast. */
+  /** The queue on which the caller waits, and the id of its call; null for a cast. */
   readonly reply_to: ReplyTo | null;
 }
 
 export interface ReplyTo {
   readonly queue: string;
   readonly msg_id: string;
-  /** The caller gives up after so many seconds without a word; null if it just waits. */
+  /** The caller gives up after so many seconds without a message; null if it sets no such limit. */
   readonly monitor_s: number | null;
 }
 
@@ -30,7 +30,7 @@ export interface WireReply {
   readonly msg_id: string;
   readonly result: unknown;
   readonly failure: { readonly class: string; readonly message: string } | null;
-  /** False for a keep-alive: the server is still at work. */
+  /** False for a keep-alive: the server is still working. */
   readonly ending: boolean;
 }
 
@@ -72,9 +72,9 @@ export function replyBody(msg_id: string, result: unknown, failure: Error | null
   };
 }
 
-/** What a notifier of oslo.messaging sends: nobody answers, and whoever listens is told. */
+/** What a notifier of oslo.messaging sends: nobody answers it, and every listener receives it. */
 export interface WireNotification {
-  /** The same if it is sent again. */
+  /** The same id if the notification is sent again. */
   readonly message_id: string;
   readonly publisher_id: string;
   readonly event_type: string;
@@ -84,13 +84,13 @@ export interface WireNotification {
 }
 
 export function encodeNotification({ at, context, ...said }: WireNotification): Buffer {
-  // `2026-11-22 16:48:00.428350`: microseconds, of which we know thousands.
+  // `2026-11-22 16:48:00.428350`: the format has microseconds, and we know only milliseconds.
   const timestamp = `${new Date(at).toISOString().slice(0, -1).replace('T', ' ')}000`;
   const body = { ...said, priority: 'INFO', timestamp, _unique_id: newUniqueId() };
   return encodeBody({ ...body, ...encodeContext(context) });
 }
 
-/** Says that the server is still at work on a call. */
+/** Reports that the server is still working on a call. */
 export function encodeKeepAlive(msg_id: string): Buffer {
   return encodeBody({
     result: null,
@@ -102,8 +102,8 @@ export function encodeKeepAlive(msg_id: string): Buffer {
 }
 
 /**
- * The caller rebuilds a class of `builtins` and of `trove.common.exception`; one that it doesn't know
- * becomes its `RemoteError`, with the name kept.
+ * The caller rebuilds the exception if its class is in `builtins` or `trove.common.exception`. For a class
+ * that it does not know, it raises its own `RemoteError`, which keeps the name.
  */
 function encodeFailure(err: Error): string {
   const { message } = err;
@@ -191,7 +191,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** All keys that a receiver of Trove's kind looks for, the unused ones null. */
+/** All keys that a receiver of Trove's kind looks for; unused ones are null. */
 function encodeContext(context: Context): Record<string, unknown> {
   const { request_id, tenant_id, user, is_admin, notification } = context;
   const project = tenant_id;

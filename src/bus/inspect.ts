@@ -5,29 +5,29 @@ import { sleep } from '../service.ts';
 import { shapeOf } from './queues.ts';
 import { visit } from './visit.ts';
 
-/** How an exchange or a queue stands to what our processes declare. */
+/** Compares an exchange or a queue with what our processes declare. */
 export interface Declared {
   readonly name: string;
   readonly state: 'as ours' | 'missing' | 'different';
-  /** What RabbitMQ says to a different one. */
+  /** RabbitMQ's answer, if the state is `different`. */
   readonly detail: string | null;
 }
 
 export interface BrokerFacts {
-  /** As the server tells it, e.g. `3.10.8`. */
+  /** As the server reports it, e.g. `3.10.8`. */
   readonly version: string;
-  /** Why RabbitMQ takes no message now, an alarm of memory or disk; null while it does. */
+  /** Why RabbitMQ takes no message now, i.e. an alarm of memory or disk; null while it takes messages. */
   readonly blocked: string | null;
   readonly declared: readonly Declared[];
 }
 
-/** RabbitMQ tells of an alarm when somebody publishes, and at once. */
+/** RabbitMQ reports an alarm only when a client publishes, and then at once. */
 const ALARM_WITHIN_MS = 500;
-/** No queue has this name: what is sent to it falls away. */
+/** No queue has this name: RabbitMQ drops what is sent to it. */
 const NOWHERE = 'coffer.doctor.nowhere';
 
 /**
- * Looks at a broker without changing anything: what is missing stays missing. Rejects if there is no
+ * Inspects a broker without changing anything: missing queues are not created. Rejects if there is no
  * connection.
  */
 export function inspectBroker(options: {
@@ -56,7 +56,10 @@ export function inspectBroker(options: {
   });
 }
 
-/** Each look has a channel of its own: a refusal costs it. What is there already is declared again, which changes nothing. */
+/**
+ * Each check has a channel of its own, because RabbitMQ closes a channel after a refusal. An object that
+ * exists is declared again, which changes nothing.
+ */
 async function lookAt(
   connection: ChannelModel,
   name: string,

@@ -1,25 +1,26 @@
 /**
- * Installations are told apart by an id, which every message between processes of Coffer carries. Two that share
- * a virtual host of RabbitMQ consume from the same queues, whatever their exchanges and Redis prefixes are, since
- * queues have the names that Trove's services expect. A message of another installation is passed on until one
- * of its own processes takes it, and taskmanagers announce themselves, so that people hear of the other one.
+ * Every message between processes of Coffer carries the id of its installation. Two installations that share
+ * a virtual host of RabbitMQ consume from the same queues, whatever their exchanges and Redis prefixes are,
+ * because the queues have the names that Trove's services expect. A process passes a message of another
+ * installation on, until a process of that installation takes it. Taskmanagers also announce themselves, so
+ * that people learn of the other installation.
  */
 import type { ConfirmChannel, ConsumeMessage } from 'amqplib';
 import { type Body, isRecord } from './protection.ts';
 
-/** What carries the id in a message. A peer that is plain oslo.messaging does not look at it. */
+/** The field of a message that carries the id. A peer that is plain oslo.messaging ignores it. */
 export const INSTALLATION = 'coffer_installation';
 /** Header: how often the message was passed on. */
 export const PASSED_ON = 'coffer-passed-on';
-/** A message that was passed on so often has no process of its own here. */
+/** A message that was passed on this often has no process of its own installation here. */
 export const MAX_PASSED_ON = 20;
 
 const EXCHANGE = 'coffer.installations';
 const ANNOUNCE_MS = 5_000;
-/** Who was not heard for three announcements is gone. */
+/** An installation from which three announcements in a row did not arrive is gone. */
 const HEARD_MS = 3 * ANNOUNCE_MS + 1_000;
 
-/** Null for a message that says nothing: Trove's services and older guests send such. */
+/** Null for a message without the field: Trove's services and older guests send such messages. */
 export function installationOf(body: Body): string | null {
   const id = body[INSTALLATION];
   return typeof id === 'string' ? id : null;
@@ -34,7 +35,7 @@ export function timesPassedOn({ properties }: ConsumeMessage): number {
   return typeof count === 'number' && count > 0 ? count : 0;
 }
 
-/** Announces an installation to the others of the virtual host, and hears of them. */
+/** Announces an installation to the others on the virtual host, and receives their announcements. */
 export class Presence {
   readonly #own: string;
   readonly #now: () => number;
@@ -46,13 +47,16 @@ export class Presence {
     this.#now = now;
   }
 
-  /** Ids of the other installations whose taskmanagers were heard lately. */
+  /** Ids of the other installations from which an announcement was received lately. */
   get others(): readonly string[] {
     const since = this.#now() - HEARD_MS;
     return [...this.#heard].filter(([, at]) => at >= since).map(([id]) => id);
   }
 
-  /** On a fresh channel. Only who `serves` the shared queues is of interest to others. */
+  /**
+   * Runs on each new channel. Announces only while this process `serves` the shared queues: others need not
+   * know of it otherwise.
+   */
   async setUp(channel: ConfirmChannel, serves: () => boolean): Promise<void> {
     await channel.assertExchange(EXCHANGE, 'fanout', { durable: false });
     const { queue } = await channel.assertQueue('', { exclusive: true, durable: false });
@@ -63,7 +67,7 @@ export class Presence {
         if (serves())
           channel.publish(EXCHANGE, '', Buffer.from(JSON.stringify({ [INSTALLATION]: this.#own })));
       } catch {
-        // The channel is gone: the next one announces.
+        // The channel is gone: the announcement is made on the next one.
       }
     };
     this.stop();
@@ -83,11 +87,11 @@ export class Presence {
       const id = isRecord(said) ? installationOf(said) : null;
       if (id !== null && id !== this.#own && id.length <= 64) this.#note(id);
     } catch {
-      // Not one of ours.
+      // Not a message of ours.
     }
   }
 
-  /** Whoever announces made-up installations must not fill the memory. */
+  /** A sender that announces invented installations must not fill the memory. */
   #note(id: string): void {
     if (this.#heard.size >= 100) this.#heard.clear();
     this.#heard.set(id, this.#now());

@@ -3,7 +3,10 @@ import type { Protection } from './protection.ts';
 import { newSecret, sealedProtection } from './sealed.ts';
 import { troveProtection } from './trove-secure.ts';
 
-/** An instance's key, and how it is used. `trove`: as it stands in the configuration of Trove's guest agent. */
+/**
+ * An instance's key, and how it is used. `trove`: the key as written in the configuration of Trove's guest
+ * agent.
+ */
 export interface InstanceKey {
   readonly mode: 'coffer' | 'trove';
   readonly secret: string;
@@ -13,17 +16,23 @@ export function newInstanceKey(): InstanceKey {
   return { mode: 'coffer', secret: newSecret() };
 }
 
-/** As it is kept: nobody without the master key reads it, and it opens for this instance only. */
+/**
+ * The form in which the key is stored: nobody can read it without the master key, and it opens for this
+ * instance only.
+ */
 export function sealKey(master: MasterKey, instance_id: string, key: InstanceKey): string {
   return master.seal(JSON.stringify(key), instance_id);
 }
 
-/** Throws if it was sealed with another master key, for another instance, or was changed. */
+/** Throws if the key was sealed with another master key or for another instance, or was changed. */
 export function openKey(master: MasterKey, instance_id: string, sealed: string): InstanceKey {
   return JSON.parse(master.open(sealed, instance_id)) as InstanceKey;
 }
 
-/** The protection of an instance's messages under this key; `is_to_conductor` of what its guest sends by itself. */
+/**
+ * The protection of an instance's messages under this key; `is_to_conductor` for the messages that its guest
+ * sends by itself.
+ */
 export function protectionUnder(
   instance_id: string,
   { mode, secret }: InstanceKey,

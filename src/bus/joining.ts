@@ -1,12 +1,13 @@
 /**
- * How an agent that joins a cluster with its token comes by the key of its instance, over a broker on
- * which others listen and speak, siblings that hold the same token among them.
+ * How an agent that joins a cluster with a token receives the key of its instance, over a broker on which
+ * others listen and send, among them sibling agents that hold the same token.
  *
- * - That it may join an HMAC proves, under the *join key* that both sides derive from the token and nobody
- *   sends. Who it is its own key proves, with which it signs (Ed25519) and which never leaves its folder.
- * - What it is handed over is encrypted under a key that both sides agree on for this one answer (X25519);
- *   the join key goes into that, so that nobody without it can answer. It is what TLS 1.3 does with a
- *   shared key (`psk_dhe_ke`), in one question and one answer.
+ * - An HMAC under the *join key* proves that the agent may join. Both sides derive the join key from the
+ *   token; nobody sends it. The agent's own key proves who it is: the agent signs with that key (Ed25519),
+ *   which never leaves its folder.
+ * - The answer is encrypted under a key that both sides agree on for this one answer (X25519). The join key
+ *   is an input of that key, so that nobody without the join key can answer. TLS 1.3 does the same with a
+ *   shared key (`psk_dhe_ke`), here in one question and one answer.
  */
 import {
   createCipheriv,
@@ -27,41 +28,44 @@ import { CofferError } from '../core/errors.ts';
 import { uuidFrom } from '../ids.ts';
 import { MessageRefused } from './protection.ts';
 
-/** What an agent wants: a place for an instance that is to serve at `endpoint`. */
+/** What an agent asks for: a place for an instance that is to serve at `endpoint`. */
 export interface Wish {
   readonly cluster_id: string;
   readonly endpoint: { readonly host: string; readonly port: number };
-  /** By the agent's clock; later each time. */
+  /** By the agent's clock; later with each question. */
   readonly sent: number;
 }
 
-/** What it asks. Public keys are 32 bytes in base64url. */
+/** The question that the agent sends. Public keys are 32 bytes in base64url. */
 export interface JoinQuestion extends Wish {
-  /** Whose question it is. */
+  /** The public key of the agent that asks. */
   readonly agent_key: string;
-  /** Made for this question. */
+  /** A public key made for this question. */
   readonly exchange_key: string;
-  /** In hexadecimal digits, as `signature` is. */
+  /** In hexadecimal digits, like `signature`. */
   readonly proof: string;
   readonly signature: string;
 }
 
-/** What only the agent can open that has asked. */
+/** The answer, which only the agent that asked can open. */
 export interface HandedOver {
-  /** Made for this answer. */
+  /** A public key made for this answer. */
   readonly exchange_key: string;
   readonly nonce: string;
   readonly text: string;
 }
 
-/** The key under which a token, `<cluster id>.<32 bytes in base64url>`, proves itself. The token does not follow from it. */
+/**
+ * The key with which an agent proves that it holds a token, `<cluster id>.<32 bytes in base64url>`. The token
+ * cannot be derived from it.
+ */
 export function joinKeyOf(token: string): string {
   const [cluster_id = '', secret = ''] = token.split('.');
   const key = hkdfSync('sha256', Buffer.from(secret, 'base64url'), cluster_id, 'coffer join', 32);
   return Buffer.from(key).toString('base64');
 }
 
-/** A private key for an agent, as it is kept in a file. */
+/** A new private key for an agent, in the form in which a file holds it. */
 export function newAgentKey(): string {
   return generateKeyPairSync('ed25519', {
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
@@ -77,14 +81,14 @@ export function isAgentKey(text: string): boolean {
   }
 }
 
-/** Names an agent by its public key. */
+/** The id of an agent, derived from its public key. */
 export function agentIdOf(agent_key: string): string {
   return uuidFrom(`coffer agent ${agent_key}`);
 }
 
 /**
- * A question to ask, and what opens its answer: that throws `MessageRefused` if it is none of a taskmanager
- * that knows the join key, or not to this question.
+ * A question, and the function that opens its answer. That function throws `MessageRefused` if the answer is
+ * not from a taskmanager that knows the join key, or does not belong to this question.
  */
 export function newQuestion(
   { join_key, agent_key }: { readonly join_key: string; readonly agent_key: string },
@@ -111,7 +115,7 @@ export function newQuestion(
   return { question, open: (answer) => orRefused(() => open(answer)) };
 }
 
-/** True if whoever asks holds the token, and is the agent whose key it names. */
+/** True if the sender of the question holds the token, and is the agent whose key the question names. */
 export function isProven(join_key: string, { proof, signature, ...asked }: JoinQuestion): boolean {
   const [given, right] = [Buffer.from(proof, 'hex'), proofOf(join_key, asked)];
   if (given.length !== right.length || !timingSafeEqual(given, right)) return false;
@@ -123,7 +127,7 @@ export function isProven(join_key: string, { proof, signature, ...asked }: JoinQ
   }
 }
 
-/** Throws `invalid_request` if the key of the question is none that one can agree with. */
+/** Throws `invalid_request` if no key can be agreed on with the question's exchange key. */
 export function handOver(join_key: string, question: JoinQuestion, plain: unknown): HandedOver {
   const exchange = generateKeyPairSync('x25519');
   const head = { exchange_key: rawOf(exchange.publicKey), nonce: randomBytes(12).toString('base64') };
@@ -134,7 +138,7 @@ export function handOver(join_key: string, question: JoinQuestion, plain: unknow
   return { ...head, text: text.toString('base64') };
 }
 
-/** OpenSSL refuses a point of low order: it would lead to a key that everybody knows. */
+/** OpenSSL refuses a point of low order, which would lead to a key that everybody knows. */
 function agreedKey(privateKey: KeyObject, theirs: string, join_key: string): Buffer {
   let shared: Buffer;
   try {

@@ -1,31 +1,35 @@
 /**
  * How messages are protected on their way through a broker that others use too.
  *
- * Files: `protection.ts` what a protection is · `sealed.ts` our own: nobody without the instance's key
- * reads or forges anything · `trove-secure.ts` Trove's: nobody without the key reads · `instance-key.ts` whose
- * key it is, and which of the two it is for · `joining.ts` how an agent that joins comes by its key.
+ * Files: `protection.ts` what a protection is · `sealed.ts` our own: nobody can read or forge a message
+ * without the instance's key · `trove-secure.ts` Trove's: nobody can read a message without the key ·
+ * `instance-key.ts` an instance's key, and for which of the two it is · `joining.ts` how an agent that joins
+ * receives its key.
  */
 
 /** The inner message: `method`, `args`, `_context_…`, or `result` and `failure`. */
 export type Body = Readonly<Record<string, unknown>>;
 
-/** Under one instance's key. The functions that open throw `MessageRefused`. */
+/** Protects messages under one instance's key. The functions that open throw `MessageRefused`. */
 export interface Protection {
-  /** Whose key it is: with whom, or for whom, one speaks under it. */
+  /** The instance whose key it is: the other party, or the instance that we act for. */
   readonly instance_id: string;
   sealRequest(body: Body, topic: string): Body;
-  /** `redelivered`: by the broker's own word, never by one that the message brings with it. */
+  /** `redelivered` must come from the broker, never from the message itself. */
   openRequest(body: Body, topic: string, redelivered: boolean): Body;
-  /** The work of a request that was opened could not be done: the same message may be opened once more. */
+  /** The work of an opened request could not be done: the same message may be opened once more. */
   release(body: Body): void;
   sealReply(body: Body): Body;
   openReply(body: Body): Body;
 }
 
-/** Finds what an incoming request is protected by; null if it comes in clear and may. Rejects with `MessageRefused`. */
+/**
+ * Finds the protection of an incoming request; null if the request is unencrypted and may be so. Rejects with
+ * `MessageRefused`.
+ */
 export type Guard = (body: Body) => Promise<Protection | null>;
 
-/** Not from whom it says it is, or not for these eyes, or too old. */
+/** The message is not from its claimed sender, is not for this receiver, or is too old. */
 export class MessageRefused extends Error {
   override readonly name = 'MessageRefused';
 }

@@ -3,7 +3,10 @@ import type { QueueMode } from '../config.ts';
 import type { QueueKind } from './bus.ts';
 import { newUniqueId } from './envelope.ts';
 
-/** As oslo.messaging declares its reply and fanout queues: gone half an hour after their last consumer. */
+/**
+ * As oslo.messaging declares its reply and fanout queues: RabbitMQ deletes them half an hour after their last
+ * consumer has gone.
+ */
 const TRANSIENT_EXPIRES_MS = 1_800_000;
 const LIGHT: Options.AssertQueue = { durable: false, expires: TRANSIENT_EXPIRES_MS };
 const QUORUM: Options.AssertQueue = { durable: true, arguments: { 'x-queue-type': 'quorum' } };
@@ -15,7 +18,7 @@ export interface Place {
   readonly queue: QueueKind;
 }
 
-/** The exchange of all topics. Declared by whoever sends or serves, as oslo.messaging does. */
+/** The exchange of all topics. Every sender and every server declares it, as in oslo.messaging. */
 export async function declareExchange(
   channel: ConfirmChannel,
   mode: QueueMode,
@@ -24,12 +27,15 @@ export async function declareExchange(
   await channel.assertExchange(exchange, 'topic', { durable: mode !== 'transient' });
 }
 
-/** The queue in which answers to this process come in; never bound. */
+/** The queue that receives the answers to this process; it is never bound. */
 export async function declareReplyQueue(channel: ConfirmChannel, queue: string): Promise<void> {
   await channel.assertQueue(queue, LIGHT);
 }
 
-/** `notifications.info` piles up until somebody listens: declared and bound by whoever notifies. */
+/**
+ * `notifications.info` keeps messages until somebody listens: each process that notifies declares and binds
+ * it.
+ */
 export async function declareNotifications(
   channel: ConfirmChannel,
   mode: QueueMode,
@@ -41,13 +47,13 @@ export async function declareNotifications(
 }
 
 /**
- * Declares and binds what a server consumes from; answers the queues. Those that others may declare
- * too (`T`, `T.H`, the exchange `T_fanout`) are declared word by word as oslo.messaging does in the
- * same mode: RabbitMQ refuses any difference. That is why no queue has a dead-letter exchange or a
- * delivery limit; what has to be buried is published by us.
+ * Declares and binds the queues that a server consumes from, and returns them. Trove's services may declare
+ * some of these too (`T`, `T.H`, the exchange `T_fanout`). We declare those exactly as oslo.messaging does in
+ * the same mode, because RabbitMQ refuses any difference. For the same reason no queue has a dead-letter
+ * exchange or a delivery limit; we publish to the dead letters ourselves.
  *
- * In the mode `coffer` a queue that is a guest's own comes alone: tens of thousands of guests would
- * have three each, and nobody asks a guest by another name than its topic.
+ * In the mode `coffer` a guest has only the queue of its topic: three queues for each of tens of thousands of
+ * guests would be too many, and nobody addresses a guest by another name than its topic.
  */
 export async function declareServer(
   channel: ConfirmChannel,

@@ -10,14 +10,14 @@ import { installationOf } from './installations.ts';
 import { type Body, isRecord, MessageRefused, type Protection } from './protection.ts';
 
 /**
- * A message counts for so long, by the clocks of both sides: whoever replays it later is refused. Less
+ * How long a message is valid, by the clocks of both sides: a later replay is refused. The window is shorter
  * than the step by which a guest's clock may go back, so that no old report is taken for a new one.
  */
 const WINDOW_MS = 30_000;
-/** Name of the one argument, and of the one key of a result. */
+/** Name of the only argument of a request, and of the only key of a result. */
 const SEALED = 'coffer_sealed';
 
-/** What stays in clear of a sealed message, its text apart. All of it is authenticated. */
+/** A seal: its text is encrypted, the other fields are readable. All of it is authenticated. */
 interface Seal {
   readonly instance_id: string;
   readonly key_id: string;
@@ -26,12 +26,12 @@ interface Seal {
   readonly text: string;
 }
 
-/** The instance that a message says it comes from, or goes to; null if it is not sealed. */
+/** The instance that a message names as its sender or receiver; null if the message is not sealed. */
 export function sealOf(body: Body): Pick<Seal, 'instance_id' | 'key_id'> | null {
   return findSeal(body['args']);
 }
 
-/** Names a key without telling it. */
+/** An id for a key, from which the key cannot be derived. */
 export function keyId(secret: string): string {
   return createHash('sha256').update(`coffer key ${secret}`).digest('hex').slice(0, 8);
 }
@@ -41,9 +41,9 @@ export function newSecret(): string {
 }
 
 /**
- * AES-256-GCM under the key of one instance. Arguments, context, result and failure are the secret;
- * instance, key, time, topic, method and all ids of the message are authenticated with it, so that no
- * part of one message fits another.
+ * AES-256-GCM under the key of one instance. Arguments, context, result and failure are encrypted. Instance,
+ * key, time, topic, method and all ids of the message are authenticated with them, so that no part of one
+ * message fits another.
  */
 export function sealedProtection(options: {
   readonly instance_id: string;
@@ -54,7 +54,7 @@ export function sealedProtection(options: {
   const { instance_id, secret, now } = options;
   const key = createSecretKey(secret, 'base64');
   const key_id = keyId(secret);
-  /** Ids of requests that were opened, and when: the same again is a replay. */
+  /** Ids of the requests that were opened, and when: a second request with the same id is a replay. */
   const seen = new Map<string, number>();
 
   const seal = (plain: unknown, about: readonly unknown[]): Seal => {
@@ -142,7 +142,10 @@ function replyAbout({ _msg_id, ending }: Body): readonly unknown[] {
   return ['reply', _msg_id, ending];
 }
 
-/** What a broker, or an onlooker, need not know; of that not what is null, which is taken for null if it is missing. */
+/**
+ * Separates what a broker or an eavesdropper need not know. Null values are left out of `hidden`: a missing
+ * value counts as null.
+ */
 function split(body: Body): { readonly clear: Body; readonly hidden: Body } {
   const clear: Record<string, unknown> = {};
   const hidden: Record<string, unknown> = {};

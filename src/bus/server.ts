@@ -19,26 +19,37 @@ import { foreignWords, installationOf, MAX_PASSED_ON, timesPassedOn } from './in
 import { type Body, MessageRefused, type Protection } from './protection.ts';
 import { declareServer } from './queues.ts';
 
-/** As Trove's guests announce it: messages of 1.0 and 1.1 are understood. */
+/** The version that Trove's guests announce: messages of 1.0 and 1.1 are understood. */
 const SERVED_VERSION = '1.1';
-/** A message whose work could not be done now goes back after this long: no hot loop. */
+/** A message whose work cannot be done now is put back after this time: no hot loop. */
 const REQUEUE_MS = 500;
 /** After so many deliveries an unexpected error is no accident. */
 const MAX_DELIVERIES = 4;
-/** A message that came back so often without an answer is handled alone: it may be what ends the process. */
+/**
+ * A message that came back this often without an answer is handled alone: it may be the one that ends the
+ * process.
+ */
 const SUSPECT_AFTER = 2;
-/** And after so often it is not handled any more. Below the limit at which RabbitMQ 4 throws a message away. */
+/**
+ * After so many deliveries the message is no longer handled. Below the limit at which RabbitMQ 4 drops a
+ * message.
+ */
 const MAX_CUT_OFFS = 6;
-/** Header of a message that was written anew because its work could not be done. Anybody may write it: nothing is decided by it. */
+/**
+ * Header of a message that was sent anew because its work could not be done. Anybody may set it: nothing is
+ * decided by it.
+ */
 export const AGAIN = 'coffer-again';
-/** Header of a message that is part of a trace, as W3C has it. */
+/** Header of a message that is part of a trace, as specified by W3C. */
 export const TRACE_HEADER = 'traceparent';
-/** Counts of failures that are kept: who failed before may be done elsewhere. */
+/**
+ * How many counts of failures are kept: another server may have done the work of a message that failed here.
+ */
 const MAX_COUNTED = 1_000;
 const CANCEL_TIMEOUT_MS = 1_000;
-/** Whatever a caller asks for: it is not drowned in keep-alives. */
+/** The shortest interval of keep-alives, whatever the caller asks for: the caller must not be flooded. */
 const MIN_KEEP_ALIVE_MS = 100;
-/** A timer that is set for more than a month runs at once, and for ever. */
+/** A longest interval: a timer that is set for more than a month fires at once, again and again. */
 const MAX_KEEP_ALIVE_MS = 3_600_000;
 
 type Options = ServeOptions & { readonly server: string };
@@ -50,31 +61,31 @@ interface ServerDeps {
   readonly queues: QueueMode;
   reply(queue: string, content: Buffer): Promise<void>;
   deadLetter(message: ConsumeMessage, reason: string): Promise<void>;
-  /** Puts it behind all others of its topic, as if it had never been delivered. */
+  /** Puts the message behind all others of its topic, as if it had never been delivered. */
   again(message: ConsumeMessage): Promise<void>;
-  /** Puts it behind all others of its topic, for another installation. */
+  /** Puts the message behind all others of its topic, for another installation. */
   passOn(message: ConsumeMessage): Promise<void>;
   forget(): void;
 }
 
 /**
- * What becomes of a delivery. `requeue`: it counts as a failed one. `again`: it does not, for nothing is wrong
- * with the message; a long outage must not make it look like one that nobody can handle.
+ * What to do with a delivery. `requeue` counts as a failed delivery. `again` does not, because nothing is
+ * wrong with the message: a long outage must not make a message look like one that nobody can handle.
  */
 type Verdict = 'ack' | 'requeue' | 'again' | 'pass_on' | 'settled';
 
-/** One topic that is served: consumes it on every channel that comes. */
+/** Serves one topic: consumes it on every new channel. */
 export class Server implements Served {
   readonly #options: Options;
   readonly #deps: ServerDeps;
   readonly #working = new Set<Promise<void>>();
-  /** How often a message's work failed here: of a classic queue's deliveries the broker counts none. */
+  /** How often a message's work failed here: for a classic queue the broker counts no deliveries. */
   readonly #failures = new Map<string, number>();
   #consuming: { readonly channel: ConfirmChannel; readonly tags: readonly string[] } | undefined;
   #stopped = false;
-  /** Suspects have their turn one after the other. */
+  /** Suspect messages are handled one after the other. */
   #suspects: Promise<unknown> = Promise.resolve();
-  /** Where a message was last given up for having been cut off too often. */
+  /** The channel on which a message was last given up because its handling was cut off too often. */
   #accusedOn: ConfirmChannel | undefined;
 
   constructor(options: Options, deps: ServerDeps) {
@@ -98,7 +109,8 @@ export class Server implements Served {
       if (!message) breakLink();
       else this.#take(channel, message);
     };
-    // In one breath: the limit holds for the next consumers on the channel, and others set up beside us.
+    // Sent together: the prefetch limit applies to the next consumers on the channel, and other servers set
+    // up theirs at the same time.
     const [, ...consumers] = await Promise.all([
       channel.prefetch(this.#options.prefetch),
       ...from.map((queue) => channel.consume(queue, deliver)),
@@ -118,14 +130,14 @@ export class Server implements Served {
     const consuming = this.#consuming;
     this.#consuming = undefined;
     if (!consuming) return;
-    // On a channel that is gone there is nothing to cancel.
+    // If the channel is gone, there is nothing to cancel.
     const { channel, tags } = consuming;
     const cancelled = Promise.all(tags.map((tag) => channel.cancel(tag))).catch(() => undefined);
     await Promise.race([cancelled, sleep(CANCEL_TIMEOUT_MS)]).catch(() => undefined);
   }
 
   #take(channel: ConfirmChannel, message: ConsumeMessage): void {
-    // What expires is not delivered for ever.
+    // A message that expires is not delivered for ever.
     const isSuspect = deliveriesOf(message) >= SUSPECT_AFTER && !hasExpiry(message);
     const verdict = isSuspect ? this.#handleInTurn(channel, message) : this.#handle(message);
     const work = verdict
@@ -138,16 +150,16 @@ export class Server implements Served {
   }
 
   /**
-   * A message may end the process that handles it, and takes with it all that were in work beside it: they
-   * come back, in their order, and look alike. So each has its turn alone, and RabbitMQ has heard of its end
-   * before the next one begins. The first in line is the one then.
+   * A message may end the process that handles it. All messages that were in work at that time then come
+   * back, in their order, and look alike. So each is handled alone, and RabbitMQ has its acknowledgement
+   * before the next one begins. The message that ends the process is then the first in line.
    */
   #handleInTurn(channel: ConfirmChannel, message: ConsumeMessage): Promise<Verdict> {
     const mine = this.#suspects.then(async () => {
       const verdict = await this.#handleSuspect(channel, message);
       if (verdict !== 'ack') return verdict;
       settleDelivery(channel, message, 'ack');
-      // An answer on the same channel comes after what was sent before.
+      // RabbitMQ answers on a channel only after it has processed what was sent there before.
       await channel.checkExchange(this.#deps.exchange).catch(() => undefined);
       return 'settled';
     });
@@ -155,7 +167,10 @@ export class Server implements Served {
     return mine;
   }
 
-  /** Those behind the one that is given up have come as often, and never had their turn: one for each channel. */
+  /**
+   * The messages behind the one that is given up have come as often, and were never handled: so only one is
+   * given up for each channel.
+   */
   async #handleSuspect(channel: ConfirmChannel, message: ConsumeMessage): Promise<Verdict> {
     const deliveries = deliveriesOf(message);
     if (deliveries < MAX_CUT_OFFS || this.#accusedOn === channel) return this.#handle(message);
@@ -169,7 +184,8 @@ export class Server implements Served {
   async #settle(channel: ConfirmChannel, message: ConsumeMessage, verdict: Verdict): Promise<void> {
     if (verdict === 'settled') return;
     if (verdict === 'ack') return settleDelivery(channel, message, 'ack');
-    // At random: two installations that hand each other's messages back in step would get the same ones again.
+    // A random pause: two installations that pass each other's messages back at the same pace would get the
+    // same ones again.
     await sleep(verdict === 'pass_on' ? Math.random() * REQUEUE_MS : REQUEUE_MS);
     const send = verdict === 'pass_on' ? this.#deps.passOn : this.#deps.again;
     const isSent =
@@ -181,7 +197,7 @@ export class Server implements Served {
     settleDelivery(channel, message, isSent ? 'ack' : 'requeue');
   }
 
-  /** The work for one message; the message is acknowledged only after it is safe. */
+  /** Does the work for one message; the message is acknowledged only after the work is safe. */
   async #handle(message: ConsumeMessage): Promise<Verdict> {
     let request: WireRequest;
     let body: Body;
@@ -204,7 +220,10 @@ export class Server implements Served {
     return verdict;
   }
 
-  /** Of another installation: passed on, or refused in words when none of its processes has taken it. */
+  /**
+   * For a message of another installation: passes it on, or refuses it with the reason if none of its
+   * processes has taken it.
+   */
   async #leave(message: ConsumeMessage, body: Body, reason: string): Promise<Verdict> {
     if (this.#mayPassOn(message) && timesPassedOn(message) < MAX_PASSED_ON) return 'pass_on';
     const { reply_to } = requestOf(body);
@@ -216,7 +235,10 @@ export class Server implements Served {
     return this.#refuse(new MessageRefused(reason));
   }
 
-  /** From the queue that both installations consume from, whatever exchange it came through; not from a fanout. */
+  /**
+   * True if the message came from the queue that both installations consume from, through any exchange, but
+   * not from a fanout.
+   */
   #mayPassOn({ fields }: ConsumeMessage): boolean {
     const { queue, topic } = this.#options;
     return queue === 'shared' && fields.routingKey === topic && fields.exchange !== `${topic}_fanout`;
@@ -249,7 +271,10 @@ export class Server implements Served {
     }
   }
 
-  /** Of no span but the one that the message names: what else seems to be at work here is not about it. */
+  /**
+   * The only possible parent is the span that the message names: the span that is current here has nothing to
+   * do with the message.
+   */
   #traced<T>({ properties }: ConsumeMessage, method: string, work: () => Promise<T>): Promise<T> {
     const { topic, begins_traces: isRoot = false } = this.#options;
     const parent = traceParentOf(properties.headers?.[TRACE_HEADER]);
@@ -264,7 +289,7 @@ export class Server implements Served {
     );
   }
 
-  /** The handler's result, or its rejection; meanwhile the caller is told that it is being worked on. */
+  /** The handler's result or rejection; meanwhile the caller is told that the server is still working. */
   async #serve(request: WireRequest, redelivered: boolean, protection: Protection | null): Promise<unknown> {
     const { method, args, context, unique_id, version, namespace, reply_to } = request;
     if (namespace !== null || !isServed(version)) {
@@ -284,7 +309,10 @@ export class Server implements Served {
     return this.#isFromTopic(message) && !hasExpiry(message) ? 'again' : 'requeue';
   }
 
-  /** Not from a server's own queue, nor from a fanout, which others have got too. */
+  /**
+   * False if the message came from the server's own queue, or from a fanout, which other servers have
+   * received too.
+   */
   #isFromTopic({ fields }: ConsumeMessage): boolean {
     const { queue, topic } = this.#options;
     const isDirect = fields.exchange === '' || fields.exchange === this.#deps.exchange;
@@ -308,12 +336,12 @@ export class Server implements Served {
       await this.#deps.deadLetter(message, reason);
       return 'ack';
     } catch {
-      // RabbitMQ is away: the message comes again, and is buried then.
+      // RabbitMQ is away: it delivers the message again, which is buried then.
       return 'requeue';
     }
   }
 
-  /** Kept nowhere: whoever sent it could fill any place that we have. */
+  /** The message is not kept: its sender could fill any storage that we have. */
   #refuse(err: MessageRefused): Verdict {
     this.#deps.log.warn({ topic: this.#options.topic, reason: err.message }, 'a message was refused');
     return 'ack';
@@ -334,7 +362,7 @@ export class Server implements Served {
   }
 }
 
-/** As oslo.messaging sees it: of the same major version, and no newer than ours. */
+/** By oslo.messaging's rule: the same major version, and no newer than ours. */
 function isServed(version: string): boolean {
   const [major, minor] = SERVED_VERSION.split('.').map(Number);
   const [their_major, their_minor = 0] = version.split('.').map(Number);
@@ -346,11 +374,14 @@ function settleDelivery(channel: ConfirmChannel, message: ConsumeMessage, verdic
     if (verdict === 'ack') channel.ack(message);
     else channel.nack(message, false, true);
   } catch {
-    // The channel is gone: RabbitMQ delivers the message again, to a fresh channel.
+    // The channel is gone: RabbitMQ delivers the message again, to a new channel.
   }
 }
 
-/** How often it was delivered before, and came back. Only quorum queues count; at first it says what its sender likes. */
+/**
+ * How often the message was delivered before and came back. Only quorum queues count; on the first delivery
+ * the header says whatever the sender has set.
+ */
 function deliveriesOf({ properties }: ConsumeMessage): number {
   const count: unknown = properties.headers?.['x-delivery-count'];
   return typeof count === 'number' && count > 0 ? count : 0;

@@ -1,9 +1,12 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
 import { type Body, isRecord, MessageRefused, type Protection } from './protection.ts';
 
-/** Trove's built-in `taskmanager_rpc_encr_key`: no secret, but what its services use unless told otherwise. */
+/**
+ * Trove's built-in `taskmanager_rpc_encr_key`: no secret, but its services use it unless configured
+ * otherwise.
+ */
 export const TROVE_TASKMANAGER_KEY = 'bzH6y0SGmjuoY0FNSTptrhgieGXNDX6PIhvz';
-/** Wraps what a guest says to the conductor: its own id, and the ciphertext. */
+/** Wraps what a guest sends to the conductor: the guest's own id, and the ciphertext. */
 const WHO = 'csz-instance-id';
 
 /** True for a request in Trove's secure mode: the whole context is one ciphertext. */
@@ -11,22 +14,22 @@ export function isTroveSecure(body: Body): boolean {
   return typeof body['_context_context'] === 'string';
 }
 
-/** The guest that a message to the conductor says it comes from; null for other messages. */
+/** The guest that a message to the conductor names as its sender; null for other messages. */
 export function troveSpeakerOf(body: Body): string | null {
   const who = body[`_context_${WHO}`];
   return typeof who === 'string' ? who : null;
 }
 
 /**
- * Trove's `enable_secure_rpc_messaging`: AES-256-CBC without authentication, each argument on its own,
- * the context as a whole; a failure stays in clear. Whoever holds the key can read, and whoever does
- * not can still garble.
+ * Trove's `enable_secure_rpc_messaging`: AES-256-CBC without authentication. Each argument is encrypted
+ * separately, the context as a whole; a failure stays unencrypted. Only a holder of the key can read a
+ * message, but anybody can still corrupt one.
  */
 export function troveProtection(options: {
   readonly instance_id: string;
-  /** As it stands in the guest's configuration. */
+  /** The key as it stands in the guest's configuration. */
   readonly key: string;
-  /** Towards the conductor every argument says whose it is. */
+  /** In messages to the conductor each argument names the instance that it belongs to. */
   readonly is_to_conductor?: boolean;
 }): Protection {
   const { instance_id, is_to_conductor = false } = options;

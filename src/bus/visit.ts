@@ -1,7 +1,7 @@
 import { type ChannelModel, connect } from 'amqplib';
 import type { TlsOptions } from '../config.ts';
 
-/** Where a broker is, and by which name it knows the connection. */
+/** Where a broker is, and the name that our connection has there. */
 export interface Visitor {
   readonly url: string;
   readonly tls: TlsOptions | undefined;
@@ -11,8 +11,8 @@ export interface Visitor {
 const CONNECT_TIMEOUT_MS = 5_000;
 
 /**
- * A connection for what is done rarely, and must not end what others use: made for `work`, and closed after
- * it. Rejects if RabbitMQ is away.
+ * Opens a connection for `work`, and closes it afterwards: for rare work that must not break the connections
+ * in use. Rejects if RabbitMQ is away.
  */
 export async function visit<T>(
   { url, tls, name }: Visitor,
