@@ -37,45 +37,54 @@ export interface AgentDeps {
   readonly log: Logger;
   readonly now: () => Instant;
   readonly sleep: Sleep;
-  /** From one heartbeat to the next; what there is to tell is told at once. */
+  /** The time between two heartbeats; news is sent at once. */
   readonly heartbeat_ms: () => number;
-  /** Hears how each order went, and how long it took. */
+  /** Called after each order, with its outcome and its duration. */
   readonly observe?: ObserveOrder;
   readonly tracing?: Tracing;
 }
 
-/** What a message may say, whichever action it is of. */
+/** The fields that a message may have, whichever its action is. */
 type Info = Readonly<Record<string, unknown>> & {
   readonly datastore_version?: string;
   readonly primary?: Endpoint | null;
   readonly handover?: Readonly<Record<string, unknown>>;
 };
 
-/** What the agent was told: all of a journal's entry but how far it is, and what was before. */
+/**
+ * An order as it was received: the entry of the journal without its progress and without what came before.
+ */
 type Order = Omit<JournalEntry, 'attempt' | 'past' | 'fenced'>;
 
 const AGENT = 'coffer/0.1';
-/** In whose name it reports. */
+/** The identity under which the agent sends its reports. */
 const AS_GUEST = { tenant_id: null, user: null, is_admin: true };
-/** Several calls of one attempt may wait for its one execution. */
+/** Several calls of one attempt may wait for its single execution. */
 const PREFETCH = 100;
-/** Work that takes longer says that it was taken, so that it is not said again too soon. */
+/** Work that takes longer than this is reported as accepted, so that the order is not sent again too soon. */
 const TELL_AFTER_MS = 250;
 const RESTART_MS = 3_000;
-/** Whoever speaks less often than this says so, for else it would be missed. */
+/**
+ * An agent that sends heartbeats less often than this says so in them; otherwise it would be considered away.
+ */
 const OFTEN_MS = 5_000;
-/** An agent that has just started has its connection in a moment. */
+/** An agent that has just started needs a moment to connect. */
 const HEARD_TRIES = 4;
 const HEARD_PAUSE_MS = 500;
-/** A result that could not be written to the journal is written again after this long, and more and more rarely. */
+/**
+ * A result that could not be written to the journal is written again after this time, then at growing
+ * intervals.
+ */
 const REWRITE_MS = 250;
 const REWRITE_MAX_MS = 5_000;
-/** An order that waits for the journal comes again sooner than this. */
+/**
+ * How long a failed write of the journal is reported: an order that waits for the journal is repeated sooner.
+ */
 const FAULT_COUNTS_MS = 15_000;
 
 /**
- * One instance's agent: takes orders from the bus one at a time, has the driver carry them out, and
- * says in heartbeats how its server is and how the last attempt went.
+ * One instance's agent: takes orders from the bus one at a time, lets the driver carry them out, and reports
+ * in heartbeats the state of its server and the outcome of the last attempt.
  */
 export class Agent implements Service {
   readonly name: string;
@@ -88,16 +97,16 @@ export class Agent implements Service {
   #tail: Promise<unknown> = Promise.resolve();
   #journalTail: Promise<unknown> = Promise.resolve();
   readonly #calls = new Map<string, Promise<unknown>>();
-  /** Of all that is said to this instance and by it; null where nothing is protected. */
+  /** Protects all messages to and from this instance; null where nothing is protected. */
   #protection: Protection | null;
-  /** Why the server could not be brought up. */
+  /** Why the server could not be started. */
   #trouble: string | null = null;
   /** Why the journal could not be written, and when that was found. */
   #journalFault: { readonly message: string; readonly at: Instant } | null = null;
-  /** A result that is not in the journal yet: written again and again until it is. */
+  /** Writes a result that is not in the journal yet, again and again until it is. */
   #unwritten: Promise<void> = Promise.resolve();
   #busyWith: GuestAction | null = null;
-  /** Orders go one at a time, and so there is one request at a time that is worked on. */
+  /** The request that is being worked on: orders are carried out one at a time, so there is at most one. */
   #request_id: string | null = null;
 
   constructor(deps: AgentDeps) {
@@ -107,12 +116,12 @@ export class Agent implements Service {
     this.name = `agent of ${deps.config.name}`;
   }
 
-  /** Of what it is working on; null when it is idle. */
+  /** The id of the request that the agent is working on; null when it is idle. */
   get request_id(): string | null {
     return this.#request_id;
   }
 
-  /** Serves and speaks at once; the server is brought up meanwhile, which may take long. */
+  /** Serves and sends heartbeats at once. The server is started meanwhile, which may take long. */
   async start(): Promise<void> {
     const { bus, config, heartbeat_ms, journal } = this.#deps;
     const { entry } = journal;
@@ -129,7 +138,7 @@ export class Agent implements Service {
     this.#parts.push(every(`heartbeat of ${config.name}`, heartbeat_ms, this.#deps, () => this.#heartbeat()));
   }
 
-  /** From now on under another key. */
+  /** Uses another key from now on. */
   rekey(rpc_key: string | undefined): void {
     this.#protection = this.#under(rpc_key);
   }
@@ -139,7 +148,7 @@ export class Agent implements Service {
     return secret === undefined ? null : sealedProtection({ instance_id: config.instance_id, secret, now });
   }
 
-  /** Ends the order in hand, then stops the server. An order that has not begun stays in the journal. */
+  /** Finishes the order in hand, then stops the server. An order that has not begun stays in the journal. */
   stop(): Promise<void> {
     return this.#withdraw(() => this.#deps.driver.stop());
   }
@@ -159,8 +168,9 @@ export class Agent implements Service {
   }
 
   /**
-   * The server as its disk says it should be; then what a predecessor left unfinished: `entry` is the
-   * journal as it was found. An order that comes in meanwhile has its turn afterwards, once (G4).
+   * Starts the server in the state that its disk demands, then finishes what a predecessor left unfinished:
+   * `entry` is the journal as it was found. An order that arrives meanwhile is carried out afterwards, once
+   * (G4).
    */
   async #bringUp(entry: JournalEntry | null): Promise<void> {
     const { log, config } = this.#deps;
@@ -188,7 +198,9 @@ export class Agent implements Service {
     }
   }
 
-  /** Between the tries orders have their turn: an upgrade may be what mends a server that does not start. */
+  /**
+   * Between the tries, orders are carried out: an upgrade may be what repairs a server that does not start.
+   */
   async #goOnStarting(): Promise<void> {
     const { signal } = this.#stopped;
     while (this.#trouble !== null && !signal.aborted) {
@@ -221,12 +233,12 @@ export class Agent implements Service {
   #refuseStale(id: AttemptId, fence: number | null): 'new' | 'same' {
     const standing = this.#deps.journal.compare(id, fence);
     if (standing !== 'stale') return standing;
-    // A redelivery, long since carried out: nothing is wrong with it.
+    // A redelivery of an order that was carried out long ago: nothing is wrong with it.
     if (fence === null) return 'same';
     throw new CofferError('conflict', `${id.action} of an attempt that is over: ${keyOf(id)}`);
   }
 
-  /** A call's answer is its result: nothing to keep on disk, as both calls may be repeated. */
+  /** A call's answer is its result: nothing has to be kept on disk, as both calls may be repeated. */
   #call(
     action: CallAction,
     id: AttemptId,
@@ -246,24 +258,27 @@ export class Agent implements Service {
     return call;
   }
 
-  /** What is found now is to be in the record before the answer is: a gate may have to hold the step back. */
+  /**
+   * Sends the findings before the call is answered, so that they are in the record by then: a gate may have
+   * to hold the step back.
+   */
   async #makeReady(target: Target): Promise<UpgradeInfo> {
     const info = await this.#deps.driver.preUpgrade(target);
     if (info.findings?.length) await this.#heartbeat();
     return info;
   }
 
-  /** G4: once this resolves the order is in the journal, and the message may be acknowledged. */
+  /** G4: once this resolves, the order is in the journal, and the message may be acknowledged. */
   async #accept(id: AttemptId, fence: number | null, told: Omit<Order, 'fence' | 'plain'>): Promise<void> {
     const { journal } = this.#deps;
-    // The same again: its result is what the sender has missed.
+    // The same order again: its sender has missed its result.
     if (this.#refuseStale(id, fence) === 'same') return this.#heartbeat();
     const plain = fence === null ? ({ plain: true } as const) : {};
     const order = { ...told, ...plain, fence: fence ?? journal.entry?.fence ?? 0 };
     try {
       await this.#write({ attempt: { ...id, status: 'running' }, ...order });
     } catch (cause) {
-      // Not taken: it comes again, until there is room for it or its sender has given it up.
+      // The order was not accepted: it is sent again until there is space for it or its sender has given up.
       void this.#heartbeat();
       throw new CofferError('store_unavailable', this.#journalFault?.message ?? textOf(cause), { cause });
     }
@@ -284,7 +299,9 @@ export class Agent implements Service {
     }
   }
 
-  /** A newer order may have come in while this one waited for its turn: nobody wants it any more. */
+  /**
+   * A newer order may have arrived while this one waited for its turn: then nobody needs this one any more.
+   */
   async #carryOut(id: AttemptId, order: Order): Promise<void> {
     if (!this.#deps.journal.holds(id)) return;
     const { instance_id } = this.#deps.config;
@@ -321,15 +338,16 @@ export class Agent implements Service {
     if (report.status === 'failed') span?.fail(report.error ?? 'failed');
     if (report.status === 'succeeded') log.info(about, `${id.action} done`);
     else log.warn({ ...about, reason: report.error }, `${id.action} failed`);
-    // Cut off by our own end, it has not failed: the next agent takes it up.
+    // Cut off because this agent stops, the order has not failed: the next agent will resume it.
     if (report.status === 'failed' && this.#stopped.signal.aborted) return;
     if (!(await this.#noteResult(report, order))) this.#unwritten = this.#goOnNoting(report, order);
     await this.#heartbeat();
   }
 
   /**
-   * G4: a result is told once it is on disk. Told before, the taskmanager goes on, and an agent that starts
-   * again finds the order unfinished and carries it out once more. False if it could not be written.
+   * G4: a result is reported once it is on disk. If it were reported before, the taskmanager would continue,
+   * and a restarted agent would find the order unfinished and carry it out once more. Resolves with false if
+   * the result could not be written.
    */
   #noteResult(report: AttemptReport, order: Order): Promise<boolean> {
     return this.#inJournal(async () => {
@@ -341,7 +359,7 @@ export class Agent implements Service {
     });
   }
 
-  /** Beside other work: a disk that is full must not keep anybody from starting the server. Never rejects. */
+  /** Runs beside other work: a full disk must not prevent a start of the server. Never rejects. */
   async #goOnNoting(report: AttemptReport, order: Order): Promise<void> {
     const { signal } = this.#stopped;
     let isWritten = false;
@@ -356,7 +374,7 @@ export class Agent implements Service {
   async #tryTo(id: AttemptId, info: Info): Promise<AttemptReport> {
     try {
       const result = await this.#execute(id.action, info);
-      // A fence mends nothing.
+      // A fence repairs nothing.
       if (id.action !== 'fence') this.#trouble = null;
       return { ...id, status: 'succeeded', result };
     } catch (err) {
@@ -364,14 +382,20 @@ export class Agent implements Service {
     }
   }
 
-  /** What is compared with the journal and then written goes one at a time: copies that come together are one order. */
+  /**
+   * Comparing with the journal and writing it happen one at a time: copies of an order that arrive together
+   * are one order.
+   */
   #inJournal<T>(work: () => Promise<T>): Promise<T> {
     const mine = this.#journalTail.then(work);
     this.#journalTail = mine.catch(() => undefined);
     return mine;
   }
 
-  /** The abort comes with the end of the work: the result is told then, whatever was said of it before. */
+  /**
+   * The abort comes at the end of the work: the result is reported then, whether or not the work was reported
+   * before.
+   */
   async #tellIfLong(ended: AbortSignal): Promise<void> {
     await this.#deps.sleep(TELL_AFTER_MS, ended);
     if (!ended.aborted) await this.#heartbeat();
@@ -403,7 +427,8 @@ export class Agent implements Service {
 
   /**
    * Between a primary's stop and its successor's promotion nobody can write, and both are messages: without
-   * RabbitMQ it would last. So it stops only when somebody can hear of it; else it fails, serving.
+   * RabbitMQ that time would not end. So the primary stops only when RabbitMQ can take the report of its
+   * stop; otherwise the order fails, and the primary keeps serving.
    */
   async #assureHeard(): Promise<void> {
     for (let tries = 1; ; tries++) {
@@ -431,7 +456,7 @@ export class Agent implements Service {
     return mine;
   }
 
-  /** Never rejects: a heartbeat that doesn't get out is made up for by the next. */
+  /** Never rejects: the next heartbeat makes up for one that could not be sent. */
   async #heartbeat(): Promise<void> {
     const { config, log } = this.#deps;
     try {
@@ -465,7 +490,7 @@ export class Agent implements Service {
       agent: AGENT,
     };
     const args = heartbeatArgs(config.instance_id, report);
-    // Until the next order it tells of the last one.
+    // Until the next order, the heartbeat reports on the last one.
     const request_id = journal.entry?.request_id;
     const context = request_id === undefined ? {} : { context: { ...AS_GUEST, request_id } };
     const { installation } = this.#deps.config;
@@ -477,7 +502,10 @@ export class Agent implements Service {
   }
 }
 
-/** A message of a plain Trove taskmanager names no attempt: it is its own, also when it is delivered again. */
+/**
+ * A message of a plain Trove taskmanager names no attempt: each message is its own attempt, and a redelivery
+ * is the same one.
+ */
 function attemptIdOf(info: Info, action: GuestAction, request: Request): AttemptId {
   const { upgrade_id, step, attempt } = info;
   if (typeof upgrade_id === 'string' && typeof step === 'number' && typeof attempt === 'number') {

@@ -3,7 +3,10 @@ import type { Endpoint, GuestAction, GuestReport, UpgradeInfo } from '../src/cor
 
 export type { InstanceConfig };
 
-/** What a driver can say of its server, without the agent's own fields. Never throws for a sick server. */
+/**
+ * What a driver can report about its server, without the agent's own fields. Never throws because of an
+ * unhealthy server.
+ */
 export type Health = Pick<
   GuestReport,
   | 'service_status'
@@ -21,59 +24,70 @@ export type Health = Pick<
 >;
 
 /**
- * One datastore's hands: brings one instance of it up and moves it between versions.
+ * Runs one instance of one datastore: starts it and moves it between versions.
  *
- * Every method may be called again after a crash at any await of an earlier call: it finishes what
- * was begun, or undoes it, and never leaves a half. Calls for one instance come one at a time,
- * `health` excepted. A rejection means: not done, and the instance is as it was before the call
- * (or as near to it as the driver could bring it; `health` tells).
+ * Every method may be called again after a crash at any await of an earlier call: it then finishes what was
+ * begun, or undoes it, and never leaves it half done. Calls for one instance come one at a time, `health`
+ * excepted. A rejection means that the work is not done, and that the instance is as it was before the call
+ * (or as near to it as the driver could bring it; `health` reports how it is).
  */
 export interface Driver {
-  /** Builds the instance if its state directory is empty, else brings the server up as it was. Adopts a server that survived the agent. */
+  /**
+   * Builds the instance if its state directory is empty, otherwise starts the server as it was. Adopts a
+   * server that survived the agent.
+   */
   start(): Promise<void>;
   /** Stops the server cleanly; the data stays. */
   stop(): Promise<void>;
   /** Stops the server and removes everything of this instance. */
   destroy(): Promise<void>;
   health(): Promise<Health>;
-  /** Makes ready without touching service: fetches the version's binaries, checks that the upgrade can be done. */
+  /**
+   * Prepares without touching service: fetches the version's binaries, and checks that the upgrade can be
+   * done.
+   */
   preUpgrade(target: Target): Promise<UpgradeInfo>;
-  /** Moves this instance to the target version: stop, swap, start, wait until it serves again in its role. */
+  /**
+   * Moves this instance to the target version: stops the server, swaps the binaries, starts it, and waits
+   * until it serves again in its role.
+   */
   upgrade(target: Target): Promise<void>;
-  /** Checks, after `upgrade`, that the server runs the version and serves; tidies up what the old version left. */
+  /**
+   * Checks after `upgrade` that the server runs the version and serves; removes what the old version left.
+   */
   postUpgrade(target: Target): Promise<void>;
   /**
-   * Stops a primary for a switchover, after everything it wrote has been sent to its standbys.
-   * Answers the log position that a successor must have, and what else it is to take on. Rejects with the primary
-   * serving, or serving again; it is not stopped for a successor, given by its name, that does not keep up. Null: any
-   * standby will do.
+   * Stops a primary for a switchover, after everything it wrote has been sent to its standbys. Returns the
+   * log position that a successor must have, and what else the successor is to take over. On a rejection the
+   * primary still serves, or serves again. It is not stopped if the successor, given by its name, does not
+   * keep up. Null: any standby may succeed it.
    */
   demote(order: {
     readonly successor: string | null;
   }): Promise<{ readonly lsn: string; readonly handover?: Passed }>;
   /**
-   * Makes this instance the primary, if it has everything up to `lsn`; rejects, still a standby, if
-   * not. On a demoted primary it undoes the demotion: the server starts again as primary.
+   * Makes this instance the primary if it has everything up to `lsn`; otherwise rejects, and the instance
+   * stays a standby. On a demoted primary it undoes the demotion: the server starts again as primary.
    */
   promote(order: { readonly lsn: string; readonly handover?: Passed }): Promise<void>;
-  /** Points a standby to another primary and waits until it streams from there. */
+  /** Makes a standby follow another primary, and waits until it streams from there. */
   follow(order: { readonly primary: Endpoint }): Promise<void>;
-  /** Of the simulated datastore alone: false makes the agent lose the message, as a fault on demand. */
+  /** Only for the simulated datastore: false makes the agent lose the message, as a fault on demand. */
   hears?(action: GuestAction): boolean;
 }
 
-/** What the demoted primary passes on to its successor, in the words of their driver. */
+/** What the demoted primary hands over to its successor, in a format that only their driver knows. */
 type Passed = Readonly<Record<string, unknown>>;
 
 export interface Target {
-  /** The version's name in the catalogue, e.g. `17.10`: all that a guest is ever told. */
+  /** The version's name in the catalogue, e.g. `17.10`: a guest is told nothing else about a version. */
   readonly datastore_version: string;
-  /** Where the primary is now: a demoted primary comes back as its standby. Null where roles do not matter. */
+  /** Where the primary is now: a demoted primary returns as its standby. Null where roles do not matter. */
   readonly primary: Endpoint | null;
   readonly info: UpgradeInfo;
 }
 
-/** Rejecting with this says that another attempt cannot help. */
+/** A rejection with this error means that another attempt cannot help. */
 export class PermanentError extends Error {
   override readonly name = 'PermanentError';
 }
@@ -84,7 +98,7 @@ export interface DriverDeps {
   readonly stateDir: string;
   /** Where downloaded packages are kept, shared by all instances of this machine. */
   readonly cacheDir: string;
-  /** The unprivileged user that servers run as when the agent is root; `nobody` when not said. */
+  /** The unprivileged user that servers run as when the agent is root; `nobody` if not given. */
   readonly serverUser?: string | undefined;
   readonly log: DriverLog;
 }
@@ -98,5 +112,5 @@ export interface DriverLog {
 }
 
 export type DriverFactory = (deps: DriverDeps) => Driver;
-/** Brings a driver's code in when an instance needs it. */
+/** Loads a driver's code when an instance needs it. */
 export type DriverLoader = () => Promise<DriverFactory>;

@@ -2,13 +2,13 @@ import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isErrno } from '../src/files.ts';
 
-/** Whom a file is to belong to. */
+/** The owner that a file is to have. */
 interface Owner {
   readonly uid: number;
   readonly gid: number;
 }
 
-/** Replaces a file so that a crash at any moment leaves the old content or the new, whole and on disk. */
+/** Replaces a file so that a crash at any moment leaves the old content or the new, complete and on disk. */
 export async function writeFileAtomic(
   path: string,
   content: string | Buffer,
@@ -28,7 +28,10 @@ export async function writeFileAtomic(
   await syncFolder(dirname(path));
 }
 
-/** The system may take less than it was given, on a disk that fills up for example: then the rest is written next, or fails. */
+/**
+ * The system may write less than it was given, e.g. on a disk that fills up: then the rest is written next,
+ * or that write fails.
+ */
 export async function writeWhole(file: FileHandle, bytes: Buffer): Promise<void> {
   for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten;
 }
@@ -60,7 +63,7 @@ export class LateError extends Error {
   override readonly name = 'LateError';
 }
 
-/** Rejects after a time with a LateError; the work itself goes on. */
+/** Rejects after a time with a LateError; the work itself continues. */
 export async function within<T>(ms: number, work: Promise<T>, otherwise: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {

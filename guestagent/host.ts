@@ -12,10 +12,10 @@ import { fileIn, Journal } from './journal.ts';
 import type { ObserveOrder } from './metrics.ts';
 
 export interface HostDeps {
-  /** The folder with one `<instance_id>.json` for each instance; `state/<instance_id>` below is ours. */
+  /** The folder with one `<instance_id>.json` for each instance; `state/<instance_id>` below it is ours. */
   readonly dir: string;
   readonly cacheDir: string;
-  /** As whom database servers run when the agent itself is root. */
+  /** The user that database servers run as when the agent itself is root. */
   readonly serverUser: string | undefined;
   readonly bus: Bus;
   readonly log: Logger;
@@ -25,16 +25,16 @@ export interface HostDeps {
   readonly tracing: Tracing;
 }
 
-/** Watching files is lossy, so they are looked at now and then all the same. */
+/** Events of watched files can get lost, so the folder is also read at intervals. */
 const RESCAN_MS = 1_000;
-/** Agents that are started side by side. */
+/** How many agents are started at the same time. */
 const START_AT_ONCE = 50;
-/** Many agents of one process share what all others have to listen to … */
+/** The many agents of one process share a limit, since the taskmanagers must process all heartbeats … */
 const HEARTBEATS_PER_SECOND = 200;
-/** … but none speaks less often than Trove's guests. */
+/** … but no agent sends heartbeats less often than Trove's guests. */
 const SLOWEST_HEARTBEAT_MS = 30_000;
 
-/** Runs an agent for each instance of a folder, as their files come and go. */
+/** Runs an agent for each instance file of a folder, as the files are added and removed. */
 export class Host implements Service {
   readonly name = 'host';
   readonly #deps: HostDeps;
@@ -43,7 +43,7 @@ export class Host implements Service {
   #rescan: Service | undefined;
   #watcher: FSWatcher | undefined;
   #scanning: Promise<void> = Promise.resolve();
-  /** Waits for the one under way. */
+  /** A scan that is due waits for the one under way. */
   #isScanDue = false;
 
   constructor(deps: HostDeps) {
@@ -71,7 +71,7 @@ export class Host implements Service {
     this.#agents.clear();
   }
 
-  /** A thousand files that come at once are one reason to look, not a thousand. */
+  /** A thousand files that appear at once cause one scan, not a thousand. */
   #scanSoon(): Promise<void> {
     if (this.#isScanDue) return this.#scanning;
     this.#isScanDue = true;
@@ -85,7 +85,10 @@ export class Host implements Service {
     return this.#scanning;
   }
 
-  /** Of a file that changes while its agent runs, the key counts; all else is for the start. */
+  /**
+   * When a file changes while its agent runs, only the key takes effect; everything else is read at the start
+   * only.
+   */
   async #rekey(id: string): Promise<void> {
     try {
       const config = await readJsonIfThere<InstanceConfig>(join(this.#deps.dir, `${id}.json`));
@@ -121,7 +124,7 @@ export class Host implements Service {
       );
     }
     await mkdir(stateDir, { recursive: true });
-    // Kept beside the data: should the file vanish while no agent runs, the next one knows what to remove.
+    // Kept beside the data: if the file disappears while no agent runs, the next agent knows what to remove.
     await writeFile(join(stateDir, 'config.json'), JSON.stringify(config), { mode: 0o600 });
     const journal = new Journal(fileIn(stateDir));
     await journal.load();
@@ -147,7 +150,9 @@ export class Host implements Service {
     return Math.max(this.#deps.heartbeat_ms, Math.min(shared_ms, SLOWEST_HEARTBEAT_MS));
   }
 
-  /** Of an instance whose file is gone nothing may stay, whether or not its agent was ever started here. */
+  /**
+   * Nothing of an instance may stay once its file is gone, whether or not its agent was ever started here.
+   */
   async #remove(id: string): Promise<void> {
     const stateDir = join(this.#deps.dir, 'state', id);
     const agent = this.#agents.get(id);
@@ -173,7 +178,7 @@ export class Host implements Service {
   }
 }
 
-/** Names in each line the request that is being worked on. */
+/** Adds to each line the request that is being worked on. */
 function onBehalfOf(log: Logger, current: () => string | null | undefined): DriverLog {
   const about = (fields: object) => {
     const request_id = current();

@@ -12,10 +12,10 @@ import { sleep } from '../src/service.ts';
 const CALL_TIMEOUT_MS = 5_000;
 const RETRY_MS = 2_000;
 
-/** `<cluster id>.<32 random bytes>`, as the creation of the cluster answers it. */
+/** `<cluster id>.<32 random bytes>`, as returned when the cluster is created. */
 export const JOIN_TOKEN = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[A-Za-z0-9_-]{43}$/;
 
-/** A taskmanager has refused the agent: asking again would be of no use. */
+/** A taskmanager has refused the agent: asking again would not help. */
 export class JoinRefused extends Error {
   override readonly name = 'JoinRefused';
 }
@@ -30,10 +30,10 @@ interface JoinOptions {
 }
 
 /**
- * Takes a place in the cluster that `token` belongs to, for an agent without any instance yet: asks
- * until a taskmanager has answered and, for a replica, until it is known where the primary will be.
- * Writes what the instance is to be, its key included, into `dir`, where the host finds it. The token
- * itself is not sent. Rejects with `JoinRefused`.
+ * Takes a place in the cluster that `token` belongs to, for an agent without an instance. Asks until a
+ * taskmanager has answered and, for a replica, until the place of the primary is known. Writes the instance's
+ * configuration, including its key, into `dir`, where the host finds it. The token itself is not sent.
+ * Rejects with `JoinRefused`.
  */
 export async function joinCluster(options: JoinOptions): Promise<void> {
   const { dir, token, signal, log } = options;
@@ -55,7 +55,7 @@ export async function joinCluster(options: JoinOptions): Promise<void> {
   }
 }
 
-/** Asks once; null if it is to be asked again. */
+/** Asks once; null if the agent must ask again. */
 async function ask(
   { token, endpoint, bus, log }: JoinOptions,
   cluster_id: string,
@@ -83,7 +83,7 @@ async function ask(
   return { ...instance, cluster_token: token };
 }
 
-/** The clusters of the instances that this agent has already. */
+/** The clusters of the instances that this agent already has. */
 async function clustersIn(dir: string): Promise<readonly string[]> {
   const names = (await readdir(dir)).filter((name) => name.endsWith('.json'));
   return Promise.all(
@@ -94,7 +94,7 @@ async function clustersIn(dir: string): Promise<readonly string[]> {
   );
 }
 
-/** Made once, so that an agent that is started again gets the same instance, and nobody else does. */
+/** The key is made once, so that a restarted agent gets the same instance, and nobody else does. */
 async function ownKey(dir: string): Promise<string> {
   const path = pathOf(dir, '.agent-key');
   const held = await readIfThere(path);
@@ -109,7 +109,9 @@ async function keep(dir: string, config: InstanceConfig): Promise<void> {
   await replace(pathOf(dir, `${config.instance_id}.json`), JSON.stringify(config, null, 2));
 }
 
-/** Whole or not at all, and for the owner's eyes: an agent may die at any moment. */
+/**
+ * Writes the file completely or not at all, since an agent may die at any moment; only the owner may read it.
+ */
 async function replace(path: string, text: string): Promise<void> {
   await writeFile(`${path}.new`, text, { mode: 0o600 });
   await rename(`${path}.new`, path);

@@ -4,39 +4,47 @@ import type { AttemptId, AttemptReport } from '../src/core/domain.ts';
 import { readIfThere } from '../src/files.ts';
 import { writeFileAtomic } from './files.ts';
 
-/** What a guest agent must not forget: written to its own disk before it acts, and after. */
+/** What a guest agent must not forget: it writes this to its own disk before it acts, and afterwards. */
 export interface JournalEntry {
   readonly attempt: AttemptReport;
-  /** What the attempt was told, so that a restarted agent can take it up again. */
+  /** What the order of the attempt said, so that a restarted agent can resume it. */
   readonly info: Readonly<Record<string, unknown>>;
   /**
-   * Orders the upgrades of a cluster: nothing of an older one is executed any more. An order that brings none
-   * leaves the fence as it was.
+   * Puts the upgrades of a cluster in sequence: nothing of an older upgrade is executed any more. An order
+   * without a fence leaves the fence as it was.
    */
   readonly fence: number;
-  /** On whose request: in every line that is logged about it, and in every report of it. */
+  /**
+   * The request that the order belongs to: it is in every log line about the order, and in every report on
+   * it.
+   */
   readonly request_id: string;
-  /** The span in which it came; absent where nothing is traced. */
+  /** The span that the order belongs to; absent where nothing is traced. */
   readonly trace?: string;
-  /** It brought no fence: a plain Trove taskmanager gave it. */
+  /** The order brought no fence: it came from a plain Trove taskmanager. */
   readonly plain?: true;
-  /** Of a plain order: the newest before it that brought a fence. */
+  /** In the entry of a plain order: the newest order before it that brought a fence. */
   readonly fenced?: AttemptId;
-  /** Ids of the orders before, oldest first: one that brings no fence and comes again is known by its id. */
+  /**
+   * Ids of earlier orders, oldest first: an order without a fence that is delivered again is recognised by
+   * its id.
+   */
   readonly past?: readonly string[];
 }
 
 const JOURNAL = 'journal.jsonl';
 /** More than a guest has in hand at once, and so more than RabbitMQ can deliver again. */
 const MAX_PAST = 128;
-/** A journal that has grown beyond is begun anew with its last entry. */
+/** A journal that would grow beyond this size is written anew with its last entry alone. */
 const MAX_BYTES = 65_536;
 
-/** Where a journal is kept. */
+/** Where a journal is stored. */
 export interface JournalFile {
-  /** What was written last; null if nothing ever was. */
+  /** The text that was written last; null if nothing was ever written. */
   read(): Promise<string | null>;
-  /** Resolves when it survives a power failure. A crash before leaves what was written last, or this. */
+  /**
+   * Resolves when the text survives a power failure. An earlier crash leaves the previous text or this one.
+   */
   write(text: string): Promise<void>;
 }
 
@@ -68,8 +76,8 @@ export class Journal {
   }
 
   /**
-   * How a message stands to what was done: `new` is to be executed, `same` is being executed or was
-   * (G4: never again), `stale` is older than that. Without a fence (null) the id alone tells.
+   * How a message relates to what was done: `new` must be executed, `same` is being executed or was (G4:
+   * never again), `stale` is older than that. Without a fence (null) the id alone decides.
    */
   compare(id: AttemptId, fence: number | null): 'new' | 'same' | 'stale' {
     const entry = this.#entry;
@@ -78,7 +86,7 @@ export class Journal {
     const { attempt, past = [] } = entry;
     if (fence === null && id.upgrade_id !== attempt.upgrade_id)
       return past.includes(id.upgrade_id) ? 'stale' : 'new';
-    // A plain order that came in between has ended none of the upgrade that it came into.
+    // A plain order that came in the middle of an upgrade did not end that upgrade.
     const last = fence === null ? attempt : (entry.fenced ?? attempt);
     if (id.upgrade_id !== last.upgrade_id) return 'stale';
     const order = id.step - last.step || id.attempt - last.attempt;
@@ -86,7 +94,7 @@ export class Journal {
     return id.action === last.action ? 'same' : 'new';
   }
 
-  /** True for the order that the journal is about: no newer one has come in. */
+  /** True for the order that the journal is about: no newer one has arrived. */
   holds({ upgrade_id, step, attempt, action }: AttemptId): boolean {
     const held = this.#entry?.attempt;
     if (held?.upgrade_id !== upgrade_id || held.action !== action) return false;
@@ -108,12 +116,12 @@ function pastBefore(entry: JournalEntry | null, next_id: string): readonly strin
 }
 
 /**
- * The journal of an instance in its folder: one line for each entry, and the last whole one counts. To add a
- * line is half the work of a new file in the place of the old one; that is done once the file has grown.
+ * The journal of an instance in its folder: one line for each entry, of which the last complete one counts.
+ * Appending a line is half the work of replacing the file; the file is replaced once it has grown too large.
  */
 export function fileIn(stateDir: string): JournalFile {
   const path = join(stateDir, JOURNAL);
-  /** Null: not known, and so it is begun anew. */
+  /** Null: unknown, and so the file is written anew. */
   let size: number | null = null;
   return {
     read: async () => {
@@ -124,7 +132,7 @@ export function fileIn(stateDir: string): JournalFile {
     write: async (text) => {
       const line = Buffer.from(`\n${text}\n`);
       const grown = (size ?? MAX_BYTES) + line.length;
-      // Should it fail half-way, nobody knows how much of it is there.
+      // If the write fails half-way, nobody knows how much of it is in the file.
       size = null;
       if (grown > MAX_BYTES) await writeFileAtomic(path, line, { mode: 0o600 });
       else await append(path, line);
@@ -133,7 +141,7 @@ export function fileIn(stateDir: string): JournalFile {
   };
 }
 
-/** Of a crash while a line was added there may be a part of it: the last line that was ended counts. */
+/** A crash during an append may leave a part of a line: the last line that was completed counts. */
 function lastLine(text: string): string | null {
   return text.split('\n').slice(0, -1).findLast(isWhole) ?? null;
 }

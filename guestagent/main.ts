@@ -1,9 +1,10 @@
 /**
- * The guest agent: orders from the bus in, work on a database server out.
+ * The guest agent: takes orders from the bus and works on a database server.
  *
- * `main.ts` wiring · `host.ts` the instances of a folder · `agent.ts` one instance: orders and
- * heartbeats · `join.ts` taking a place in a cluster · `journal.ts` what it must not forget · `driver.ts` what a datastore's driver must be
- * able to do · `drivers/` one per datastore, and `command/` for any other · `metrics.ts` what is counted.
+ * `main.ts` wiring · `host.ts` the instances of a folder · `agent.ts` one instance: orders and heartbeats ·
+ * `join.ts` takes a place in a cluster · `journal.ts` what the agent must not forget · `driver.ts` what a
+ * datastore's driver must be able to do · `drivers/` one for each datastore, and `command/` for any other ·
+ * `metrics.ts` what is counted.
  */
 import { basename } from 'node:path';
 import { z } from 'zod';
@@ -25,7 +26,7 @@ const configShape = {
   ...logConfig,
   COFFER_GUEST_DIR: z.string().min(1, 'must name the folder with the instances of this agent'),
   COFFER_CACHE_DIR: z.string().min(1, 'must name the folder for downloaded database packages'),
-  /** Given by the creation of a cluster with external agents; with it COFFER_ADVERTISE. */
+  /** Returned when a cluster with external agents is created; needs COFFER_ADVERTISE as well. */
   COFFER_JOIN_TOKEN: z
     .string()
     .regex(JOIN_TOKEN, 'must be the whole join_token that the creation of the cluster answered')
@@ -38,7 +39,7 @@ const configShape = {
     )
     .refine((advertise) => isPort(endpointOf(advertise).port), 'must have a port from 1 to 65535')
     .optional(),
-  /** The commands with which datastores are upgraded that have no driver here. */
+  /** The commands that upgrade the datastores for which there is no driver here. */
   COFFER_HOOKS_FILE: z
     .string()
     .transform((path, context) => {
@@ -56,7 +57,7 @@ const configShape = {
   ...tracingConfig,
 };
 
-/** An agent that its cluster does not want; the supervisor that started it shows it as failed. */
+/** The cluster refuses this agent; the supervisor that started the agent shows it as failed. */
 const EXIT_REFUSED = 1;
 
 function isPort(port: number): boolean {
@@ -68,7 +69,7 @@ function endpointOf(advertise: string): Endpoint {
   return { host, port: Number(port) };
 }
 
-/** Joining takes as long as it takes; it ends with the process at the latest. */
+/** Joining may take any time; it ends with the process at the latest. */
 function startToJoin(
   options: Omit<Parameters<typeof joinCluster>[0], 'signal'>,
   giveUp: () => void,
@@ -131,7 +132,7 @@ await runProcess(async () => {
   const { COFFER_JOIN_TOKEN: token, COFFER_ADVERTISE: advertise } = config;
   if (token && advertise) {
     const options = { dir: config.COFFER_GUEST_DIR, token, endpoint: endpointOf(advertise), bus, log };
-    // Without an instance there is nothing that it could do, and nobody whom it could tell but its log.
+    // Without an instance the agent can do nothing, and it can report the refusal only in its log.
     services.add(startToJoin(options, () => void services.stop().then(() => process.exit(EXIT_REFUSED))));
   }
   return { log, services };

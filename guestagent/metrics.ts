@@ -3,10 +3,10 @@ import type { AttemptReport } from '../src/core/domain.ts';
 
 const SECONDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800];
 
-/** Hears how each order went, and how long it took. */
+/** Called after each order, with its outcome and its duration. */
 export type ObserveOrder = (report: AttemptReport, ms: number) => void;
 
-/** Counts what this process was told to do. */
+/** Counts the orders that this process has carried out. */
 export function observeOrders(registry: Registry): ObserveOrder {
   const registers = [registry];
   const attempts = new Counter({

@@ -1,6 +1,6 @@
 /**
- * The drivers of this agent, by the manager that each of them runs. A driver is loaded with the first instance that
- * needs it: an agent of one datastore does not hold the code of the others.
+ * The drivers of this agent, by manager. A driver is loaded with the first instance that needs it: an agent
+ * of one datastore does not hold the code of the others.
  */
 import type { DriverLoader } from '../driver.ts';
 import type { Hooks } from './command/hooks-file.ts';

@@ -8,15 +8,15 @@ import { type Driver, type DriverDeps, type Health, PermanentError, type Target 
 
 interface State {
   readonly version: string;
-  /** How often each fault of `extended_properties` has struck already, by its name. */
+  /** How often each fault of `extended_properties` has already occurred, by the fault's name. */
   readonly struck: Readonly<Record<string, number>>;
 }
 
 type SimulatedAction = 'pre_upgrade' | 'upgrade' | 'post_upgrade';
 
 /**
- * A server that does no work: its durations and faults come from the cluster's `extended_properties`.
- * For trying out the control plane, and for tests and benchmarks of it.
+ * A server that does no work: its durations and faults come from the cluster's `extended_properties`. For
+ * trying out the control plane, and for tests and benchmarks of it.
  */
 export const simulatedDriver = (deps: DriverDeps): Driver => new SimulatedDriver(deps);
 
@@ -115,7 +115,7 @@ class SimulatedDriver implements Driver {
     return fault.instance === this.#deps.config.ordinal && fault.action === action;
   }
 
-  /** True while the fault has not struck as often as it should. */
+  /** True while the fault has not occurred as often as it should. */
   #strike(name: string, times: number): boolean {
     const struck = this.#state.struck[name] ?? 0;
     if (struck >= times) return false;

@@ -5,7 +5,9 @@ import { writeFileAtomic } from '../files.ts';
 
 const NAME = 'state.json';
 
-/** What a driver must remember across a crash: `state.json` in its state directory, of the shape of `schema`. */
+/**
+ * What a driver must remember across a crash: `state.json` in its state directory, in the shape of `schema`.
+ */
 export function stateFile<State>(schema: z.ZodType<State>) {
   return {
     /** Null before anything was ever written. */

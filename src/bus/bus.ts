@@ -53,7 +53,10 @@ export type QueueKind = 'shared' | 'own';
 export interface ServeOptions {
   readonly topic: string;
   readonly queue: QueueKind;
-  /** The name of this server among those of its topic: a message may be sent to this server alone. The host name, if not given. */
+  /**
+   * The name of this server among those of its topic: a message may be sent to this server alone. The host
+   * name, if not given.
+   */
   readonly server?: string;
   /** How many messages may be in work at the same time. */
   readonly prefetch: number;

@@ -6,13 +6,16 @@ import type { HookName } from './hooks-file.ts';
 import type { HookEnd } from './run-hook.ts';
 
 /**
- * What a hook's exit code means: 0, done. 75 (EX_TEMPFAIL of sysexits.h): it can't be done now, nothing
- * has changed, try again. Anything else: it can't be done, and trying again would not help. Of one that took
- * too long or was killed nobody knows how far it came: it is tried again.
+ * What a hook's exit code means. 0: done. 75 (EX_TEMPFAIL of sysexits.h): it can't be done now, nothing has
+ * changed, try again. Any other code: it can't be done, and another try would not help. If a hook took too
+ * long or was killed, nobody knows how far it came: it is tried again.
  */
 const TEMPORARY = 75;
 
-/** What `health` may print. A version that it doesn't print is the one that the hooks brought it to. */
+/**
+ * What `health` may print. If it prints no version, the version is the one to which the hooks have moved the
+ * instance.
+ */
 const HealthAnswer = z.strictObject({
   status: z.enum(SERVICE_STATUSES).exactOptional(),
   version: z.string().min(1).max(255).exactOptional(),
@@ -28,19 +31,19 @@ export function isDone(end: HookEnd): boolean {
   return end.kind === 'exited' && end.code === 0;
 }
 
-/** True if by its own word, or because it never ran, it has changed nothing. */
+/** True if the hook reports that it has changed nothing, or never ran. */
 export function hasChangedNothing(end: HookEnd): boolean {
   return end.kind === 'not started' || (end.kind === 'exited' && end.code === TEMPORARY);
 }
 
-/** The error that an order ends with whose hook has not succeeded. */
+/** The error of an order whose hook has not succeeded. */
 export function failureOf(name: HookName, end: HookEnd): Error {
   const isPermanent = end.kind === 'exited' && end.code !== TEMPORARY;
   const message = complaint(name, end);
   return isPermanent ? new PermanentError(message) : new Error(message);
 }
 
-/** How the `health` hook finds the server; `supposed` is its version if the hook doesn't tell. */
+/** The state of the server by the `health` hook; `supposed` is its version if the hook reports none. */
 export function healthOf(end: HookEnd, supposed: string | null): Health {
   const sick = { service_status: 'failed', version: supposed, role: 'member' } as const;
   if (end.kind !== 'exited') return { ...sick, message: complaint('health', end) };
@@ -59,13 +62,15 @@ export function healthOf(end: HookEnd, supposed: string | null): Health {
   };
 }
 
-/** What `pre_upgrade` says of the way back; undefined if it says nothing. */
+/** What `pre_upgrade` reports on the way back; undefined if it reports nothing. */
 export function reversibleOf(stdout: string): boolean | undefined {
   const answer = PreUpgradeAnswer.safeParse(documentIn(stdout));
   return answer.success ? answer.data.reversible : undefined;
 }
 
-/** A JSON object, if that is what was printed; else an empty one: a hook may print what it likes. */
+/**
+ * The JSON object that was printed; an empty object if something else was printed: a hook may print anything.
+ */
 function documentIn(stdout: string): unknown {
   const text = stdout.trim();
   if (!text.startsWith('{')) return {};
@@ -76,7 +81,7 @@ function documentIn(stdout: string): unknown {
   }
 }
 
-/** One line, as it is shown to whoever upgrades. */
+/** One line, as shown to the person who upgrades. */
 function complaint(name: HookName, end: HookEnd): string {
   switch (end.kind) {
     case 'not started':
@@ -92,7 +97,7 @@ function complaint(name: HookName, end: HookEnd): string {
   }
 }
 
-/** The last words of a hook. */
+/** The last lines of a hook's output. */
 function quoted(output: string): string {
   const lines = output.split('\n').filter((line) => line.trim() !== '');
   const words = lines

@@ -6,11 +6,11 @@ import { ConfigError } from '../../../src/config.ts';
 import { explain } from '../../../src/contract/explain.ts';
 import { textOf } from '../../../src/log.ts';
 
-/** What an operator's commands are asked for, in the order of an upgrade. */
+/** The hooks that an operator can give commands for, in the sequence of an upgrade. */
 export const HOOKS = ['pre_upgrade', 'upgrade', 'post_upgrade', 'health', 'rollback'] as const;
 export type HookName = (typeof HOOKS)[number];
 
-/** A hook as it is to be run: an argument vector, which no shell looks at. */
+/** A hook as it is run: an argument vector, which no shell interprets. */
 export interface Hook {
   readonly command: readonly string[];
   readonly timeout_ms: number;
@@ -19,12 +19,12 @@ export interface Hook {
 /** The hooks of one manager. Without `rollback` its upgrades are irreversible. */
 export interface Hooks {
   readonly hooks: Readonly<Partial<Record<HookName, Hook>> & Record<'upgrade' | 'health', Hook>>;
-  /** Variables that every hook gets beside ours. */
+  /** Variables that every hook gets in addition to ours. */
   readonly environment: Readonly<Record<string, string>>;
 }
 
 const TIMEOUT_SECONDS = 600;
-/** A guest that is not heard for 15 s counts as away. */
+/** A guest from which no heartbeat was received for 15 s counts as away. */
 const HEALTH_TIMEOUT_SECONDS = 10;
 
 const Argv = z
@@ -39,7 +39,7 @@ const Spelled = z.strictObject({ command: Argv, timeout_seconds: Timeout.exactOp
 /** A bare list is the command. */
 const HookEntry = z.union([Argv.transform((command) => ({ command })), Spelled]);
 
-/** A map whose keys all look like `form`. */
+/** A map in which every key matches `form`. */
 function mapOf<Value extends z.ZodType>(value: Value, form: RegExp, what: string) {
   return z.record(z.string(), value).check(({ value: given, issues }) => {
     const wrong = Object.keys(given).filter((key) => !form.test(key));
@@ -69,9 +69,9 @@ const HooksFile = z.strictObject({
 });
 
 /**
- * Reads the file that says which commands this agent runs for which manager. Throws a `ConfigError` with
- * every problem, a program that is not there included: it must not look like an outage in mid-upgrade.
- * `builtIn`: managers that have a driver of their own.
+ * Reads the file that says which commands this agent runs for which manager. Throws a `ConfigError` that
+ * lists every problem, including programs that do not exist: a missing program must not look like an outage
+ * in the middle of an upgrade. `builtIn`: managers that have a driver of their own.
  */
 export function readHooksFile(path: string, builtIn: readonly string[]): ReadonlyMap<string, Hooks> {
   const content = contentOf(path);
@@ -115,7 +115,10 @@ function missingProgram(where: string, program: string | undefined): readonly st
   }
 }
 
-/** Who can change the file can run anything as this agent: only its owner may, and that is root or the agent. */
+/**
+ * Whoever can change the file can run anything as this agent: only its owner may change it, and the owner
+ * must be root or the agent.
+ */
 function refuseForeignHands(path: string): void {
   const { mode, uid } = statSync(path);
   if (process.platform === 'win32') return;

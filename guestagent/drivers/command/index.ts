@@ -17,41 +17,43 @@ import { endRun, type HookEnd, runHook } from './run-hook.ts';
 import { arrivedAt, loadState, type State, saveState, wayTo } from './state.ts';
 
 /**
- * Any datastore, by commands that its operator has put on this host: `hooks-file.ts` which ones ·
- * `run-hook.ts` one run of one · `answers.ts` what they say · `state.ts` what must survive a crash.
+ * Upgrades any datastore with commands that its operator has put on this host: `hooks-file.ts` which commands
+ * · `run-hook.ts` one run of one command · `answers.ts` what they report · `state.ts` what must survive a
+ * crash.
  *
- * What it keeps to:
+ * Its rules:
  *
- * - C1  Nothing that came over the bus is executed: a command comes from the file of hooks alone, and what
- *       the bus says is in environment variables.
- * - C2  Two hooks of one instance never change it side by side, also not after the agent was killed.
- * - C3  What a hook was to do is on disk before it starts; whether it did, before that is answered.
- * - C4  An `upgrade` that fails is followed by `rollback`, so that the instance serves as before.
+ * - C1 Nothing that came over the bus is executed: commands come from the hooks file alone, and the values
+ *   from the bus are passed in environment variables.
+ * - C2 Two hooks of one instance never change it at the same time, not even after the agent was killed.
+ * - C3 What a hook is to do is on disk before it starts; whether it has done so is on disk before the order
+ *   is answered.
+ * - C4 An `upgrade` that fails is followed by `rollback`, so that the instance serves as before.
  *
- * The server is its operator's: the agent neither starts nor stops it but by hooks.
+ * The server belongs to its operator: the agent starts and stops it only through hooks.
  */
 export function commandDriver(hooks: Hooks): DriverFactory {
   return (deps) => new CommandDriver(hooks, deps);
 }
 
-/** A heartbeat does not wait for a slow `health` hook: it says what was found last. */
+/** A heartbeat does not wait for a slow `health` hook: it reports the last result. */
 const ANSWER_WITHIN_MS = 1_000;
 const NOT_ASKED_YET: Health = {
   service_status: 'unknown',
   role: 'member',
   message: 'the health hook has not answered yet',
 };
-/** Of the agent's own environment, which holds the password of RabbitMQ, hooks get these alone. */
+/** Hooks get only these variables of the agent's own environment, which holds the password of RabbitMQ. */
 const INHERITED = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'USER'] as const;
 
 class CommandDriver implements Driver {
   readonly #hooks: Hooks;
   readonly #deps: DriverDeps;
-  /** Belongs to the hooks, which may keep here what they need to know again. */
+  /** Belongs to the hooks, which may keep here what they need later. */
   readonly #hooksDir: string;
   /** Aborted while no hook may run: before the start, and from the stop on. */
   #halt = new AbortController();
-  /** Counts the orders: what `health` found before one is no news afterwards. */
+  /** Counts the orders: what `health` found before an order is out of date after it. */
   #era = 0;
   #look: { readonly era: number; readonly found: Promise<Health> } | null = null;
   #last: Health = NOT_ASKED_YET;
@@ -66,7 +68,7 @@ class CommandDriver implements Driver {
   async start(): Promise<void> {
     await mkdir(this.#hooksDir, { recursive: true, mode: 0o700 });
     const state = await this.#state();
-    // C2: a hook of an agent that was killed may be at work still.
+    // C2: a hook of an agent that was killed may still be running.
     if (state.run !== null) await endRun(state.run);
     await endRun(this.#healthRun);
     await this.#save({ ...state, run: null });
@@ -126,7 +128,7 @@ class CommandDriver implements Driver {
     return Promise.race([found, sleep(ANSWER_WITHIN_MS).then(() => this.#last)]);
   }
 
-  /** C4. Answers the error that the order ends with. */
+  /** C4. Resolves with the error of the order. */
   async #restored(cause: Error, info: UpgradeInfo): Promise<Error> {
     const { version } = await this.#state();
     const outcome = await this.#wayBack(version, info);
@@ -134,7 +136,7 @@ class CommandDriver implements Driver {
     return cause instanceof PermanentError ? new PermanentError(message) : new Error(message);
   }
 
-  /** In words. */
+  /** Resolves with a text for people. */
   async #wayBack(version: string, info: UpgradeInfo): Promise<string> {
     if (!this.#hooks.hooks.rollback) return 'there is no rollback hook: look how it has left the instance';
     const end = await this.#order('rollback', version, info);
@@ -143,7 +145,7 @@ class CommandDriver implements Driver {
       : `and the way back to ${version} fails: ${failureOf('rollback', end).message}`;
   }
 
-  /** Null where no such hook is configured. Rejects unless it succeeds. */
+  /** Resolves with null where no such hook is configured. Rejects unless the hook succeeds. */
   async #carryOut(
     name: 'pre_upgrade' | 'post_upgrade',
     to: string,
@@ -155,15 +157,19 @@ class CommandDriver implements Driver {
     return end;
   }
 
-  /** Runs a hook that may change the instance. Rejects if the agent is stopping; then it is not known how far it came. */
+  /**
+   * Runs a hook that may change the instance. Rejects if the agent is stopping; then nobody knows how far the
+   * hook came.
+   */
   async #order(name: Exclude<HookName, 'health'>, to: string, info: UpgradeInfo): Promise<HookEnd> {
     const state = await this.#state();
-    // C2: one that could not be ended.
+    // C2: an earlier hook that could not be ended.
     if (state.run !== null) await endRun(state.run);
     const moves = name === 'upgrade' || name === 'rollback';
     const run = `${name}:${randomUUID()}`;
     this.#forgetHealth();
-    // C3. On the way back to where it is, what it was moving to stays known.
+    // C3. If the instance is to return to its present version, the version that it was moving to stays
+    // recorded.
     const begun = { ...state, run, moving_to: moves && to !== state.version ? to : state.moving_to };
     await this.#save(begun);
     const from = to === state.version ? (state.moving_to ?? state.version) : state.version;
@@ -186,7 +192,7 @@ class CommandDriver implements Driver {
     return end;
   }
 
-  /** C1: all that the bus has to say to a hook. */
+  /** C1: everything from the bus that a hook is given. */
   #env(name: HookName, { to, from, info }: Order): Readonly<Record<string, string>> {
     const { config } = this.#deps;
     const inherited = INHERITED.map((key) => [key, process.env[key]] as const);
@@ -213,7 +219,9 @@ class CommandDriver implements Driver {
     );
   }
 
-  /** What the hook finds now: a look that is under way is shared, unless an order has begun or ended since. */
+  /**
+   * What the hook finds now. Callers share a run that is under way, unless an order has begun or ended since.
+   */
   #healthNow(): Promise<Health> {
     const era = this.#era;
     if (this.#look?.era === era) return this.#look.found;
@@ -227,7 +235,7 @@ class CommandDriver implements Driver {
   /** Never rejects. */
   async #askHealth(era: number): Promise<Health> {
     const { version, moving_to } = await this.#state();
-    // Half way, the hook alone can tell.
+    // Between two versions, only the hook knows which one runs.
     const supposed = moving_to === null ? version : null;
     try {
       const end = await this.#run('health', this.#healthRun, { to: version, from: version, info: {} });
@@ -269,7 +277,7 @@ function textOrNone(value: unknown): string | undefined {
   return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined;
 }
 
-/** The operator's commands upgrade an instance where it is. */
+/** The operator's commands upgrade an instance in place. */
 function noRoles(): PermanentError {
   return new PermanentError('instances that are upgraded by hooks are all alike: there is no primary');
 }

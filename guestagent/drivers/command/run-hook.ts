@@ -5,17 +5,17 @@ import { sleep } from '../../files.ts';
 import type { Hook } from './hooks-file.ts';
 
 /**
- * Runs an operator's command: in a process group of its own, with exactly the environment that it is
- * given, its output kept in memory up to a bound. A run that takes too long, or that is called off, is
- * ended with everything that it has started.
+ * Runs an operator's command in a process group of its own, with exactly the environment given; its output is
+ * kept in memory up to a limit. A run that takes too long or is cancelled is ended, together with everything
+ * that it has started.
  */
 export interface HookCall {
   readonly hook: Hook;
   readonly env: Readonly<Record<string, string>>;
-  /** What it started can be found by it, also after the agent's death. */
+  /** Identifies the processes of the run, even after the agent's death. */
   readonly run: string;
   readonly dir: string;
-  /** Calls it off; the reason is that of the rejection. */
+  /** Cancels the run, which then rejects with the signal's reason. */
   readonly signal: AbortSignal;
 }
 
@@ -26,18 +26,24 @@ export type HookEnd =
   | { readonly kind: 'timed out'; readonly after_ms: number; readonly tail: string }
   | { readonly kind: 'not started'; readonly reason: string };
 
-/** The variable by which a run's processes know which run they belong to. */
+/** The variable in the environment of a run's processes that tells which run they belong to. */
 const RUN_VARIABLE = 'COFFER_HOOK_RUN';
 
-/** Of each stream so much is kept: of the standard output the beginning, for errors the end of both. */
+/**
+ * How much of the output is kept: the beginning of the standard output, and for errors the end of both
+ * streams.
+ */
 const KEPT_BYTES = 64 * 1024;
-/** Output may still be on its way when the process has ended; what it left running may hold the pipe for ever. */
+/**
+ * Output may still arrive after the process has ended; a process that it left running may hold the pipe for
+ * ever.
+ */
 const DRAIN_MS = 200;
 /** For a clean end after SIGTERM, before SIGKILL. */
 const GRACE_MS = 10_000;
 const POLL_MS = 20;
 
-/** Never rejects but with the signal's reason. */
+/** Rejects only with the signal's reason. */
 export async function runHook(call: HookCall): Promise<HookEnd> {
   const { hook, env, dir, run, signal } = call;
   signal.throwIfAborted();
@@ -58,7 +64,10 @@ export async function runHook(call: HookCall): Promise<HookEnd> {
   return { kind: 'timed out', after_ms: hook.timeout_ms, tail: output.tail };
 }
 
-/** Listens no longer than it must: a `health` hook is run every few seconds, for as long as the agent lives. */
+/**
+ * Removes its listener as soon as it can: a `health` hook runs every few seconds, for as long as the agent
+ * lives.
+ */
 function unlessCutOff(
   over: Promise<HookEnd>,
   signal: AbortSignal,
@@ -77,7 +86,7 @@ function unlessCutOff(
   });
 }
 
-/** With the process, not with its pipes: a server that it leaves behind may hold those. */
+/** Waits for the end of the process, not of its pipes: a server that it leaves behind may hold the pipes. */
 function endOf(child: ChildProcess, output: Output): Promise<HookEnd> {
   return new Promise((resolve) => {
     child.once('error', (error) => resolve({ kind: 'not started', reason: error.message }));
@@ -94,7 +103,7 @@ function endOf(child: ChildProcess, output: Output): Promise<HookEnd> {
   });
 }
 
-/** What a run writes. Read to the end, also beyond what is kept: a full pipe would stop it. */
+/** The output of a run. All of it is read, even beyond what is kept: a full pipe would block the run. */
 class Output {
   readonly drained: Promise<unknown>;
   #stdout = '';
@@ -123,9 +132,9 @@ class Output {
 }
 
 /**
- * Ends whatever belongs to a run: its process group, and where the system tells it (Linux) every process
- * that has inherited its environment. Resolves when nothing of it is left, also for a run of an agent
- * that was killed. Rejects if it can't be ended.
+ * Ends all processes of a run: its process group, and on Linux, where the system shows it, every process that
+ * has inherited its environment. Resolves when none is left, also for a run of an agent that was killed.
+ * Rejects if a process can't be ended.
  */
 export async function endRun(run: string, pid?: number): Promise<void> {
   for (const name of ['SIGTERM', 'SIGKILL'] as const) {
@@ -140,7 +149,7 @@ export async function endRun(run: string, pid?: number): Promise<void> {
   throw new Error(`a hook can't be ended: processes ${(await processesOf(run, pid)).join(', ')}`);
 }
 
-/** As `kill` takes them: a negative one is a process group. */
+/** Ids as `kill` takes them: a negative one is a process group. */
 async function processesOf(run: string, pid: number | undefined): Promise<readonly number[]> {
   if (process.platform !== 'linux') return pid !== undefined && signalTo(-pid, 0) ? [-pid] : [];
   const names = (await readdir('/proc')).filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
@@ -148,19 +157,20 @@ async function processesOf(run: string, pid: number | undefined): Promise<readon
   return names.filter((_, index) => belongs[index]).map(Number);
 }
 
-/** Other users' processes can't be read, and are none of ours. */
+/** Other users' processes can't be read, and do not belong to the run. */
 async function belongsTo(name: string, run: string, group: number | undefined): Promise<boolean> {
   const read = (file: string) => readFile(`/proc/${name}/${file}`, 'utf8').catch(() => '');
   const environment = (await read('environ')).split('\0');
   if (environment.includes(`${RUN_VARIABLE}=${run}`)) return true;
   if (group === undefined) return false;
-  // After the name in parentheses: state, parent, group. A dead one that nobody has collected is gone.
+  // The fields after the name in parentheses: state, parent, group. A dead process that its parent has not
+  // collected counts as gone.
   const stat = await read('stat');
   const [state, , pgrp] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return Number(pgrp) === group && state !== 'Z' && state !== 'X';
 }
 
-/** False when there is no such process, or one that is not ours. */
+/** False if there is no such process, or if the process is not ours. */
 function signalTo(target: number, name: NodeJS.Signals | 0): boolean {
   try {
     return process.kill(target, name);

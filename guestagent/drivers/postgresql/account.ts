@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { PermanentError } from '../../driver.ts';
 
-/** The unprivileged account that servers run as when the agent is root: a server refuses to be root. */
+/** The unprivileged account that servers run as when the agent is root: a server refuses to run as root. */
 export interface Account {
   readonly name: string;
   readonly uid: number;
@@ -25,7 +25,9 @@ export function serverAccount(name = 'nobody'): Account | null {
   return { name, uid: uid >>> 0, gid: gid >>> 0 };
 }
 
-/** Rejects, naming the closed folder, unless the account can pass through every folder down to `path`. */
+/**
+ * Rejects, naming the closed folder, unless the account can pass through every folder on the way to `path`.
+ */
 export async function requireReachable(path: string, account: Account | null): Promise<void> {
   if (account === null) return;
   for (let folder = resolve(path); ; folder = dirname(folder)) {

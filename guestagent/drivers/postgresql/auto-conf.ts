@@ -7,23 +7,24 @@ import type { Places } from './settings.ts';
 import { SYNCHRONOUS } from './synchronous.ts';
 
 /**
- * `postgresql.auto.conf` holds what operators set with `ALTER SYSTEM`, and the server reads it after the
- * driver's own file: what stands there wins. That is the operators' right, except for the settings by which
- * Coffer finds the server and says which server it follows. One of those in the file makes an order
- * of Coffer do nothing, so that a switchover would leave a standby behind. The driver does not change
- * what an operator has set: it says so before anything is stopped, and how to take the setting back.
+ * `postgresql.auto.conf` holds what operators set with `ALTER SYSTEM`. The server reads it after the driver's
+ * own file, so its settings win. Operators are free to use it, except for the settings by which Coffer finds
+ * the server and determines which server it follows. With one of those in the file an order of Coffer has no
+ * effect, so that a switchover would leave a standby behind. The driver does not change what an operator has
+ * set: before anything is stopped, it reports the setting and how to take it back.
  *
- * The file is read rather than asked for: a server that does not start because of it can't be asked.
+ * The driver reads the file instead of asking the server: a server that does not start because of the file
+ * can't be asked.
  */
 export const AUTO_CONF = 'postgresql.auto.conf';
 
-/** True for a value that changes nothing for Coffer. */
+/** True for a value that does not disturb Coffer. */
 type Harmless = (value: string, config: InstanceConfig, places: Places) => boolean;
 
 const isEmpty: Harmless = (value) => value === '';
 
 const OURS: Readonly<Record<string, Harmless>> = {
-  // Even with its present value: the next switchover changes it.
+  // Not harmless even with its present value: the next switchover changes it.
   primary_conninfo: () => false,
   primary_slot_name: isEmpty,
   restore_command: isEmpty,
@@ -46,7 +47,7 @@ export function isOurs(name: string): boolean {
   return name in OURS && !SHARED.has(name);
 }
 
-/** Alike on all instances of a cluster, where an operator sets them at all. */
+/** These have the same value on all instances of a cluster, where an operator sets them at all. */
 const SHARED: ReadonlySet<string> = new Set(['wal_level', 'max_wal_senders']);
 
 function listensOn(value: string, host: string): boolean {
@@ -55,7 +56,7 @@ function listensOn(value: string, host: string): boolean {
   return addresses.some((address) => address === '*' || address === all || address === host);
 }
 
-/** The file's settings, names in lower case. Of a name that comes twice the last value counts. */
+/** The file's settings, with names in lower case. If a name occurs twice, the last value counts. */
 export function parseAutoConf(text: string): ReadonlyMap<string, string> {
   const settings = new Map<string, string>();
   for (const line of text.split('\n')) {
@@ -65,7 +66,7 @@ export function parseAutoConf(text: string): ReadonlyMap<string, string> {
   return settings;
 }
 
-/** Quotes within quotes are doubled, or come after a backslash. */
+/** Quotes within quotes are doubled, or follow a backslash. */
 function textOf(rest: string): string {
   const quoted = /^'((?:[^'\\]|''|\\.)*)'/.exec(rest)?.[1];
   if (quoted === undefined) return rest.replace(/\s*#.*$/, '').trim();
@@ -76,7 +77,7 @@ export async function readAutoConf(places: Places): Promise<ReadonlyMap<string, 
   return parseAutoConf((await readIfThere(join(places.data, AUTO_CONF))) ?? '');
 }
 
-/** The settings of the file that beat what Coffer sets and needs. */
+/** The settings of the file that override what Coffer sets and needs. */
 export async function beatenSettings(config: InstanceConfig, places: Places): Promise<readonly string[]> {
   const settings = await readAutoConf(places);
   return [...settings]
@@ -85,7 +86,7 @@ export async function beatenSettings(config: InstanceConfig, places: Places): Pr
     .sort();
 }
 
-/** What is wrong and the way out, in words; null when nothing is. */
+/** Describes the problem and the way out; null if there is no problem. */
 export async function beatenWords(config: InstanceConfig, places: Places): Promise<string | null> {
   const names = await beatenSettings(config, places);
   if (names.length === 0) return null;
@@ -97,15 +98,16 @@ export async function beatenWords(config: InstanceConfig, places: Places): Promi
   );
 }
 
-/** Rejects for good while the server would not do as Coffer tells it. */
+/** Rejects with a permanent error while such settings keep the server from doing what Coffer orders. */
 export async function requireOwnSettings(config: InstanceConfig, places: Places): Promise<void> {
   const words = await beatenWords(config, places);
   if (words !== null) throw new PermanentError(words);
 }
 
 /**
- * A copy has the file of the server that it was copied from. What an operator set there for the cluster is
- * right for the copy too; where that server listens, which server it follows and which standbys it waits for is not.
+ * A copied data directory contains the file of the server that it was copied from. What an operator set there
+ * for the cluster is right for the copy too. Where that server listens, which server it follows and which
+ * standbys it waits for is not.
  */
 export async function keepSharedSettings(places: Places, account: Account | null): Promise<void> {
   const path = join(places.data, AUTO_CONF);

@@ -7,12 +7,12 @@ import { clientConfig, disconnect, type Login, one } from './sql.ts';
 import { extractTar } from './tar.ts';
 
 /**
- * Copies a running server's data directory over the network, as `pg_basebackup` does (the packages
- * hold none): the replication command BASE_BACKUP answers a tar stream, in COPY mode. The server
- * itself leaves out what must not be copied and adds `backup_label` and the log that the copy needs
- * to be consistent. Last it sends a manifest, by which the files on this disk are checked.
+ * Copies a running server's data directory over the network, as `pg_basebackup` does (the packages do not
+ * contain it): the replication command BASE_BACKUP answers with a tar stream, in COPY mode. The server itself
+ * leaves out what must not be copied, and adds `backup_label` and the log that the copy needs to be
+ * consistent. At the end it sends a manifest, with which the files on this disk are checked.
  *
- * The copy is complete, checked and on disk when this resolves; after a rejection it is worthless.
+ * When this resolves, the copy is complete, checked and on disk; after a rejection it is worthless.
  */
 export async function copyFrom(
   login: Login,
@@ -52,7 +52,7 @@ const COMMAND =
   "BASE_BACKUP (LABEL 'coffer', CHECKPOINT 'fast', WAL, MANIFEST 'yes', MANIFEST_CHECKSUMS 'SHA256', TABLESPACE_MAP)";
 const SILENCE_MS = 60_000;
 
-/** One run of the command: pg's interface for queries of one's own, as pg-query-stream uses it. */
+/** One run of the command: implements pg's interface for custom queries, as pg-query-stream does. */
 class BaseBackup implements Submittable {
   readonly tar = new PassThrough();
   /** The parts of the manifest; null until it begins. */
@@ -70,7 +70,7 @@ class BaseBackup implements Submittable {
       this.#reject = reject;
     });
     this.done.catch(() => {});
-    // Unread data must not stop the conversation once the extraction has failed.
+    // Unread data must not block the connection once the extraction has failed.
     this.tar.on('error', () => {});
     this.tar.on('drain', () => this.#connection?.stream.resume());
     this.tar.on('close', () => this.#connection?.stream.resume());
@@ -84,7 +84,7 @@ class BaseBackup implements Submittable {
 
   handleRowDescription(): void {}
 
-  /** The second result lists the tablespaces; the one within the data directory has no id. */
+  /** The second result lists the tablespaces; the one inside the data directory has no id. */
   handleDataRow(message: { readonly fields: readonly (string | null)[] }): void {
     this.#heard();
     const [id, location] = message.fields;
@@ -98,16 +98,17 @@ class BaseBackup implements Submittable {
   handleCopyData(message: { readonly chunk: Buffer }): void {
     this.#heard();
     const { chunk } = message;
-    // 'm' says that the manifest begins, 'd' carries data; the rest says which archive begins, or how far it is.
+    // 'm' announces the manifest, 'd' carries data; the other types announce an archive or report the
+    // progress.
     if (chunk[0] === 0x6d) this.#manifest = [];
     if (chunk[0] !== 0x64 || this.tar.destroyed) return;
-    // A copy: pg uses the memory behind the message again.
+    // A copy: pg reuses the memory behind the message.
     const data = Buffer.from(chunk.subarray(1));
     if (this.#manifest !== null) this.#manifest.push(data);
     else if (!this.tar.write(data)) this.#connection?.stream.pause();
   }
 
-  /** Empty when the server sent none. */
+  /** Empty if the server sent no manifest. */
   manifest(): Buffer {
     return Buffer.concat(this.#manifest ?? []);
   }
@@ -142,7 +143,7 @@ class BaseBackup implements Submittable {
   }
 }
 
-/** A size as `SHOW` answers it, e.g. `4MB`. */
+/** A size in the form in which `SHOW` returns it, e.g. `4MB`. */
 function bytesOf(setting: string): number {
   const [, number, unit] = /^(\d+)(kB|MB|GB)?$/.exec(setting) ?? [];
   const factor = { kB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 }[unit ?? ''] ?? 1;

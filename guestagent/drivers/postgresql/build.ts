@@ -23,8 +23,8 @@ import {
 import { PATIENT, replicationLogin, superuserLogin, withClient } from './sql.ts';
 
 /**
- * Makes an instance's data directory for the first time. Until the caller has noted that it is
- * complete, a crash means that the next start begins anew: both functions remove what they find.
+ * Creates an instance's data directory for the first time. Until the caller has recorded that it is complete,
+ * the next start after a crash begins again from nothing: both functions remove what they find.
  */
 export interface BuildDeps {
   readonly config: InstanceConfig;
@@ -33,7 +33,7 @@ export interface BuildDeps {
   readonly server: Server;
   readonly log: DriverLog;
   readonly abort: AbortSignal;
-  /** Tells `health` what is waited for. */
+  /** Reports to `health` what the build is waiting for. */
   readonly progress: (message: string) => void;
 }
 
@@ -61,7 +61,8 @@ export async function buildPrimary(deps: BuildDeps, binaries: Binaries): Promise
         ...['-D', places.data, '-U', SUPERUSER, '--pwfile', pwfile, '--auth', 'scram-sha-256'],
         // The C locale sorts alike on every machine: a replica's indexes must agree with its own library.
         ...['--encoding', 'UTF8', '--no-locale', '--data-checksums', '--no-instructions'],
-        // A promotion copies the last log segment while clients wait: 4 MiB take half the time of 16.
+        // A promotion copies the last log segment while clients wait: with 4 MiB it takes half the time of
+        // 16.
         ...['--wal-segsize', '4'],
       ],
       {
@@ -80,9 +81,9 @@ export async function buildPrimary(deps: BuildDeps, binaries: Binaries): Promise
   deps.progress('starting the server');
   await server.start(binaries, {}, START_MS, deps.abort);
   await withClient(superuserLogin(config), PATIENT, async (client) => {
-    // Verifiers must not get into the log, not even with a statement that fails.
+    // Verifiers must not get into the log, not even in a statement that fails.
     await client.query("SET log_min_error_statement = 'panic'");
-    // Keys of 256 bits need no stretching: with one round a login takes no time.
+    // Keys of 256 bits need no stretching: with a single round a login takes no time.
     await client.query(`ALTER ROLE ${SUPERUSER} PASSWORD ${escapeLiteral(scramVerifier(password, 1))}`);
     const verifier = scramVerifier(derivePassword(config, REPLICATION_USER), 1);
     await client.query(

@@ -2,19 +2,19 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /**
- * Reads `global/pg_control`, which says how a server stopped and where its log ends. The packages
- * hold no `pg_controldata`. The fields read here lie at the same offsets in every layout known below.
+ * Reads `global/pg_control`, which records how a server stopped and where its log ends. The packages do not
+ * contain `pg_controldata`. The fields read here are at the same offsets in every layout known below.
  */
 export interface Control {
-  /** True when the server was shut down cleanly as a primary: nothing can be written to it any more. */
+  /** True if the server was shut down cleanly as a primary: nothing can be written to it any more. */
   readonly shutDown: boolean;
-  /** Position of the last checkpoint record: after a clean shutdown, the last record there is. */
+  /** Position of the last checkpoint record: after a clean shutdown, this is the last record. */
   readonly checkpoint: bigint;
-  /** What a standby on this data must be started with at least. */
+  /** The minimum settings with which a standby on this data must be started. */
   readonly demands: Demands;
 }
 
-/** Settings that a standby must have at least as large as its primary, or it replays no further. */
+/** Settings that must be at least as large on a standby as on its primary; otherwise its replay stops. */
 export const DEMANDED = [
   'max_connections',
   'max_worker_processes',
@@ -39,7 +39,7 @@ const OFFSET = {
 const CONTROL_VERSIONS = [1300, 1700];
 const DB_SHUTDOWNED = 1;
 
-/** Null while the file is being rewritten: its checksum does not fit then. */
+/** Null while the file is being rewritten: its checksum does not match then. */
 export async function readControl(dataDir: string): Promise<Control | null> {
   const file = await readFile(join(dataDir, 'global', 'pg_control'));
   if (file.length < OFFSET.crc + 4) return null;
@@ -58,7 +58,7 @@ export function demandsOf(value: (name: keyof Demands) => number): Demands {
   return Object.fromEntries(DEMANDED.map((name) => [name, value(name)])) as Demands;
 }
 
-/** A log position as PostgreSQL writes it: `X/XXXXXXXX`. */
+/** A log position in PostgreSQL's notation: `X/XXXXXXXX`. */
 export function formatLsn(lsn: bigint): string {
   return `${(lsn >> 32n).toString(16)}/${(lsn & 0xffffffffn).toString(16).padStart(8, '0')}`.toUpperCase();
 }

@@ -9,10 +9,10 @@ import { CONFIGURED, type Places } from './settings.ts';
 import { one } from './sql.ts';
 
 /**
- * A standby whose `max_connections`, or another of five settings, is smaller than its primary's replays no
- * further, and does not start again. An operator raises them on one server after the other, a switchover makes
- * the one with more the primary. So a standby is always started with at least what its data and its
- * primary demand, whatever its own configuration says.
+ * A standby stops its replay, and does not start again, if its `max_connections`, or another of five
+ * settings, is smaller than its primary's. Operators raise these settings on one server after the other, and
+ * a switchover may make the server with the larger values the primary. So a standby is always started with at
+ * least what its data and its primary demand, whatever its own configuration says.
  */
 export async function raisedSettings(
   config: InstanceConfig,
@@ -28,7 +28,7 @@ export async function raisedSettings(
   return Object.fromEntries(raised.filter(([name, value]) => value > configured[name]));
 }
 
-/** Those of the running server that are smaller than `demands`, in words; null when all are large enough. */
+/** Lists the settings of the running server that are smaller than `demands`; null if all are large enough. */
 export async function tooSmall(client: Client, demands: Demands): Promise<string | null> {
   const running = await runningSettings(client);
   const small = DEMANDED.filter((name) => running[name] < demands[name]);

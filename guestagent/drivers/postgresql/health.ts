@@ -14,15 +14,15 @@ import type { Places } from './settings.ts';
 import { type Limits, type Login, PATIENT, QUICK, Session } from './sql.ts';
 import type { State } from './state.ts';
 
-/** A standby reconnects within this time; one that does not is in trouble. */
+/** A healthy standby reconnects within this time; one that does not has a problem. */
 export const STREAM_GRACE_MS = 5_000;
 
 const LOGIN_MS = 900;
 const WATCHING: Limits = { connectMs: PATIENT.connectMs, statementMs: QUICK.statementMs };
-/** How long a server that takes no further connection is believed to be as it was. */
+/** A server that takes no further connection is assumed to be unchanged for this long. */
 const BELIEVED_MS = 10_000;
 
-/** What the primary said this recently is its position still. */
+/** A position that the primary sent within this time is still considered current. */
 const FRESH_MS = 1_500;
 
 interface Seen {
@@ -30,13 +30,13 @@ interface Seen {
   readonly hindrance: Hindrance | null;
 }
 
-/** What an order makes of the instance while it is carried out. */
+/** How the instance appears while an order is carried out. */
 export interface Activity {
   readonly status: ServiceStatus;
   message: string;
 }
 
-/** What the driver knows beyond what can be seen. */
+/** What the driver knows beyond what it can observe. */
 export interface Situation {
   readonly state: State | null;
   readonly activity: Activity | null;
@@ -44,15 +44,15 @@ export interface Situation {
   readonly wanted: boolean;
   /** Why the server could not be started again after it had ended by itself. */
   readonly trouble: string | null;
-  /** Called when a server that is wanted is found to have ended. */
+  /** Called when a server that should run is found to have ended. */
   readonly ended: () => void;
-  /** Called when the server has less of something than its primary, so that its replay stands still. */
+  /** Called when a setting of the server is smaller than its primary's, so that its replay has stopped. */
   readonly tooSmall: () => void;
 }
 
 /**
- * Says how the server is: quickly, over a connection of its own, so that a long statement of an order
- * does not hold up a heartbeat. Never throws, and answers within a few seconds, whatever hangs.
+ * Reports the state of the server. It has a connection of its own, so that a long statement of an order does
+ * not delay a heartbeat. Never throws, and answers within a few seconds, whatever hangs.
  */
 export class HealthWatch {
   readonly #config: InstanceConfig;
@@ -60,9 +60,9 @@ export class HealthWatch {
   readonly #server: Server;
   readonly #session: Session;
   #streamedAt = Date.now();
-  /** What the server said of itself the last time, since it was last stopped. */
+  /** What the server reported about itself last, since it was last stopped. */
   #last: { readonly seen: Seen; readonly at: number } | null = null;
-  /** How far the standby was the last time. */
+  /** The standby's position at the last check. */
   #furthest: bigint | null = null;
 
   constructor(config: InstanceConfig, places: Places, server: Server, login: Login) {
@@ -78,7 +78,7 @@ export class HealthWatch {
     this.#session.close();
   }
 
-  /** The standby was just restarted, or given another primary: its time to connect begins anew. */
+  /** The standby was just restarted, or given another primary: its time to connect starts again. */
   forgive(): void {
     this.#streamedAt = Date.now();
   }
@@ -91,7 +91,7 @@ export class HealthWatch {
     }
   }
 
-  /** A login that takes longer goes on for the next look. */
+  /** A login that takes longer continues, and the next check uses it. */
   async glance(): Promise<Glance> {
     await within(LOGIN_MS, this.#session.open(), 'logging in takes long');
     return this.#session.use(glance);
@@ -108,7 +108,7 @@ export class HealthWatch {
     return seen;
   }
 
-  /** Logs in, with patience: the next look need not. */
+  /** Logs in patiently, so that the next check need not log in. */
   async holdSession(): Promise<void> {
     await this.#session.open();
   }
@@ -140,7 +140,7 @@ export class HealthWatch {
       seen = await this.#see();
     } catch (error) {
       if (activity !== null) return this.#down(situation, activity.status, activity.message);
-      // A server whose connections an application has taken serves that application.
+      // If an application has taken all connections of a server, the server serves that application.
       if (!(error instanceof LateError)) this.#last = null;
       if (this.#last !== null && Date.now() - this.#last.at < BELIEVED_MS) {
         return this.#report(this.#last.seen, situation);
@@ -168,14 +168,14 @@ export class HealthWatch {
       upstream: seen.upstream,
       lag_bytes: await this.#lagOf(seen, primary),
       hindrance,
-      // Known to the primary only; Coffer makes no replica synchronous.
+      // Only the primary knows this; Coffer makes no replica synchronous.
       synchronous: false,
       endpoint: this.#config.endpoint,
       message: busy?.message ?? wrong,
     };
   }
 
-  /** A standby that streams is not cut off, nor is one that gets any further with what it has. */
+  /** A standby is not cut off if it streams, or if it still makes progress with the log that it has. */
   #noteProgress({ standby, streamsFrom, received, replayed }: Glance): void {
     const furthest = (received ?? 0n) > (replayed ?? 0n) ? received : replayed;
     const hasMoved = this.#furthest !== null && furthest !== null && furthest > this.#furthest;
@@ -194,7 +194,8 @@ export class HealthWatch {
   }
 
   /**
-   * Against the primary's own position: what a standby heard from it is that only as long as it hears from it.
+   * The lag behind the primary's own position: what the standby received from the primary is current only
+   * while it still receives messages from it.
    */
   async #lagOf({ replayed, streamsFrom, heard }: Glance, primary: Endpoint | null): Promise<number | null> {
     if (replayed === null) return null;
@@ -206,7 +207,7 @@ export class HealthWatch {
     return position === undefined ? null : Math.max(0, Number(position - replayed));
   }
 
-  /** A server that listens elsewhere, or follows another one, may have been told so by an operator. */
+  /** A server that listens elsewhere or follows another server may have been configured so by an operator. */
   async #explained(message: string): Promise<string> {
     const words = await beatenWords(this.#config, this.#places).catch(() => null);
     return words === null ? message : `${message}; ${words}`;
@@ -224,7 +225,10 @@ export class HealthWatch {
     };
   }
 
-  /** By the data directory; null for a demoted primary, which is neither until it is told. */
+  /**
+   * Determined from the data directory; null for a demoted primary, which is neither until it is told its
+   * role.
+   */
   async #roleAtRest(state: State | null): Promise<Role | null> {
     if (state === null || state.phase === 'building') return this.#config.role;
     if (state.phase === 'demoted') return null;

@@ -25,9 +25,9 @@ import { Switchover } from './switchover.ts';
 import { handoverIn } from './synchronous.ts';
 
 /**
- * PostgreSQL: one server, its data directory, its place in streaming replication.
+ * PostgreSQL: one server, its data directory, and its place in streaming replication.
  *
- * - `instance.ts`     what the instance has on this host, and how it is brought back to its state after a crash
+ * - `instance.ts`     what the instance has on this host, and its way back to its state after a crash
  * - `swap.ts`         moves the server between versions
  * - `switchover.ts`   changes the roles of servers
  * - `build.ts`        the first data directory: initdb, or a copy of the primary (`basebackup.ts`, `tar.ts`, `manifest.ts`)
@@ -35,18 +35,18 @@ import { handoverIn } from './synchronous.ts';
  * - `settings.ts`     its configuration, and the passwords derived from the cluster's token
  * - `auto-conf.ts`    what operators have set with ALTER SYSTEM, which wins
  * - `binaries.ts`     its binaries by version, fetched and checked
- * - `replication.ts`  what it is asked over SQL (`sql.ts`)
- * - `health.ts`       how it finds the server, for heartbeats
- * - `left-behind.ts`  what a switchover would leave behind on it
- * - `synchronous.ts`  for which standbys a primary waits: handed over by a switchover
- * - `control.ts`      where its log ends once it is stopped
+ * - `replication.ts`  the questions that are asked over SQL (`sql.ts`)
+ * - `health.ts`       the state of the server, for heartbeats
+ * - `left-behind.ts`  what a switchover would leave behind on the server
+ * - `synchronous.ts`  the standbys that a primary waits for: handed over in a switchover
+ * - `control.ts`      where the log of a stopped server ends
  * - `state.ts`        what must survive a crash of the agent
- * - `account.ts`      the user that it runs as
+ * - `account.ts`      the user that the server runs as
  *
- * What it keeps to:
+ * The rules of the driver:
  *
- * - P1  A demoted primary stays down until it is told what to be: two primaries would lose a write.
- * - P2  The intent is on disk before the server is touched, and an order is answered after its result is.
+ * - P1  A demoted primary stays down until it is told its role: with two primaries a write would be lost.
+ * - P2  The intent is on disk before the server is touched, and the result before an order is answered.
  * - P3  A standby is promoted only when it has replayed everything that the demoted primary wrote.
  * - P4  A server that does not start on the new version runs on the old one again.
  */
@@ -110,7 +110,7 @@ class PostgresqlDriver implements Driver {
     // A server that is down can't be asked, and is not switched over.
     const isUp = service_status === 'healthy';
     const { findings } = isUp ? await this.#leftBehind.look(role === 'primary') : { findings: [] };
-    // Minor versions of one major share the format of the data: the way back is the same way.
+    // Minor versions of one major share the format of the data, so the way back is the same as the way there.
     return { reversible: true, role, lag_bytes, service_status, findings };
   }
 
@@ -135,7 +135,7 @@ class PostgresqlDriver implements Driver {
         throw new Error(await notStreaming(this.#instance.server, this.#instance.deps.config, null));
       }
     });
-    // Nothing to tidy up: the old version's binaries are the cache's, which other instances share.
+    // Nothing to remove: the old version's binaries belong to the cache, which other instances share.
   }
 
   demote(order: Parameters<Driver['demote']>[0]): ReturnType<Driver['demote']> {
@@ -174,7 +174,7 @@ class PostgresqlDriver implements Driver {
   async #start(): Promise<void> {
     const { stateDir } = this.#instance.deps;
     await mkdir(stateDir, { recursive: true });
-    // The server's user must pass through; what is inside has modes of its own.
+    // The server's user must pass through this folder; its contents have modes of their own.
     await chmod(stateDir, this.#instance.account === null ? 0o700 : 0o711);
     await requireReachable(stateDir, this.#instance.account);
     const state = await loadState(stateDir);
@@ -256,7 +256,7 @@ class PostgresqlDriver implements Driver {
     }
   }
 
-  /** The agent is the server's keeper: one that was killed is started again, but not in a tight loop. */
+  /** The agent supervises the server: a server that was killed is started again, but not in a tight loop. */
   #revive(what: string, start: (state: Serving) => Promise<void>): void {
     if (Date.now() - this.#revivedAt < REVIVE_EVERY_MS) return;
     this.#revivedAt = Date.now();
@@ -275,7 +275,7 @@ class PostgresqlDriver implements Driver {
 
   // ---- small things
 
-  /** One order at a time: what `health` starts by itself must not meet an order of the taskmanager. */
+  /** One order at a time: a start by `health` must not run beside an order of the taskmanager. */
   #order<T>(status: ServiceStatus, message: string, work: () => Promise<T>): Promise<T> {
     const mine = this.#turn.then(async () => {
       this.#activity = { status, message };

@@ -22,28 +22,34 @@ import { type Places, placesIn, writeSettings } from './settings.ts';
 import { PATIENT, Session, superuserLogin } from './sql.ts';
 import { loadState, type State, saveState } from './state.ts';
 
-/** A start after an unclean end replays up to `max_wal_size` of log first. */
+/** A start after an unclean end first replays up to `max_wal_size` of log. */
 export const START_MS = 600_000;
 
 export type Serving = Extract<State, { phase: 'serving' }>;
 export type Demoted = Extract<State, { phase: 'demoted' }>;
 
-/** One instance on this host: its places, its server, what it is to be, and the way back to that after a crash. */
+/**
+ * One instance on this host: its places, its server, its intended state, and how it returns to that state
+ * after a crash.
+ */
 export class Instance {
   readonly deps: DriverDeps;
   readonly places: Places;
   readonly account: Account | null;
   readonly server: Server;
-  /** For orders, which come one at a time. Kept, for the urgent ones must not wait until they can log in. */
+  /**
+   * For orders, which come one at a time. The session is kept open, because urgent orders must not wait for a
+   * login.
+   */
   readonly #session: Session;
   readonly binariesDeps: BinariesDeps;
   readonly watch: HealthWatch;
   state: State | null = null;
-  /** Ends long waits of `start` when the agent stops; aborted also means that no server is wanted. */
+  /** Ends long waits of `start` when the agent stops; while aborted, no server should run. */
   halt = new AbortController();
 
   constructor({ stateDir, cacheDir, ...rest }: DriverDeps) {
-    // The server does not run where the agent does: only absolute paths mean the same to both.
+    // The server's working directory is not the agent's: only absolute paths mean the same to both.
     const deps = { ...rest, stateDir: resolve(stateDir), cacheDir: resolve(cacheDir) };
     this.deps = deps;
     this.places = placesIn(deps.stateDir);
@@ -74,7 +80,7 @@ export class Instance {
     }
   }
 
-  /** `primary` is the server that this one is to follow, if it is a standby. */
+  /** `primary` is the server that this one must follow, if it is a standby. */
   async startServer(
     binaries: Binaries,
     primary: Endpoint | null,
@@ -89,7 +95,7 @@ export class Instance {
     await this.#holdSessions();
   }
 
-  /** Before an application takes all connections, if it can be done. */
+  /** Opens the sessions before an application takes all connections, if possible. */
   async #holdSessions(): Promise<void> {
     const sessions = await Promise.allSettled([this.#session.open(), this.watch.holdSession()]);
     for (const session of sessions) {
@@ -107,8 +113,8 @@ export class Instance {
   }
 
   /**
-   * Finishes or undoes what a crash, or a failure to go back, left half done. Afterwards the server
-   * is to be as the answered state says.
+   * Finishes or undoes what was left half done, by a crash or by a failure to go back. Afterwards the server
+   * must be brought to the state that is returned.
    */
   async settle(): Promise<Serving | Demoted> {
     const state = await loadState(this.deps.stateDir);
@@ -120,9 +126,9 @@ export class Instance {
   }
 
   /**
-   * The position is told to others only once `pg_control` has it. A server that runs, or that ended in
-   * another way, was therefore not reported as demoted, and serves on; one that ended cleanly may have
-   * been: another may be primary by now (P1).
+   * The position is reported to others only once it is in `pg_control`. So a server that runs, or that ended
+   * in another way, was not reported as demoted, and serves again. A server that ended cleanly may have been
+   * reported: another server may be the primary by now (P1).
    */
   async #settleDemotion(version: string): Promise<Serving | Demoted> {
     const running = await this.server.find();
@@ -176,7 +182,9 @@ export class Instance {
     if (this.account !== null) await chown(this.places.conf, this.account.uid, this.account.gid);
   }
 
-  /** Before anything is stopped: rejects while `postgresql.auto.conf` beats what Coffer sets. */
+  /**
+   * To be called before anything is stopped: rejects while `postgresql.auto.conf` overrides what Coffer sets.
+   */
   requireOwnSettings(): Promise<void> {
     return requireOwnSettings(this.deps.config, this.places);
   }
@@ -185,7 +193,7 @@ export class Instance {
     return this.#session.use(work);
   }
 
-  /** Null when the server can't be asked. */
+  /** Null if the server can't be asked. */
   async glance(): Promise<Glance | null> {
     return this.watch.glance().catch(() => null);
   }

@@ -9,11 +9,11 @@ import { type Login, PATIENT, QUICK, withClient } from './sql.ts';
 import { SYNCHRONOUS } from './synchronous.ts';
 
 /**
- * What a switchover would leave behind on this server, for whoever plans one: contents of unlogged tables, which
- * are in no log; logical replication slots, whose positions no standby has; settings that operators made
- * on this server alone.
+ * What a switchover would leave behind on this server, for people who plan one: contents of unlogged tables,
+ * which are in no log; logical replication slots, whose positions no standby has; and settings that operators
+ * made on this server alone.
  *
- * One look needs a session in each database. It is therefore taken rarely beside heartbeats, and anew for each
+ * One check needs a session in each database. So it is made rarely for heartbeats, and again for each
  * `pre_upgrade`.
  */
 export interface LeftBehind {
@@ -22,7 +22,7 @@ export interface LeftBehind {
 }
 
 const LOOK_EVERY_MS = 30_000;
-/** A look takes this part of the time at most, however many databases there are. */
+/** The largest share of time that checks may take, however many databases there are. */
 const SHARE = 1 / 100;
 const MAX_NAMES = 5;
 const MAX_SETTINGS = 200;
@@ -44,7 +44,7 @@ export class LeftBehindWatch {
     this.#deps = deps;
   }
 
-  /** What was found last, for a heartbeat; has a new look taken when that is old. Never waits for one. */
+  /** The latest findings, for a heartbeat; starts a new check when they are old. Never waits for a check. */
   known(isPrimary: boolean): LeftBehind | null {
     if (Date.now() >= this.#nextAt) {
       this.look(isPrimary).catch((error: unknown) => {
@@ -54,7 +54,7 @@ export class LeftBehindWatch {
     return this.#known;
   }
 
-  /** Looks now. */
+  /** Makes a check now. */
   look(isPrimary: boolean): Promise<LeftBehind> {
     this.#looking ??= this.#look(isPrimary).finally(() => {
       this.#looking = null;
@@ -86,7 +86,8 @@ export class LeftBehindWatch {
         const names = await withClient(this.#deps.login, PATIENT, unloggedIn, database);
         unlogged.push(...names.map((name) => `${database}.${name}`));
       } catch (error) {
-        // One that lets nobody in, or was dropped meanwhile, must not hide what is in the others.
+        // A database that accepts no login, or was dropped meanwhile, must not hide the findings of the
+        // others.
         this.#deps.log.debug({ database, error: messageOf(error) }, 'could not look into a database');
       }
     }
@@ -108,7 +109,7 @@ async function databasesAndSlots(client: Client) {
   };
 }
 
-/** Looks at files rather than tables: a table that somebody has locked would have to be waited for. */
+/** Reads the sizes of files instead of the tables: a query of a table would wait for a lock on it. */
 async function unloggedIn(client: Client): Promise<readonly string[]> {
   const { rows } = await client.query<{ name: string }>(
     `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name
@@ -142,7 +143,7 @@ function some(names: readonly string[]): string {
   return `${names.slice(0, MAX_NAMES).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
-/** Two servers of one cluster can be compared by them, and nobody can read the values. */
+/** With fingerprints two servers of one cluster can be compared, while nobody can read the values. */
 async function fingerprints(
   config: InstanceConfig,
   places: Places,

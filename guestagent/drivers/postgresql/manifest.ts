@@ -7,20 +7,20 @@ import { z } from 'zod';
 import { isErrno } from '../../../src/files.ts';
 
 /**
- * Checks a copied data directory against the manifest that the primary sent with it, as
- * `pg_verifybackup` does (the packages hold none): every file has to be there, with its size and its
- * checksum, and no other. The files are read back from this disk. A server that lacks the end of a file
- * of a table starts all the same, and serves the rest.
+ * Checks a copied data directory against the manifest that the primary sent with it, as `pg_verifybackup`
+ * does (the packages do not contain it): every file must exist with its size and its checksum, and there must
+ * be no other file. The files are read back from this disk. This is needed because a server that lacks the
+ * end of a table's file starts all the same, and serves the rest.
  *
  * The manifest does not list the log in `pg_wal`: there, every segment that the copy needs to become
- * consistent has to be there, and whole. What is in a segment, the server checks record by record.
+ * consistent must exist in full length. The server itself checks the contents of a segment record by record.
  */
 const SHA256 = z.literal('SHA256');
 
 const File = z
   .object({
     Path: z.string().exactOptional(),
-    /** In hexadecimal digits: a name that is not UTF-8. The archive's reader replaces the same bytes. */
+    /** In hexadecimal digits: a name that is not UTF-8. The reader of the archive replaces the same bytes. */
     'Encoded-Path': z.string().exactOptional(),
     Size: z.int().min(0),
     'Checksum-Algorithm': SHA256,
@@ -46,7 +46,7 @@ export interface VerifyOptions {
   readonly abort: AbortSignal;
 }
 
-/** Rejects with the first thing that is wrong. */
+/** Rejects with the first fault that it finds. */
 export async function verifyCopy(dataDir: string, sent: Buffer, options: VerifyOptions): Promise<void> {
   const manifest = readManifest(sent);
   const listed = new Set(manifest.Files.map(({ path }) => path));
@@ -60,7 +60,7 @@ export async function verifyCopy(dataDir: string, sent: Buffer, options: VerifyO
   for (const range of manifest['WAL-Ranges']) await checkRange(dataDir, range, options.segmentBytes);
 }
 
-/** The manifest ends with a checksum over all lines before. */
+/** The manifest ends with a checksum over all lines before it. */
 function readManifest(sent: Buffer): Manifest {
   if (sent.length === 0) wrong('the primary sent no manifest');
   const last = sent.lastIndexOf('\n', sent.length - 2) + 1;
@@ -97,7 +97,8 @@ async function checkRange(
 ): Promise<void> {
   const size = BigInt(segmentBytes);
   const first = positionOf(range['Start-LSN']) / size;
-  // The range ends before this position: where that is the first of a segment, the segment is not part of it.
+  // The range ends before this position: if that is the start of a segment, this segment is not part of the
+  // range.
   const last = (positionOf(range['End-LSN']) - 1n) / size;
   for (let segment = first; segment <= last; segment++) {
     const name = segmentName(range.Timeline, segment, size);

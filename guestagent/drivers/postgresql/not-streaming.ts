@@ -3,7 +3,7 @@ import type { InstanceConfig } from '../../driver.ts';
 import type { Server } from './server.ts';
 
 /**
- * What a standby says that has parted from its primary for good: the log that it needs is gone, or it has
+ * Messages of a standby that has diverged from its primary for good: the log that it needs is gone, or it has
  * log that the primary never had. No retry helps.
  */
 const PARTED = [
@@ -16,7 +16,7 @@ const PARTED = [
   /database system identifier differs between the primary and standby/,
 ];
 
-/** Why a standby does not stream, in words, with the server's own. */
+/** Why a standby does not stream, as a text with the server's own message. */
 export async function notStreaming(
   server: Server,
   config: InstanceConfig,
@@ -29,7 +29,7 @@ export async function notStreaming(
   return `the standby does not stream from ${where}${words === null ? '' : ` (last said: ${words})`}`;
 }
 
-/** Adds what to do, if what the server said is that it has parted from its primary. */
+/** Adds what to do, if the server's message says that it has diverged from its primary. */
 export function withWayOut(message: string, { cluster_id, name }: InstanceConfig): string {
   if (!PARTED.some((pattern) => pattern.test(message))) return message;
   return (

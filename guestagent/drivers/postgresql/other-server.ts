@@ -6,13 +6,13 @@ import { DEMANDED, type Demands, demandsOf, isLsn, parseLsn } from './control.ts
 import { clientConfig, disconnect, replicationLogin } from './sql.ts';
 
 /**
- * Asks another server of the cluster. The superuser may log in only beside its own server, so this goes over a
- * replication connection, as a standby has one, and asks what the replication protocol has to ask.
- * Each question has a connection of its own, for such connections are few.
+ * Asks another server of the cluster. The superuser may log in only on the host of its own server. So this
+ * uses a replication connection, like a standby, and can ask only what the replication protocol offers. Each
+ * question has a connection of its own, because such connections are limited.
  */
 const ASK_MS = 700;
 
-/** How far the other server's log goes: as a primary, to what it has written. */
+/** How far the other server's log goes: for a primary, how far it has written. */
 export async function positionOf(config: InstanceConfig, endpoint: Endpoint): Promise<bigint> {
   return ask(config, endpoint, async (query) => {
     const { xlogpos } = await query('IDENTIFY_SYSTEM');

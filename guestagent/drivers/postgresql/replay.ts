@@ -6,7 +6,7 @@ import type { Control } from './control.ts';
 import { tooSmall } from './demands.ts';
 import { one } from './sql.ts';
 
-/** The startup process replays the log, and says what it waits for; the session is one of those it waits for. */
+/** The startup process replays the log and shows what it waits for; the session is one that it waits for. */
 const REPLAY = `
   SELECT CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END AS pause,
          current_setting('recovery_min_apply_delay') AS delay,
@@ -37,7 +37,7 @@ interface Replay {
   readonly waits: boolean;
 }
 
-/** Null when nothing hinders the replay. `control` is what `pg_control` says now. */
+/** Null if nothing hinders the replay. `control` is the present content of `pg_control`. */
 export async function hindranceOf(client: Client, control: Control | null): Promise<Hindrance | null> {
   const replay = await one<Replay & Record<string, unknown>>(client, REPLAY);
   if (replay.pause !== null && replay.pause !== 'not paused') {
@@ -63,8 +63,9 @@ const PATIENCE_MS = 300;
 const POLL_MS = 3;
 
 /**
- * True once the standby has replayed the record at `lsn` whole. Nobody can write meanwhile: sessions that read
- * what the replay would change are ended when they have held it up for a moment, and a pause is.
+ * True once the standby has replayed the whole record at `lsn`. Nobody can write meanwhile. So sessions are
+ * ended if they read what the replay would change and have delayed it for a moment; a pause of the replay is
+ * ended too.
  */
 export async function replayUpTo(
   client: Client,

@@ -4,32 +4,36 @@ import { sleep } from '../../files.ts';
 import { parseLsn } from './control.ts';
 import { one } from './sql.ts';
 
-/** What a server says of itself and of its part in replication, in one round trip. */
+/** What a server reports about itself and its part in replication, in one round trip. */
 export interface Glance {
   /** e.g. `17.6`. */
   readonly version: string;
   readonly standby: boolean;
-  /** Where a standby streams from; null when it does not, or has just begun and received nothing yet. */
+  /** Where a standby streams from; null if it does not stream, or has just begun and received nothing yet. */
   readonly streamsFrom: Endpoint | null;
-  /** Where a standby gets its log, or tries to, by the settings that are in force; null on a primary. */
+  /** Where a standby gets its log, or tries to, by the settings in force; null on a primary. */
   readonly upstream: Endpoint | null;
-  /** How far a standby has received the log; null on a primary, and while it has received none since its start. */
+  /**
+   * How far a standby has received the log; null on a primary, and while it has received none since its
+   * start.
+   */
   readonly received: bigint | null;
   /** How far a standby has replayed the log; null on a primary. */
   readonly replayed: bigint | null;
-  /** How far the primary's log went when it was heard last; null when the standby does not stream. */
+  /** The position of the primary's log in the last message from it; null if the standby does not stream. */
   readonly heard: { readonly position: bigint; readonly ago_ms: number } | null;
 }
 
 const POLL_MS = 3;
 const CATCH_UP_MS = 300_000;
-/** A connection that its primary refuses ends far sooner. */
+/** A connection that the primary refuses ends far sooner. */
 const STEADY_MS = 1_000;
 
 /**
- * A receiver says that it is streaming as soon as it is connected, before it asks for the log: one that asks for
- * log that its primary has removed says so again and again, and receives nothing. It starts with
- * one time for the last message's sending and its receipt; a message makes them two.
+ * A receiver shows the state "streaming" as soon as it is connected, before it asks for the log. If it asks
+ * for log that its primary has removed, it shows that state again and again, and receives nothing. At its
+ * start the last message has the same time for sending and receipt; with the first message the two times
+ * differ.
  */
 const GLANCE = `
   SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,
@@ -62,7 +66,7 @@ export async function glance(client: Client): Promise<Glance> {
   const streamsFrom = streams ? { host: row.host ?? '', port: row.port ?? 0 } : null;
   const [received, heard] = [positionIn(row.received), positionIn(row.heard)];
   return {
-    // A distribution may add its own words: "17.6 (Debian 17.6-1)".
+    // A distribution may add text of its own: "17.6 (Debian 17.6-1)".
     version: row.version.split(' ')[0] ?? row.version,
     standby: row.standby,
     streamsFrom,
@@ -80,7 +84,7 @@ function positionIn(text: string | null): bigint | null {
   return text === null ? null : parseLsn(text);
 }
 
-/** The server that a connection string of keywords names; null for one that names it in another way. */
+/** The server that a connection string of keywords names; null if the string names it in another way. */
 export function endpointIn(conninfo: string): Endpoint | null {
   const textOf = (keyword: string) => {
     const found = new RegExp(`(?:^|\\s)${keyword}\\s*=\\s*(?:'((?:[^'\\\\]|\\\\.)*)'|(\\S+))`).exec(conninfo);
@@ -92,8 +96,8 @@ export function endpointIn(conninfo: string): Endpoint | null {
 }
 
 /**
- * False when the standby does not stream from there in time. One that is still busy with what log it
- * has on its own disk gets more time: it asks for more only afterwards.
+ * False if the standby does not stream from there in time. A standby that is still replaying the log on its
+ * own disk gets more time: it asks for more log only afterwards.
  */
 export async function untilStreaming(
   client: Client,
@@ -118,9 +122,12 @@ export async function untilStreaming(
 /** A standby that streams from this primary. */
 export interface Standby {
   readonly name: string;
-  /** What it has yet to write to its disk of this primary's log. */
+  /** How much of this primary's log the standby has not yet written to its disk. */
   readonly lacksBytes: number;
-  /** What it has yet to replay up to the position that was asked for; 0 or less when it has replayed that. */
+  /**
+   * How much the standby has not yet replayed up to the given position; 0 or less if it has replayed all of
+   * it.
+   */
   readonly unreplayedBytes: number;
 }
 
@@ -142,7 +149,10 @@ export async function writtenPosition(client: Client): Promise<string> {
   return row.lsn;
 }
 
-/** An instance's name as PostgreSQL shows the name of an application: printable ASCII, 63 bytes of it. */
+/**
+ * An instance's name in the form in which PostgreSQL shows an application's name: 63 bytes of printable
+ * ASCII.
+ */
 export function applicationName(name: string): string {
   const escaped = [...Buffer.from(name)].map((byte) =>
     byte >= 32 && byte < 127 ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`,
@@ -150,7 +160,9 @@ export function applicationName(name: string): string {
   return escaped.join('').slice(0, 63);
 }
 
-/** May be asked again. `pg_promote` itself would look only ten times a second whether it is done. */
+/**
+ * May be called again. `pg_promote` itself would check only ten times a second whether the promotion is done.
+ */
 export async function promoteNow(client: Client, timeoutMs: number): Promise<boolean> {
   await client.query('SELECT CASE WHEN pg_is_in_recovery() THEN pg_promote(false) END');
   const deadline = Date.now() + timeoutMs;

@@ -12,13 +12,13 @@ import { configFile, type Places } from './settings.ts';
 /**
  * The server's process: finds it, starts it, stops it.
  *
- * It runs in a session of its own with its output in a file, so that it outlives the agent. The next
- * agent finds it through `postmaster.pid`, and believes that file only if the process named there is
- * a server on this very data directory: process ids are used again.
+ * The server runs in a session of its own with its output in a file, so that it outlives the agent. The next
+ * agent finds it through `postmaster.pid`, and trusts that file only if the process named there is a server
+ * on this same data directory: process ids are reused.
  */
 export interface Running {
   readonly pid: number;
-  /** Path of the executable that it was started with: tells which version runs. */
+  /** Path of the executable that the process was started with: it shows which version runs. */
   readonly executable: string;
   /** `starting`, `ready`, `stopping`, `standby`, or empty while the file is being written. */
   readonly status: string;
@@ -52,7 +52,10 @@ export class Server {
     return executable === null ? null : { pid, executable, status: (lines[7] ?? '').trim() };
   }
 
-  /** Beats configuration by `settings`. Resolves when the server accepts connections, in tens of milliseconds after a clean stop. */
+  /**
+   * `settings` override the configuration. Resolves when the server accepts connections: after a clean stop,
+   * within tens of milliseconds.
+   */
   async start(
     binaries: Binaries,
     settings: Readonly<Record<string, number>>,
@@ -62,7 +65,7 @@ export class Server {
     const executable = join(binaries.folder, 'bin', 'postgres');
     const output = await open(this.#places.logFile, 'a', 0o600);
     const logStart = (await output.stat()).size;
-    // Above all files, `postgresql.auto.conf` among them.
+    // Arguments override all files, including `postgresql.auto.conf`.
     const overriding = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
     let failure: Error | null = null;
     try {
@@ -89,7 +92,7 @@ export class Server {
     await this.#untilReady(timeoutMs, logStart, () => failure, abort);
   }
 
-  /** For a server that is starting already, e.g. one that survived the agent. */
+  /** For a server that is already starting, e.g. one that survived the agent. */
   async untilReady(timeoutMs: number, abort?: AbortSignal): Promise<void> {
     const size = await stat(this.#places.logFile).then(
       (stats) => stats.size,
@@ -98,7 +101,10 @@ export class Server {
     await this.#untilReady(timeoutMs, size, () => null, abort);
   }
 
-  /** Fast shutdown: ends sessions, sends standbys everything, stops cleanly; harsher only when that hangs. */
+  /**
+   * A fast shutdown ends sessions, sends everything to the standbys and stops cleanly; if it hangs, harsher
+   * signals follow.
+   */
   async stop(): Promise<void> {
     await this.#end([
       ['SIGINT', FAST_STOP_MS],
@@ -106,12 +112,12 @@ export class Server {
     ]);
   }
 
-  /** Without a clean end: the next start recovers from the log. */
+  /** Stops without a clean end: the next start recovers from the log. */
   async stopAtOnce(): Promise<void> {
     await this.#end([['SIGQUIT', IMMEDIATE_STOP_MS]]);
   }
 
-  /** Begins a fast shutdown and does not wait for its end; false when there is no server. */
+  /** Begins a fast shutdown without waiting for its end; false if there is no server. */
   async beginStop(): Promise<boolean> {
     const running = await this.find();
     return running !== null && signal(running.pid, 'SIGINT');
@@ -122,7 +128,10 @@ export class Server {
     if (running === null || !signal(running.pid, 'SIGHUP')) throw new Error('the server is not running');
   }
 
-  /** The last complaint in the server's log, or its last line if it should say `anything`; for people. */
+  /**
+   * The last error in the server's log, or, for `anything`, its last line if there is no error; for people to
+   * read.
+   */
   async lastWords(from = 0, say: 'a complaint' | 'anything' = 'a complaint'): Promise<string | null> {
     const lines = await this.#lastLines(from, 16_384);
     const grave = lines.filter(
@@ -135,8 +144,8 @@ export class Server {
   }
 
   /**
-   * The last message of the server's own that fits one of the patterns and is not a minute old. Messages of sessions,
-   * which anybody can make say anything, are errors at most.
+   * The last message of the server itself that matches one of the patterns and is less than a minute old.
+   * Messages of sessions, whose text anybody can choose, are errors at most.
    */
   async saidLately(patterns: readonly RegExp[]): Promise<string | null> {
     const now = Date.now();
@@ -163,7 +172,10 @@ export class Server {
     }
   }
 
-  /** Keeps one old log and the present one within bounds; the server appends, so it may be cut below it. */
+  /**
+   * Limits the present log in size and keeps one old log. The server appends to its file, so the file may be
+   * truncated.
+   */
   async trimLog(): Promise<void> {
     const size = await stat(this.#places.logFile).then(
       (stats) => stats.size,
@@ -175,10 +187,11 @@ export class Server {
   }
 
   /**
-   * PostgreSQL takes any living process of its user that its pid file names for a rival, and does not start;
-   * after a reboot the number may be that of any other. The agent's own number in its place is no rival's, for
-   * the agent is the new server's parent. The rest of the file stays: by it the new server knows whether
-   * processes of a killed one are still at work on the data.
+   * If the pid file names any living process of PostgreSQL's user, PostgreSQL takes that process for a rival
+   * server and does not start; after a reboot the number may belong to any other process. So the stale number
+   * is replaced by the agent's own: the agent is the new server's parent, which PostgreSQL does not take for
+   * a rival. The rest of the file stays: from it the new server learns whether processes of a killed server
+   * are still working on the data.
    */
   async #disownStalePid(): Promise<void> {
     const file = await readIfThere(this.#pidFile);
@@ -186,7 +199,7 @@ export class Server {
     const pid = Number.parseInt(file, 10);
     const data = await realpath(this.#places.data);
     if (!Number.isSafeInteger(pid) || pid <= 1) {
-      // Cut short by a power failure: PostgreSQL does not start beside such a file either.
+      // The file was cut short by a power failure: PostgreSQL does not start with such a file either.
       if ((await processesIn(data)).length === 0) await removeIfThere(this.#pidFile);
       return;
     }
@@ -215,7 +228,7 @@ export class Server {
       const ended = this.#child === null || hasEnded(this.#child);
       const running = await this.find();
       if (running?.status === 'ready') return;
-      // Ours may have lost a race against one that the previous agent started: then that one runs.
+      // Our server may have lost a race against one that the previous agent started: then that one runs.
       if (ended && running === null) {
         throw new Error(
           `PostgreSQL ended while it was starting: ${(await this.lastWords(logStart, 'anything')) ?? 'no reason given'}`,
@@ -244,14 +257,14 @@ export class Server {
     throw new Error('the PostgreSQL server can not be stopped');
   }
 
-  /** Also a server of ours that has not written its pid file yet, or has removed it already. */
+  /** Also finds a server of ours that has not written its pid file yet, or has already removed it. */
   async #findAlive(): Promise<number | null> {
     const child = this.#child;
     if (child?.pid !== undefined && !hasEnded(child)) return child.pid;
     return (await this.find())?.pid ?? null;
   }
 
-  /** Null unless the process lives and is a server started on this data directory. */
+  /** Null unless the process lives and is a server that was started on this data directory. */
   async #executableOf(pid: number): Promise<string | null> {
     if (this.#child?.pid === pid && hasEnded(this.#child)) return null;
     const args = process.platform === 'linux' ? await linuxArguments(pid) : await psArguments(pid);
@@ -265,7 +278,7 @@ function hasEnded(child: ChildProcess): boolean {
   return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
 }
 
-/** False when there is no such process any more. */
+/** False if the process no longer exists. */
 function signal(pid: number, name: NodeJS.Signals): boolean {
   try {
     return process.kill(pid, name);
@@ -276,8 +289,8 @@ function signal(pid: number, name: NodeJS.Signals): boolean {
 }
 
 /**
- * A process's working directory; null when there is no such process. Each of PostgreSQL's processes has the data
- * directory for it, however it was started.
+ * A process's working directory; null if there is no such process. For each of PostgreSQL's processes that is
+ * the data directory, however the process was started.
  */
 async function folderOf(pid: number): Promise<string | null> {
   if (process.platform !== 'linux') return (await lsofFolders('-p', String(pid))).get(pid) ?? null;
@@ -285,7 +298,7 @@ async function folderOf(pid: number): Promise<string | null> {
     return await readlink(`/proc/${pid}/cwd`);
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ESRCH')) return null;
-    // Some programs keep theirs even from their own user; PostgreSQL does not.
+    // Some programs hide theirs even from their own user; PostgreSQL does not.
     if (isErrno(error, 'EACCES', 'EPERM')) return '';
     throw error;
   }
@@ -303,7 +316,7 @@ async function processesIn(folder: string): Promise<readonly number[]> {
 
 async function lsofFolders(...which: readonly string[]): Promise<ReadonlyMap<number, string>> {
   const { stdout } = await run('lsof', ['-a', ...which, '-d', 'cwd', '-F', 'pn']).catch(
-    // It answers 1 when there is nothing to list, and lists what it may all the same.
+    // `lsof` ends with code 1 when there is nothing to list, but still lists what it can.
     (error: unknown) => error as { readonly stdout?: string },
   );
   const entries = [...(stdout ?? '').matchAll(/^p(\d+)\n(?:f.*\n)?n(.*)$/gm)];
@@ -312,7 +325,7 @@ async function lsofFolders(...which: readonly string[]): Promise<ReadonlyMap<num
 
 async function linuxArguments(pid: number): Promise<readonly string[] | null> {
   try {
-    // A dead process that nobody has collected has no arguments.
+    // A dead process that its parent has not collected has no arguments.
     const args = await readFile(`/proc/${pid}/cmdline`, 'utf8');
     return args === '' ? null : args.split('\0');
   } catch (error) {
@@ -321,7 +334,7 @@ async function linuxArguments(pid: number): Promise<readonly string[] | null> {
   }
 }
 
-/** On macOS: paths with spaces can't be told apart here, so they are only compared with what we expect. */
+/** On macOS paths with spaces can't be told apart here, so they are only compared with what we expect. */
 async function psArguments(pid: number): Promise<readonly string[] | null> {
   try {
     const { stdout } = await run('ps', ['-ww', '-o', 'command=', '-p', String(pid)]);

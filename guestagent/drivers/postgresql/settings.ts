@@ -8,8 +8,8 @@ import type { Account } from './account.ts';
 import type { Demands } from './control.ts';
 
 /**
- * The server's configuration, kept outside the data directory and written anew before each start, so that
- * a newer Coffer's settings take hold. What operators set with `ALTER SYSTEM` wins: see `auto-conf.ts`.
+ * The server's configuration, kept outside the data directory and written anew before each start, so that the
+ * settings of a newer Coffer take effect. What operators set with `ALTER SYSTEM` wins: see `auto-conf.ts`.
  */
 export const SUPERUSER = 'coffer';
 export const REPLICATION_USER = 'coffer_replication';
@@ -18,7 +18,7 @@ export interface Places {
   readonly data: string;
   readonly conf: string;
   readonly logFile: string;
-  /** There while the server is a standby. */
+  /** Exists while the server is a standby. */
   readonly standbySignal: string;
 }
 
@@ -31,7 +31,7 @@ export function placesIn(stateDir: string): Places {
   };
 }
 
-/** 256 bits that only holders of the cluster's token can know; differs by user and cluster. */
+/** 256 bits that only holders of the cluster's token can know; different for each user and cluster. */
 export function derivePassword(config: InstanceConfig, user: string): string {
   return createHmac('sha256', config.cluster_token)
     .update(`postgresql ${config.cluster_id} ${user}`)
@@ -39,8 +39,8 @@ export function derivePassword(config: InstanceConfig, user: string): string {
 }
 
 /**
- * A password as PostgreSQL stores it, so that the password itself need not be sent. A derived key of
- * 256 bits needs no stretching; one that a person chose does.
+ * A password in the form in which PostgreSQL stores it, so that the password itself need not be sent. A
+ * derived key of 256 bits needs no stretching; a password that a person chose does.
  */
 export function scramVerifier(password: string, iterations = 4096): string {
   const salt = randomBytes(16);
@@ -54,7 +54,7 @@ export function isScramVerifier(text: string): boolean {
   return /^SCRAM-SHA-256\$\d+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+$/.test(text);
 }
 
-/** Of the settings that a standby must have as large as its primary: what a server has by itself. */
+/** What Coffer configures for the settings that must be at least as large on a standby as on its primary. */
 export const CONFIGURED: Demands = {
   max_connections: 100,
   max_worker_processes: 8,
@@ -63,7 +63,9 @@ export const CONFIGURED: Demands = {
   max_locks_per_transaction: 64,
 };
 
-/** The superuser is for the agent beside the server, and the replication user for replication only. */
+/**
+ * Only the agent on the server's host may use the superuser; the replication user is for replication only.
+ */
 const HBA = `
 host  all          ${SUPERUSER}         samehost  scram-sha-256
 host  all          ${SUPERUSER}         all       reject
@@ -73,7 +75,7 @@ host  all          ${REPLICATION_USER}  all       reject
 host  all          all                  all       scram-sha-256
 `;
 
-/** Writes what the server reads at its start, and on reload. */
+/** Writes what the server reads at its start and on reload. */
 export async function writeSettings(
   config: InstanceConfig,
   places: Places,
@@ -98,7 +100,8 @@ export async function writeSettings(
     ident_file: identFile,
     listen_addresses: config.endpoint.host,
     port: String(config.endpoint.port),
-    // A socket's path may have 107 bytes and a state directory's may be longer; all logins use TCP.
+    // The path of a socket is limited to 107 bytes, and a state directory's may be longer; all logins use
+    // TCP.
     unix_socket_directories: '',
     cluster_name: config.name,
     password_encryption: 'scram-sha-256',
@@ -109,13 +112,13 @@ export async function writeSettings(
 
     wal_level: 'replica',
     hot_standby: 'on',
-    // Instead of replication slots: the slot of a replica that never comes back fills the disk.
+    // Used instead of replication slots: the slot of a replica that never returns would fill the disk.
     wal_keep_size: '512MB',
-    // A peer that is gone is noticed soon: a primary that stops waits for its standbys.
+    // A peer that is gone must be noticed soon: a primary that stops waits for its standbys.
     wal_sender_timeout: '10s',
     wal_receiver_timeout: '10s',
     wal_receiver_status_interval: '1s',
-    // How long a standby waits between two tries to reach its primary: part of every switchover.
+    // The time between a standby's tries to reach its primary: part of every switchover.
     wal_retrieve_retry_interval: '100ms',
     recovery_target_timeline: 'latest',
     primary_conninfo: primary === null ? '' : conninfo(config, primary, passfile),

@@ -10,14 +10,14 @@ export interface Login {
   readonly endpoint: Endpoint;
   readonly user: string;
   readonly password: string;
-  /** What the session sets for itself. */
+  /** The settings that the session makes for itself. */
   readonly settings: Readonly<Record<string, string>>;
 }
 
 export interface Limits {
-  /** For the login, with all its tries. */
+  /** For the login, including all its tries. */
   readonly connectMs: number;
-  /** For each statement; null for none. */
+  /** For each statement; null for no limit. */
   readonly statementMs: number | null;
 }
 
@@ -28,9 +28,9 @@ const TRY_MS = 5_000;
 const TRY_AGAIN_MS = 50;
 
 /**
- * A session takes its settings from the configuration, from the database and from the role, and any of them
- * may end a statement, a lock's wait or the session itself, or make functions mean something else. What a client
- * names at its login beats all three.
+ * A session takes its settings from the configuration, the database and the role. Any of these settings may
+ * end a statement, the wait for a lock or the session itself, or give functions another meaning. Settings
+ * that a client names at its login override all three.
  */
 const OWN_SETTINGS: Readonly<Record<string, string>> = {
   statement_timeout: '0',
@@ -43,7 +43,7 @@ const OWN_SETTINGS: Readonly<Record<string, string>> = {
   default_transaction_isolation: 'read committed',
   search_path: 'pg_catalog',
   role: 'none',
-  // A primary that waits for a synchronous standby which is gone would hold the driver, too.
+  // Otherwise a primary that waits for a lost synchronous standby would block the driver, too.
   synchronous_commit: 'local',
   client_encoding: 'UTF8',
   DateStyle: 'ISO, MDY',
@@ -52,7 +52,7 @@ const OWN_SETTINGS: Readonly<Record<string, string>> = {
 const SUPERUSER_SETTINGS: Readonly<Record<string, string>> = {
   ...OWN_SETTINGS,
   session_replication_role: 'origin',
-  // A library that is missing ends every login; a superuser may do without.
+  // A missing library ends every login; a superuser may go without the library.
   session_preload_libraries: '',
   local_preload_libraries: '',
 };
@@ -99,9 +99,9 @@ function startupOptions(settings: Login['settings']): string {
 }
 
 /**
- * A connection that reports its end to whoever uses it next, instead of by an unhandled event. A login that
- * is refused for the moment is tried again: clients that fill a server up hold, while they log in themselves, even
- * the connections that are reserved for superusers.
+ * A connection that reports its end to its next user, instead of with an unhandled event. A login that is
+ * refused for the moment is tried again: while clients that fill the server log in, they hold even the
+ * connections that are reserved for superusers.
  */
 export async function connect(login: Login, limits: Limits, database?: string): Promise<Client> {
   const deadline = Date.now() + limits.connectMs;
@@ -120,7 +120,7 @@ export async function connect(login: Login, limits: Limits, database?: string): 
   }
 }
 
-/** Does not wait: a server that hangs must not hang the driver. */
+/** Does not wait: a server that hangs must not block the driver. */
 export function disconnect(client: Client): void {
   client.end().catch(() => {});
 }
@@ -140,8 +140,8 @@ export async function withClient<T>(
 }
 
 /**
- * One connection that is kept: work that is urgent need not log in first. It is made anew when it was lost,
- * and what was being done over it is done once more: all work given to it may be repeated.
+ * One connection that is kept open, so that urgent work need not log in first. If the connection is lost, a
+ * new one is made, and the interrupted work is done once more: all work given to it may be repeated.
  */
 export class Session {
   readonly #login: Login;
@@ -160,7 +160,7 @@ export class Session {
       return await work(client);
     } catch (error) {
       if (!isLost(error)) {
-        // Without an SQLSTATE it is no answer of the server: a statement may still be under way.
+        // An error without an SQLSTATE is no answer of the server: a statement may still be running.
         if (codeOf(error).length !== 5) this.#drop(client);
         throw error;
       }
@@ -169,7 +169,7 @@ export class Session {
     return work(await this.open());
   }
 
-  /** The connection that is there, or a new one. */
+  /** The existing connection, or a new one. */
   async open(): Promise<Client> {
     if (this.#client !== null) return this.#client;
     this.#opening ??= this.#connect().finally(() => {
@@ -196,16 +196,16 @@ export class Session {
 }
 
 /**
- * Too many connections, or no memory for one more (53); cut off (08); starting, stopping or recovering (57P0x):
- * a moment later it may be otherwise.
+ * Too many connections, or no memory for one more (53); cut off (08); starting, stopping or recovering
+ * (57P0x): a moment later the login may succeed.
  */
 function isPassing(error: unknown): boolean {
   return /^(53|08|57P0)/.test(codeOf(error)) || isCutOff(error);
 }
 
 /**
- * The session or its statement was ended by somebody else: by an administrator, a time limit, or on a standby by
- * the replay of its primary's log. It says nothing of the server.
+ * Somebody else ended the session or its statement: an administrator, a time limit, or, on a standby, the
+ * replay of its primary's log. The error says nothing about the server.
  */
 function isLost(error: unknown): boolean {
   return /^(08|57P0|57014|25P0[34]|40001|40P01)/.test(codeOf(error)) || isCutOff(error);
@@ -225,7 +225,7 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 }
 
-/** The one row of a query that has one. */
+/** The only row of a query that has one. */
 export async function one<Row extends QueryResultRow>(
   client: Client,
   text: string,

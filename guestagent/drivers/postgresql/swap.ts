@@ -13,7 +13,7 @@ import { STREAM_MS, type Switchover } from './switchover.ts';
 
 const UPGRADE_START_MS = 180_000;
 
-/** Moves the server between versions: stop, swap, start; and back again when the new version does not serve. */
+/** Moves the server between versions: stop, swap, start; and back again if the new version does not serve. */
 export class Swap {
   readonly #instance: Instance;
   readonly #switchover: Switchover;
@@ -47,13 +47,13 @@ export class Swap {
       return;
     }
     if (before !== null) await this.#checkpoint();
-    // A standby that was cut off before can't be asked to stream afterwards.
+    // A standby that was cut off before can't be required to stream afterwards.
     await this.#restartOn(state.version, to, primary, {
       mustStream: before !== null && before.streamsFrom !== null,
     });
   }
 
-  /** A demoted primary comes back as a standby of its successor; its log ends where the other's begins. */
+  /** A demoted primary returns as a standby of its successor; its log ends where the successor's begins. */
   async returnAsStandby(state: Demoted, binaries: Binaries, primary: Endpoint | null): Promise<void> {
     if (primary === null || this.#instance.isSelf(primary)) {
       throw new Error(
@@ -70,8 +70,9 @@ export class Swap {
   }
 
   /**
-   * Their subscribers have lost them: here no change comes in any more that they have asked for, and each of them
-   * keeps the log until the disk is full. One that somebody reads has found a use on a standby, and stays.
+   * The subscribers of these slots have lost them: no change that they asked for arrives here any more, and
+   * each slot would keep the log until the disk is full. A slot that somebody reads is used on a standby, and
+   * stays.
    */
   async #dropOrphanedSlots(): Promise<void> {
     const { deps } = this.#instance;

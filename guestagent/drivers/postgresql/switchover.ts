@@ -33,13 +33,13 @@ const REPLAY_MS = 3_000;
 const PROMOTE_MS = 60_000;
 const PROMOTE_AGAIN_MS = 200;
 const DEMOTE_STOP_MS = 15_000;
-/** A standby this near gets the rest within the fast shutdown, which sends it. */
+/** A standby this near receives the rest during the fast shutdown, which sends it. */
 const NEAR_BYTES = 16 * 1024 * 1024;
-/** A standby tells how far it is once in a second, at least. */
+/** A standby reports its position at least once a second. */
 const NEAR_MS = 4_000;
 const POLL_MS = 2;
 
-/** Changes the roles of servers: a primary steps down, a standby takes over, the others follow it. */
+/** Changes the roles of servers: a primary is demoted, a standby takes over, the others follow it. */
 export class Switchover {
   readonly #instance: Instance;
   readonly #awaited: AwaitedStandbys;
@@ -58,14 +58,16 @@ export class Switchover {
       if ((await glance(client)).standby)
         throw new PermanentError('this instance is a standby: it can not be demoted');
       await this.#requireSuccessor(client, successor, await writtenPosition(client));
-      // What is flushed now need not be flushed while clients wait. The second has what came in meanwhile.
+      // What is flushed now need not be flushed while clients wait. The second checkpoint covers what was
+      // written during the first.
       await client.query('CHECKPOINT');
       const position = await writtenPosition(client);
       await client.query('CHECKPOINT');
       await this.#requireSuccessor(client, successor, position);
       return (await this.#awaited.read()) ?? (await synchronousNames(client));
     });
-    // A repeated order is answered from there; this server itself is done with them once it follows another.
+    // A repeated order is answered from this file. This server no longer needs the names once it follows
+    // another server.
     if (names === '') await this.#awaited.forget();
     else await this.#awaited.write(names);
     if ((await readControl(this.#instance.places.data))?.shutDown === true)
@@ -81,7 +83,8 @@ export class Switchover {
       await this.#instance.save(serving);
       throw new Error('the server did not shut down cleanly in time; it serves as primary again');
     }
-    // On disk it stays `demoting`, which says as much together with `pg_control`: clients wait meanwhile.
+    // On disk the state stays `demoting`, which says the same together with `pg_control`: clients are
+    // waiting, so nothing is written.
     this.#instance.state = { phase: 'demoted', version: state.version, lsn };
     this.#instance.deps.log.info(
       {
@@ -103,8 +106,9 @@ export class Switchover {
   }
 
   /**
-   * A shutdown without a standby that gets everything would end in a loss; one whose successor does not replay
-   * what it gets ends in a long outage, for it is promoted only afterwards (P3).
+   * A shutdown while no standby receives everything would end in a loss. A shutdown whose successor does not
+   * replay what it receives ends in a long outage, because the successor is promoted only after the replay
+   * (P3).
    */
   async #requireSuccessor(client: Client, successor: string | null, position: string): Promise<void> {
     const name = successor === null ? null : applicationName(successor);
@@ -119,8 +123,8 @@ export class Switchover {
   }
 
   /**
-   * Waits for the shutdown checkpoint, the last record that this primary writes, and no longer: the
-   * process itself still sends it to the standbys, and a standby that hangs may hold it for seconds.
+   * Waits only for the shutdown checkpoint, the last record that this primary writes. The process itself
+   * continues to send that record to the standbys, and a standby that hangs may delay its end for seconds.
    */
   async #shutdownPosition(): Promise<string | null> {
     for (const deadline = Date.now() + DEMOTE_STOP_MS; Date.now() < deadline; await sleep(POLL_MS)) {
@@ -157,27 +161,33 @@ export class Switchover {
     this.#instance.deps.log.info({ lsn, replay_ms, promote_ms }, 'promoted');
   }
 
-  /** What this server asked for when it was primary last would hold up every write: its standbys follow another server. */
+  /**
+   * The names that this server asked for when it was last the primary would block every write: its standbys
+   * follow another server.
+   */
   async #forgetSynchronous(client: Client, handover: Handover | null): Promise<void> {
     await this.#awaited.forget();
     if (handover !== null && (await synchronousNames(client)) !== '') await setSynchronous(client, '');
   }
 
-  /** Not yet in force: `awaitStandbys` sees to that. */
+  /** Not yet in force: `awaitStandbys` puts it into force. */
   async #takeOn(handover: Handover | null): Promise<void> {
     if (handover === null || handover[SYNCHRONOUS] === '') return;
     const { name } = this.#instance.deps.config;
     await this.#awaited.write(renamed(handover[SYNCHRONOUS], name, handover.application_name));
   }
 
-  /** Called now and then on a primary: puts into force what was handed over, as soon as that holds up nobody. */
+  /**
+   * Called at intervals on a primary: puts the handed-over names into force as soon as they block no write.
+   */
   async awaitStandbys(): Promise<void> {
     const names = await this.#awaited.read();
     if (names === null) return;
     if (names === '') return await this.#awaited.forget();
     await this.#instance.withServer(async (client) => {
       if (!(await isMet(client, names))) return;
-      // An operator who has set names since knows better; a demotion that was undone changes nothing.
+      // Names that an operator has set since then take precedence; a demotion that was undone changes
+      // nothing.
       if ((await synchronousNames(client)) === '') await setSynchronous(client, names);
       await this.#awaited.forget();
       this.#instance.deps.log.info({ [SYNCHRONOUS]: names }, 'taken on from the former primary');
@@ -185,9 +195,9 @@ export class Switchover {
   }
 
   /**
-   * Once PostgreSQL was told to promote itself it may do so at any moment, whatever becomes of the
-   * connection: "not done" would be believed, and make the old primary serve again beside this one.
-   * So nothing is answered until the server itself says that it is the primary.
+   * Once PostgreSQL was told to promote itself, it may do so at any moment, whatever happens to the
+   * connection. The answer "not done" would be believed, and make the old primary serve again beside this
+   * one. So nothing is answered until the server itself reports that it is the primary.
    */
   async #becomePrimary(state: Serving): Promise<void> {
     for (;;) {
@@ -224,7 +234,10 @@ export class Switchover {
     throw new Error(reason);
   }
 
-  /** A server that has less of something than its primary would replay no further: it is started with enough. */
+  /**
+   * The replay of a server with a setting smaller than its primary's would stop, so such a server is
+   * restarted with enough.
+   */
   async #turnTo(state: Serving): Promise<void> {
     const { deps, server } = this.#instance;
     const demands =

@@ -6,16 +6,17 @@ import type { Places } from './settings.ts';
 import { one } from './sql.ts';
 
 /**
- * `synchronous_standby_names` is a setting of the primary alone, so a switchover would leave it behind. The demoted
- * primary hands it over, its successor takes it on with the demoted one's name in place of its own. It takes
- * hold once the standbys that it asks for stream: before, every write would wait for them.
+ * `synchronous_standby_names` is set on the primary alone, so a switchover would leave it behind. The demoted
+ * primary hands the setting over. Its successor takes the setting over, with the demoted primary's name in
+ * place of its own. The setting takes effect once the standbys that it asks for stream: before that, every
+ * write would wait for them.
  */
 export const SYNCHRONOUS = 'synchronous_standby_names';
 
-/** What a demoted primary passes on. */
+/** What a demoted primary hands over. */
 export type Handover = Readonly<{
   [SYNCHRONOUS]: string;
-  /** By which name the demoted primary will stream. */
+  /** The name under which the demoted primary will stream. */
   application_name: string;
 }>;
 
@@ -27,7 +28,7 @@ export async function synchronousNames(client: Client): Promise<string> {
   return names;
 }
 
-/** From an order, which came over the bus; null where nothing usable was handed over. */
+/** Read from an order, which came over the bus; null if nothing usable was handed over. */
 export function handoverIn(passedOn: Readonly<Record<string, unknown>> | undefined): Handover | null {
   const [names, application_name] = [passedOn?.[SYNCHRONOUS], passedOn?.['application_name']];
   if (typeof names !== 'string' || typeof application_name !== 'string') return null;
@@ -36,7 +37,7 @@ export function handoverIn(passedOn: Readonly<Record<string, unknown>> | undefin
 
 const WORD = /"((?:[^"]|"")*)"|[^\s,()"]+/g;
 
-/** The list with one standby's name in place of another's. PostgreSQL compares them without regard to case. */
+/** The list with one standby's name in place of another's. PostgreSQL ignores case when it compares names. */
 export function renamed(names: string, from: string, to: string): string {
   return names.replaceAll(WORD, (word: string, quoted: string | undefined) => {
     const name = quoted?.replaceAll('""', '"') ?? word;
@@ -44,14 +45,14 @@ export function renamed(names: string, from: string, to: string): string {
   });
 }
 
-/** How many of which standbys the list asks for; `*` among the names is any. */
+/** How many standbys the list asks for, and which; `*` among the names means any. */
 export function askedFor(names: string): { readonly count: number; readonly names: readonly string[] } {
   const [, count = '1', list = names] = /^\s*(?:FIRST\s+|ANY\s+)?(\d+)\s*\((.*)\)\s*$/is.exec(names) ?? [];
   const listed = [...list.matchAll(WORD)].map(([word, quoted]) => quoted?.replaceAll('""', '"') ?? word);
   return { count: Number(count), names: listed.map((name) => name.toLowerCase()) };
 }
 
-/** True when as many of the standbys stream as the list asks for. */
+/** True if as many of the standbys stream as the list asks for. */
 export async function isMet(client: Client, names: string): Promise<boolean> {
   const asked = askedFor(names);
   const { rows } = await client.query<{ name: string }>(
@@ -70,7 +71,7 @@ export class AwaitedStandbys {
     this.#path = join(places.conf, 'awaited_standbys');
   }
 
-  /** Null where none are awaited. */
+  /** Null if none are awaited. */
   read(): Promise<string | null> {
     return readIfThere(this.#path);
   }
@@ -84,7 +85,7 @@ export class AwaitedStandbys {
   }
 }
 
-/** Empty: takes the setting back. Works on a standby, too. */
+/** An empty text resets the setting. Works on a standby, too. */
 export async function setSynchronous(client: Client, names: string): Promise<void> {
   await client.query(
     names === ''

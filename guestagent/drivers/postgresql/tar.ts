@@ -6,18 +6,18 @@ import { syncFolder, writeWhole } from '../../files.ts';
 import type { Account } from './account.ts';
 
 /**
- * Unpacks the two tar streams that the driver meets: npm packages, and the base backup of a running
- * server. Both hold folders and plain files only; an archive with anything else is refused.
+ * Unpacks the two kinds of tar streams that the driver reads: npm packages, and the base backup of a running
+ * server. Both contain only folders and plain files; an archive with anything else is refused.
  */
 export interface ExtractOptions {
   /** Where an entry goes, relative to the target; null to leave the entry out. */
   readonly place?: (name: string) => string | null;
   readonly owner?: Account | null;
-  /** The mode for a file or a folder; by default what the archive says. */
+  /** The mode of a file or a folder; by default the mode in the archive. */
   readonly mode?: (archived: number, kind: 'file' | 'folder') => number;
 }
 
-/** Every file is whole and on disk (fsync) when this resolves. */
+/** Every file is complete and on disk (fsync) when this resolves. */
 export async function extractTar(
   source: AsyncIterable<Buffer>,
   target: string,
@@ -50,7 +50,7 @@ export async function extractTar(
     if (!ended) throw new Error('the archive ends too early');
   } catch (error) {
     failed.abort(error);
-    // Nobody will send the rest of this entry: whoever waits for that must not wait for ever.
+    // Nothing sends the rest of this entry any more: its reader must not wait for ever.
     (present as ReadEntry | null)?.destroy();
   }
   await work;
@@ -60,7 +60,7 @@ export async function extractTar(
 
 const NEITHER = 'which is neither a file nor a folder';
 
-/** Resolves when the parser has taken all of the source, and its entries have been read. */
+/** Resolves when the parser has taken the whole source, and its entries have been read. */
 async function feed(parser: Parser, source: AsyncIterable<Buffer>, failed: AbortSignal): Promise<void> {
   for await (const chunk of source) {
     const accepted = parser.write(chunk);
@@ -73,7 +73,9 @@ async function feed(parser: Parser, source: AsyncIterable<Buffer>, failed: Abort
   await read;
 }
 
-/** What the library says of a damaged archive, with the words that people meet elsewhere here. */
+/**
+ * Expresses the library's message about a damaged archive in the terms that people know from elsewhere here.
+ */
 function inOurWords(error: Error): Error {
   if (/Truncated input|Unrecognized archive format/.test(error.message)) {
     return new Error('the archive ends too early');
@@ -84,7 +86,7 @@ function inOurWords(error: Error): Error {
   return new Error(`the archive is damaged: ${error.message}`);
 }
 
-/** Puts entries in their places, one after the other. */
+/** Writes entries to their places, one after the other. */
 class Unpacker {
   readonly #target: string;
   readonly #options: ExtractOptions;
@@ -118,7 +120,7 @@ class Unpacker {
     else entry.resume();
   }
 
-  /** Rejects unless all that was written is on disk. */
+  /** Rejects unless everything that was written is on disk. */
   async finish(): Promise<void> {
     await this.#flushes.done();
     if (this.#failed.aborted) return;
