@@ -35,17 +35,20 @@ import { permissionRoutes } from './permissions.ts';
 import { traceRequests } from './tracing.ts';
 import { upgradeRoutes } from './upgrades.ts';
 
-/** A hundred instances fit into a tenth of it. */
+/** A hundred instances fit into a tenth of this. */
 const MAX_BODY_BYTES = 256 * 1024;
-/** No request needs half of it; far deeper ones would overflow the stack of whoever walks through them. */
+/**
+ * No request needs half of this; far deeper ones would overflow the stack of any code that walks through
+ * them.
+ */
 const MAX_BODY_DEPTH = 32;
-/** A request has to arrive within this; protects from clients that send a byte a minute. */
+/** A request must arrive completely within this time: protects from clients that send a byte per minute. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
-/** What is still connected this long after the stop has begun is cut off: requests in work take less. */
+/** Connections still open this long after the stop has begun are cut off: requests in work take less time. */
 const STOP_GRACE_MS = 2_500;
 
-/** The whole HTTP server, not listening yet. `close()` ends it, event streams included. */
+/** The whole HTTP server, not listening yet. `close()` ends it, including event streams. */
 export async function buildApp(
   deps: Deps,
   {
@@ -70,7 +73,7 @@ export async function buildApp(
     frameworkErrors: answerError,
     clientErrorHandler: answerClientError,
   };
-  // Its type knows servers of HTTP and of HTTPS apart, and nothing of ours does.
+  // The type distinguishes servers of HTTP and of HTTPS, and none of our code does.
   const fastify = certificate
     ? (Fastify({
         ...options,
@@ -86,7 +89,7 @@ export async function buildApp(
   logRequests(app);
   if (registry) observeRequests(app, registry);
   app.addHook('preClose', async () => {
-    // Connections on which nothing was ever asked would be waited for, for a minute.
+    // Otherwise the server would wait a minute for connections on which no request was ever sent.
     setTimeout(() => app.server.closeAllConnections(), STOP_GRACE_MS).unref();
   });
   await registerOpenApi(app);
@@ -98,7 +101,7 @@ export async function buildApp(
   return app;
 }
 
-/** `/v1` is `/v1.0`, `cluster` is `clusters`: two names of one place. */
+/** `/v1` means `/v1.0`, and `cluster` means `clusters`. */
 function canonicalPath(url: string): string {
   return url
     .replace(/^\/v1(?:\.0)?\//, '/v1.0/')
@@ -122,7 +125,7 @@ function tenantRoutes(scope: App, deps: Deps): void {
   healthReportRoutes(scope, deps);
 }
 
-/** Requests are checked by the contract's schemas; answers are held to them by the compiler. */
+/** The contract's schemas check requests; the compiler checks answers. */
 function useContract(app: App): void {
   app.setValidatorCompiler<z.ZodType>(({ schema, httpPart }) => (input: unknown) => {
     const parsed = schema.safeParse(input);
@@ -134,7 +137,7 @@ function useContract(app: App): void {
   app.removeAllContentTypeParsers();
   const parseJson = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
-    // Some clients say application/json of a DELETE without a body.
+    // Some clients send application/json with a DELETE without a body.
     if (body === '') return done(null, undefined);
     return parseJson(request, body, (error, value) => {
       if (error || !isDeeperThan(value, MAX_BODY_DEPTH)) return done(error, value as string);
@@ -145,7 +148,7 @@ function useContract(app: App): void {
   });
 }
 
-/** Level by level: a walk that calls itself would be what it is to prevent. */
+/** Level by level: a recursive walk would itself overflow the stack, which this check must prevent. */
 function isDeeperThan(value: unknown, depth: number): boolean {
   let level: readonly unknown[] = [value];
   for (let deep = 0; deep <= depth; deep++) {
@@ -166,8 +169,8 @@ function useErrors(app: App): void {
 }
 
 /**
- * Answers are data for a program that showed a token, never a page: no browser may run, frame, guess at
- * or keep them, whatever a cluster is named. A route that serves a page sets its own.
+ * Answers are data for a program that has sent a token, never a page: whatever a cluster is named, no browser
+ * may run, frame or store them, or guess their type. A route that serves a page sets headers of its own.
  */
 const SECURITY_HEADERS = {
   'cache-control': 'no-store',
@@ -176,7 +179,7 @@ const SECURITY_HEADERS = {
   'x-content-type-options': 'nosniff',
 };
 
-/** One line per request: reads, which come all the time, only in detail. */
+/** One line per request. Reads, which are frequent, are logged only at the level debug. */
 function logRequests(app: App): void {
   app.addHook('onResponse', async (request, reply) => {
     const level = request.method === 'GET' || request.method === 'HEAD' ? 'debug' : 'info';

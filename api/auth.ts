@@ -4,43 +4,43 @@ import type { RequestedBy } from '../src/core/record.ts';
 import type { Credentials } from './access/language.ts';
 import { isLoopback } from './config.ts';
 
-/** Who asks, as whoever has checked it tells. */
+/** The caller, as the authentication has found them. */
 export interface Identity {
-  /** In the words of records and events; null where nobody has to say who they are. */
+  /** The name in records and events; null where callers need not identify themselves. */
   readonly user: string | null;
-  /** Whose clusters they are at home with; null for who has a role in no project. */
+  /** The project whose clusters are the caller's own; null for a caller with a role in no project. */
   readonly project_id: string | null;
-  /** What the rules go by: `user_id`, `project_id`, `roles`, `is_admin` … */
+  /** What the rules are checked against: `user_id`, `project_id`, `roles`, `is_admin` … */
   readonly credentials: Credentials;
-  /** Reaches nothing beyond the tenant of the path, also as an administrator. */
+  /** Can access nothing outside the tenant in the path, not even as an administrator. */
   readonly is_confined: boolean;
 }
 
-/** Who asks, for which tenant. */
+/** The caller, and the tenant that the request is for. */
 export interface Caller extends Identity {
-  /** The tenant of the path. */
+  /** The tenant in the path. */
   readonly tenant_id: string;
-  /** May see what belongs to any tenant. */
+  /** May see the objects of any tenant. */
   readonly is_admin: boolean;
   readonly request_id: string;
   /** The span of this request; absent where nothing is traced. */
   readonly trace?: string;
-  /** Whether what belongs to that tenant exists for this request. */
+  /** Whether the objects of that tenant exist for this request. */
   sees(tenant_id: string): boolean;
 }
 
-/** As records keep it. */
+/** The caller in the form that records keep. */
 export function requestedBy({ user, request_id, trace }: Caller): RequestedBy {
   return { user, request_id, ...(trace !== undefined && { trace }), via: 'rest' };
 }
 
-/** Answers who asks. Rejects with `unauthorized` or `forbidden`. */
+/** Resolves with the caller's identity. Rejects with `unauthorized` or `forbidden`. */
 export type Authenticate = (request: FastifyRequest, tenant_id: string) => Promise<Identity>;
 
 /**
- * `COFFER_AUTH=none`: everybody who reaches the loopback port is believed. A page in a browser on
- * this machine can reach it too, under a name of its own that it lets point to 127.0.0.1 (DNS
- * rebinding); the Host header gives that away.
+ * `COFFER_AUTH=none`: every caller that reaches the loopback port is accepted. A page in a browser on this
+ * machine can reach the port too, under a name of its own that it makes point to 127.0.0.1 (DNS rebinding);
+ * the Host header reveals that.
  */
 export const believeEverybody: Authenticate = async (request, tenant_id) => {
   if (request.host !== '' && !isLoopback(request.host)) {

@@ -1,4 +1,4 @@
-/** Batches as the documents that the contract promises. Pure. */
+/** Turns batches into the documents that the contract defines. Pure. */
 import type {
   BatchDocument,
   BatchEventDocument,
@@ -53,7 +53,7 @@ export function batchView(batch: Batch, now: Instant): BatchDocument {
   };
 }
 
-/** G1: the upgrade itself names what to do; here it is said that somebody must look. */
+/** G1: the upgrade itself says what to do; this says that a person must look at it. */
 function waitsFor({ waves }: Batch): string | null {
   const troubled = waves.reduce((sum, wave) => sum + wave.troubled, 0);
   if (troubled === 0) return null;
@@ -89,7 +89,7 @@ function countsOf({ waves, left_out }: Batch): WaveCounts {
   return { ...counts, skipped: counts.skipped + left_out };
 }
 
-/** At the pace so far. Null while nothing has ended, and when nothing goes on. */
+/** Assumes the pace so far. Null while no member has ended, and when nothing is under way. */
 function estimatedEnd(batch: Batch, now: Instant): Instant | null {
   const { state, left_out } = batch;
   if (state.name !== 'running') return null;
@@ -106,7 +106,7 @@ export function memberView(
   now: Instant,
 ): BatchMemberDocument {
   const { state, wave, started } = member;
-  // A wait that is over is only one for a free place.
+  // A wait that is over is only a wait for a free place.
   const waits = state.name === 'waiting' && state.until > now ? state : null;
   const ended = 'ended' in state ? state.ended : null;
   return {
@@ -167,13 +167,16 @@ const COLUMNS = [
   'reason',
 ] as const satisfies readonly (keyof BatchMemberDocument)[];
 
-/** One line per cluster, as RFC 4180 has it. */
+/** One line per cluster, in the format of RFC 4180. */
 export function reportAsCsv(clusters: readonly BatchMemberDocument[]): string {
   const lines = clusters.map((cluster) => COLUMNS.map((column) => cell(cluster[column])).join(','));
   return `${[COLUMNS.join(','), ...lines].join('\r\n')}\r\n`;
 }
 
-/** A spreadsheet takes a text that begins with one of these for a formula: names and reasons come from others. */
+/**
+ * A spreadsheet takes a text that begins with one of these characters for a formula: names and reasons come
+ * from others.
+ */
 const FORMULA = /^[=+\-@\t\r]/;
 
 function cell(value: string | number | null): string {

@@ -83,7 +83,10 @@ function creationRoute(app: App, deps: Deps): void {
   );
 }
 
-/** To select among all tenants, or to override gates of single clusters, is more than to ask for a batch. */
+/**
+ * Selecting among all tenants, or overriding gates of single clusters, needs more rights than creating a
+ * batch.
+ */
 function creationRules(body: unknown): readonly RuleName[] {
   const parsed = CreateBatchBody.safeParse(body);
   if (!parsed.success) return ['batch:create'];
@@ -287,7 +290,7 @@ function eventRoute(app: App, deps: Deps): void {
   );
 }
 
-/** A batch that the caller sees. One over all tenants is an administrator's only (G10). */
+/** A batch that the caller may see. Only administrators see a batch over all tenants (G10). */
 async function findBatch({ store }: Deps, caller: Caller, id: string): Promise<Batch> {
   const batch = isId(id) ? await store.batches.get(id) : null;
   if (!batch || !sees(caller, batch)) {

@@ -5,9 +5,9 @@ import type { PendingCast } from '../src/store/store.ts';
 import type { Caller } from './auth.ts';
 import type { Deps } from './deps.ts';
 
-/** How long a request waits for its cast to be confirmed: it is safe in the store already. */
+/** How long a request waits for the confirm of its cast: the cast is already safe in the store. */
 const PUBLISH_WAIT_MS = 1000;
-/** The relay looks for casts that were not confirmed, so often and once they are so old. */
+/** How often the relay searches for unconfirmed casts, and how old they must be. */
 const RELAY_PERIOD_MS = 1000;
 const RELAY_AGE_MS = 2000;
 const RELAY_BATCH = 100;
@@ -32,8 +32,8 @@ export function clusterCast(
 }
 
 /**
- * Publishes a cast that the store holds as pending. Never rejects, and waits a second at most: with
- * RabbitMQ away the cast stays pending, and the relay publishes it when RabbitMQ is back.
+ * Publishes a cast that the store holds as pending. Never rejects, and waits a second at most: while RabbitMQ
+ * is away the cast stays pending, and the relay publishes it when RabbitMQ is back.
  */
 export async function publish(deps: CastDeps, cast: PendingCast): Promise<void> {
   const waiting = new AbortController();
@@ -42,7 +42,7 @@ export async function publish(deps: CastDeps, cast: PendingCast): Promise<void> 
   waiting.abort();
 }
 
-/** Publishes again what was not confirmed: after a crash, or while RabbitMQ was away. */
+/** Publishes casts again that were not confirmed: after a crash, or while RabbitMQ was away. */
 export function startRelay(deps: CastDeps): Service {
   return every('cast relay', RELAY_PERIOD_MS, deps, async () => {
     if (!deps.bus.isConnected()) return;

@@ -3,14 +3,14 @@ import { createSecureContext } from 'node:tls';
 import { ConfigError } from '../src/config.ts';
 import { textOf } from '../src/log.ts';
 
-/** What a server shows to its clients, as node:tls takes it. */
+/** What a server presents to its clients, in the form that node:tls takes. */
 export interface Certificate {
-  /** With the certificates in between, its own first. */
+  /** The server's own certificate first, then the intermediate ones. */
   readonly cert: string;
   readonly key: string;
 }
 
-/** Reads both, and whether they belong together. Throws a `ConfigError`. */
+/** Reads both files, and checks that they belong together. Throws a `ConfigError`. */
 export function readCertificate(cert_path: string, key_path: string): Certificate {
   const certificate = { cert: textOfFile(cert_path), key: textOfFile(key_path) };
   try {

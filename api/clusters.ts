@@ -134,7 +134,9 @@ function readRoutes(app: App, deps: Deps): void {
   );
 }
 
-/** The upgrades that are these clusters' task, by the id of the cluster: of the idle ones none is read. */
+/**
+ * The upgrades that are these clusters' task, by the id of the cluster. No upgrade is read for idle clusters.
+ */
 async function presentUpgrades(
   { store }: Deps,
   clusters: readonly Cluster[],
@@ -200,7 +202,7 @@ function upgradeRoutes(app: App, deps: Deps): void {
   );
 }
 
-/** Carries out an action other than an upgrade, and answers the cluster as it is from now on. */
+/** Carries out an action other than an upgrade, and returns the cluster as it is from now on. */
 async function actOn(
   deps: Deps,
   { caller, claim }: FastifyRequest,
@@ -217,7 +219,7 @@ async function actOn(
   );
 }
 
-/** What the same request without `dry_run` would begin; of one instance, if that is named. */
+/** What the same request without `dry_run` would begin; only for one instance, if that is named. */
 export async function plan(
   deps: Deps,
   found: Found,
@@ -228,8 +230,8 @@ export async function plan(
 }
 
 /**
- * Begins the upgrade, of one instance if that is named, publishes its cast, and answers the cluster as it is
- * from now on.
+ * Begins the upgrade, only for one instance if that is named, publishes its cast, and returns the cluster as
+ * it is from now on.
  */
 export async function upgrade(
   deps: Deps,
@@ -258,10 +260,10 @@ export async function upgrade(
   return { ...cluster, task: 'UPGRADING_CLUSTER', upgrade_id: id, updated: created };
 }
 
-/** A person waits for it. */
+/** A person waits for the answer. */
 const RESET_TIMEOUT_MS = 5_000;
 
-/** Has a taskmanager free a cluster of its task, and answers the cluster as it is afterwards. */
+/** Makes a taskmanager free a cluster of its task, and returns the cluster as it is afterwards. */
 async function resetStatus(deps: Deps, caller: Caller, cluster: Cluster): Promise<Cluster> {
   const { user, request_id } = caller;
   const { id: cluster_id, tenant_id } = cluster;
@@ -277,14 +279,17 @@ async function deleteCluster(deps: Deps, caller: Caller, cluster: Cluster): Prom
   const cast: PendingCast = clusterCast(caller, 'delete_cluster', cluster);
   const outcome = await deps.store.beginDelete(cluster.id, cast, deps.now());
   if (outcome === null) throw clusterMissing(cluster.id);
-  // Asked for twice: the first request's cast does the work.
+  // The cluster was deleted twice: the first request's cast does the work.
   if (outcome === 'DELETING') return;
-  // The upgrade may have begun after the cluster was read: the message names the one that holds it now.
+  // The upgrade may have begun after the cluster was read: the message names the upgrade that holds the
+  // cluster now.
   if (outcome !== 'begun') throw busy(outcome, (await deps.store.getCluster(cluster.id))?.upgrade_id ?? null);
   await publish(deps, cast);
 }
 
-/** A cluster that the caller sees by its id, or one of the tenant by its name if no other has it. */
+/**
+ * A cluster that the caller may see, by its id; or one of the tenant, by its name if no other has that name.
+ */
 export async function findCluster(deps: Deps, caller: Caller, reference: string): Promise<Cluster> {
   return (await lookUp(deps, caller, reference)).cluster;
 }
@@ -299,7 +304,7 @@ async function lookUp(deps: Deps, caller: Caller, reference: string): Promise<Fo
     throw new CofferError('conflict', message);
   }
   const found = id === undefined ? null : await deps.store.seeCluster(id);
-  // Another tenant's cluster is none at all, so that nobody learns which ids exist.
+  // Another tenant's cluster is treated as missing, so that nobody learns which ids exist.
   if (!found || !caller.sees(found.cluster.tenant_id)) throw clusterMissing(reference);
   return found;
 }

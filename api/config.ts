@@ -32,13 +32,13 @@ const shape = {
   /** With both, HTTP is served under TLS. */
   COFFER_TLS_CERT: path.optional(),
   COFFER_TLS_KEY: path.optional(),
-  /** Who brings the instances of a new cluster: the same as the taskmanagers are told. */
+  /** Who provides the instances of a new cluster: the taskmanagers must have the same value. */
   COFFER_PROVISIONER: z.enum(['local', 'external']).default('local'),
-  /** `none`: whoever reaches the port may do everything. */
+  /** `none`: everybody who can reach the port may do everything. */
   COFFER_AUTH: z.enum(['none', 'token', 'keystone']).default('none'),
   COFFER_TOKENS_FILE: path.optional(),
   COFFER_KEYSTONE_URL: urlOf('http', 'https').optional(),
-  /** Where callers find Keystone, if not where we do. */
+  /** Where callers find Keystone, if not at the URL that we use. */
   COFFER_KEYSTONE_PUBLIC_URL: urlOf('http', 'https').optional(),
   COFFER_KEYSTONE_USER: word.optional(),
   COFFER_KEYSTONE_PASSWORD: z.string().min(1).max(1024).optional(),
@@ -53,20 +53,20 @@ const shape = {
   COFFER_MAX_CLUSTERS: numberOf(0, 1_000_000).optional(),
 };
 
-/** Clusters of a tenant, where tenants are told apart for sure. */
+/** Clusters of a tenant, where tenants are reliably identified. */
 const DEFAULT_MAX_CLUSTERS = 100;
 
 export type ApiConfig = ReturnType<typeof loadApiConfig>;
 
-/** The api's configuration. Throws a `ConfigError` with every problem, those of its files too. */
+/** The api's configuration. Throws a `ConfigError` that lists every problem, including those of its files. */
 export function loadApiConfig(env: Readonly<Record<string, string | undefined>>) {
   const config = loadConfig(shape, env, problemsTogether);
   const isOpen = config.COFFER_AUTH === 'none';
   return {
     ...config,
-    /** Requests a minute per tenant and verb; null where there is no limit. */
+    /** Requests per minute for each tenant and verb; null for no limit. */
     COFFER_RATE_LIMITS: ratesOf(config.COFFER_RATE_LIMITS ?? (isOpen ? 'off' : '')),
-    /** Null where there is no limit. */
+    /** Null for no limit. */
     COFFER_MAX_CLUSTERS: config.COFFER_MAX_CLUSTERS ?? (isOpen ? null : DEFAULT_MAX_CLUSTERS),
   };
 }
@@ -137,7 +137,7 @@ function ratesOf(text: string): Rates | null {
   return rates;
 }
 
-/** True for a host, with or without a port, that only this machine reaches. */
+/** True for a host, with or without a port, that only this machine can reach. */
 export function isLoopback(host: string): boolean {
   return /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])(:\d{1,5})?$/i.test(host);
 }

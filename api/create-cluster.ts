@@ -16,13 +16,16 @@ import { scramVerifier } from './scram.ts';
 
 export interface Created {
   readonly cluster: Cluster;
-  /** With which external agents join it; null where the provisioner makes the instances. To be shown once. */
+  /**
+   * The token with which external agents join the cluster; null where the provisioner makes the instances. To
+   * be shown once.
+   */
   readonly join_token: string | null;
 }
 
 /**
- * Stores a new cluster in task BUILDING, and tells a taskmanager to build it. Under an id that is given,
- * it may have been made by an earlier try of the same request: its token went with that answer.
+ * Stores a new cluster in task BUILDING, and makes a taskmanager build it. Under a given id, an earlier try
+ * of the same request may have created the cluster: the token was in the answer to that try.
  */
 export async function createCluster(
   deps: Deps,
@@ -60,12 +63,15 @@ function quotaExceeded(max: number | null): CofferError {
   return new CofferError('quota_exceeded', message);
 }
 
-/** Instances that are there already, named by their ids: their guests' heartbeats bring them in. */
+/**
+ * Instances that exist already, named by their ids: they become part of the cluster through their guests'
+ * heartbeats.
+ */
 function isRegistration({ instances }: ClusterRequest): boolean {
   return instances.some((instance) => instance.id !== undefined);
 }
 
-/** Whoever names an instance takes it for a cluster of theirs: that is an administrator's to do. */
+/** Naming an instance claims it for a cluster of one's own, so only an administrator may do it. */
 async function checkRegistration(
   { provisioner, store }: Deps,
   { is_admin }: Caller,
@@ -89,8 +95,9 @@ async function checkRegistration(
 }
 
 /**
- * Encrypted, and there before anybody hears of the instances: none of ours can be spoken for without its
- * key, not even before it is built. Registered ones have the keys that Trove has given them, if any.
+ * Keys are stored encrypted, before anybody learns of the instances: nobody can speak for an instance of ours
+ * without its key, not even before the instance is built. Registered instances have the keys that Trove has
+ * given them, if any.
  */
 function keysFor(
   { masterKey }: Deps,
@@ -118,7 +125,9 @@ export function newKeys(masterKey: MasterKey, instances: readonly Instance[]): K
   return new Map(instances.map(({ id }) => [id, sealKey(masterKey, id, newInstanceKey())]));
 }
 
-/** The version that the request names, or its datastore's default. Throws if it can't be had. */
+/**
+ * The version that the request names, or its datastore's default. Throws if that version is not available.
+ */
 async function chosen({ store }: Deps, { datastore: { type, version: name } }: ClusterRequest) {
   const catalogue = await store.getCatalogue();
   const datastore = findDatastore(catalogue, type);
@@ -136,7 +145,7 @@ async function chosen({ store }: Deps, { datastore: { type, version: name } }: C
   );
 }
 
-/** What the schema can't see: it depends on the manager. */
+/** Checks what the schema can't, because it depends on the manager. */
 function checkFit({ manager }: DatastoreVersion, request: ClusterRequest): void {
   const {
     datastore: { type: name },
@@ -157,7 +166,9 @@ function checkFit({ manager }: DatastoreVersion, request: ClusterRequest): void 
   }
 }
 
-/** Databases and users are made together with a server: of a server that somebody else makes, never. */
+/**
+ * Databases and users are created together with a server, so never for a server that somebody else creates.
+ */
 function checkContents(manager: string, request: ClusterRequest): void {
   const { databases, users, datastore } = request;
   if (databases.length + users.length === 0 || (managerOf(manager).buildsServers && !isRegistration(request)))
@@ -204,7 +215,7 @@ function newCluster(
         { cluster_id: id, id: instance.id ?? deps.newId(), name: `${request.name}-member-${index + 1}` },
         instance,
       ),
-      // Its guest does not say: an administrator has said so.
+      // The version comes from an administrator, because the instance's guest does not report it.
       ...(instance.id !== undefined && { told_version: version.name }),
     })),
   };
@@ -227,7 +238,7 @@ export function newInstance(
   };
 }
 
-/** Passwords end here: only their verifiers are stored. */
+/** Passwords go no further than this: only their verifiers are stored. */
 async function buildOrder({ databases, users }: ClusterRequest): Promise<BuildOrder> {
   return {
     databases: databases.map((database) => database.name),

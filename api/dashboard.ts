@@ -1,6 +1,6 @@
 /**
- * The dashboard: a page that was built beforehand (`npm run build`), with its scripts, styles and fonts.
- * All of it is held in memory, compressed once: a path that is asked for is looked up, never opened.
+ * The dashboard: a page that was built beforehand (`npm run build`), with its scripts, styles and fonts. All
+ * files are held in memory, compressed once: a requested path is looked up there, and never opened.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,16 +12,16 @@ import { HTML, readFiles, type StaticFile, sendBody } from './static-files.ts';
 export interface Dashboard {
   /** By path below `/dashboard/`. */
   readonly files: ReadonlyMap<string, StaticFile>;
-  /** The page, before it is told where it is. */
+  /** The page, before its base path is inserted. */
   readonly page: string;
 }
 
 const PREFIX = '/dashboard';
 const PAGE = 'index.html';
-/** Their names hold a hash of what is in them: under one name there is never anything else. */
+/** The names of these files contain a hash of their content: a name never gets another content. */
 const HASHED = 'assets/';
 
-/** Only what comes from here is run, shown or asked; nobody frames it. */
+/** Only content from here may be run, shown or requested; nobody may frame the page. */
 const PAGE_HEADERS = {
   'content-security-policy': [
     "default-src 'none'",
@@ -47,7 +47,7 @@ export function readDashboard(folder: string): Dashboard | null {
   return { files, page: files.get(PAGE)?.body.toString() ?? '' };
 }
 
-/** `/dashboard` and all below it: a file, or else the page, which finds its way by the address. */
+/** `/dashboard` and all paths below it: a file, or otherwise the page, which shows what its address names. */
 export function dashboardRoutes(app: App, { files, page }: Dashboard): void {
   const answer = (request: FastifyRequest, reply: FastifyReply) => {
     const path = (request.raw.url ?? PREFIX).replace(/[?#].*$/, '').slice(PREFIX.length);
@@ -65,8 +65,8 @@ export function dashboardRoutes(app: App, { files, page }: Dashboard): void {
 }
 
 /**
- * From an address below `/dashboard` back to it, relatively: so the page works behind a proxy that serves
- * it under another path.
+ * The relative path from an address below `/dashboard` back to it: with it the page works behind a proxy that
+ * serves it under another path.
  */
 function wayBack(path: string): string {
   if (path === '') return 'dashboard/';

@@ -27,7 +27,7 @@ const tags = ['datastores'];
 const PATH = 'mgmt/datastore-versions';
 const nothing = z.strictObject({});
 
-/** `/mgmt/datastore-versions`: the catalogue for administrators, as Trove's clients ask for it. */
+/** `/mgmt/datastore-versions`: the catalogue for administrators, as Trove's clients request it. */
 export function managedVersionRoutes(app: App, deps: Deps): void {
   readingRoutes(app, deps);
   changingRoutes(app, deps);
@@ -87,7 +87,7 @@ function changingRoutes(app: App, { store, newId }: Deps): void {
       const version = newVersion(id, request.body.version);
       await changeCatalogue(store, (catalogue) => addVersion(catalogue, version, newId));
       reply.header('location', `${urlsOf(request).tenant}/${PATH}/${id}`);
-      // Trove's client stumbles over any other body.
+      // Trove's client fails on any other body.
       return reply.code(202).send({});
     },
   );

@@ -150,12 +150,12 @@ function viewOf(request: FastifyRequest, catalogue: Catalogue, datastore: Datast
   return datastoreView(datastore, versions, urlsOf(request));
 }
 
-/** What nobody can have any more only administrators see, as in Trove. */
+/** Versions that nobody can choose any more are visible only to administrators, as in Trove. */
 function visible({ caller }: FastifyRequest, versions: readonly DatastoreVersion[]) {
   return caller.is_admin ? versions : versions.filter(({ active }) => active);
 }
 
-/** The page that was asked for, with the link to the next one; everything if none was. */
+/** The requested page, with the link to the next one; all items if no page was requested. */
 export function pageOf<T extends { readonly id: string }>(
   request: FastifyRequest,
   { limit, marker }: SomePageQuery,

@@ -16,10 +16,10 @@ import type { App, Deps } from './deps.ts';
 import { requireOneAction } from './one-action.ts';
 
 const tags = ['dead-letters'];
-/** A longer message is shown cut off; it is replayed whole. */
+/** A longer message is shown truncated; it is replayed whole. */
 const MAX_SHOWN_BYTES = 64 * 1024;
 
-/** `/dead-letters`: for administrators, since messages belong to any tenant. */
+/** `/dead-letters`: for administrators, since messages may belong to any tenant. */
 export function deadLetterRoutes(app: App, { bus }: Deps): void {
   const { deadLetters } = bus;
   if (!deadLetters) return;
@@ -106,8 +106,9 @@ function document(letter: DeadLetter): DeadLetterDocument {
 }
 
 /**
- * What other services send may hold their callers' tokens, and passwords of database users. As it came, if it
- * holds none of them or is not JSON. `oslo.message` is JSON in JSON.
+ * Hides the tokens of callers and the passwords of database users, which messages of other services may
+ * contain. A message without any of these, or one that is not JSON, is returned unchanged. `oslo.message` is
+ * JSON in JSON.
  */
 function withoutSecrets(text: string): string {
   let hidden = 0;

@@ -21,16 +21,19 @@ export interface Deps {
   /** A new random id, in the form of a UUID. */
   readonly newId: () => string;
   readonly access: Access;
-  /** How many clusters a tenant may have; null for as many as they like. */
+  /** How many clusters a tenant may have; null for no limit. */
   readonly max_clusters: number | null;
-  /** Has a taskmanager look at a batch soon. Never rejects: what it loses becomes due. */
+  /**
+   * Makes a taskmanager check a batch soon. Never rejects: if the request is lost, the check becomes due by
+   * itself.
+   */
   readonly wakeBatch: (batch_id: string) => void;
-  /** `external`: whoever creates a cluster starts its agents, which join with a token. */
+  /** `external`: the creator of a cluster starts its agents, which join with a token. */
   readonly provisioner: 'local' | 'external';
   readonly tracing?: Tracing;
-  /** What became of the jobs that ask for batches; rejects while Redis is away. */
+  /** The outcomes of the jobs that request batches; rejects while Redis is away. */
   readonly batchRequests?: () => Promise<BatchRequests>;
-  /** Encrypts the keys of instances; null: none gets one. Always there with external agents. */
+  /** Encrypts the keys of instances; null: no instance gets a key. Always set with external agents. */
   readonly masterKey: MasterKey | null;
 }
 
@@ -45,13 +48,13 @@ export type App = FastifyInstance<
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who asks. Set before any handler under `/v1.0/{tenant_id}` runs. */
+    /** The caller. Set before any handler under `/v1.0/{tenant_id}` runs. */
     caller: Caller;
-    /** Who asks as they are by now, for what goes on for long: rejects once the request would be refused. */
+    /** Checks the caller again, for requests that last long: rejects once the request would be refused. */
     admitAgain: () => Promise<Caller>;
-    /** Of this request; null where nothing is traced. */
+    /** The span of this request; null where nothing is traced. */
     span: Span | null;
-    /** Set while a request that came with an `Idempotency-Key` is carried out. */
+    /** Set while a request with an `Idempotency-Key` is carried out. */
     claim: Claim | null;
   }
 }

@@ -5,7 +5,7 @@ import { originOf } from './views.ts';
 
 const tags = ['discovery'];
 
-/** What there is: version documents as Trove has them, and the OpenAPI document. */
+/** What this server offers: version documents as in Trove, and the OpenAPI document. */
 export function discoveryRoutes(app: App): void {
   app.get(
     '/',

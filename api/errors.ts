@@ -31,7 +31,10 @@ export function answerError(
     .send(JSON.stringify(errorAnswer(error)));
 }
 
-/** python-troveclient knows `Retry-After` of a 413 only: of any other it hides the answer behind a TypeError of its own. */
+/**
+ * python-troveclient accepts `Retry-After` only with a 413: with other answers it hides the answer behind a
+ * TypeError of its own.
+ */
 function isTroveClient({ headers }: FastifyRequest): boolean {
   return /keystoneauth1|python-troveclient/.test(headers['user-agent'] ?? '');
 }
@@ -40,7 +43,7 @@ export function answerNotFound(request: FastifyRequest, reply: FastifyReply): vo
   answerError(new CofferError('not_found', 'The resource could not be found.'), request, reply);
 }
 
-/** What fastify found wrong before any handler ran, by its code. */
+/** The faults that fastify finds before any handler runs, by their code. */
 const FRAMEWORK_ERRORS: ReadonlyMap<string, { readonly code: ErrorCode; readonly message: string }> = new Map(
   [
     [
@@ -77,7 +80,7 @@ function toCofferError(thrown: FastifyError | Error, request: FastifyRequest): C
   return internalError(thrown, request);
 }
 
-/** The caller gets a number, the log gets the error under the same number. */
+/** The caller gets a number, and the log has the error under the same number. */
 function internalError(thrown: Error, request: FastifyRequest): CofferError {
   const error_id = randomUUID();
   request.log.error({ err: thrown, error_id }, 'a handler failed');
@@ -85,7 +88,7 @@ function internalError(thrown: Error, request: FastifyRequest): CofferError {
   return new CofferError('internal', message);
 }
 
-/** Answers what is not even HTTP, or has headers that are too long, and hangs up. */
+/** Answers data that is not HTTP, or has too long headers, and closes the connection. */
 export function answerClientError(error: Error & { readonly code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();

@@ -1,4 +1,4 @@
-/** Event streams as server-sent events, or as a list for who asks for JSON. */
+/** Event streams as server-sent events, or as a list for clients that ask for JSON. */
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { parseAs } from '../src/contract/explain.ts';
@@ -8,14 +8,16 @@ import type { Numbered } from '../src/store/event-field.ts';
 import type { Caller } from './auth.ts';
 import type { App, Deps } from './deps.ts';
 
-/** One read of the store waits so long for news: a reader that left is noticed within it. */
+/**
+ * How long one read of the store waits for new events: within this time the departure of a reader is noticed.
+ */
 const READ_WAIT_MS = 1000;
 const READ_LIMIT = 500;
-/** Proxies cut a connection on which nothing is said for long. */
+/** Proxies close a connection on which nothing is sent for long. */
 const KEEP_ALIVE_MS = 15_000;
-/** A reader whose token was revoked, or who may no longer read this, is cut off within it. */
+/** Within this time a reader is cut off whose token was revoked, or who may no longer read the stream. */
 const READMIT_MS = 15_000;
-/** What a browser waits before it connects again. */
+/** How long a browser waits before it connects again. */
 const RECONNECT_MS = 1000;
 
 /** For the description of a route that answers with `Streams`. */
@@ -26,14 +28,14 @@ interface TypedEvent extends Numbered {
   readonly type: string;
 }
 
-/** Where the events of one record come from. */
+/** Provides the events of one record. */
 export interface EventSource<Event extends TypedEvent> {
   readonly id: string;
-  /** Where the reader left off, by the URL. */
+  /** The last number that the reader has seen, according to the URL. */
   readonly after: number;
-  /** Number of its last event, if there will be no more; null while there may be. */
+  /** Number of the record's last event, if there will be no more; null while there may be. */
   readonly last: number | null;
-  /** Nothing comes after an event of one of these types. */
+  /** Nothing follows an event of one of these types. */
   readonly terminal: readonly string[];
   readonly read: (after: number, options: { limit: number; wait_ms: number }) => Promise<readonly Event[]>;
   readonly view: (event: Event) => object;
@@ -50,7 +52,7 @@ export class Streams {
     app.addHook('preClose', async () => this.#closing.abort());
   }
 
-  /** A list for who asks for one; else the stream. */
+  /** Answers with a list if the client asks for one, otherwise with the stream. */
   async answer<Event extends TypedEvent>(
     request: FastifyRequest,
     reply: FastifyReply,
@@ -61,14 +63,16 @@ export class Streams {
       const events = await source.read(after, { limit: READ_LIMIT, wait_ms: 0 });
       return reply.send({ events: events.map(source.view) });
     }
-    // 204 is what tells a browser's EventSource not to come back.
+    // 204 tells a browser's EventSource not to connect again.
     if (source.last !== null && after >= source.last) return reply.code(204).send(null);
     const stopped = AbortSignal.any([this.#closing.signal, leaving(reply)]);
     const mayRead = async () => source.isSeenBy(await request.admitAgain());
     return sendStream(reply, this.#chunks(source, after, { stopped, mayRead }));
   }
 
-  /** The text of an event stream, up to the last event, until the client leaves or may not read it any more. */
+  /**
+   * The text of an event stream: up to the last event, or until the client leaves or may no longer read it.
+   */
   async *#chunks<Event extends TypedEvent>(
     { id, read, view, terminal }: EventSource<Event>,
     after: number,
@@ -96,7 +100,8 @@ export class Streams {
         said = this.#deps.now();
       }
     } catch (err) {
-      // The stream ends here; the reader comes back with the last number it saw and misses nothing, or is refused.
+      // The stream ends here. The reader connects again with the last number that it saw: it misses nothing,
+      // or is refused.
       const isRefusal = err instanceof CofferError && err.status < 500;
       this.#deps.log[isRefusal ? 'info' : 'warn']({ err, id }, 'an event stream was cut short');
     }
@@ -108,14 +113,17 @@ function wantsList(request: FastifyRequest): boolean {
   return accept.includes('application/json') && !accept.includes('text/event-stream');
 }
 
-/** Where the reader left off. The header wins: it is newer than the URL with which the reader began. */
+/**
+ * The last number that the reader has seen. The header wins: it is newer than the URL with which the reader
+ * began.
+ */
 function lastEventId({ headers }: FastifyRequest, fromQuery: number): number {
   const header = headers['last-event-id'];
   if (header === undefined || header === '') return fromQuery;
   return parseAs(EventsQuery, { last_event_id: header }, 'Last-Event-ID').last_event_id ?? 0;
 }
 
-/** Aborts when the client hangs up. */
+/** Aborts when the client closes the connection. */
 function leaving(reply: FastifyReply): AbortSignal {
   const left = new AbortController();
   reply.raw.once('close', () => left.abort());
@@ -128,7 +136,7 @@ function sendStream(reply: FastifyReply, chunks: AsyncGenerator<string>): Fastif
       .header('content-type', 'text/event-stream; charset=utf-8')
       .header('cache-control', 'no-cache, no-transform')
       .header('x-accel-buffering', 'no')
-      // Kept alive, the connection would hold up the server's stop until its idle time is over.
+      // If the connection were kept alive, it would delay the server's stop until its idle time is over.
       .header('connection', 'close')
       .send(Readable.from(chunks))
   );

@@ -7,10 +7,10 @@ import { STREAM_DESCRIPTION, Streams } from './event-stream.ts';
 import { findUpgrade } from './upgrades.ts';
 import { eventView } from './views.ts';
 
-/** The last event of an upgrade is one of these. */
+/** The last event of an upgrade has one of these types. */
 const TERMINAL: readonly UpgradeEventType[] = ['succeeded', 'failed', 'cancelled', 'rolled_back'];
 
-/** `/upgrades/{id}/events`: server-sent events, or a list for who asks for JSON. */
+/** `/upgrades/{id}/events`: server-sent events, or a list for clients that ask for JSON. */
 export function eventRoutes(app: App, deps: Deps): void {
   const streams = new Streams(app, deps);
 

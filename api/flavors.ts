@@ -4,12 +4,12 @@ import type { App } from './deps.ts';
 import { flavorView, urlsOf } from './views.ts';
 
 const tags = ['flavors'];
-/** What instances have whose creator named none. */
+/** The flavor of instances whose creator named none. */
 const DEFAULT_FLAVOR = '1';
 
 /**
- * `/flavors`, which Trove's clients ask for before they name one. In Coffer a flavor is a label of the
- * operator's, so that any is found.
+ * `/flavors`, which Trove's clients request before they name a flavor. In Coffer a flavor is a label that
+ * operators choose, so every name is found.
  */
 export function flavorRoutes(app: App): void {
   app.get(

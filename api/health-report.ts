@@ -7,14 +7,17 @@ import type { App, Deps } from './deps.ts';
 import { suspectOf, troublesOf } from './troubles.ts';
 import { instanceStatus } from './views.ts';
 
-/** All clusters, upgrades at work and batches are read: not for everybody who looks at the same time. */
+/**
+ * The report reads all clusters, active upgrades and batches, so it is not made anew for every caller who
+ * asks at the same time.
+ */
 const COUNT_EVERY_MS = 10_000;
 const MAX_UNWELL = 100;
 
 type Guests = NonNullable<HealthReportDocument['guests']>;
 type Seen = Pick<HealthReportDocument, 'upgrades' | 'batches'> & { readonly guests: Guests };
 
-/** `/health` of a tenant's path: how all parts are, for administrators. */
+/** `/health` below a tenant's path: the state of all parts, for administrators. */
 export function healthReportRoutes(app: App, deps: Deps): void {
   const look = lookNowAndThen(deps);
   app.get(
@@ -68,12 +71,12 @@ async function askBroker({ bus }: Deps): Promise<Depths | null> {
   return asking ? orNull(asking) : null;
 }
 
-/** Whoever is away is missing from the report, and does not take the others along. */
+/** A part that is away is missing from the report; the other parts are still reported. */
 function orNull<T>(asked: Promise<T>): Promise<T | null> {
   return asked.catch(() => null);
 }
 
-/** Answers the function that reads all clusters, or tells what it has seen lately. */
+/** Returns a function that reads all clusters, or returns its latest result if that is recent. */
 function lookNowAndThen(deps: Deps): () => Promise<Seen> {
   let last: { readonly at: Instant; readonly seen: Promise<Seen> } | undefined;
   return () => {

@@ -3,7 +3,7 @@ import { sleep } from '../src/service.ts';
 import type { StoreHealth } from '../src/store/store.ts';
 import type { App, Deps } from './deps.ts';
 
-/** A store that doesn't answer within this is away. */
+/** A store that does not answer within this time counts as away. */
 const CHECK_MS = 1000;
 const tags = ['health'];
 
@@ -18,7 +18,7 @@ const ADVICE = {
     'RabbitMQ cannot be reached: requests are accepted and kept safe in Redis, and carried out when it is back.',
 };
 
-/** `/health`: is the process there (live), and can it do all of its work (ready)? */
+/** `/health`: does the process run (live), and can it do all of its work (ready)? */
 export function healthRoutes(app: App, deps: Deps): void {
   app.get(
     '/health/live',

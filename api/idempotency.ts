@@ -1,6 +1,7 @@
 /**
- * `Idempotency-Key`: whoever does not know whether a request arrived sends it again under the same key,
- * and it is carried out once. The first answer is kept for a day, and said again.
+ * `Idempotency-Key`: a client that does not know whether its request arrived sends it again under the same
+ * key, and the request is carried out once. The first answer is kept for a day, and sent again for
+ * repetitions.
  */
 import { createHash, scrypt } from 'node:crypto';
 import { promisify } from 'node:util';
@@ -10,21 +11,21 @@ import type { KeyedRequest, StoredAnswer } from '../src/store/store.ts';
 import type { App, Deps } from './deps.ts';
 
 const HEADER = 'idempotency-key';
-/** Visible ASCII: it becomes part of a key in the store. */
+/** Visible ASCII: the header becomes part of a key in the store. */
 const FORM = /^[\x21-\x7e]{1,255}$/;
 const IN_FLIGHT_RETRY_SECONDS = 1;
-/** Refusals that say who asked too soon or without leave: the same request may be granted later. */
+/** Refusals of callers who asked too soon or without permission: the same request may be granted later. */
 const PASSING: readonly number[] = [401, 403, 413];
 const slowly = promisify(scrypt);
 
 /** A request that this process carries out under a key. */
 export interface Claim {
   readonly request: KeyedRequest;
-  /** The same in every try: what the request begins bears it, so that it begins once. */
+  /** The same id in every try: what the request begins has this id, so that it begins only once. */
   readonly operation_id: string;
 }
 
-/** For every POST and PATCH below `scope`. Goes after the caller is known. */
+/** For every POST and PATCH below `scope`. Runs after the caller is known. */
 export function useIdempotencyKeys(scope: App, deps: Deps): void {
   scope.decorateRequest('claim', null);
   scope.addHook('preValidation', async (request, reply) => {
@@ -43,7 +44,7 @@ function keyOf(header: string | string[]): string {
   throw new CofferError('invalid_request', 'Idempotency-Key must be 1 to 255 visible ASCII characters.');
 }
 
-/** Lets the handler go ahead, says an earlier answer again, or refuses. */
+/** Lets the handler continue, sends an earlier answer again, or refuses the request. */
 async function claim(deps: Deps, request: FastifyRequest, reply: FastifyReply, key: string) {
   const { tenant_id } = request.caller;
   const keyed = { tenant_id, key, fingerprint: await fingerprintOf(request, key), claim: deps.newId() };
@@ -70,7 +71,10 @@ async function claim(deps: Deps, request: FastifyRequest, reply: FastifyReply, k
   }
 }
 
-/** Where passwords are in it, slowly: nobody shall find them out from what is stored. */
+/**
+ * If the request contains passwords, the hash is a slow one: nobody must be able to find them from what is
+ * stored.
+ */
 async function fingerprintOf({ method, url, body, caller }: FastifyRequest, key: string): Promise<string> {
   const text = JSON.stringify([caller.credentials['user_id'], method, url, body ?? null]);
   if (!text.includes('"password"')) return createHash('sha256').update(text).digest('hex');
@@ -82,7 +86,7 @@ function replay(reply: FastifyReply, { status, location, body }: StoredAnswer): 
   return reply.header('idempotency-replayed', 'true').code(status).type('application/json').send(body);
 }
 
-/** Null for what says nothing of the request itself: it may go better the next time. */
+/** Null for an answer that is not about the request itself: the next try may succeed. */
 function answerOf(reply: FastifyReply, payload: unknown): StoredAnswer | null {
   if (reply.statusCode >= 500 || PASSING.includes(reply.statusCode)) return null;
   if (typeof payload !== 'string') return null;
@@ -94,13 +98,13 @@ function answerOf(reply: FastifyReply, payload: unknown): StoredAnswer | null {
   };
 }
 
-/** A join token is stored nowhere: it is in the first answer, and in no repetition. */
+/** A join token is never stored: only the first answer contains it, no repetition does. */
 function withoutSecrets(payload: string): string {
   if (!payload.includes('"join_token"')) return payload;
   return JSON.stringify(JSON.parse(payload, (key, value) => (key === 'join_token' ? undefined : value)));
 }
 
-/** The request itself is done, whatever becomes of its answer here. */
+/** The request itself is done, whether or not its answer can be stored here. */
 async function keep(deps: Deps, { log }: FastifyRequest, { request }: Claim, answer: StoredAnswer | null) {
   try {
     await deps.store.endRequest(request, answer);

@@ -2,7 +2,7 @@ import { IdentityAnswer } from '../src/contract/permissions.ts';
 import { identify } from './access/enforce.ts';
 import type { App, Deps } from './deps.ts';
 
-/** `/identity`: whose token it is, for whoever does not know yet which tenant to ask for. */
+/** `/identity`: the owner of a token, for clients that do not know yet which tenant to use. */
 export function identityRoutes(app: App, { access }: Deps): void {
   app.get(
     '/v1.0/identity',

@@ -114,7 +114,10 @@ function showRoutes(app: App, deps: Deps): void {
   );
 }
 
-/** An instance that the caller sees by its id, or one of the tenant by its name if no other has it. */
+/**
+ * An instance that the caller may see, by its id; or one of the tenant, by its name if no other has that
+ * name.
+ */
 async function findInstance(deps: Deps, caller: Caller, reference: string): Promise<Placed> {
   const found = isId(reference)
     ? await instancesWithId(deps.store, reference.toLowerCase())
@@ -135,7 +138,7 @@ async function instancesWithId(store: Store, id: string): Promise<readonly Place
   return cluster ? placedIn(cluster).filter(({ instance }) => instance.id === id) : [];
 }
 
-/** Names are found by looking through the tenant's clusters: as Trove's client does it, and nearer to them. */
+/** Finds names by reading through the tenant's clusters, as Trove's client does, but nearer to the data. */
 async function instancesNamed(store: Store, tenant_id: string, name: string): Promise<readonly Placed[]> {
   const found: Placed[] = [];
   for await (const cluster of clustersAfter(store, tenant_id, null))
@@ -143,7 +146,7 @@ async function instancesNamed(store: Store, tenant_id: string, name: string): Pr
   return found;
 }
 
-/** What follows the marker, one more than a page holds if there are so many. */
+/** The instances after the marker: one more than a page holds, if there are so many. */
 async function readAfter(
   store: Store,
   { tenant_id }: Caller,
@@ -165,7 +168,7 @@ async function readAfter(
   return found;
 }
 
-/** A tenant's clusters in order of id, from the one after `marker` on, read page by page. */
+/** A tenant's clusters by id, beginning after `marker`, read page by page. */
 async function* clustersAfter(
   store: Store,
   tenant_id: string,

@@ -2,7 +2,7 @@ import { LimitsAnswer } from '../src/contract/documents.ts';
 import { TenantParams } from '../src/contract/http.ts';
 import type { App, Deps } from './deps.ts';
 
-/** `/limits`: what a tenant may have, and how often it may ask. */
+/** `/limits`: what a tenant may have, and how many requests it may send. */
 export function limitRoutes(app: App, { access, max_clusters, now }: Deps): void {
   app.get(
     '/limits',

@@ -1,19 +1,24 @@
 /**
- * The api process: HTTP in, cast out.
+ * The api process: takes HTTP requests and sends casts.
  *
- * - `serve.ts` HTTP or HTTPS · `certificate.ts` · `app.ts` puts the server together · `config.ts` · `deps.ts` what handlers work with
- * - `auth.ts` who asks · `access/` who may do what: `enforce.ts` the one place where it is enforced,
- *   `rules.ts` the rules, `language.ts` what they are written in, `rule-file.ts` an operator's own;
- *   `keystone.ts` and `token-file.ts` whose a token is; `rate-limits.ts`; `open.ts` puts it together
+ * - `serve.ts` HTTP or HTTPS · `certificate.ts` · `app.ts` assembles the server · `config.ts` · `deps.ts`
+ *   what handlers work with
+ * - `auth.ts` who the caller is · `access/` who may do what: `enforce.ts` the only place that enforces it,
+ *   `rules.ts` the rules, `language.ts` the language of the rules, `rule-file.ts` an operator's own rules;
+ *   `keystone.ts` and `token-file.ts` find the owner of a token; `rate-limits.ts`; `open.ts` assembles these
  * - `errors.ts` every error as Trove's JSON · `views.ts` records as documents
- * - `clusters.ts` clusters and the upgrade request · `create-cluster.ts` · `resize-cluster.ts` · `instances.ts`
+ * - `clusters.ts` clusters and the upgrade request · `create-cluster.ts` · `resize-cluster.ts` ·
+ *   `instances.ts`
  * - `join-token.ts` what external agents join with · `one-action.ts` bodies that name an action
- * - `upgrades.ts` and their actions · `batches.ts` and `batch-views.ts` many at once · `orders.ts` what people want done
- * - `events.ts` and `event-stream.ts` server-sent events · `datastores.ts`, `datastore-versions.ts` the catalogue · `flavors.ts` · `limits.ts` · `health.ts` · `discovery.ts`
- * - `dead-letters.ts` messages that nobody could act on · `health-report.ts` how all parts are · `permissions.ts` what the caller may do
- * - `dashboard.ts` the web page, as it was built from the folder of that name
- * - `casts.ts` publishes what the store holds as pending · `scram.ts` · `openapi.ts`
- * - `static-files.ts` what pages are made of · `metrics.ts` · `tracing.ts`
+ * - `upgrades.ts` upgrades and their actions · `batches.ts` and `batch-views.ts` many upgrades at once ·
+ *   `orders.ts` passes on what people want done
+ * - `events.ts` and `event-stream.ts` server-sent events · `datastores.ts`, `datastore-versions.ts` the
+ *   catalogue · `flavors.ts` · `limits.ts` · `health.ts` · `discovery.ts`
+ * - `dead-letters.ts` messages that nobody could act on · `health-report.ts` the state of all parts ·
+ *   `troubles.ts` upgrades and batches that need a person · `permissions.ts` what the caller may do
+ * - `dashboard.ts` the web page, built from the folder of that name
+ * - `casts.ts` publishes the casts that the store holds as pending · `scram.ts` · `openapi.ts`
+ * - `static-files.ts` the files of pages · `metrics.ts` · `tracing.ts`
  */
 import { randomUUID } from 'node:crypto';
 import { openAmqpBus } from '../src/bus/amqp.ts';

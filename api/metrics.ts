@@ -2,10 +2,10 @@ import { Counter, Histogram, type Registry } from 'prom-client';
 import type { App } from './deps.ts';
 
 const SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-/** A stream of events lasts as long as its reader likes. */
+/** An event stream lasts as long as its reader wants. */
 const STREAM = /^text\/event-stream/;
 
-/** Counts requests by route: a path would make a metric of every cluster. */
+/** Counts requests by route: counting by path would create a metric for every cluster. */
 export function observeRequests(app: App, registry: Registry): void {
   const registers = [registry];
   const durations = new Histogram({

@@ -2,8 +2,9 @@ import type { preValidationHookHandler } from 'fastify';
 import { CofferError } from '../src/core/errors.ts';
 
 /**
- * Refuses, in Trove's words, a body that doesn't hold exactly one action that we know. `unsupported`
- * are those that Trove knows: they are refused in other words than a misspelt one.
+ * Refuses, with Trove's message, a body that doesn't hold exactly one action that we know. `unsupported` are
+ * actions that Trove knows and we do not: Trove's message for those differs from its message for a misspelt
+ * action.
  */
 export function requireOneAction(
   known: readonly string[],

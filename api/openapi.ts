@@ -5,7 +5,7 @@ import type { App } from './deps.ts';
 
 type OpenApiDocument = ReturnType<typeof jsonSchemaTransformObject>;
 
-/** Makes the OpenAPI 3.1 document from the routes' schemas. Goes before the routes. */
+/** Makes the OpenAPI 3.1 document from the routes' schemas. To be called before the routes are added. */
 export async function registerOpenApi(app: App): Promise<void> {
   await app.register(swagger, {
     openapi: {
@@ -28,13 +28,16 @@ function withErrors<Schema extends { response?: unknown }>(schema: Schema): Sche
   return { ...schema, response: { ...(schema.response ?? {}), default: ErrorAnswer } };
 }
 
-/** Each named schema comes in two forms, as read and as written: keeps those that something refers to. */
+/**
+ * Each named schema comes in two forms, for reading and for writing: this keeps those that something refers
+ * to.
+ */
 function withoutUnused(document: OpenApiDocument): OpenApiDocument {
   const schemas = ('components' in document ? document.components?.schemas : undefined) ?? {};
   const unused = Object.keys(schemas).filter((name) => !isReferred(document, name));
   if (unused.length === 0) return document;
   for (const name of unused) delete schemas[name];
-  // What only an unused schema referred to is unused now.
+  // A schema that only an unused schema referred to is unused now.
   return withoutUnused(document);
 }
 

@@ -4,7 +4,7 @@ import { CofferError } from '../src/core/errors.ts';
 import type { Caller } from './auth.ts';
 import type { Deps } from './deps.ts';
 
-/** A person waits for it. */
+/** A person waits for the answer. */
 const ACTION_TIMEOUT_MS = 5_000;
 
 export interface Order {
@@ -14,8 +14,8 @@ export interface Order {
 }
 
 /**
- * Has a taskmanager do what a person wants; answers the reason if the state doesn't allow it. Rejects with
- * `bus_unavailable` when no taskmanager answers.
+ * Makes a taskmanager do what a person wants; resolves with the reason if the state doesn't allow it. Rejects
+ * with `bus_unavailable` when no taskmanager answers.
  */
 export async function order(
   { bus }: Deps,

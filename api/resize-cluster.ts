@@ -9,12 +9,15 @@ import { clusterCast, publish } from './casts.ts';
 import { newInstance, newKeys } from './create-cluster.ts';
 import type { Deps } from './deps.ts';
 
-/** Somebody else changed the cluster between our look and our step; that happens once, not for ever. */
+/**
+ * Another request may change the cluster between our read and our write; that happens once, but not again and
+ * again.
+ */
 const MAX_LOOKS = 5;
 
 /**
- * Adds instances: task GROWING_CLUSTER until all of them are healthy. Under an id that is given, an earlier
- * try of the same request may have added them: it is that of the first instance.
+ * Adds instances: task GROWING_CLUSTER until all of them are healthy. A given id is that of the first
+ * instance: if that instance exists, an earlier try of the same request has added the instances.
  */
 export async function growCluster(
   deps: Deps,
@@ -53,7 +56,7 @@ export async function shrinkCluster(
   const cast = clusterCast(caller, 'shrink_cluster', cluster);
   return resize(deps, cluster, cast, (seen, now) => {
     const doomed = [...new Set(references.map((reference) => instanceIn(seen, reference)))];
-    // Asked for twice: the first request's cast does the work.
+    // The same was requested twice: the first request's cast does the work.
     if (seen.task === 'SHRINKING_CLUSTER' && doomed.every(({ task }) => task === 'DELETING')) return null;
     if (seen.task === 'NONE') checkRemovable(seen, doomed, now);
     return deps.store.beginShrink(
@@ -65,7 +68,10 @@ export async function shrinkCluster(
   });
 }
 
-/** Takes the step, by the cluster as it is now; `begin` answers null where it was taken before. */
+/**
+ * Begins the change on the cluster as it is now; `begin` returns null if an earlier request has already begun
+ * it.
+ */
 async function resize(
   deps: Deps,
   cluster: Cluster,
@@ -76,7 +82,8 @@ async function resize(
   for (let look = 0; look < MAX_LOOKS; look++) {
     // Later changes have later times, even where the clocks of hosts differ.
     const verdict = await begin(seen, Math.max(deps.now(), seen.updated + 1));
-    // Before the cast goes out: what is answered is what was begun, even if that is done a moment later.
+    // Read before the cast is sent: the answer shows what was begun, even if a taskmanager finishes it a
+    // moment later.
     const after = await deps.store.getCluster(cluster.id);
     if (verdict === 'begun') await publish(deps, cast);
     if (!after) throw new CofferError('cluster_not_found', `Cluster '${cluster.id}' cannot be found.`);
@@ -87,7 +94,10 @@ async function resize(
   throw new CofferError('conflict', 'The cluster keeps changing: look at it, and try again.');
 }
 
-/** Of instances that were registered by their ids, whoever made them says which there are: forgotten here, they go on. */
+/**
+ * The creator of instances that were registered by their ids adds and removes them. If Coffer removed one
+ * from its records, the instance would continue to run.
+ */
 function requireOwn({ name, instances }: Cluster): void {
   if (instances.every(({ told_version }) => told_version === undefined)) return;
   refuse(
@@ -95,7 +105,7 @@ function requireOwn({ name, instances }: Cluster): void {
   );
 }
 
-/** Of instances with hooks the operator makes the servers: Coffer only upgrades them where they are. */
+/** The operator creates the servers of instances with hooks: Coffer only upgrades them in place. */
 function requireBuilt({ name, datastore_name, manager }: Cluster): void {
   if (managerOf(manager).buildsServers) return;
   refuse(
@@ -103,7 +113,7 @@ function requireBuilt({ name, datastore_name, manager }: Cluster): void {
   );
 }
 
-/** Where agents are external, new ones join with the token of the cluster: its key may be lost. */
+/** Where agents are external, new ones join with the token of the cluster, whose key may be lost. */
 async function requireJoinable({ provisioner, store }: Deps, { id }: Cluster): Promise<void> {
   if (provisioner === 'local' || (await store.getKey(joinKeyId(id))) !== null) return;
   refuse('The key with which agents join this cluster is not kept any more: none can join it.');
@@ -132,7 +142,7 @@ function checkNames(instances: readonly Instance[]): void {
   throw new CofferError('invalid_request', `Validation error: grow 'name' ${twice} is taken in this cluster`);
 }
 
-/** Numbers go on after the highest: a name of the present means one instance. */
+/** New numbers follow the highest one: each present name means one instance. */
 function nextNumber({ name, instances }: Cluster): number {
   const prefix = `${name}-member-`;
   const numbers = instances
@@ -157,7 +167,10 @@ function checkRemovable(cluster: Cluster, doomed: readonly Instance[], now: Inst
   checkPrimaryStays(cluster, doomed, now);
 }
 
-/** One primary stays. Of two, a person has decided which of them goes: the other one must be there to go on. */
+/**
+ * One primary must stay. If there are two, the request decides which of them goes: the other one must be
+ * healthy.
+ */
 function checkPrimaryStays({ instances }: Cluster, doomed: readonly Instance[], now: Instant): void {
   const primaries = instances.filter(({ report }) => report?.role === 'primary');
   const [primary, second] = primaries;

@@ -6,8 +6,8 @@ const SALT_BYTES = 16;
 const KEY_BYTES = 32;
 
 /**
- * The SCRAM-SHA-256 verifier of a password (RFC 5803), in the form in which PostgreSQL keeps it:
- * who holds it can check the password but not sign in with it.
+ * The SCRAM-SHA-256 verifier of a password (RFC 5803), in the form in which PostgreSQL stores it: its holder
+ * can check the password but not sign in with it.
  */
 export async function scramVerifier(
   password: string,

@@ -9,7 +9,7 @@ import { type ApiConfig, isLoopback } from './config.ts';
 import { readDashboard } from './dashboard.ts';
 import type { Deps } from './deps.ts';
 
-/** Serves HTTP from now on; under TLS if there is a certificate, whose renewal it follows. */
+/** Serves HTTP from now on; under TLS if there is a certificate, which is read again when it is renewed. */
 export async function serveHttp(deps: Deps, config: ApiConfig, registry: Registry): Promise<Service> {
   const { COFFER_TLS_CERT: cert, COFFER_TLS_KEY: key, COFFER_API_HOST: host, COFFER_API_PORT: port } = config;
   const read = (): Certificate | null => (cert && key ? readCertificate(cert, key) : null);

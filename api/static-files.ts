@@ -1,4 +1,6 @@
-/** Files of a page, held in memory and compressed once: a path that is asked for is looked up, never opened. */
+/**
+ * Files of a page, held in memory and compressed once: a requested path is looked up there, and never opened.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { extname, join, relative, sep } from 'node:path';
 import { constants, gzipSync } from 'node:zlib';
@@ -7,7 +9,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 export interface StaticFile {
   readonly type: string;
   readonly body: Buffer;
-  /** Null where compressing it again gains nothing. */
+  /** Null where compressing the file again gains nothing. */
   readonly gzipped: Buffer | null;
 }
 
@@ -23,7 +25,7 @@ const TYPES: Readonly<Record<string, string>> = {
   '.txt': 'text/plain; charset=utf-8',
   '.woff2': 'font/woff2',
 };
-/** Compressed already. */
+/** Already compressed. */
 const DENSE = ['.woff2', '.png'];
 
 /** All files below a folder, by their path there. */

@@ -3,12 +3,12 @@ import type { FastifyRequest } from 'fastify';
 import { type Tracing, traceParentOf } from '../src/tracing.ts';
 import type { App } from './deps.ts';
 
-/** Asked every second or so by whoever watches over the process: no request of anybody. */
+/** Requested every second or so by the supervisor of the process: not a request of a caller. */
 const UNTRACED = /^\/health\b/;
 
 /**
- * Each request in a span of its own, which is part of the caller's trace if it comes with a `traceparent`. It
- * ends with the answer: that of an event stream lasts as long as its reader.
+ * Traces each request in a span of its own, which is part of the caller's trace if the request has a
+ * `traceparent`. The span ends with the answer: for an event stream it lasts as long as the reader stays.
  */
 export function traceRequests(app: App, tracing: Tracing | undefined): void {
   app.decorateRequest('span', null);
@@ -26,7 +26,7 @@ export function traceRequests(app: App, tracing: Tracing | undefined): void {
       if (reply.statusCode >= 500) span?.fail(`answered ${reply.statusCode}`);
     });
   });
-  // A body is read on behalf of its socket: what follows is the request's work again.
+  // A body is read in the context of its socket: from here on the request's own context applies again.
   app.addHook('preValidation', (request, _reply, done) => {
     const resource = within.get(request);
     if (resource) resource.runInAsyncScope(done);

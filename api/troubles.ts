@@ -1,4 +1,7 @@
-/** What waits for somebody, of all tenants: upgrades and batches that do not go on, or did not get there. */
+/**
+ * What waits for a person, for all tenants: upgrades and batches that do not continue, or have not reached
+ * their goal.
+ */
 import type { HealthReportDocument } from '../src/contract/health.ts';
 import type { Batch } from '../src/core/batch/record.ts';
 import { type Cluster, type Instant, versionOf } from '../src/core/domain.ts';
@@ -7,7 +10,7 @@ import { batchView } from './batch-views.ts';
 import type { Deps } from './deps.ts';
 import { upgradeView } from './views.ts';
 
-/** So long a batch that is incomplete is told of: somebody who comes back from a weekend hears of it. */
+/** How long an incomplete batch is reported: a person who returns from a weekend must learn of it. */
 const INCOMPLETE_TOLD_MS = 7 * 86_400_000;
 const MAX_TOLD = 100;
 const PAGE = 100;
@@ -27,7 +30,7 @@ export async function troublesOf({ store, now }: Deps, suspects: readonly string
   };
 }
 
-/** The last upgrade of an idle cluster whose instances run different versions: it may have ended half way. */
+/** The last upgrade of an idle cluster whose instances run different versions: it may have ended half-way. */
 export function suspectOf({ task, upgrade_id, instances, datastore_version }: Cluster): string | null {
   const isMixed = instances.some((instance) => {
     const version = versionOf(instance);
@@ -36,7 +39,7 @@ export function suspectOf({ task, upgrade_id, instances, datastore_version }: Cl
   return task === 'NONE' && isMixed ? upgrade_id : null;
 }
 
-/** One that waits for its window goes on by itself. */
+/** An upgrade that waits for its window continues by itself. */
 function isTroubled(upgrade: Upgrade): boolean {
   const { state, silent } = upgrade;
   if (!isActive(upgrade)) return state.name !== 'succeeded';

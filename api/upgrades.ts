@@ -31,7 +31,7 @@ const RULES = {
   rollback: 'upgrade:rollback',
 } as const satisfies Record<Action, RuleName>;
 
-/** `/upgrades`: what became of an upgrade request. */
+/** `/upgrades`: the state of an upgrade that was requested. */
 export function upgradeRoutes(app: App, deps: Deps): void {
   app.get(
     '/clusters/:cluster_id/upgrades',
@@ -103,7 +103,7 @@ interface Asked {
   readonly body: z.output<typeof UpgradeActionBody>;
 }
 
-/** Does the one thing that the body asks for; answers the id of the upgrade that it is done with. */
+/** Does the one thing that the body asks for; resolves with the id of the upgrade that does it. */
 async function carryOut(deps: Deps, asked: Asked, found: Loaded): Promise<string> {
   const { caller, body } = asked;
   const upgrade_id = found.upgrade.id;
@@ -118,7 +118,7 @@ async function carryOut(deps: Deps, asked: Asked, found: Loaded): Promise<string
   return upgrade_id;
 }
 
-/** Takes up an upgrade that has ended, by a new one: answers its id. */
+/** Continues an upgrade that has ended with a new one, and resolves with the new one's id. */
 async function takeUp(deps: Deps, { caller, body }: Asked, ended: Loaded, as: FollowUp): Promise<string> {
   const requested_by = requestedBy(caller);
   const datastore_version = body.retry?.datastore_version;
@@ -136,7 +136,7 @@ interface Order {
   readonly about?: { readonly step: number; readonly attempt: number };
 }
 
-/** Has a taskmanager do what a person wants. Rejects with `action_refused` or `bus_unavailable`. */
+/** Makes a taskmanager do what a person wants. Rejects with `action_refused` or `bus_unavailable`. */
 async function act(deps: Deps, caller: Caller, { upgrade_id, action, target, about }: Order): Promise<void> {
   const args = { upgrade_id, ...(target && { target }), ...(about && { about }) };
   const refusal = await order(deps, caller, { method: 'upgrade_action', action, args });
@@ -147,8 +147,9 @@ async function act(deps: Deps, caller: Caller, { upgrade_id, action, target, abo
 }
 
 /**
- * The version that an action is about: with a retry the corrected one that it names, whether or not the upgrade may go to
- * it; with an approval the one that is shown, as somebody else may send the upgrade to another at this very moment.
+ * The version that an action is about. For a retry it is the corrected version that the retry names, whether
+ * or not the upgrade may go to it. For an approval it is the version that is shown, since somebody else may
+ * send the upgrade to another one at this moment.
  */
 function targetOf(
   { upgrade, cluster, versions }: Loaded,
@@ -161,7 +162,7 @@ function targetOf(
   return { id, name };
 }
 
-/** An upgrade that the caller sees, with its cluster as it is now. */
+/** An upgrade that the caller may see, with its cluster as it is now. */
 export async function findUpgrade(deps: Deps, caller: Caller, id: string): Promise<Loaded> {
   const loaded = isId(id) ? await deps.store.load(id) : null;
   if (!loaded || !caller.sees(loaded.upgrade.tenant_id)) {

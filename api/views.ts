@@ -1,4 +1,4 @@
-/** Records as the documents that the contract promises. Pure. */
+/** Turns records into the documents that the contract defines. Pure. */
 
 import type { FastifyRequest } from 'fastify';
 import type { ManagedVersionDocument } from '../src/contract/catalogue.ts';
@@ -33,10 +33,10 @@ import { primaryProblems } from '../src/core/primaries.ts';
 import { isActive, type Step, type Upgrade, type UpgradeEvent } from '../src/core/record.ts';
 import { describe, estimatedEnd } from '../src/core/status.ts';
 
-/** The addresses by which the caller reached us: links lead back the same way. */
+/** The address under which the caller has reached us: links use the same address. */
 export interface Urls {
   readonly origin: string;
-  /** Version and tenant included. */
+  /** Including version and tenant. */
   readonly tenant: string;
 }
 
@@ -61,7 +61,7 @@ function links(urls: Urls, path: string): Link[] {
   ];
 }
 
-/** `links` of a page: absent on the last one. `filter` is what else the query says. */
+/** `links` of a page: absent on the last one. `filter` is the rest of the query. */
 export function nextLink(
   urls: Urls,
   path: string,
@@ -74,7 +74,7 @@ export function nextLink(
   return { links: [{ rel: 'next', href: `${urls.tenant}/${path}?${query}` }] };
 }
 
-/** Trove's ids and words for the tasks. */
+/** Trove's ids and descriptions of the tasks. */
 const TASKS: Readonly<Record<ClusterTask, { readonly id: number; readonly description: string }>> = {
   NONE: { id: 1, description: 'No tasks for the cluster.' },
   BUILDING: { id: 2, description: 'Building the initial cluster.' },
@@ -84,12 +84,12 @@ const TASKS: Readonly<Record<ClusterTask, { readonly id: number; readonly descri
   UPGRADING_CLUSTER: { id: 7, description: 'Upgrading the cluster to new version.' },
 };
 
-/** A guest that has said nothing for so long may be in any state. */
+/** A guest from which nothing was received for this long may be in any state. */
 const SILENT_MS = 60_000;
 
-/** What is looked up beside a cluster where it is read. */
+/** What is read together with a cluster. */
 interface Known {
-  /** The record of `upgrade_id`; null where it is gone or was not asked for. */
+  /** The record of `upgrade_id`; null if it is gone or was not read. */
   readonly upgrade?: Upgrade | null;
   readonly upgrades_to?: readonly string[];
 }
@@ -130,7 +130,7 @@ function presentUpgrade(upgrade: Upgrade): NonNullable<ClusterDocument['upgrade'
   };
 }
 
-/** The state as documents tell it: which way, why it is paused, since when, and until when. */
+/** The state as documents show it: the direction, why the upgrade is paused, since when, and until when. */
 function stateOf({ state, direction }: Upgrade) {
   const isPaused = state.name === 'paused';
   return {
@@ -196,7 +196,7 @@ export function instanceView(
   };
 }
 
-/** Who replicates from whom: what the servers say, also where that is not what they were told. */
+/** Who replicates from whom: as the servers report it, even if that is not what they were ordered. */
 function neighbours(cluster: Cluster, instance: Instance, urls: Urls) {
   const { instances } = cluster;
   const { role } = instance.report ?? {};
@@ -234,7 +234,7 @@ export function flavorView(label: string, urls: Urls): FlavorDocument {
   };
 }
 
-/** What we know of an instance beyond what Trove tells. */
+/** What we know about an instance beyond what Trove shows. */
 function observed({ updated }: Cluster, instance: Instance) {
   const { report, fault, heard } = instance;
   return {
@@ -259,7 +259,7 @@ function addresses({ report }: Instance): { address: string; type: 'private'; ne
   return endpoint ? [{ address: endpoint.host, type: 'private', network: 'private' }] : [];
 }
 
-/** Trove's word for an instance's state: what is done to it comes before how it feels. */
+/** Trove's name for an instance's state: an operation on the instance takes precedence over its health. */
 export function instanceStatus(cluster: Cluster, instance: Instance, now: Instant): InstanceStatus {
   if (cluster.task === 'DELETING') return 'SHUTDOWN';
   switch (instance.task) {
@@ -300,7 +300,7 @@ export function datastoreView(
   urls: Urls,
 ): DatastoreDocument {
   const { default_version_id } = datastore;
-  // Trove's command line looks its name up among the versions.
+  // Trove's command line searches the versions for the default's name.
   const default_version = versions.find(({ id }) => id === default_version_id)?.id;
   return {
     id: datastore.id,
@@ -336,7 +336,7 @@ function versionFields(version: DatastoreVersion, urls: Urls) {
   };
 }
 
-/** As Trove's administrators see it. */
+/** The form in which Trove's administrators see a version. */
 export function managedVersionView(version: DatastoreVersion, datastore: Datastore): ManagedVersionDocument {
   const { id, name, manager, image, active, upgrade_from, not_mixed_with } = version;
   return {
@@ -386,7 +386,7 @@ function policyView(policy: Policy): PolicyDocument {
   return { ...rest, overrides: [...overrides], not_before: not_before === null ? null : time(not_before) };
 }
 
-/** Of the present goal: after a rollback has begun, the steps back. */
+/** Counts the steps towards the present goal: once a rollback has begun, the steps back. */
 function progressOf({ steps, round }: Upgrade): { done: number; total: number } {
   const present = steps.filter((step) => step.round === round);
   return { done: present.filter((step) => step.phase.name === 'done').length, total: present.length };
@@ -439,7 +439,7 @@ function time(instant: Instant): string {
   return new Date(instant).toISOString();
 }
 
-/** `2026-11-22T16:49:48`: Trove leaves the zone away. */
+/** `2026-11-22T16:49:48`: Trove omits the time zone. */
 function troveTime(instant: Instant): string {
   return time(instant).slice(0, 19);
 }

@@ -9,31 +9,32 @@ import { LIMITED_VERBS, type RateLimits } from './rate-limits.ts';
 import type { AccessRules, RuleName } from './rules.ts';
 
 /**
- * What a route asks for: a rule, or a function that finds the rules in the body, which has passed the
- * route's schema by then.
+ * What a route requires: a rule, or a function that finds the rules in the body. By then the body has passed
+ * the route's schema.
  */
 export type RouteRule = RuleName | ((body: unknown) => readonly RuleName[]);
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Every route below `/v1.0/{tenant_id}` has one: without it the api doesn't start. */
+    /** Every route below `/v1.0/{tenant_id}` has one; otherwise the api does not start. */
     rule?: RouteRule;
   }
 }
 
-/** Who asks, and what they may do. */
+/** Who the caller is, and what they may do. */
 export interface Access {
   readonly authenticate: Authenticate;
-  /** What a 401 says of how to sign in; null where nobody can. */
+  /** How a 401 tells callers to sign in; null where nobody can. */
   readonly challenge: string | null;
   readonly rules: AccessRules;
-  /** How often tenants may ask; null for as often as they like. */
+  /** How many requests tenants may send; null for no limit. */
   readonly limits: RateLimits | null;
 }
 
 /**
- * The one place where it is enforced who may do what. Goes before all routes of `scope`: finds out who
- * asks, then whether they may. What depends on the body is decided when it has been read.
+ * The only place that enforces who may do what. Runs before all routes of `scope`: first finds out who the
+ * caller is, then whether the request is allowed. What depends on the body is decided after the body has been
+ * read.
  */
 export function useAccessRules(scope: App, access: Access): void {
   const { authenticate, rules } = access;
@@ -57,7 +58,10 @@ export function useAccessRules(scope: App, access: Access): void {
   });
 }
 
-/** Who asks, before it is known for which tenant. Where nobody is asked who they are, no tenant is theirs. */
+/**
+ * Who the caller is, before a tenant is known. Where callers need not identify themselves, they have no
+ * tenant.
+ */
 export async function identify(
   access: Access,
   request: FastifyRequest,
@@ -82,7 +86,10 @@ async function authenticated(
   return identity;
 }
 
-/** Counts for the tenant at home, not for the one of the path: an administrator's requests are their own. */
+/**
+ * Counts for the caller's own tenant, not for the tenant in the path: requests of an administrator count as
+ * their own.
+ */
 function limit(
   method: string,
   { project_id, user }: Identity,
@@ -123,7 +130,7 @@ function callerOf(
   };
 }
 
-/** Everything that the request needs to be allowed. */
+/** All rules that must allow the request. */
 function wantedBy({ routeOptions: { config }, body }: FastifyRequest): readonly RuleName[] {
   const { rule = [] } = config;
   const own = typeof rule === 'string' ? [rule] : typeof rule === 'function' ? rule(body) : rule;
@@ -139,7 +146,7 @@ function notAllowed(rule: RuleName): CofferError {
   return new CofferError('forbidden', `Policy does not allow ${rule} to be performed.`);
 }
 
-/** The rule of an action is named after it: `upgrade:pause`. For a body that holds exactly one action. */
+/** The rule of an action has the action's name: `upgrade:pause`. For a body that holds exactly one action. */
 export function actionRule(byAction: Readonly<Record<string, RuleName>>): RouteRule {
   return (body) =>
     Object.keys(isObject(body) ? body : {}).flatMap((action) => {
@@ -148,7 +155,10 @@ export function actionRule(byAction: Readonly<Record<string, RuleName>>): RouteR
     });
 }
 
-/** A policy may stand anywhere in a body: at its top, within what it is for, with one cluster of a batch. */
+/**
+ * A body may contain a policy in several places: at its top, inside an action, or beside one cluster of a
+ * batch.
+ */
 function overridesGates(body: unknown): boolean {
   if (!isObject(body)) return false;
   if ('policy' in body && isObject(body.policy) && 'overrides' in body.policy) {

@@ -1,21 +1,21 @@
 /**
- * A line before a door that lets few through at once. It is entered by anybody, so that it must not be worth
- * much to fill it: the networks that wait take turns, and so do the tenants within a network. Whoever sends
- * a flood waits behind it, others hardly at all.
+ * A queue before a service that admits few requests at once. Anybody can enter the queue, so filling it must
+ * gain little: the waiting networks take turns, and so do the tenants within a network. A sender of a flood
+ * waits behind its own requests, and others hardly wait at all.
  */
 import { isIPv6 } from 'node:net';
 
 export interface Waiting {
   /** The address that the request came from. */
   readonly ip: string;
-  /** Whom it says to be, as far as that is more than made up; others wait together, as `''`. */
+  /** The tenant that the request names, if it is known to be real; all others wait together, as `''`. */
   readonly tenant_id: string;
 }
 
 type Go = () => void;
 type Turns<T> = Map<string, T>;
 
-/** Lets `width` through at once; whoever waits is let go with an error when their signal aborts. */
+/** Admits `width` at once; a waiting request is rejected with an error when its signal aborts. */
 export function fairLine(
   width: number,
 ): <T>(who: Waiting, signal: AbortSignal, work: () => Promise<T>) => Promise<T> {
@@ -59,7 +59,10 @@ export function fairLine(
   };
 }
 
-/** Takes of the one whose turn it is, which is last from then on, and gone when nothing is left of it. */
+/**
+ * Takes from the entry whose turn it is. That entry then goes to the end, or is removed if nothing is left of
+ * it.
+ */
 function takeTurn<T extends { readonly size: number }, R>(
   turns: Turns<T>,
   take: (of: T) => R | undefined,
@@ -79,7 +82,7 @@ function takeFirst(waiting: Set<Go>): Go | undefined {
   return first;
 }
 
-/** Whoever has one address of IPv6 has the 2^64 of its network. */
+/** The holder of one IPv6 address has all 2^64 addresses of its network. */
 function networkOf(ip: string): string {
   if (!isIPv6(ip) || ip.startsWith('::ffff:')) return ip;
   const [head = [], tail = []] = ip.split('::').map((part) => part.split(':').filter(Boolean));

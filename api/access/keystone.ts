@@ -1,8 +1,8 @@
 /**
- * `COFFER_AUTH=keystone`: tokens as Keystone v3 tells them. Under load each token is asked about once,
- * whoever waits for it; what was answered holds for a short while, so that a revoked token is refused
- * within it. While Keystone is away, callers that are known go on, and others hear 503. Whoever makes up
- * tokens waits behind them: see `fairLine`.
+ * `COFFER_AUTH=keystone`: validates tokens with Keystone v3. Under load Keystone is asked once about each
+ * token, and all requests with that token wait for that answer. An answer is kept for a short time: a revoked
+ * token is refused at the latest when that time is over. While Keystone is away, requests with known tokens
+ * are served, and others get 503. Requests with invented tokens wait behind the others: see `fairLine`.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -20,30 +20,32 @@ export interface KeystoneOptions {
   readonly project: string;
   readonly user_domain: string;
   readonly project_domain: string;
-  /** How long a valid token is believed without asking again; 0 asks for every request. */
+  /** How long a valid token is accepted without asking again; 0 asks for every request. */
   readonly cache_ms: number;
-  /** For one question, the wait in line included. */
+  /** For one question, including the wait in the queue. */
   readonly timeout_ms: number;
   readonly log: Logger;
   readonly now: () => number;
 }
 
-/** Where a redirection leads, nobody has configured: our password and callers' tokens would go there. */
+/**
+ * The target of a redirection was not configured by anybody: our password and callers' tokens would go there.
+ */
 const STAY = { redirect: 'error' } as const;
-/** Questions at once: a flood of made-up tokens must not become a flood for Keystone. */
+/** How many questions may run at once: a flood of invented tokens must not become a flood for Keystone. */
 const MAX_ASKED = 32;
-/** A token that Keystone doesn't know is refused for so long without asking again. */
+/** How long a token that Keystone does not know is refused without asking again. */
 const REFUSED_MS = 10_000;
-/** A tenant for whom somebody was let in has turns of its own in the line for so long. */
+/** How long a tenant has turns of its own in the queue, after one of its callers was admitted. */
 const TENANT_MS = 86_400_000;
-/** Each kind of answer is remembered for so many tokens. */
+/** For how many tokens each kind of answer is remembered. */
 const MAX_REMEMBERED = 10_000;
-/** Our own token is renewed so long before it ends, or when a tenth of its life is left. */
+/** Our own token is renewed this long before it ends, or when a tenth of its life is left. */
 const RENEW_MS = 60_000;
 
 const Named = z.object({ id: z.string(), name: z.string() });
 const InDomain = Named.extend({ domain: z.object({ id: z.string().nullable() }) });
-/** What we go by in Keystone's answer. */
+/** The parts of Keystone's answer that we use. */
 const TokenAnswer = z.object({
   token: z.object({
     expires_at: z.iso.datetime({ offset: true }),
@@ -62,14 +64,14 @@ interface Remembered<T> {
   readonly until: number;
 }
 
-/** Validates with Keystone; asks nothing before the first request. */
+/** Validates with Keystone; sends nothing before the first request. */
 export function believeKeystone(options: KeystoneOptions): Authenticate {
   const { cache_ms, now } = options;
   const ask = questions(options);
   const believed = new Map<string, Remembered<Identity>>();
   const refused = new Map<string, Remembered<null>>();
   const asked = new Map<string, Promise<Identity | null>>();
-  /** Those for whom somebody was let in: to make up a tenant must gain no turn in the line. */
+  /** The tenants of callers who were admitted: an invented tenant must gain no turn in the queue. */
   const tenants = new Map<string, Remembered<null>>();
 
   async function look(key: string, token: string, { ip, tenant_id }: Waiting): Promise<Identity | null> {
@@ -87,7 +89,7 @@ export function believeKeystone(options: KeystoneOptions): Authenticate {
 
   return async (request, tenant_id) => {
     const token = tokenOf(request);
-    // Whoever reads this process's memory finds no token in it.
+    // The memory of this process must not reveal a token.
     const key = createHash('sha256').update(token).digest('base64');
     const known = recall(believed, key, now()) ?? recall(refused, key, now());
     const who = { ip: request.ip, tenant_id };
@@ -105,7 +107,7 @@ function recall<T>(memory: ReadonlyMap<string, Remembered<T>>, key: string, now:
   return found && found.until > now ? found : undefined;
 }
 
-/** The oldest makes room. */
+/** Removes the oldest entry if there are too many. */
 function remember<T>(memory: Map<string, Remembered<T>>, key: string, value: Remembered<T>): void {
   memory.delete(key);
   memory.set(key, value);
@@ -115,7 +117,7 @@ function remember<T>(memory: Map<string, Remembered<T>>, key: string, value: Rem
   }
 }
 
-/** Whoever wants the same while it is under way gets the same answer. */
+/** Callers that want the same while it is under way share one answer. */
 function once<T>(running: Map<string, Promise<T>>, key: string, work: () => Promise<T>): Promise<T> {
   const there = running.get(key);
   if (there) return there;
@@ -124,7 +126,10 @@ function once<T>(running: Map<string, Promise<T>>, key: string, work: () => Prom
   return begun;
 }
 
-/** Answers what Keystone knows of a token, null if nothing. Rejects with `identity_unavailable`. */
+/**
+ * Resolves with what Keystone knows about a token, null if it knows nothing. Rejects with
+ * `identity_unavailable`.
+ */
 function questions(options: KeystoneOptions): (token: string, who: Waiting) => Promise<Token | null> {
   const { timeout_ms, log, now } = options;
   const base = `${options.url.replace(/\/+$/, '').replace(/\/v3$/, '')}/v3/auth/tokens`;
@@ -142,7 +147,8 @@ function questions(options: KeystoneOptions): (token: string, who: Waiting) => P
     const mine = await ownToken(signal);
     const headers = { 'x-auth-token': mine, 'x-subject-token': token };
     const answer = await fetch(`${base}?nocatalog`, { headers, signal, ...STAY });
-    // Ours was revoked, or Keystone's keys were rotated away. Another question may have renewed it since.
+    // Our token was revoked, or Keystone's keys were rotated away. Another question may have renewed our
+    // token since.
     if (answer.status === 401 && current?.token === mine) current = undefined;
     if (answer.status !== 200) await answer.body?.cancel();
     return answer;
@@ -175,7 +181,7 @@ interface OwnToken {
   readonly renew_at: number;
 }
 
-/** A token for ourselves, with which others' may be validated. */
+/** A token of our own, with which others' tokens can be validated. */
 async function signIn(base: string, options: KeystoneOptions, signal: AbortSignal): Promise<OwnToken> {
   const { user, password, project, user_domain, project_domain, now } = options;
   const identity = {
@@ -218,7 +224,7 @@ function identityOf({ user, project, domain, system, roles, is_admin_project }: 
   return { user: user.name, project_id, credentials, is_confined: false };
 }
 
-/** `fetch failed` says nothing: the reason is one level deeper. */
+/** The text `fetch failed` says nothing: the reason is one level deeper. */
 function reasonOf(err: unknown): string {
   return err instanceof Error && err.cause !== undefined ? textOf(err.cause) : textOf(err);
 }

@@ -1,15 +1,15 @@
 /**
- * The language of oslo.policy's rules: `role:admin or (project_id:%(tenant)s and not role:reader)`.
- * Pure: text in, a check out; a check and a caller in, yes or no out.
+ * The language of oslo.policy's rules: `role:admin or (project_id:%(tenant)s and not role:reader)`. Pure:
+ * turns a text into a check, and a check and a caller into yes or no.
  *
- * It means what it means in oslo.policy. But where that takes what it can't read for "nobody may", or
- * for "everybody may" (a rule left empty in YAML), or fails at the first request, it is refused here:
- * a misspelt rule must stop the start, not open a door or close one.
+ * Rules have the same meaning as in oslo.policy, with one difference. Some rules that oslo.policy cannot read
+ * mean "nobody may" there, or "everybody may" (a rule left empty in YAML), or fail at the first request. Such
+ * rules are refused here: a misspelt rule must prevent the start, not grant or deny access.
  */
 
-/** What is known of who asks: `user_id`, `project_id`, `roles`, `is_admin` … */
+/** What is known about the caller: `user_id`, `project_id`, `roles`, `is_admin` … */
 export type Credentials = Readonly<Record<string, unknown>>;
-/** What is known of what they ask for: whose it is. */
+/** What is known about the object of the request: its owner. */
 export type Target = Readonly<Record<string, string>>;
 
 export type Check =
@@ -26,18 +26,18 @@ export type Check =
 
 export type Rules = ReadonlyMap<string, Check>;
 
-/** A rule that can't be read. The message says what is wrong with it. */
+/** A rule that can't be read. The message describes its fault. */
 export class RuleError extends Error {
   override readonly name = 'RuleError';
 }
 
-/** What a rule may say of its target, as `%(tenant)s`. Trove's own targets have `tenant` only. */
+/** The keys of the target that a rule may use, as `%(tenant)s`. Trove's own targets have `tenant` only. */
 const TARGET_KEYS: readonly string[] = ['tenant', 'project_id'];
-/** Deeper than any rule that a person reads. */
+/** Deeper than any rule that a person can read. */
 const MAX_DEPTH = 50;
 const MAX_TOKENS = 1000;
 
-/** Reads a rule as a file holds it: text, or the older list of lists. Throws a `RuleError`. */
+/** Reads a rule as a file contains it: a text, or the older list of lists. Throws a `RuleError`. */
 export function parseRule(rule: unknown): Check {
   if (typeof rule === 'string') return parseText(rule);
   if (Array.isArray(rule)) return parseList(rule);
@@ -47,7 +47,7 @@ export function parseRule(rule: unknown): Check {
   throw new RuleError(`it must be text, not ${typeof rule}`);
 }
 
-/** Whether the caller may. An unknown rule within is a no. */
+/** Whether the caller is allowed. A reference to an unknown rule means no. */
 export function allows(check: Check, rules: Rules, credentials: Credentials, target: Target): boolean {
   const holds = (inner: Check): boolean => allows(inner, rules, credentials, target);
   switch (check.is) {
@@ -93,7 +93,7 @@ export function references(check: Check): readonly string[] {
   }
 }
 
-/** Alternatives, each one check or a list of checks that must all hold. */
+/** Alternatives, each of which is one check or a list of checks that must all hold. */
 function parseList(list: readonly unknown[]): Check {
   if (list.length === 0) return { is: 'everybody' };
   const alternatives = list
@@ -127,7 +127,7 @@ function parseText(text: string): Check {
   return check;
 }
 
-/** Parentheses stand at the ends of a word only: those within `%(tenant)s` are part of it. */
+/** Parentheses are tokens only at the ends of a word: those in `%(tenant)s` are part of the word. */
 function tokensOf(word: string): readonly Token[] {
   const [, open = '', middle = '', close = ''] = /^(\(*)(.*?)(\)*)$/s.exec(word) ?? [];
   const parens = (signs: string): Token[] => Array.from(signs, (sign) => ({ is: sign === '(' ? '(' : ')' }));
@@ -153,14 +153,14 @@ interface Reader {
   depth: number;
 }
 
-/** Takes the next token if it is that. */
+/** Takes the next token if it is of this kind. */
 function take(reader: Reader, is: Token['is']): boolean {
   if (reader.tokens[reader.at]?.is !== is) return false;
   reader.at += 1;
   return true;
 }
 
-/** `a or b or c`. `and` binds closer than `or`, `not` closer than both. */
+/** `a or b or c`. `and` binds more tightly than `or`, `not` more tightly than both. */
 function readAny(reader: Reader): Check {
   const checks = [readAll(reader)];
   while (take(reader, 'or')) checks.push(readAll(reader));
@@ -227,7 +227,7 @@ function parseCheck(word: string): Check {
   return { is: 'credential', path: kind.split('.'), value };
 }
 
-/** Python's literals, as far as they make sense here, and as Python shows them. */
+/** Python's literals, as far as they make sense here, in the form in which Python shows them. */
 function constantOf(kind: string): string | undefined {
   const quoted = /^(['"])([^'"\\]*)\1$/.exec(kind)?.[2];
   if (quoted !== undefined) return quoted;
@@ -247,7 +247,7 @@ function checkTemplate(value: string): void {
   }
 }
 
-/** Undefined if the target doesn't say: then nothing equals it. */
+/** Undefined if the target lacks a key: then nothing equals the result. */
 function fill(template: string, target: Target): string | undefined {
   let isKnown = true;
   const filled = template.replaceAll(SUBSTITUTION, (sign, key: string | undefined) => {
@@ -264,7 +264,7 @@ function hasRole({ roles }: Credentials, role: string | undefined): boolean {
   return roles.some((each) => typeof each === 'string' && each.toLowerCase() === role.toLowerCase());
 }
 
-/** Of a list, one element is enough. */
+/** For a list, one matching element is enough. */
 function isAt(value: unknown, path: readonly string[], wanted: string | undefined): boolean {
   const [key, ...rest] = path;
   if (wanted === undefined) return false;
@@ -274,7 +274,10 @@ function isAt(value: unknown, path: readonly string[], wanted: string | undefine
   return Array.isArray(inner) ? inner.some((each) => isAt(each, rest, wanted)) : isAt(inner, rest, wanted);
 }
 
-/** Rules are compared with text as Python writes it: `is_admin:True`. Undefined for what has no such text here. */
+/**
+ * Rules are compared with text as Python writes it: `is_admin:True`. Undefined for values without such a text
+ * here.
+ */
 function asPython(value: unknown): string | undefined {
   if (value === null) return 'None';
   if (typeof value === 'boolean') return value ? 'True' : 'False';

@@ -10,7 +10,10 @@ import { readRuleFile } from './rule-file.ts';
 import { accessRules, defaultChecks } from './rules.ts';
 import { believeTokens, readTokenFile } from './token-file.ts';
 
-/** Makes what the configuration says of who may do what; `add` takes what has to be stopped in the end. */
+/**
+ * Builds the access control that the configuration describes; `add` takes the services that must be stopped
+ * at the end.
+ */
 export function openAccess(
   config: ApiConfig,
   {

@@ -1,21 +1,24 @@
 /**
- * How often a tenant may ask, per verb, as Trove limits it: a bucket that leaks all the time, and holds
- * as many requests as a minute allows. Kept in memory: it costs no round trip, and protects this process;
- * with several api processes a tenant may ask each of them so often.
+ * Limits the requests of a tenant per verb, as Trove does: a bucket that leaks continuously and holds as many
+ * requests as are allowed in a minute. The buckets are in memory: this costs no round trip, and protects this
+ * process. With several api processes a tenant may send that many requests to each of them.
  */
 
 export const LIMITED_VERBS = ['GET', 'POST', 'PATCH', 'PUT', 'DELETE'] as const;
 export type LimitedVerb = (typeof LIMITED_VERBS)[number];
-/** Requests a minute. */
+/** Requests per minute. */
 export type Rates = Readonly<Record<LimitedVerb, number>>;
 
-/** Trove's, but for reads: whoever waits for an upgrade looks every second, and several may. */
+/**
+ * Trove's rates, except for reads: a client that waits for an upgrade reads every second, and there may be
+ * several.
+ */
 export const DEFAULT_RATES: Rates = { GET: 1200, POST: 200, PATCH: 200, PUT: 200, DELETE: 200 };
 
 export interface RateLimits {
-  /** Counts a request. Answers 0 if it may go ahead, else in how many milliseconds one may. */
+  /** Counts a request. Returns 0 if the request is allowed, otherwise the milliseconds until one is. */
   take(tenant_id: string, verb: LimitedVerb): number;
-  /** What a tenant may ask, and how much of it is left now. */
+  /** A tenant's limits, and how many requests are left now. */
   of(
     tenant_id: string,
   ): readonly { readonly verb: LimitedVerb; readonly value: number; readonly remaining: number }[];
@@ -23,11 +26,14 @@ export interface RateLimits {
 }
 
 const MINUTE_MS = 60_000;
-/** Beyond so many buckets the one that was not used for longest makes room: it has leaked, or soon will have. */
+/**
+ * With more buckets than this, the one unused for the longest time is removed: it has leaked, or soon will
+ * have.
+ */
 const MAX_BUCKETS = 50_000;
 
 interface Bucket {
-  /** What is in it, in milliseconds of its leaking. */
+  /** The content, in milliseconds that it takes to leak. */
   readonly level: number;
   readonly at: number;
 }
@@ -37,7 +43,7 @@ export function rateLimits(rates: Rates, now: () => number): RateLimits {
   const buckets = new Map<string, Bucket>();
   const levelOf = (key: string, at: number): number => {
     const bucket = buckets.get(key);
-    // A clock that was set back must not fill it.
+    // A clock that was set back must not fill the bucket.
     return bucket ? Math.max(0, bucket.level - Math.max(0, at - bucket.at)) : 0;
   };
   return {

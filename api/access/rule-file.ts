@@ -8,7 +8,9 @@ import { defaultChecks, TROVE_ONLY } from './rules.ts';
 /** More than any list of rules that people write. */
 const MAX_BYTES = 256 * 1024;
 
-/** The rules in force with the file's in the place of the defaults. Throws a `ConfigError` with every problem. */
+/**
+ * The rules in force: the file's rules replace the defaults. Throws a `ConfigError` that lists every problem.
+ */
 export function readRuleFile(path: string): Rules {
   let text: string;
   try {
@@ -21,7 +23,10 @@ export function readRuleFile(path: string): Rules {
   return rules;
 }
 
-/** Reads a policy file as oslo.policy has them: YAML, or JSON, of names and rules. Each problem names its line. */
+/**
+ * Reads a policy file in oslo.policy's format: YAML or JSON, with names and rules. Each problem names its
+ * line.
+ */
 export function overrideRules(text: string): { readonly rules: Rules; readonly problems: readonly string[] } {
   const rules = defaultChecks();
   const problems: string[] = [];
@@ -61,7 +66,7 @@ function contentOf({ value }: Pair): unknown {
   return isNode(value) ? value.toJSON() : value;
 }
 
-/** A name without a colon is a helper of the operator's own, for others to refer to. */
+/** A name without a colon is a helper that the operator defines for other rules to refer to. */
 function problemWith(name: string, check: Check, rules: Rules): string | undefined {
   if (name.includes(':') && !defaultChecks().has(name) && !TROVE_ONLY.has(name)) {
     return 'there is no such rule';

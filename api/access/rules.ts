@@ -1,15 +1,18 @@
 /**
- * Who may do what: Trove's rules with Trove's defaults, and our own. `COFFER_POLICY_FILE` overrides
- * them one by one; `docs/security.md` tells how.
+ * Who may do what: Trove's rules with Trove's defaults, and our own. `COFFER_POLICY_FILE` overrides single
+ * rules; `docs/security.md` describes how.
  */
 import { allows, type Check, type Credentials, parseRule, type Rules } from './language.ts';
 
 const OWNER = 'rule:admin_or_owner';
 const ADMIN = 'rule:admin';
-/** Whoever has a valid token. */
+/** Every caller with a valid token. */
 const EVERYBODY = '';
 
-/** Every rule that a route asks for, with its default. Names with a colon are Trove's way: thing, deed. */
+/**
+ * Every rule that a route requires, with its default. Names with a colon follow Trove's pattern: object,
+ * action.
+ */
 export const DEFAULT_RULES = {
   admin: 'role:admin or is_admin:True',
   admin_or_owner: 'rule:admin or project_id:%(tenant)s',
@@ -69,7 +72,10 @@ export const DEFAULT_RULES = {
   'dead-letter:discard': ADMIN,
 } as const satisfies Record<string, string>;
 
-/** Trove's rules for what Coffer doesn't do: a policy file of Trove's may have them, and nothing asks for them. */
+/**
+ * Trove's rules for what Coffer doesn't do: a policy file of Trove may contain them, and no route requires
+ * them.
+ */
 export const TROVE_ONLY: ReadonlySet<string> = new Set(
   `cluster:force_delete instance:detail instance:create instance:delete instance:force_delete instance:update instance:restart
   instance:resize_volume instance:resize_flavor instance:reset_status instance:promote_to_replica_source
@@ -96,7 +102,7 @@ export type RuleName = keyof typeof DEFAULT_RULES;
 
 /** The rules in force. */
 export interface AccessRules {
-  /** Whether who has these credentials may do it to what belongs to `tenant_id`. */
+  /** Whether a caller with these credentials may do this to the objects of `tenant_id`. */
   allow(rule: RuleName, credentials: Credentials, tenant_id: string): boolean;
 }
 
@@ -104,7 +110,7 @@ export function defaultChecks(): Map<string, Check> {
   return new Map(Object.entries(DEFAULT_RULES).map(([name, text]) => [name, parseRule(text)]));
 }
 
-/** `current` answers the rules as they are now: the file that overrides them may have changed. */
+/** `current` returns the rules as they are now: the file that overrides them may have changed. */
 export function accessRules(current: () => Rules): AccessRules {
   return {
     allow(rule, credentials, tenant_id) {

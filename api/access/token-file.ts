@@ -33,12 +33,14 @@ const Entry = z
   );
 const TokenFile = z.strictObject({ tokens: z.array(Entry).min(1).max(10_000) });
 
-/** Who a token belongs to. */
+/** Finds the owner of a token. */
 export interface Tokens {
   find(token: string): Identity | undefined;
 }
 
-/** Reads a file of static tokens. Throws a `ConfigError` with every problem; none of them shows a token. */
+/**
+ * Reads a file of static tokens. Throws a `ConfigError` that lists every problem; no problem shows a token.
+ */
 export function readTokenFile(path: string): Tokens {
   const content = contentOf(path);
   const parsed = TokenFile.safeParse(content);
@@ -50,8 +52,9 @@ export function readTokenFile(path: string): Tokens {
 }
 
 /**
- * How long a look-up takes may tell how much of a key was right: what is looked up is the token under a
- * key that lives as long as this process, of which nobody outside can tell or choose a single bit.
+ * The time that a look-up takes may reveal how much of its key was right. So tokens are looked up by their
+ * HMAC under a secret that lives as long as this process: nobody outside can know or choose a single bit of
+ * it.
  */
 function tokensOf(entries: readonly (readonly [sha256: string, Identity])[]): Tokens {
   const secret = randomBytes(32);
@@ -69,7 +72,10 @@ function identityOf({ user, tenant, roles }: z.output<typeof Entry>): Identity {
   return { user, project_id: tenant, credentials, is_confined: false };
 }
 
-/** Like ssh with a private key: others of this machine must not read it, and only its owner may change it. */
+/**
+ * As ssh requires for a private key: other users of this machine must not read the file, and only its owner
+ * may change it.
+ */
 function refuseOpenFile(path: string): void {
   const { mode } = statSync(path);
   if (process.platform === 'win32' || (mode & 0o027) === 0) return;
@@ -83,7 +89,7 @@ function contentOf(path: string): unknown {
     return parse(readFileSync(path, 'utf8'));
   } catch (err) {
     if (err instanceof ConfigError) throw err;
-    // Its message quotes the line that it is about, and a token may stand there.
+    // The message of the error quotes the line in question, which may contain a token.
     const reason =
       err instanceof YAMLParseError ? `line ${err.linePos?.[0].line} is not valid YAML` : textOf(err);
     throw new ConfigError(`${path} can't be read: ${reason}`);

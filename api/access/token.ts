@@ -1,10 +1,10 @@
 import type { FastifyRequest } from 'fastify';
 import { CofferError } from '../../src/core/errors.ts';
 
-/** Keystone's longest are a fraction of it. */
+/** The longest tokens of Keystone are a fraction of this. */
 const FORM = /^[\x21-\x7e]{1,4096}$/;
 
-/** The token that a request came with. Throws `unauthorized`; the message never repeats it. */
+/** The token of a request. Throws `unauthorized`; the message never repeats the token. */
 export function tokenOf({ headers }: FastifyRequest): string {
   const token = headers['x-auth-token'];
   if (token === undefined)
