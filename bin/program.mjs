@@ -7,8 +7,9 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 /**
- * Runs a built program in this process. npm links to the files of `bin` when it installs the package, and leaves out
- * those that are not there yet: so these files are committed, and the programs they run are built.
+ * Runs a built program in this process. When npm installs the package, npm links to the files of `bin` and
+ * leaves out files that do not exist yet. Therefore these files are committed, and the programs that they run
+ * are built.
  * @param {string} program below `dist`, such as `cli/main.js`
  */
 export async function runProgram(program) {

@@ -41,7 +41,7 @@ Examples:
   }
 }
 
-/** What has become of the upgrade, and what to type next. */
+/** What has become of the upgrade, and which command to type next. */
 function sentence(upgrade: UpgradeDocument): string {
   const { id, cluster_name, cluster_id, state, message, cancelling, ended } = upgrade;
   const subject = `Upgrade ${id} of ${cluster_name ?? cluster_id} is ${state}`;

@@ -12,7 +12,7 @@ import { type Output, prose } from './output.ts';
 import { type Session, sessionOf } from './session.ts';
 
 type Exit = (code: number) => void;
-/** Of a selection, so many clusters are shown; the report has all. */
+/** At most this many clusters of a selection are shown; the report has all of them. */
 const CLUSTERS_SHOWN = 20;
 
 interface CreateOptions extends PolicyOptions {
@@ -230,7 +230,7 @@ async function act(
   return action === 'rollback' ? batches.rollback(id, wave) : batches[action](id);
 }
 
-/** What has become of the batch, and what to type next. */
+/** What has become of the batch, and which command to type next. */
 function sentence(batch: BatchDocument): string {
   const subject = `Batch ${batch.id} is ${batch.state}${batch.cancelling && batch.ended === null ? ', cancelling' : ''}`;
   const command = wayOnOf(batch);

@@ -6,13 +6,13 @@ import type { Terminal } from './io.ts';
 import { columnsOf, printable } from './output.ts';
 
 const FRAME_MS = 200;
-/** With thousands of clusters something happens all the time: the document is asked for this often. */
+/** With thousands of clusters events arrive all the time: the document is fetched only this often. */
 const REFRESH_MS = 1000;
 const BAR = 24;
 
 export interface BatchProgressOptions {
   readonly stream: Terminal;
-  /** A bar for each wave, redrawn in place; else one line per event. */
+  /** On a terminal each wave has a bar, redrawn in place; elsewhere each event is one line. */
   readonly isTTY: boolean;
   /** One line of JSON per event: `{"event": {…}}`. */
   readonly json: boolean;
@@ -20,7 +20,10 @@ export interface BatchProgressOptions {
   readonly signal: AbortSignal;
 }
 
-/** Shows a batch as it goes, from its beginning. Resolves with the batch once it has ended or waits for a person. */
+/**
+ * Shows the progress of a batch from its beginning. Resolves with the batch once it has ended or waits for a
+ * person.
+ */
 export async function renderBatch(
   client: CofferClient,
   id: string,
@@ -81,7 +84,7 @@ async function keepFresh(
         if (!stopped.aborted) picture.batch = batch;
         picture.isConnected = true;
       } catch (error) {
-        // The watch itself decides whether to give up; the picture only shows it.
+        // The watch itself decides whether to give up; the picture only shows that the connection is lost.
         if (error instanceof CofferApiError) picture.isConnected = false;
       }
     }

@@ -1,4 +1,4 @@
-/** What several commands do with a batch: read a wave, say what to type next. */
+/** What several commands do with a batch: read a wave, and say which command to type next. */
 import { InvalidArgumentError } from 'commander';
 import type { BatchDocument, CreateBatchInput } from '../client/index.ts';
 import type { Percentage } from '../src/core/policy.ts';
@@ -6,7 +6,10 @@ import { count } from './options.ts';
 
 type Wave = NonNullable<CreateBatchInput['waves']>[number];
 
-/** The command that makes a batch go on which waits for a person; null if it waits for nobody. */
+/**
+ * The command that lets a batch continue when the batch waits for a person; null if it does not wait for a
+ * person.
+ */
 export function wayOnOf({ id, state, actions: [first] }: BatchDocument): string | null {
   return state === 'paused' && first !== undefined ? `coffer batch-${first} ${id}` : null;
 }
@@ -36,7 +39,7 @@ const READERS: Readonly<Record<string, (text: string) => Partial<Wave>>> = {
 };
 const CONDITIONS = ['name', 'tag', 'version', 'datastore'];
 
-/** `share=10%,failures=2%,approval` as the API takes it. */
+/** Reads `share=10%,failures=2%,approval` into the form that the API takes. */
 export function waveOf(text: string, earlier: readonly Wave[] = []): readonly Wave[] {
   let wave: Wave = {};
   for (const part of text.split(',')) {

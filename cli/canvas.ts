@@ -1,7 +1,7 @@
 /** What is redrawn in place on a terminal. */
 import type { Terminal } from './io.ts';
 
-/** Lines that are drawn over and over in the same place. */
+/** Lines that are redrawn again and again in the same place. */
 export class Canvas {
   readonly #stream: Terminal;
   #height = 0;
@@ -33,7 +33,7 @@ function minutes(ms: number): string {
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
 }
 
-/** `  about 0:12 left`; empty where nobody can say. */
+/** `  about 0:12 left`; empty where there is no estimate. */
 export function remaining(estimated_end: string | null): string {
   if (estimated_end === null) return '';
   return `  about ${minutes(Date.parse(estimated_end) - Date.now())} left`;

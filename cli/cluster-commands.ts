@@ -78,7 +78,7 @@ export function addClusterCommands(program: Command, io: Io): void {
     });
 }
 
-/** Waits until the cluster is idle, and answers it. */
+/** Waits until the cluster is idle, and returns the cluster. */
 export async function waitForCluster(session: Session, cluster: ClusterDocument): Promise<ClusterDocument> {
   const { client, io } = session;
   let after = cluster;
@@ -132,7 +132,7 @@ Examples:
         const session = sessionOf(command, io);
         const { client, output, json } = session;
         const created = await client.clusters.create(await requestOf(io, name, datastore, version, options));
-        // Before any waiting: without agents there is nothing to wait for.
+        // This comes before any waiting: the cluster cannot become idle without agents.
         if (!json || options.wait) tellHowToJoin(io, created);
         const cluster = options.wait ? { ...created, ...(await waitForCluster(session, created)) } : created;
         output.result({ cluster }, () => showCluster(output, cluster));
@@ -140,7 +140,7 @@ Examples:
     );
 }
 
-/** Where agents are external: how to start them. On stderr, beside the result. */
+/** Where agents are external: how to start them. Written to stderr, because the result is on stdout. */
 function tellHowToJoin(io: Io, { id, name, instances, join_token }: CreatedClusterDocument): void {
   if (join_token === undefined) return;
   io.stderr.write(`Cluster ${printable(name)} waits for ${counted(instances.length, 'guest agent')}. Start ${instances.length === 1 ? 'it' : 'each'} on its host, with Coffer installed:
@@ -168,14 +168,14 @@ async function requestOf(
     name,
     datastore: { type, ...(version !== undefined && { version }) },
     instances: Array.from({ length: options.instances }, () => instance),
-    // The API says what may be in it: it depends on the datastore.
+    // The API checks the properties: which ones are allowed depends on the datastore.
     extended_properties: options.property as NonNullable<CreateClusterInput['extended_properties']>,
     databases,
     users: options.user === undefined ? [] : [{ name: options.user, password, databases }],
   };
 }
 
-/** A password on the command line would be seen by everybody on the machine. */
+/** A password on the command line would be visible to everybody on the machine. */
 async function passwordOf(io: Io, { user, passwordFile }: CreateOptions): Promise<string> {
   if (user === undefined) return '';
   if (passwordFile === undefined)
@@ -191,7 +191,7 @@ interface Properties {
   readonly [key: string]: unknown;
 }
 
-/** `simulated.upgrade_ms=500` into `{simulated: {upgrade_ms: 500}}`, beside what came before. */
+/** Reads `simulated.upgrade_ms=500` into `{simulated: {upgrade_ms: 500}}`, merged with the earlier properties. */
 function property(text: string, earlier: Properties): Properties {
   const [path, value] = [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)];
   const keys = path.split('.');
@@ -249,6 +249,6 @@ export function showCluster(output: Output, cluster: ClusterDocument): void {
       id,
     ]),
   );
-  // Below the table: a reason may be long, and must be readable on a narrow terminal.
+  // The reasons stand below the table: a reason may be long, and must be readable on a narrow terminal.
   for (const trouble of troublesIn(cluster)) output.line(trouble);
 }

@@ -2,9 +2,10 @@ import { Argument, type Command, type Argument as CommanderArgument, type Option
 import type { Io } from './io.ts';
 
 /**
- * Scripts by which a shell completes our command lines, made of the commands themselves. All three go the
- * same way: which command do the words before name, is an option's value wanted, else its options or, for an
- * argument that is a cluster, the names of clusters, which `coffer cluster-list` tells.
+ * Scripts with which a shell completes our command lines, generated from the commands themselves. All three
+ * scripts work the same way. First they find the command that the earlier words name. If an option's value is
+ * wanted, they complete that value. Otherwise they complete the command's options or, for an argument that is
+ * a cluster, the names of clusters, which `coffer cluster-list` prints.
  */
 const SHELLS = ['bash', 'zsh', 'fish'] as const;
 type Shell = (typeof SHELLS)[number];
@@ -24,12 +25,12 @@ interface Node {
   readonly flags: readonly Flag[];
   /** Names of the commands below it. */
   readonly children: readonly string[];
-  /** What may stand where its arguments do. */
+  /** The words that may be given as its arguments. */
   readonly words: readonly string[];
   readonly takesCluster: boolean;
 }
 
-/** `completion`. Comes last: it completes what was added before. */
+/** `completion`. It is added last, because it completes the commands that were added before. */
 export function addCompletionCommand(program: Command, io: Io): void {
   program
     .command('completion')
@@ -71,7 +72,7 @@ function nodesOf(command: Command, path: readonly string[]): readonly Node[] {
   return [node, ...children.flatMap((child) => nodesOf(child, [...path, child.name()]))];
 }
 
-/** Those of the program go with every command. */
+/** The program's own options can be given with every command. */
 function globals(command: Command): readonly Option[] {
   return command.parent === null ? command.options : globals(command.parent);
 }
@@ -89,7 +90,7 @@ function isCluster(argument: CommanderArgument): boolean {
   return ['cluster', 'upgrade'].includes(argument.name());
 }
 
-/** Patterns of `case`: every option, of any command, after which a value follows. */
+/** Patterns of `case`: every option of any command that takes a value. */
 function valuePattern(nodes: readonly Node[]): string {
   const names = nodes
     .flatMap(({ flags }) => flags.filter(({ takesValue }) => takesValue))
@@ -241,7 +242,7 @@ ${lines.join('\n')}
 `;
 }
 
-/** For a shell, as one word. */
+/** Quotes the text so that a shell takes it as one word. */
 function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }

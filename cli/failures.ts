@@ -3,7 +3,7 @@ import { CofferApiError } from '../client/index.ts';
 import { START_API } from './installation.ts';
 import { Interrupted, type Io } from './io.ts';
 
-/** What the process exits with; part of the interface. */
+/** The exit codes of the process. They are part of the interface. */
 export const EXIT = {
   ok: 0,
   failed: 1,
@@ -28,20 +28,20 @@ Exit codes:
   7    not allowed
   130  Ctrl-C; it ends the watching alone`;
 
-/** A wrong command line that commander could not see. */
+/** A wrong command line that commander could not detect. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
 interface Asked {
   readonly json: boolean;
-  /** What was typed after the command, by the names of its arguments. */
+  /** The arguments that were typed after the command, by their names. */
   readonly typed: ReadonlyMap<string, string>;
 }
 
-/** Tells what went wrong and what to do next, on stderr; answers the exit code. */
+/** Reports on stderr what went wrong and what to do next; returns the exit code. */
 export function report(error: unknown, io: Io, { json, typed }: Asked): number {
-  // Commander has written its message already, or the help that was asked for.
+  // Commander has already written its message, or the help that was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   if (error instanceof Interrupted) return EXIT.interrupted;
   const code =
@@ -58,10 +58,10 @@ export function report(error: unknown, io: Io, { json, typed }: Asked): number {
   return exitCode(error);
 }
 
-/** What can be shown, the most special first. */
+/** The kinds that have a `-show` command, the most specific first. */
 const SHOWN = ['upgrade', 'batch', 'cluster'] as const;
 
-/** As it can be typed: of what was typed already, with its name. */
+/** The advice as a command that can be typed: with the names that the user has typed already. */
 function adviceOn(code: string, typed: ReadonlyMap<string, string>): string | undefined {
   const shown = SHOWN.find((kind) => typed.has(kind));
   const advice =
@@ -69,7 +69,7 @@ function adviceOn(code: string, typed: ReadonlyMap<string, string>): string | un
   return advice?.replaceAll(/<(\w+)>/g, (blank, name: string) => quoted(typed.get(name)) ?? blank);
 }
 
-/** For a shell. */
+/** Quotes a word for a shell. */
 function quoted(word: string | undefined): string | undefined {
   if (word === undefined || /^[\w.:@%+-]+$/.test(word)) return word;
   return `'${word.replaceAll("'", String.raw`'\''`)}'`;

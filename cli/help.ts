@@ -1,19 +1,22 @@
-/** How `--help` fits a terminal: what takes a line of its own, and where lines that are too long break. */
+/** How `--help` fits a terminal: which texts take a line of their own, and where long lines break. */
 import type { Command, Help } from 'commander';
 import type { Io, Terminal } from './io.ts';
 import { columnsOf } from './output.ts';
 
 const INDENT = '  ';
-/** A description beside its term; one with less room stands below it. */
+/** The least width of a description beside its term; a description with less room stands below its term. */
 const LEAST_DESCRIPTION = 40;
 
-/** Has a command write through `io`, its help as wide as the terminal; without one, 80 wide. */
+/**
+ * Makes a command write through `io`, with help as wide as the terminal, or 80 columns wide without a
+ * terminal.
+ */
 export function fitHelp(command: Command, io: Io): void {
   const widthOf = (stream: Terminal) => columnsOf(stream.isTTY ? stream : { ...stream, columns: 0 });
   command
     .configureOutput({
       writeOut: (text) => io.stdout.write(fitted(text, widthOf(io.stdout))),
-      // A complaint is one line, which programs look for.
+      // An error message is one line, which programs search for.
       writeErr: (text) => io.stderr.write(text),
       getOutHelpWidth: () => widthOf(io.stdout),
       getErrHelpWidth: () => widthOf(io.stderr),
@@ -34,7 +37,10 @@ function formatItem(this: Help, term: string, termWidth: number, description: st
   return [`${INDENT}${term}`, ...lines.map((line) => `${INDENT.repeat(3)}${line}`)].join('\n');
 }
 
-/** Lines that are too long go on below, where their text begins; commands so that a shell takes them as one. */
+/**
+ * Lines that are too long continue on the next line, indented to where their text begins. Long commands break
+ * so that a shell still takes them as one command.
+ */
 export function fitted(text: string, width: number): string {
   return text
     .split('\n')
@@ -57,14 +63,14 @@ function typed(line: string, width: number): string[] {
 
 function broken(line: string, width: number): string[] {
   const indent = /^ */.exec(line)?.[0] ?? '';
-  // A term, two blanks or more, and its text: `  130  Ctrl-C; …`.
+  // A term, two spaces or more, and its text: ` 130 Ctrl-C; …`.
   const term = /^ +\S.*? {2,}(?=\S)/.exec(line)?.[0] ?? '';
   const hang = term !== '' && term.length < width / 2 ? ' '.repeat(term.length) : indent;
   const start = hang === indent ? indent : term;
   return filled(line.slice(start.length).trim().split(/ +/), start, hang, width);
 }
 
-/** Words in lines: the first begins with `start`, the others with `hang`. */
+/** Fills lines with words: the first line begins with `start`, the others with `hang`. */
 function filled(words: readonly string[], start: string, hang: string, width: number): string[] {
   const lines = [start];
   for (const word of words) {

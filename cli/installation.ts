@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
-// Here, or in `dist` as `cli/`.
+// The package's root, seen from `cli/` or from `dist/cli/`.
 const FOLDERS = ['..', '../..'].map((way) => join(import.meta.dirname, way));
 
 export const START_API = FOLDERS.some((folder) => existsSync(join(folder, 'scripts/start.mjs')))

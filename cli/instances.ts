@@ -1,9 +1,9 @@
-/** What several commands say of instances: why one of them is not well. */
+/** What several commands say about instances: why an instance is not well. */
 import type { ClusterDocument, ClusterInstanceDocument } from '../client/index.ts';
 
 type Unwell = Pick<ClusterInstanceDocument, 'name' | 'status' | 'fault' | 'service_message' | 'heard'>;
 
-/** A sentence for each instance of which there is something to say; none for a cluster that is well. */
+/** A sentence for each instance that has a trouble; empty for a cluster that is well. */
 export function troublesIn({ instances }: ClusterDocument): readonly string[] {
   return instances.flatMap((instance) => {
     const reasons = reasonsOf(instance);
@@ -11,7 +11,10 @@ export function troublesIn({ instances }: ClusterDocument): readonly string[] {
   });
 }
 
-/** Why an instance is not well: what Coffer could not do to it, what its guest agent says, and its silence. */
+/**
+ * Why an instance is not well: what Coffer could not do to it, what its guest agent reports, and how long the
+ * agent has been silent.
+ */
 export function reasonsOf({
   status,
   fault,

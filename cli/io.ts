@@ -1,15 +1,15 @@
-/** What a command has of the world around it; tests give their own. */
+/** What a command needs from the world around it; tests supply their own. */
 export interface Io {
   readonly stdout: Terminal;
   readonly stderr: Terminal;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborts on Ctrl-C. */
   readonly signal: AbortSignal;
-  /** Reads a file, or standard input for `-`. */
+  /** Reads a file; `-` stands for standard input. */
   readonly readFile: (path: string) => Promise<string>;
 }
 
-/** A stream that text goes to; a terminal if a person watches. */
+/** A stream that text is written to; it is a terminal if a person watches. */
 export interface Terminal {
   write(text: string): unknown;
   readonly isTTY?: boolean;
@@ -20,6 +20,9 @@ export interface Terminal {
 /** Ctrl-C: the reason with which `Io.signal` aborts. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
-  /** A command asks how things stand, and will say so: it is given the time for it. */
+  /**
+   * Set by a command that asks for the state after Ctrl-C and will report it: the process then gives the
+   * command time to do so.
+   */
   isAnswered = false;
 }

@@ -1,6 +1,6 @@
 /**
- * Ctrl-C ends the watching, not what is watched. The last word says how that stands: it may go on, wait for a person or
- * for a window, not have begun, or have ended.
+ * Ctrl-C ends the watching, not the watched upgrade, batch or cluster. The last message reports its state: it
+ * may continue, wait for a person or for a window, not have begun yet, or have ended.
  */
 import type { BatchDocument, ClusterDocument, UpgradeDocument } from '../client/index.ts';
 import { wayOnOf } from './batches.ts';
@@ -8,20 +8,20 @@ import { Interrupted, type Io } from './io.ts';
 import { printable } from './output.ts';
 import { wayOn } from './upgrades.ts';
 
-/** A person has pressed Ctrl-C, and waits for the prompt; `main.ts` ends the process a little later. */
+/** A person has pressed Ctrl-C and waits for the prompt; `main.ts` ends the process a little later than this. */
 const ANSWER_MS = 1_500;
 
-/** What is watched, in the words of a sentence. */
+/** The watched thing, in the words of a sentence. */
 interface Watched<Document> {
   /** `The upgrade` */
   readonly name: string;
-  /** How to look at it again. */
+  /** The command that shows it again. */
   readonly command: string;
   readonly get: () => Promise<Document>;
   readonly tell: (document: Document) => string;
 }
 
-/** Does the work; if Ctrl-C ends it, says on stderr how the watched thing stands. */
+/** Does the work; if Ctrl-C ends it, reports on stderr the state of the watched thing. */
 export async function withLastWord<Document>(
   io: Io,
   watched: Watched<Document>,
@@ -94,7 +94,7 @@ export function batchWord(batch: BatchDocument): string {
   }
 }
 
-/** Of a cluster that is built, grown, shrunk or deleted. */
+/** The state of a cluster that is being built, grown, shrunk or deleted. */
 export function clusterWord({ name, task }: ClusterDocument): string {
   return task.name === 'NONE'
     ? `Cluster ${name} is idle: nothing is done to it any more.`

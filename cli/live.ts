@@ -13,18 +13,18 @@ import { columnsOf, printable } from './output.ts';
 import { wayOn } from './upgrades.ts';
 
 const FRAME_MS = 100;
-/** Of a terminal that does not say how high it is. */
+/** Assumed height of a terminal that does not report one. */
 const ROWS = 24;
-/** Roles, versions and waiting change without an event: they are asked for this often. */
+/** Roles, versions and waits change without an event: the documents are fetched this often. */
 const REFRESH_MS = 1000;
 const SPINNER = '⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏';
 
 /** How an upgrade is followed. */
 export interface Follow {
   readonly stream: Terminal;
-  /** `settled`: also up to a pause that waits for a person. Default `ended`. */
+  /** `settled`: stop also at a pause that waits for a person. Default `ended`. */
   readonly until?: 'ended' | 'settled';
-  /** Ends the following, not the upgrade; rejects with its reason. */
+  /** Ends the following, not the upgrade; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
@@ -38,7 +38,7 @@ interface Picture {
   cluster: ClusterDocument | null;
   note: string;
   isConnected: boolean;
-  /** The documents are older than the last event. */
+  /** True when the documents are older than the last event. */
   isStale: boolean;
 }
 
@@ -73,7 +73,7 @@ export async function renderLive(
   }
 }
 
-/** Fetches the documents after each event, and once a second without one. */
+/** Fetches the documents after each event, and once a second when there is no event. */
 async function keepFresh(
   client: CofferClient,
   id: string,
@@ -97,7 +97,7 @@ async function refresh(client: CofferClient, id: string, picture: Picture): Prom
     picture.cluster = await client.clusters.get(picture.upgrade.cluster_id);
     picture.isConnected = true;
   } catch (error) {
-    // The watch itself decides whether to give up; the picture only shows it.
+    // The watch itself decides whether to give up; the picture only shows that the connection is lost.
     if (error instanceof CofferApiError) picture.isConnected = false;
   }
 }
@@ -108,7 +108,7 @@ function linesOf(picture: Picture, terminal: Terminal, color: boolean): string[]
   if (upgrade === null) return ['Connecting …'];
   const paint = color ? painted : plain;
   const instances = (cluster?.instances ?? []).map((instance) => rowOf(instance, upgrade.steps));
-  // A terminal can't scroll back over what is redrawn: what happens now goes first.
+  // A terminal can't scroll back over text that is redrawn: so the current state stands first.
   const command = wayOn(upgrade);
   const room = Math.max(3, (terminal.rows || ROWS) - 5);
   const visible =

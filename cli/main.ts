@@ -3,12 +3,15 @@
  * The command line. Speaks only HTTP, through the client.
  *
  * - `program.ts` the commands put together, `run(args, io)` · `session.ts` what every command works with
- * - `upgrade-commands.ts` · `action-commands.ts` · `cluster-commands.ts` · `instance-commands.ts` · `resize-commands.ts` · `datastore-commands.ts`
- * - `options.ts` · `upgrades.ts` an upgrade by id or cluster, and what to type next · `version.ts`
- * - `progress.ts` an upgrade as it goes, `live.ts` the same on a terminal · `last-word.ts` how it stands at Ctrl-C
+ * - `upgrade-commands.ts` · `action-commands.ts` · `cluster-commands.ts` · `instance-commands.ts` ·
+ *   `resize-commands.ts` · `datastore-commands.ts`
+ * - `options.ts` · `upgrades.ts` an upgrade by id or cluster, and the next command to type · `version.ts`
+ * - `progress.ts` the progress of an upgrade, `live.ts` the same on a terminal · `last-word.ts` its state at
+ *   Ctrl-C
  * - `doctor/` what is wrong with an installation · `completion.ts` for shells
  * - `help.ts` how help fits a terminal
- * - `installation.ts` a clone or the published package · `output.ts` tables, tabs or JSON · `failures.ts` exit codes and what to do next · `io.ts`
+ * - `installation.ts` a clone or the published package · `output.ts` tables, tabs or JSON · `failures.ts`
+ *   exit codes and what to do next · `io.ts`
  */
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
@@ -16,9 +19,9 @@ import { EXIT } from './failures.ts';
 import { Interrupted } from './io.ts';
 import { run } from './program.ts';
 
-/** After Ctrl-C a command may still ask how things stand, and say so … */
+/** After Ctrl-C a command has this long to ask for the state and report it. */
 const LAST_WORD_MS = 2_000;
-/** … one that has nothing to say is ended. */
+/** A command that has nothing to report is ended after this time. */
 const SILENCE_MS = 300;
 
 const interrupt = new AbortController();
@@ -30,7 +33,7 @@ process.on('SIGINT', () => {
   setTimeout(() => process.exit(EXIT.interrupted), LAST_WORD_MS).unref();
 });
 
-// `coffer cluster-list | head -1`: nobody reads on, which is no error.
+// `coffer cluster-list | head -1` closes the pipe early, which is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failed);
 });

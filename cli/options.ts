@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { PolicyRequest } from '../client/index.ts';
 import type { Percentage } from '../src/core/policy.ts';
 
-/** Whole numbers only; how large they may be is the API's to say. */
+/** Accepts whole numbers only; the API decides how large they may be. */
 export function count(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
@@ -36,7 +36,7 @@ export interface PolicyOptions {
   readonly timeZone?: string;
 }
 
-/** Adds an option for every field of an upgrade's policy; `onFailure` is what the API takes by itself. */
+/** Adds an option for every field of an upgrade's policy; `onFailure` is the API's default. */
 export function withPolicyOptions(
   command: Command,
   { onFailure }: { readonly onFailure: 'pause' | 'fail' },

@@ -2,7 +2,10 @@ import type { Terminal } from './io.ts';
 
 type Cell = string | number | null | undefined;
 
-/** A column of sentences: on a narrow terminal its lines break between words. All others keep each value whole. */
+/**
+ * A column of sentences: on a narrow terminal its lines break between words. All other columns keep each
+ * value whole.
+ */
 interface Prose {
   readonly title: string;
   readonly breaks: true;
@@ -13,11 +16,11 @@ export function prose(title: string): Prose {
   return { title, breaks: true };
 }
 
-/** Without a terminal nobody says how wide help may be; and some terminals say that they have no columns. */
+/** The width of help without a terminal, and on terminals that report zero columns. */
 const USUAL_COLUMNS = 80;
-/** A column of sentences is never narrower, unless what is in it is. */
+/** A column of sentences is never narrower than this, unless its content is. */
 const LEAST_PROSE = 16;
-/** A longer word does not push other columns out: its column breaks it. */
+/** A longer word does not push other columns out: its column breaks the word. */
 const LONGEST_WORD = 36;
 
 /** Writes results: tables for a person, tabs for a pipe, one JSON document for a program. */
@@ -32,15 +35,15 @@ export class Output {
     this.#wide = options.wide ?? false;
   }
 
-  /** The result of a command: `document` with `--json`, else whatever `show` writes. */
+  /** The result of a command: `document` with `--json`, otherwise the text that `show` writes. */
   result(document: unknown, show: () => void): void {
     if (this.#json) this.#stream.write(`${JSON.stringify(document)}\n`);
     else show();
   }
 
   /**
-   * Columns come in the order of their importance: those at the end are left out first where the terminal is too
-   * narrow, and sentences last of all. `none` is what a person is told where there are no rows.
+   * Columns are given in order of importance. Where the terminal is too narrow, columns are left out from the
+   * end, and columns of sentences last of all. `none` is the text for a person where there are no rows.
    */
   table(columns: readonly Column[], rows: readonly (readonly Cell[])[], none?: string): void {
     const { isTTY } = this.#stream;
@@ -83,7 +86,7 @@ function textOf(cell: Cell): string {
   return printable(String(cell ?? ''));
 }
 
-/** What others have typed must not move the cursor. */
+/** Text that other people have typed must not move the cursor. */
 export function printable(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, ' ');
 }
@@ -93,7 +96,7 @@ interface Measured {
   readonly index: number;
   readonly breaks: boolean;
   readonly width: number;
-  /** Narrower it can't be read. */
+  /** A narrower column can't be read. */
   readonly least: number;
 }
 
@@ -113,7 +116,7 @@ function total(columns: readonly Measured[], measure: 'width' | 'least'): number
   return columns.reduce((sum, column) => sum + column[measure] + FRAME, 1);
 }
 
-/** What there is room for: columns are left out from the end, then sentences are made narrower. */
+/** The columns that fit: columns are left out from the end, then sentences are made narrower. */
 function fitting(columns: readonly Measured[], room: number): readonly Measured[] {
   let kept = columns;
   while (total(kept, 'least') > room) {
@@ -130,7 +133,7 @@ function fitting(columns: readonly Measured[], room: number): readonly Measured[
   return kept.map((column, at) => ({ ...column, width: widths[at] ?? 0 }));
 }
 
-/** The widest that may be narrower; if all are as narrow as can be read, the widest of all. */
+/** The widest column that can be made narrower; if all are as narrow as can be read, the widest of all. */
 function narrowable(columns: readonly Measured[], widths: readonly number[]): number {
   const spare = columns.map(({ least, breaks }, at) =>
     breaks && (widths[at] ?? 0) > least ? (widths[at] ?? 0) : 0,
@@ -155,7 +158,7 @@ function framed(columns: readonly Measured[], rows: readonly (readonly string[])
   return [rule, ...framedRow(({ title }) => title), rule, ...body, rule];
 }
 
-/** Broken between words; only a word that has more than a line of its own is broken within. */
+/** Breaks text between words; only a word longer than a whole line is broken within. */
 export function wrapped(text: string, width: number): string[] {
   const lines = [''];
   for (const word of text.split(' ').flatMap((each) => pieces(each, width))) {

@@ -15,7 +15,7 @@ import { resolveTenant } from './tenant.ts';
 import { addUpgradeCommands } from './upgrade-commands.ts';
 import { VERSION } from './version.ts';
 
-/** Runs one command line, without the program's name. Answers the exit code; never rejects. */
+/** Runs one command line, given without the program's name. Resolves with the exit code; never rejects. */
 export async function run(args: readonly string[], io: Io): Promise<number> {
   let code: number = EXIT.ok;
   const typed = new Map<string, string>();
@@ -37,7 +37,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   }
 }
 
-/** `exit` is called by a command that did its work but has bad news, such as a failed upgrade. */
+/** A command calls `exit` when it did its work but has bad news, such as a failed upgrade. */
 export function buildProgram(io: Io, exit: (code: number) => void): Command {
   const program = new Command('coffer')
     .description('Upgrades database clusters to a new version, one safe step at a time, while they serve.')
@@ -93,7 +93,10 @@ How wide:
   On a terminal, tables and help are as wide as it is; columns that have no room are left out, and named.
   In a pipe or a file, tables have every column, with tabs between them, and lines of any length; help is 80 wide.`;
 
-/** Here and in all subcommands: commander writes through us and throws instead of ending the process. */
+/**
+ * For the program and all subcommands: commander writes through `io`, and throws instead of ending the
+ * process.
+ */
 function quiet(command: Command, io: Io): void {
   fitHelp(command, io);
   command

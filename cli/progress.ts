@@ -5,14 +5,14 @@ import { printable } from './output.ts';
 import { wayOn } from './upgrades.ts';
 
 export interface ProgressOptions extends Follow {
-  /** One row per instance, redrawn in place; else one line per event. */
+  /** On a terminal each instance has a row, redrawn in place; elsewhere each event is one line. */
   readonly isTTY: boolean;
   readonly color?: boolean;
   /** One line of JSON per event: `{"event": {…}}`. */
   readonly json?: boolean;
 }
 
-/** Shows an upgrade as it goes, from its beginning. Resolves with the upgrade once it has ended. */
+/** Shows the progress of an upgrade from its beginning. Resolves with the upgrade once it has ended. */
 export async function renderProgress(
   client: CofferClient,
   upgrade_id: string,
@@ -40,7 +40,10 @@ async function renderLines(
   return client.upgrades.get(upgrade_id);
 }
 
-/** Which instances are not well and why, and the command to go on. None if the pause is over by now, or nobody can say. */
+/**
+ * Which instances are not well and why, and the command that lets the upgrade continue. Empty if the pause is
+ * over by now, or if the API does not answer.
+ */
 async function hintsOf(client: CofferClient, upgrade_id: string): Promise<readonly string[]> {
   try {
     const upgrade = await client.upgrades.get(upgrade_id);

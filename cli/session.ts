@@ -10,7 +10,7 @@ export interface Session {
   readonly output: Output;
   readonly io: Io;
   readonly json: boolean;
-  /** Whose path is asked. */
+  /** The tenant whose path is requested. */
   readonly tenant: string;
 }
 
@@ -37,13 +37,13 @@ export function sessionOf(command: Command, io: Io): Session {
   };
 }
 
-/** Where the API is, without version and tenant. */
+/** The address of the API, without version and tenant. */
 export function originOf(command: Command): string {
   const { endpoint } = command.optsWithGlobals<GlobalOptions>();
   return withVersion(endpoint).replace(/\/v1(\.0)?$/, '');
 }
 
-/** `http://host:8779` is meant to be `http://host:8779/v1.0`. Throws a `UsageError` if it is no address. */
+/** Turns `http://host:8779` into `http://host:8779/v1.0`. Throws a `UsageError` if the text is not an address. */
 export function withVersion(endpoint: string): string {
   const trimmed = endpoint.replace(/\/+$/, '');
   if (!/^https?:\/\//i.test(trimmed) || !URL.canParse(trimmed)) {

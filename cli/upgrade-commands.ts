@@ -118,7 +118,7 @@ Examples:
     });
 }
 
-/** What the commands have in common that begin an upgrade. */
+/** The options that all commands share that begin an upgrade. */
 function withUpgradeOptions(command: Command): Command {
   command
     .argument('<datastore_version>', 'name or id')
@@ -133,7 +133,7 @@ function planOptionsOf({ planHash }: UpgradeOptions): { readonly planHash?: stri
   return planHash === undefined ? {} : { planHash };
 }
 
-/** Watches the upgrade or waits for it, if that was asked for. */
+/** Watches the upgrade or waits for its end, if the options ask for that. */
 async function followed(session: Session, id: string, options: UpgradeOptions, exit: Exit): Promise<boolean> {
   if (options.watch) await watch(session, id, options.wait ? 'settled' : 'ended', exit);
   else if (options.wait) await wait(session, id, exit);
@@ -148,7 +148,7 @@ function tellPlan({ output }: Session, plan: PlanDocument): void {
   output.result({ plan }, () => showPlan(output, plan));
 }
 
-/** Shows an upgrade as it goes: live on a terminal, line by line elsewhere, JSON lines with `--json`. */
+/** Shows the progress of an upgrade: live on a terminal, line by line elsewhere, JSON lines with `--json`. */
 async function watch(session: Session, id: string, until: 'ended' | 'settled', exit: Exit): Promise<void> {
   const { client, io, json } = session;
   const isTTY = io.stdout.isTTY ?? false;
@@ -183,7 +183,7 @@ function watchedUpgrade({ client }: Session, id: string) {
 
 function exitCodeOf({ state, follows }: UpgradeDocument): number {
   if (state === 'paused') return EXIT.paused;
-  // One that was begun to go back has done what it was for.
+  // An upgrade that was begun in order to roll back has succeeded when it has rolled back.
   const isDone = state === 'succeeded' || (state === 'rolled_back' && follows?.as === 'rollback');
   return isDone ? EXIT.ok : EXIT.failed;
 }
@@ -199,7 +199,7 @@ function showPlan(
     estimate_seconds: plan.estimate_seconds ?? 'not known before the first upgrade is measured',
     hash: plan.hash,
   });
-  // Some stages of the datastore's order may be empty here.
+  // Some stages of the datastore's sequence may be empty in this plan.
   const stages = [...new Set(steps.map(({ stage }) => stage))];
   output.table(
     ['Stage', 'Instance', 'Kind', 'Role', 'Repair'],

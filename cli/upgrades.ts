@@ -1,4 +1,4 @@
-/** What several commands do with an upgrade: find it, and say what to type next. */
+/** What several commands do with an upgrade: find it, and say which command to type next. */
 import {
   type ClusterDocument,
   CofferApiError,
@@ -10,7 +10,7 @@ import {
 export const UPGRADE_ARGUMENT =
   'its id; or a cluster, by name or id, for the upgrade that it is busy with, or its last';
 
-/** An upgrade by its id, or by its cluster. Rejects with `upgrade_not_found`. */
+/** Finds an upgrade by its id, or by its cluster. Rejects with `upgrade_not_found`. */
 export async function findUpgrade(client: CofferClient, reference: string): Promise<UpgradeDocument> {
   const upgrade = await ifFound(client.upgrades.get(reference));
   if (upgrade !== null) return upgrade;
@@ -33,7 +33,10 @@ function missing(message: string): CofferApiError {
   return new CofferApiError('upgrade_not_found', message, { status: 404, requestId: null });
 }
 
-/** The command that makes an upgrade go on which waits for a person; null if it waits for nobody. */
+/**
+ * The command that lets an upgrade continue when the upgrade waits for a person; null if it does not wait for
+ * a person.
+ */
 export function wayOn({ id, state, reason, actions: [first] }: UpgradeDocument): string | null {
   return state === 'paused' && reason !== 'window' && first !== undefined
     ? `coffer upgrade-${first} ${id}`

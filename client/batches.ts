@@ -17,7 +17,7 @@ import { allPages, pagesBy } from './pages.ts';
 import { inPath, type Reference } from './references.ts';
 
 export interface BatchWatchOptions extends WatchOptions {
-  /** `ended` (default): to the end. `settled`: also up to a pause that waits for a person. */
+  /** `ended` (default): watch to the end. `settled`: stop also at a pause that waits for a person. */
   readonly until?: 'ended' | 'settled';
 }
 
@@ -29,8 +29,8 @@ export class Batches {
   }
 
   /**
-   * Upgrades many clusters, wave by wave; resolves with what the selection has come to. Rejects with
-   * `cluster_not_found`, `batch_empty`, `datastore_version_not_found` …
+   * Upgrades many clusters, wave by wave; resolves with the clusters that the selection has found. Rejects
+   * with `cluster_not_found`, `batch_empty`, `datastore_version_not_found` …
    */
   create(batch: CreateBatchInput): Promise<ResolvedBatchAnswer> {
     return this.#http.send<ResolvedBatchAnswer>('POST', '/upgrade-batches', { body: { batch } });
@@ -51,7 +51,7 @@ export class Batches {
     return allPages(this.#http, '/upgrade-batches', (answer: BatchesAnswer) => answer.batches);
   }
 
-  /** The clusters of a batch in order, fetched page by page; those in one state alone, if given. */
+  /** The clusters of a batch in order, fetched page by page; with `state`, only the clusters in that state. */
   clusters(batch: Reference, state?: MemberStateName): AsyncGenerator<BatchMemberDocument, void> {
     const path = `/upgrade-batches/${inPath(batch)}/clusters${state === undefined ? '' : `?state=${state}`}`;
     const clustersOf = (answer: BatchMembersAnswer) => answer.clusters;
@@ -75,15 +75,16 @@ export class Batches {
   }
 
   /**
-   * Begins no further cluster; what is in flight ends. Like every action it resolves with the batch as it is
-   * afterwards, may be repeated, and rejects with `action_refused` and the reason if the state doesn't
-   * allow it: `actions` of the document says which ones it allows.
+   * Begins no further cluster; upgrades in flight continue to their end. Like every action it resolves with
+   * the batch as it is afterwards, and may be repeated. It rejects with `action_refused` and the reason if
+   * the batch's state doesn't allow the action: `actions` of the document lists the actions that the state
+   * allows.
    */
   pause(batch: Reference): Promise<BatchDocument> {
     return this.#act(batch, 'pause');
   }
 
-  /** Goes on after a pause, with its budgets whole again. */
+  /** Continues after a pause, with full budgets again. */
   resume(batch: Reference): Promise<BatchDocument> {
     return this.#act(batch, 'resume');
   }
@@ -93,22 +94,25 @@ export class Batches {
     return this.#act(batch, 'approve');
   }
 
-  /** Tries again what failed, or these clusters (ids), and goes on. */
+  /** Tries all failed clusters again, or only the given clusters (ids), and continues. */
   retry(batch: Reference, clusters?: readonly string[]): Promise<BatchDocument> {
     return this.#act(batch, 'retry', clusters ? { clusters } : {});
   }
 
-  /** Leaves what failed behind and goes on, or takes these clusters (ids) out. */
+  /** Leaves all failed clusters behind, or takes the given clusters (ids) out, and continues. */
   skip(batch: Reference, clusters?: readonly string[]): Promise<BatchDocument> {
     return this.#act(batch, 'skip', clusters ? { clusters } : {});
   }
 
-  /** Takes a wave back, by its number from 1; the last that has started if none is given. Then it is paused. */
+  /**
+   * Rolls a wave back, given by its number from 1; without a number, the last wave that has started.
+   * Afterwards the batch is paused.
+   */
   rollback(batch: Reference, wave?: number): Promise<BatchDocument> {
     return this.#act(batch, 'rollback', wave === undefined ? {} : { wave });
   }
 
-  /** Begins no further cluster, and ends as `cancelled` once what is in flight has ended. */
+  /** Begins no further cluster, and ends as `cancelled` once everything in flight has ended. */
   cancel(batch: Reference): Promise<BatchDocument> {
     return this.#act(batch, 'cancel');
   }
@@ -120,7 +124,7 @@ export class Batches {
 
   /**
    * The events of a batch as they happen, from the first to the last, each once and in order. Survives lost
-   * connections and restarts of the server. Leaving the loop leaves the batch running.
+   * connections and restarts of the server. Leaving the loop does not stop the batch.
    */
   async *watch(batch: Reference, options: BatchWatchOptions = {}): AsyncGenerator<BatchEventDocument, void> {
     const path = `/upgrade-batches/${inPath(batch)}/events`;
@@ -133,7 +137,7 @@ export class Batches {
     }
   }
 
-  /** Resolves with the batch once it has ended, in whatever state: look at `state` and `message`. */
+  /** Resolves with the batch once it has ended, in whatever state: check `state` and `message`. */
   async waitFor(batch: Reference, options: BatchWatchOptions = {}): Promise<BatchDocument> {
     for await (const _ of this.watch(batch, options));
     return lookUp(() => this.get(batch), options);

@@ -16,14 +16,14 @@ import { idOrName, inPath, type Reference } from './references.ts';
 import { pause } from './time.ts';
 
 export interface WaitOptions {
-  /** Gives up waiting; rejects with its reason. */
+  /** Stops the waiting; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
-  /** Between two looks. Default 500. */
+  /** Time between two reads. Default 500. */
   readonly intervalMs?: number;
 }
 
 export interface UpgradeOptions {
-  /** Of the plan that was looked at: rejects with `conflict` if it would be another one now. */
+  /** The hash of the plan that the user has seen: rejects with `conflict` if the plan would be another one now. */
   readonly planHash?: string;
 }
 
@@ -42,14 +42,15 @@ export class Clusters {
     return allPages(this.#http, '/clusters', (answer: ClustersAnswer) => answer.clusters);
   }
 
-  /** Rejects with `cluster_not_found`; with `conflict` for a name that several clusters have. */
+  /** Rejects with `cluster_not_found`; with `conflict` if several clusters have that name. */
   async get(cluster: Reference): Promise<ClusterDocument> {
     return (await this.#http.get<ClusterAnswer>(`/clusters/${inPath(cluster)}`)).cluster;
   }
 
   /**
-   * Resolves when the request is safe; the cluster's task is then BUILDING. `waitFor` waits for it. Where
-   * agents are external the answer holds the `join_token` that they need: keep it, nobody tells it again.
+   * Resolves when the request is stored safely; the cluster's task is then BUILDING. `waitFor` waits until
+   * the cluster is built. Where agents are external the answer holds the `join_token` that they need: keep
+   * it, because no later answer holds it.
    */
   async create(cluster: CreateClusterInput): Promise<CreatedClusterDocument> {
     const body = { cluster };
@@ -57,18 +58,17 @@ export class Clusters {
   }
 
   /**
-   * Resolves when the request is safe; the cluster's task is then DELETING. Rejects with `cluster_busy`
-   * while it is being upgraded: cancel the upgrade first.
+   * Resolves when the request is stored safely; the cluster's task is then DELETING. Rejects with
+   * `cluster_busy` while the cluster is being upgraded: cancel the upgrade first.
    */
   async delete(cluster: Reference): Promise<void> {
     await this.#http.send('DELETE', `/clusters/${inPath(cluster)}`);
   }
 
   /**
-   * Upgrades a cluster to a datastore version. Resolves when the upgrade is safe and will be carried
-   * out: `client.upgrades.watch(cluster.upgrade_id)` shows how it goes. Rejects with
-   * `cluster_busy`, `gate_blocked`, `cluster_not_found` or `datastore_version_not_found`; nothing
-   * has changed then.
+   * Upgrades a cluster to a datastore version. Resolves when the upgrade is stored safely and will be carried
+   * out: `client.upgrades.watch(cluster.upgrade_id)` shows its progress. Rejects with `cluster_busy`,
+   * `gate_blocked`, `cluster_not_found` or `datastore_version_not_found`; in these cases nothing has changed.
    */
   async upgrade(
     cluster: Reference,
@@ -100,9 +100,9 @@ export class Clusters {
   }
 
   /**
-   * Adds instances. Resolves when the request is safe; the cluster's task is then GROWING_CLUSTER until all
-   * of them are healthy: `waitFor` waits for it. Rejects with `cluster_busy` or `gate_blocked`, and with `action_refused`
-   * where its servers are not Coffer's to make: of hooks, or registered.
+   * Adds instances. Resolves when the request is stored safely; the cluster's task is then GROWING_CLUSTER
+   * until all instances are healthy: `waitFor` waits for that. Rejects with `cluster_busy` or `gate_blocked`,
+   * and with `action_refused` where Coffer does not make the servers: with hooks, or registered clusters.
    */
   async grow(cluster: Reference, instances: readonly AddedInstanceInput[]): Promise<ClusterDocument> {
     return this.#act(cluster, { grow: instances });
@@ -110,8 +110,9 @@ export class Clusters {
 
   /**
    * Removes instances with their data, each given as a document, an id or a name. Resolves when the request
-   * is safe; the cluster's task is then SHRINKING_CLUSTER until nothing is left of them. Rejects with
-   * `action_refused` for the primary, and where its servers are not Coffer's to take away: of hooks, or registered.
+   * is stored safely; the cluster's task is then SHRINKING_CLUSTER until nothing is left of these instances.
+   * Rejects with `action_refused` for the primary, and where Coffer does not take away the servers: with
+   * hooks, or registered clusters.
    */
   async shrink(cluster: Reference, instances: readonly Reference[]): Promise<ClusterDocument> {
     return this.#act(cluster, { shrink: instances.map((instance) => ({ id: idOrName(instance) })) });
@@ -119,7 +120,8 @@ export class Clusters {
 
   /**
    * For administrators: frees a cluster of its task. An upgrade ends at once as `cancelled`, whatever is in
-   * flight; a cluster that is being built counts as built. Rejects with `cluster_busy` while it is deleted.
+   * flight; a cluster that is being built counts as built. Rejects with `cluster_busy` while the cluster is
+   * being deleted.
    */
   async resetStatus(cluster: Reference): Promise<ClusterDocument> {
     return this.#act(cluster, { 'reset-status': {} });
@@ -129,7 +131,7 @@ export class Clusters {
     return (await this.#http.send<ClusterAnswer>('POST', `/clusters/${inPath(cluster)}`, { body })).cluster;
   }
 
-  /** Resolves with the cluster once it is busy with nothing. */
+  /** Resolves with the cluster once its task is NONE. */
   async waitFor(cluster: Reference, options: WaitOptions = {}): Promise<ClusterDocument> {
     return poll(options, async () => {
       const document = await this.get(cluster);
@@ -137,7 +139,7 @@ export class Clusters {
     });
   }
 
-  /** Resolves once the cluster is no more. */
+  /** Resolves once the cluster no longer exists. */
   async waitUntilGone(cluster: Reference, options: WaitOptions = {}): Promise<void> {
     await poll(options, async () => {
       try {
@@ -151,7 +153,7 @@ export class Clusters {
   }
 }
 
-/** Looks again and again until there is an answer; a server that is away for a moment is waited for. */
+/** Reads again and again until there is an answer; waits for a server that is unreachable for a moment. */
 async function poll<T>(
   { signal, intervalMs = 500 }: WaitOptions,
   look: () => Promise<T | undefined>,

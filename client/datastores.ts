@@ -47,29 +47,35 @@ export class Datastores {
     return (await this.#http.get<VersionAnswer>(path)).version;
   }
 
-  /** Deletes a datastore that has no versions. For administrators, as all that follows. Rejects with `in_use`. */
+  /**
+   * Deletes a datastore that has no versions. For administrators, like all methods below. Rejects with
+   * `in_use`.
+   */
   async delete(datastore: Reference): Promise<void> {
     await this.#http.send('DELETE', `/datastores/${inPath(datastore)}`);
   }
 
-  /** All versions of all datastores, inactive ones too, with the rules about their upgrade paths. */
+  /** All versions of all datastores, inactive ones too, with the rules for their upgrade paths. */
   async managedVersions(): Promise<readonly ManagedVersionDocument[]> {
     return (await this.#http.get<ManagedVersionsAnswer>(MANAGED)).versions;
   }
 
-  /** Rejects with `conflict` if the datastore has a version of that name. */
+  /** Rejects with `conflict` if the datastore already has a version of that name. */
   async createVersion(version: NewVersionInput): Promise<DatastoreVersionDocument> {
     await this.#http.send('POST', MANAGED, { body: { version } });
     return this.version(version.datastore_name, version.name);
   }
 
-  /** What is left out stays. Rejects with `in_use` for the name or the manager of a version that a cluster has. */
+  /**
+   * Fields that are left out keep their values. Rejects with `in_use` if the change concerns the name or the
+   * manager of a version that a cluster has.
+   */
   async changeVersion(id: string, change: VersionChangeInput): Promise<ManagedVersionDocument> {
     const path = `${MANAGED}/${inPath(id)}`;
     return (await this.#http.send<ManagedVersionAnswer>('PATCH', path, { body: change })).version;
   }
 
-  /** Rejects with `in_use` while a cluster or an active upgrade has it. */
+  /** Rejects with `in_use` while a cluster or an active upgrade has the version. */
   async deleteVersion(id: string): Promise<void> {
     await this.#http.send('DELETE', `${MANAGED}/${inPath(id)}`);
   }

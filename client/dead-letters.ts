@@ -7,7 +7,7 @@ import type {
 import type { Http } from './http.ts';
 import { inPath, type Reference } from './references.ts';
 
-/** Messages that nobody could act on. For administrators: others are refused with `forbidden`. */
+/** Messages that nobody could process. For administrators: others are refused with `forbidden`. */
 export class DeadLetters {
   readonly #http: Http;
 
@@ -15,7 +15,7 @@ export class DeadLetters {
     this.#http = http;
   }
 
-  /** Up to `limit` of them, at most 100, oldest first; `total` says how many there are. */
+  /** Up to `limit` dead letters, at most 100, oldest first; `total` says how many there are. */
   list({ limit = 100 }: { readonly limit?: number } = {}): Promise<DeadLettersAnswer> {
     return this.#http.get<DeadLettersAnswer>(`/dead-letters?limit=${limit}`);
   }
@@ -26,14 +26,14 @@ export class DeadLetters {
   }
 
   /**
-   * Sends it again, as it was, to its topic. If nobody serves that, it rejects with `bus_unavailable`
-   * and the letter stays. One that fails again comes back as a new letter.
+   * Sends the message again, unchanged, to its topic. If no process serves that topic, it rejects with
+   * `bus_unavailable` and the letter stays. A message that fails again comes back as a new letter.
    */
   replay(letter: Reference): Promise<DeadLetterDocument> {
     return this.#act(letter, 'replay');
   }
 
-  /** Removes it for good; resolves with what it was. */
+  /** Removes the letter for good; resolves with the removed letter. */
   discard(letter: Reference): Promise<DeadLetterDocument> {
     return this.#act(letter, 'discard');
   }

@@ -1,15 +1,18 @@
 import type { ErrorCode } from '../src/core/errors.ts';
 
-/** `unreachable`: nobody answered. `unexpected_answer`: somebody did, and it was not Coffer. */
+/** `unreachable`: no server answered. `unexpected_answer`: a server answered, and it was not Coffer. */
 export type ClientErrorCode = ErrorCode | 'unreachable' | 'unexpected_answer';
 
-/** A request that was refused, or that nobody answered. Go by `code`: it is stable, the message is for people. */
+/**
+ * A request that was refused, or that no server answered. Programs should check `code`, which is stable; the
+ * message is for people.
+ */
 export class CofferApiError extends Error {
   override readonly name = 'CofferApiError';
   readonly code: ClientErrorCode;
-  /** HTTP status; 0 when nobody answered. */
+  /** HTTP status; 0 when no server answered. */
   readonly status: number;
-  /** Names the request in the server's log; null when nobody answered. */
+  /** Names the request in the server's log; null when no server answered. */
   readonly requestId: string | null;
 
   constructor(
@@ -23,7 +26,7 @@ export class CofferApiError extends Error {
     this.requestId = details.requestId;
   }
 
-  /** True if the same request may succeed in a moment, because the other side is away or not ready. */
+  /** True if the same request may succeed in a moment, because the other side is unreachable or not ready. */
   get isTemporary(): boolean {
     const isAway = this.code === 'unreachable' || [502, 503, 504].includes(this.status);
     return isAway || this.code === 'request_in_flight';
@@ -39,7 +42,7 @@ export async function errorFrom(response: Response): Promise<CofferApiError> {
   return new CofferApiError(code, String(error.message), detailsOf(response));
 }
 
-/** Something answered that is not Coffer: a proxy, or another service on that port. */
+/** The answer came from something other than Coffer: a proxy, or another service on that port. */
 export function notCoffer(response: Response): CofferApiError {
   const message = `${response.url} answered HTTP ${response.status}, and not in Coffer's form.`;
   return new CofferApiError('unexpected_answer', message, detailsOf(response));

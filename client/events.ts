@@ -5,11 +5,11 @@ import { pause } from './time.ts';
 export interface WatchOptions {
   /** Number of the last event already seen. Default 0: from the beginning. */
   readonly after?: number;
-  /** Ends the watching; the iterator rejects with its reason. */
+  /** Ends the watching; the iterator rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Called each time the connection was lost, before it is made anew. */
+  /** Called each time the connection was lost, before a new one is made. */
   readonly onDisconnect?: ((error: unknown) => void) | undefined;
-  /** Called each time a connection was made: what happens from now on is heard as it happens. */
+  /** Called each time a connection was made: from now on events arrive as they happen. */
   readonly onConnect?: (() => void) | undefined;
 }
 
@@ -18,13 +18,13 @@ interface Numbered {
   readonly type: string;
 }
 
-/** The server says something every 15 s; when it is silent for longer, the connection is dead. */
+/** The server sends something every 15 s; when it is silent for longer than this, the connection is dead. */
 const SILENT_MS = 40_000;
 const RECONNECT_MS = [100, 250, 500, 1000, 2000, 5000] as const;
 
 /**
  * The events of an upgrade or a batch, each once and in order, up to the last one. Survives lost connections
- * and restarts of the server: it goes on after the last number seen, for as long as it takes.
+ * and restarts of the server: it continues after the last number seen, for as long as the server is away.
  */
 export async function* watchEvents<Event extends Numbered>(
   http: Http,
@@ -58,7 +58,7 @@ export async function* watchEvents<Event extends Numbered>(
   }
 }
 
-/** What a watch looks up beside its events: as patient as the watch itself. */
+/** A read beside the events of a watch: as patient as the watch itself. */
 export async function lookUp<Answer>(
   look: () => Promise<Answer>,
   { signal, onDisconnect }: Pick<WatchOptions, 'signal' | 'onDisconnect'>,
@@ -73,7 +73,7 @@ export async function lookUp<Answer>(
   }
 }
 
-/** Throws what no patience helps against. */
+/** Throws the errors that waiting cannot cure. */
 function disconnected(
   error: unknown,
   signal: AbortSignal | undefined,
@@ -87,7 +87,7 @@ function reconnectMs(failures: number): number {
   return RECONNECT_MS[Math.min(failures, RECONNECT_MS.length - 1)] ?? 0;
 }
 
-/** One HTTP connection of a watch: given up when it is silent for too long. */
+/** One HTTP connection of a watch; it is given up when the server is silent for too long. */
 class Connection {
   readonly signal: AbortSignal;
   readonly #over = new AbortController();

@@ -2,13 +2,13 @@ import { CofferApiError, errorFrom, notCoffer } from './errors.ts';
 import { deadlineOf, pause } from './time.ts';
 
 export interface ClientOptions {
-  /** Where the API is, version and tenant included: `http://127.0.0.1:8779/v1.0/<tenant>`. */
+  /** The address of the API, version and tenant included: `http://127.0.0.1:8779/v1.0/<tenant>`. */
   readonly endpoint: string;
   /** Sent as `X-Auth-Token`. */
   readonly token?: string;
-  /** In place of the global `fetch`. */
+  /** Used in place of the global `fetch`. */
   readonly fetch?: typeof fetch;
-  /** For one request, event streams excepted. */
+  /** The timeout of one request; it does not apply to event streams. */
   readonly timeoutMs?: number;
 }
 
@@ -19,11 +19,11 @@ export interface RequestOptions {
 }
 
 const TIMEOUT_MS = 30_000;
-/** A read that nobody could answer is tried again after these: the server may just be restarting. */
+/** A read that no server could answer is tried again after these delays: the server may just be restarting. */
 const READ_RETRIES_MS = [100, 400] as const;
-/** A change that nobody answered, or that could not be taken, is sent once more after this. */
+/** A change that no server answered, or that the server could not take, is sent once more after this delay. */
 const CHANGE_RETRY_MS = 500;
-/** The server holds a key for 15 s at most when the process that had the request is gone. */
+/** The server holds a key for at most 15 s after the process that had the request has died. */
 const IN_FLIGHT_RETRY_MS = 1_000;
 const IN_FLIGHT_RETRIES = 20;
 
@@ -37,12 +37,12 @@ export class Http {
   constructor({ endpoint, token, fetch: ownFetch, timeoutMs = TIMEOUT_MS }: ClientOptions) {
     this.#endpoint = endpoint.replace(/\/+$/, '');
     this.#headers = token === undefined ? {} : { 'x-auth-token': token };
-    // Called without a receiver: a browser's fetch refuses any other.
+    // Called without a receiver: a browser's fetch refuses any other receiver.
     this.#fetch = ownFetch ?? ((input, init) => fetch(input, init));
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Reads a document. Safe to repeat, so it is, when nobody can answer. */
+  /** Reads a document. A read is safe to repeat, so it is repeated when no server could answer. */
   async get<Answer>(path: string, { signal }: RequestOptions = {}): Promise<Answer> {
     for (const delay of READ_RETRIES_MS) {
       try {
@@ -56,9 +56,9 @@ export class Http {
   }
 
   /**
-   * Sends a change. Whether one that nobody answered has arrived can't be known: a POST or PATCH is sent
-   * once more under the same key, by which the server carries it out once, and while the server says that
-   * it is still at work on it, the answer is waited for. A DELETE is never repeated.
+   * Sends a change. If the server did not answer, nobody can know whether the change has arrived. So a POST
+   * or PATCH is sent once more under the same key, and the server carries out each key only once. While the
+   * server says that it still works on that key, the client waits for the answer. A DELETE is never repeated.
    */
   async send<Answer>(
     method: 'POST' | 'PATCH' | 'DELETE',
@@ -68,7 +68,7 @@ export class Http {
     return this.#send(method, path, options, (response, signal) => this.#read<Answer>(response, signal));
   }
 
-  /** The same, of what is answered by its place alone: resolves with the id in the header Location. */
+  /** Like `send`, for requests whose answer is only a location: resolves with the id in the header Location. */
   async begin(method: 'POST' | 'PATCH', path: string, options: RequestOptions): Promise<string> {
     return this.#send(method, path, options, async (response) => {
       const id = response.headers.get('location')?.split('/').at(-1);
@@ -98,7 +98,7 @@ export class Http {
     }
   }
 
-  /** Reads what is not a document, as it is. */
+  /** Reads an answer that is not a document, as plain text. */
   async text(path: string): Promise<string> {
     const { signal, clear } = deadlineOf(this.#timeoutMs, undefined);
     try {
@@ -111,7 +111,7 @@ export class Http {
     }
   }
 
-  /** Opens an event stream; null when there is nothing more to come. */
+  /** Opens an event stream; null when there are no more events to come. */
   async stream(path: string, lastEventId: number, signal: AbortSignal): Promise<Response | null> {
     const headers = { accept: 'text/event-stream', 'last-event-id': String(lastEventId) };
     const response = await this.#ask(path, { headers, signal });
@@ -150,7 +150,7 @@ export class Http {
   async #read<Answer>(response: Response, signal: AbortSignal): Promise<Answer> {
     try {
       const text = await response.text();
-      // The shape is the server's promise: both sides are compiled against one contract.
+      // The server guarantees this type: both sides are compiled against one contract.
       return (text === '' ? {} : JSON.parse(text)) as Answer;
     } catch (cause) {
       if (cause instanceof SyntaxError) throw notCoffer(response);
@@ -170,7 +170,7 @@ export class Http {
     return response;
   }
 
-  /** Whoever aborts wants to hear the own reason; all else is a server that does not answer. */
+  /** A caller that aborts expects its own reason; every other error means that the server does not answer. */
   #broken(cause: unknown, signal: AbortSignal): unknown {
     if (signal.aborted && !isTimeout(signal.reason)) return signal.reason;
     const message = `No answer from ${this.#endpoint}: ${reasonOf(cause)}`;
@@ -192,7 +192,7 @@ function isTimeout(reason: unknown): boolean {
   return reason instanceof DOMException && reason.name === 'TimeoutError';
 }
 
-/** `fetch failed` says nothing: the reason is one level deeper, or two. */
+/** `fetch failed` gives no reason: the reason is one or two causes deeper. */
 function reasonOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
   if (!(error instanceof Error)) return String(error);

@@ -5,7 +5,8 @@
  *     const { upgrade_id } = await client.clusters.upgrade('shop', '17.10');
  *     for await (const event of client.upgrades.watch(upgrade_id)) console.log(event.message);
  *
- * - `clusters.ts` · `instances.ts` · `upgrades.ts` · `batches.ts` · `datastores.ts` · `dead-letters.ts` what can be asked
+ * - `clusters.ts` · `instances.ts` · `upgrades.ts` · `batches.ts` · `datastores.ts` · `dead-letters.ts` the
+ *   requests
  * - `events.ts` event streams that survive lost connections · `pages.ts` listings page by page
  * - `http.ts` one endpoint · `errors.ts` `CofferApiError` · `references.ts` document, id or name · `time.ts`
  */
@@ -81,7 +82,10 @@ export interface CofferClient {
   readonly deadLetters: DeadLetters;
   /** Who the caller is, and what they may do for this tenant. */
   permissions(): Promise<PermissionsDocument>;
-  /** How Redis, RabbitMQ, taskmanagers and guests are. For administrators: others are refused with `forbidden`. */
+  /**
+   * The state of Redis, RabbitMQ, taskmanagers and guests. For administrators: others are refused with
+   * `forbidden`.
+   */
   health(): Promise<HealthReportDocument>;
 }
 
@@ -101,8 +105,9 @@ export function createClient(options: ClientOptions): CofferClient {
 }
 
 /**
- * Whose token it is: `project_id` is the tenant to put into the endpoint of a client. `endpoint` is the API's here,
- * without a tenant: `http://127.0.0.1:8779/v1.0`. Rejects with `unauthorized` where a token is missing or not valid.
+ * Whose token it is: `project_id` is the tenant to put into the endpoint of a client. `endpoint` is here the
+ * API's, without a tenant: `http://127.0.0.1:8779/v1.0`. Rejects with `unauthorized` where a token is missing
+ * or not valid.
  */
 export async function identify(options: ClientOptions): Promise<IdentityDocument> {
   return (await new Http(options).get<IdentityAnswer>('/identity')).identity;

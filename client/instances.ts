@@ -16,15 +16,16 @@ export class Instances {
     this.#http = http;
   }
 
-  /** Rejects with `instance_not_found`; with `conflict` for a name that several instances have. */
+  /** Rejects with `instance_not_found`; with `conflict` if several instances have that name. */
   async get(instance: Reference): Promise<InstanceDocument> {
     return (await this.#http.get<InstanceAnswer>(pathOf(instance))).instance;
   }
 
   /**
-   * Upgrades this one instance of its cluster, through the same gates as the whole. Resolves with the id of
-   * the upgrade when that is safe: `client.upgrades.watch(upgrade_id)` shows how it goes. Rejects as
-   * `clusters.upgrade` does, and with `instance_not_found`.
+   * Upgrades only this instance of its cluster, through the same gates as an upgrade of the whole cluster.
+   * Resolves with the id of the upgrade when the upgrade is stored safely:
+   * `client.upgrades.watch(upgrade_id)` shows its progress. Rejects as `clusters.upgrade` does, and with
+   * `instance_not_found`.
    */
   async upgrade(
     instance: Reference,

@@ -1,13 +1,13 @@
 import type { Http } from './http.ts';
 
-/** The largest page that the API gives. */
+/** The largest page that the API returns. */
 const PAGE = 100;
 
 interface PageAnswer {
   readonly links?: readonly unknown[];
 }
 
-/** All items of a listing, page after page, fetched as they are asked for. */
+/** All items of a listing. Each page is fetched when its items are asked for. */
 export function allPages<Answer extends PageAnswer, Item extends { readonly id: string }>(
   http: Http,
   path: string,
@@ -16,7 +16,7 @@ export function allPages<Answer extends PageAnswer, Item extends { readonly id: 
   return pagesBy(http, path, itemsOf, ({ id }) => id);
 }
 
-/** The same where it is not an id by which a page is asked for. */
+/** The same for listings where the marker of a page is not an id. */
 export async function* pagesBy<Answer extends PageAnswer, Item>(
   http: Http,
   path: string,

@@ -15,9 +15,9 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
 }
 
 /**
- * A signal that aborts after `ms` with a `TimeoutError`, or with `outer` and its reason; to be cleared when
- * it is over. The timer is held: Node.js 20 may collect an `AbortSignal.timeout()` within
- * `AbortSignal.any()` as garbage, and then it never aborts.
+ * A signal that aborts after `ms` with a `TimeoutError`, or together with `outer` and its reason. The caller
+ * must clear it when the work is done. This function holds the timer itself: Node.js 20 may collect an
+ * `AbortSignal.timeout()` within `AbortSignal.any()` as garbage, and then the signal never aborts.
  */
 export function deadlineOf(
   ms: number,

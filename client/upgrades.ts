@@ -12,7 +12,7 @@ import { allPages } from './pages.ts';
 import { idOrName, inPath, type Reference } from './references.ts';
 
 export interface UpgradeWatchOptions extends WatchOptions {
-  /** `ended` (default): to the end. `settled`: also up to a pause that waits for a person. */
+  /** `ended` (default): watch to the end. `settled`: stop also at a pause that waits for a person. */
   readonly until?: 'ended' | 'settled';
 }
 
@@ -44,36 +44,37 @@ export class Upgrades {
   }
 
   /**
-   * Starts nothing further; what is in flight ends. Like every action it resolves with the upgrade as it
-   * is afterwards, may be repeated, and rejects with `action_refused` and the reason if the upgrade's
-   * state doesn't allow it: `actions` of its document says which ones it allows. After
-   * `bus_unavailable` it is not known whether it was taken: ask again.
+   * Starts nothing further; steps in flight continue to their end. Like every action it resolves with the
+   * upgrade as it is afterwards, and may be repeated. It rejects with `action_refused` and the reason if the
+   * upgrade's state doesn't allow the action: `actions` of its document lists the actions that the state
+   * allows. After `bus_unavailable` nobody knows whether the action was taken: send it again.
    */
   pause(upgrade: Reference): Promise<UpgradeDocument> {
     return this.#act(upgrade, 'pause');
   }
 
-  /** Goes on after a pause. */
+  /** Continues after a pause. */
   resume(upgrade: Reference): Promise<UpgradeDocument> {
     return this.#act(upgrade, 'resume');
   }
 
-  /** Goes on past the canary. May be said before the canary is done. */
+  /** Continues past the canary. May be sent before the canary is done. */
   approve(upgrade: Reference): Promise<UpgradeDocument> {
     return this.#act(upgrade, 'approve');
   }
 
   /**
-   * Says that the instance that it has paused for runs the new version, and goes on. Only where a guest agent
-   * of Trove has left that open: somebody must have looked at the server.
+   * States that the instance for which the upgrade has paused runs the new version, and continues. Only
+   * allowed where one of Trove's guest agents has left that open: somebody must have checked the server.
    */
   confirm(upgrade: Reference): Promise<UpgradeDocument> {
     return this.#act(upgrade, 'confirm');
   }
 
   /**
-   * Tries again what has failed, with all its retries anew; with another version, that one. Of an upgrade
-   * that has ended it resolves with the new upgrade that takes it up: watch that one, by its `id`.
+   * Tries the failed steps again, with all their retries anew; with `datastoreVersion`, to that version
+   * instead. If the upgrade has ended, it resolves with the new upgrade that takes it up: watch that one, by
+   * its `id`.
    */
   retry(upgrade: Reference, datastoreVersion?: Reference): Promise<UpgradeDocument> {
     const other = datastoreVersion === undefined ? {} : { datastore_version: idOrName(datastoreVersion) };
@@ -81,14 +82,14 @@ export class Upgrades {
   }
 
   /**
-   * Goes back to the version that the cluster came from. Refused past an irreversible step. Of an upgrade
-   * that has ended, successfully or not, it resolves with the new upgrade that takes the way back.
+   * Rolls back to the version that the cluster had before. Refused after an irreversible step. If the upgrade
+   * has ended, successfully or not, it resolves with the new upgrade that rolls back.
    */
   rollback(upgrade: Reference): Promise<UpgradeDocument> {
     return this.#act(upgrade, 'rollback');
   }
 
-  /** Starts nothing further, and ends as `cancelled` once what is in flight has ended. */
+  /** Starts nothing further, and ends as `cancelled` once everything in flight has ended. */
   cancel(upgrade: Reference): Promise<UpgradeDocument> {
     return this.#act(upgrade, 'cancel');
   }
@@ -99,9 +100,9 @@ export class Upgrades {
   }
 
   /**
-   * The events of an upgrade as they happen, from the first to the last, each once and in order:
-   * `for await (const event of client.upgrades.watch(id))`. Survives lost connections and restarts
-   * of the server. Leaving the loop leaves the upgrade running.
+   * The events of an upgrade as they happen, from the first to the last, each once and in order: `for await
+   * (const event of client.upgrades.watch(id))`. Survives lost connections and restarts of the server.
+   * Leaving the loop does not stop the upgrade.
    */
   async *watch(upgrade: Reference, options: UpgradeWatchOptions = {}): AsyncGenerator<EventDocument, void> {
     const path = `/upgrades/${inPath(upgrade)}/events`;
@@ -114,7 +115,7 @@ export class Upgrades {
     }
   }
 
-  /** Resolves with the upgrade once it has ended, in whatever state: look at `state` and `message`. */
+  /** Resolves with the upgrade once it has ended, in whatever state: check `state` and `message`. */
   async waitFor(upgrade: Reference, options: UpgradeWatchOptions = {}): Promise<UpgradeDocument> {
     for await (const _ of this.watch(upgrade, options));
     return lookUp(() => this.get(upgrade), options);

@@ -1,4 +1,4 @@
-/** The frame around every screen, and which screen an address leads to. */
+/** The frame around every screen, and the mapping from addresses to screens. */
 import { type ReactNode, useEffect, useState } from 'react';
 import { DeadLettersScreen } from './admin/dead-letters.tsx';
 import { HealthScreen } from './admin/health.tsx';
@@ -129,7 +129,10 @@ function Frame({ children }: { readonly children: ReactNode }) {
   );
 }
 
-/** Past the navigation. With a base the address must be a whole one, and nothing is to be loaded anew. */
+/**
+ * Skips the navigation. Because the page has a base, the link needs the whole address, and must not load the
+ * page anew.
+ */
 function SkipLink() {
   const { path, query } = usePlace();
   return (
@@ -177,7 +180,7 @@ function Navigation({ session }: { readonly session: Session }) {
   );
 }
 
-/** Administrators, and everybody where nobody is asked, may look at the clusters of others. */
+/** Administrators may look at the clusters of other tenants; so may everybody where nobody has to sign in. */
 function TenantSwitch({ tenant }: { readonly tenant: string }) {
   const { permissions } = useSession();
   const [isOpen, setOpen] = useState(false);

@@ -1,27 +1,27 @@
-/** What the screens show, and how it stays true: read again and again, or followed as it happens. */
+/** The data of the screens, and how they stay current: by polling, or by following events. */
 import { useCallback, useEffect, useRef, useState } from 'react';
 import { type ClusterDocument, CofferApiError, type CofferClient } from '../client/index.ts';
 import { useSession } from './session.tsx';
 
 export interface Polled<T> {
-  /** The last that was read; undefined before the first. */
+  /** The last data that were read; undefined before the first read. */
   readonly data: T | undefined;
-  /** Why the last try failed; undefined if it did not. The data stay. */
+  /** Why the last try failed; undefined if it succeeded. The data stay after a failure. */
   readonly error: unknown;
   readonly reload: () => void;
 }
 
 interface PollOptions {
-  /** Other data under another key: what was read before is forgotten. */
+  /** Another key stands for other data: the data that were read under the old key are dropped. */
   readonly key: string;
-  /** Between two reads; null: once. */
+  /** Time between two reads; null: read once. */
   readonly everyMs: number | null;
 }
 
-/** A listing that takes long is asked for less often, so that nobody is kept busy by looking. */
+/** A slow listing is read less often, so that polling does not keep the server busy. */
 const REST_FACTOR = 10;
 
-/** Reads, and reads again while the page is looked at. */
+/** Reads once, and then again and again while the page is visible. */
 export function usePolled<T>(
   load: (client: CofferClient) => Promise<T>,
   { key, everyMs }: PollOptions,
@@ -68,12 +68,12 @@ async function repeat(
   }
 }
 
-/** The session says so itself, and has everything asked again once there is another token. */
+/** The session itself reports an expired token, and repeats all requests once there is another token. */
 function isExpiry(error: unknown): boolean {
   return error instanceof CofferApiError && error.code === 'unauthorized';
 }
 
-/** Whether the same question may be answered in a moment: it is asked again. */
+/** Whether the same request may succeed in a moment: then it is sent again. */
 export function isPassing(error: unknown): boolean {
   return error instanceof CofferApiError && (error.isTemporary || error.code === 'rate_limited');
 }
@@ -88,7 +88,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Nobody looks at a hidden page. */
+/** A hidden page needs no data. */
 function untilVisible(signal: AbortSignal): Promise<void> {
   if (!document.hidden) return Promise.resolve();
   return new Promise((resolve) => {
@@ -106,11 +106,11 @@ export type Connection = 'connecting' | 'live' | 'lost' | 'over';
 
 export interface Followed<Document, Event> {
   readonly document: Document | undefined;
-  /** Each once and in order, whatever the connection went through. */
+  /** Each event once and in order, however often the connection was lost. */
   readonly events: readonly Event[];
   readonly connection: Connection;
   readonly error: unknown;
-  /** Puts in what an action has answered, before its events are heard. */
+  /** Inserts the answer of an action before the action's events arrive. */
   readonly put: (document: Document) => void;
 }
 
@@ -119,7 +119,7 @@ interface Numbered {
 }
 
 interface FollowHooks {
-  /** Number of the last event that was heard. */
+  /** Number of the last event that was received. */
   readonly after: number;
   readonly signal: AbortSignal;
   readonly onConnect: () => void;
@@ -137,8 +137,9 @@ export interface FollowOptions<Document, Event extends Numbered> {
 const REFRESH_MS = 1_000;
 
 /**
- * A document with its events as they happen. Each event has the document read again; so does every second
- * while it is at work. For one document: another one wants a component of its own (`key`).
+ * A document with its events as they happen. The document is read again after each event, and every second
+ * while the upgrade or batch is at work. The hook serves one document: for another document use another
+ * component (`key`).
  */
 export function useFollowed<Document, Event extends Numbered>(
   options: FollowOptions<Document, Event>,
@@ -161,7 +162,7 @@ export function useFollowed<Document, Event extends Numbered>(
   return { document: own ?? data, events, connection, error: error ?? polled.error, put: setOwn };
 }
 
-/** After a new sign-in it goes on where it was. */
+/** After a new sign-in it continues where it was. */
 function useEvents<Document, Event extends Numbered>(latest: {
   readonly current: FollowOptions<Document, Event>;
 }) {
@@ -198,7 +199,10 @@ function stopper(): { readonly signal: AbortSignal; readonly abort: () => void }
   return { signal: controller.signal, abort: () => controller.abort() };
 }
 
-/** Hands on what is heard, many at once where many come at once: a long history is drawn once. */
+/**
+ * Passes received events on. Events that arrive together are passed on together, so that a long history is
+ * drawn once.
+ */
 async function follow<Event>(
   heard: AsyncIterable<Event>,
   signal: AbortSignal,
@@ -227,12 +231,12 @@ async function follow<Event>(
 export interface Doing<Args extends readonly unknown[]> {
   readonly isBusy: boolean;
   readonly error: unknown;
-  /** Resolves with whether it went well. */
+  /** Resolves with whether the action succeeded. */
   readonly run: (...args: Args) => Promise<boolean>;
   readonly forget: () => void;
 }
 
-/** Something that the user has asked for: once at a time, with what went wrong. */
+/** An action that the user has asked for: it runs only once at a time, and keeps its error. */
 export function useDoing<Args extends readonly unknown[]>(
   work: (client: CofferClient, ...args: Args) => Promise<void>,
 ): Doing<Args> {
@@ -263,7 +267,10 @@ export async function allClusters(client: CofferClient): Promise<readonly Cluste
   return found;
 }
 
-/** So many of a listing, and whether there are more: what comes next is fetched only when it is asked for. */
+/**
+ * The first items of a listing, and whether there are more: the rest is fetched only when the user asks for
+ * it.
+ */
 export async function firstOf<T>(
   listing: AsyncIterable<T>,
   limit: number,

@@ -1,12 +1,12 @@
-/** Something that a person can do, as a button and a question say it. */
+/** An action that a person can take, with the texts of its button and its confirmation question. */
 export interface Deed<Action extends string> {
   readonly action: Action;
-  /** On the button. */
+  /** The text on the button. */
   readonly label: string;
-  /** Over the question. */
+  /** The title of the question. */
   readonly title: string;
-  /** What will happen. */
+  /** What the action will cause. */
   readonly sentences: readonly string[];
-  /** Not to be done by accident. */
+  /** True for an action that must not be triggered by accident. */
   readonly isDangerous: boolean;
 }

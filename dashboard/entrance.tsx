@@ -1,4 +1,4 @@
-/** Where the address names no project: the project of the user is found out, and their way leads on to its clusters. */
+/** For an address that names no project: finds the user's project and leads to its clusters. */
 import { useEffect, useState } from 'react';
 import { CofferApiError, identify } from '../client/index.ts';
 import { Spinner } from './parts/basics.tsx';
@@ -6,7 +6,7 @@ import { FailureNote } from './parts/failure.tsx';
 import { API_URL, go, hrefTo } from './router.tsx';
 import { type SignIn, SignInPage } from './sign-in.tsx';
 
-/** Of an API that asks nobody who they are: the tenant that the command line takes there, too. */
+/** For an API that asks nobody to sign in: the same tenant that the command line uses there. */
 const OPEN_TENANT = 'demo';
 
 interface EntranceProps {
@@ -40,14 +40,14 @@ export function Entrance({ signIn, onSignIn }: EntranceProps) {
   );
 }
 
-/** The API wants another token, or one at all. */
+/** Whether the API wants another token, or a token at all. */
 export function isAsked(refusal: unknown): boolean {
   return (
     refusal instanceof NoProject || (refusal instanceof CofferApiError && [401, 403].includes(refusal.status))
   );
 }
 
-/** The project that was typed, or the one that the token is for. */
+/** The project that the user typed, or the project that the token is for. */
 async function whereTo(signIn: SignIn | undefined): Promise<string> {
   if (signIn?.project) return signIn.project;
   const token = signIn?.token;

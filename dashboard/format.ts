@@ -44,12 +44,12 @@ export function ago(ms: number): string {
   return `${Math.round(seconds / 86_400)} d ago`;
 }
 
-/** A time of the API as milliseconds since the epoch. Trove's documents leave out that they mean UTC. */
+/** A time of the API as milliseconds since the epoch. Times in Trove's documents are UTC but do not say so. */
 export function instant(text: string): number {
   return Date.parse(/(Z|[+-]\d\d:\d\d)$/.test(text) ? text : `${text}Z`);
 }
 
-/** `14:03:22`, and the day before it where that is not today's. In the user's zone. */
+/** `14:03:22` in the user's zone, preceded by the day if the day is not today. */
 export function clock(at: number, now: number, zone?: string): string {
   const time = format({ hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }, zone);
   const day = format({ day: 'numeric', month: 'short' }, zone);
@@ -59,7 +59,7 @@ export function clock(at: number, now: number, zone?: string): string {
   return `${day.format(at)}${isSameYear ? '' : ` ${year.format(at)}`}, ${time.format(at)}`;
 }
 
-/** In full, with the zone: for whoever wants to be sure. */
+/** The full time with the zone, for users who need certainty. */
 export function fullTime(at: number, zone?: string): string {
   return format({ dateStyle: 'long', timeStyle: 'long' }, zone).format(at);
 }
@@ -76,7 +76,7 @@ export function zoneName(at: number, zone?: string): string {
 
 const formats = new Map<string, Intl.DateTimeFormat>();
 
-/** To make one takes longer than to use it a hundred times. */
+/** Making a formatter takes longer than using it a hundred times. */
 function format(options: Intl.DateTimeFormatOptions, zone: string | undefined): Intl.DateTimeFormat {
   const key = JSON.stringify([options, zone]);
   const known = formats.get(key) ?? new Intl.DateTimeFormat('en-GB', { ...options, timeZone: zone });

@@ -1,7 +1,7 @@
-/** Words that pure code and components share about how things look. */
+/** Names for visual styles that pure code and components share. */
 
-/** What a colour means, everywhere: at work, well, waits for somebody, bad, nothing to say. */
+/** The meanings of the colours, everywhere the same: at work, well, waits for somebody, bad, nothing to report. */
 export type Tone = 'run' | 'ok' | 'wait' | 'bad' | 'idle';
 
-/** Of the window: a phone's is narrow. */
+/** The shape of the window: a phone's is narrow. */
 export type Shape = 'wide' | 'narrow';

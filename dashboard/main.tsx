@@ -1,11 +1,15 @@
 /**
- * The dashboard. It speaks with the API through the SDK alone.
+ * The dashboard. It talks to the API only through the SDK.
  *
- * - `app.tsx` the frame, and which screen an address leads to · `router.tsx` addresses · `theme.ts` dark or light
- * - `session.tsx` who uses it, the token in memory · `sign-in.tsx` · `data.ts` how screens read, follow and act
- * - `format.ts` numbers and times · `words.ts` the API's words as people read them · `looks.ts` · `deed.ts` · `parts/` small parts
- * - `clusters/` list, cluster with its topology, creation · `upgrades/` asking for one, and watching it
- * - `batches/` many at once · `admin/` dead letters and health · `styles/`
+ * - `app.tsx` the frame, and the mapping from addresses to screens · `router.tsx` addresses · `theme.ts` dark
+ *   or light
+ * - `session.tsx` the user, with the token in memory · `sign-in.tsx` · `data.ts` how screens read, follow and
+ *   act
+ * - `format.ts` numbers and times · `words.ts` the API's words as people read them · `looks.ts` · `deed.ts` ·
+ *   `parts/` small parts
+ * - `clusters/` list, cluster with its topology, creation · `upgrades/` requesting an upgrade, and watching
+ *   it
+ * - `batches/` many upgrades at once · `admin/` dead letters and health · `styles/`
  */
 import './styles/tokens.css';
 import './styles/base.css';

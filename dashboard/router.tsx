@@ -1,14 +1,14 @@
-/** Where the user is: the address, and the way from one to another without a new page. */
+/** Where the user is: the address, and navigation to another address without loading a new page. */
 import { type AnchorHTMLAttributes, type MouseEvent, useSyncExternalStore } from 'react';
 
-/** Path of the dashboard itself, with a slash at its end: the page is told it by the api. */
+/** Path of the dashboard itself, with a slash at its end; the api writes it into the page. */
 const BASE = new URL(document.baseURI).pathname;
 
-/** Where the API is, seen from the dashboard. */
+/** The address of the API, seen from the dashboard. */
 export const API_URL = new URL('../v1.0', document.baseURI).href;
 
 export interface Place {
-  /** Below the dashboard, decoded: `['demo', 'clusters']`. */
+  /** The path below the dashboard, decoded: `['demo', 'clusters']`. */
   readonly path: readonly string[];
   readonly query: URLSearchParams;
 }
@@ -24,7 +24,7 @@ function subscribe(listener: () => void): () => void {
   };
 }
 
-/** The present place; renders anew when it changes. */
+/** The current place; the component renders again when the place changes. */
 export function usePlace(): Place {
   return placeOf(useSyncExternalStore(subscribe, () => window.location.href));
 }
@@ -43,7 +43,7 @@ function decoded(part: string): string {
   }
 }
 
-/** The address of a place below the dashboard; `query` leaves out what is empty. */
+/** The address of a place below the dashboard; empty values of `query` are left out. */
 export function hrefTo(path: readonly string[], query: Readonly<Record<string, string>> = {}): string {
   const search = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== '')).toString();
   return `${BASE}${path.map(encodeURIComponent).join('/')}${search === '' ? '' : `?${search}`}`;
@@ -57,7 +57,7 @@ export function go(href: string, { replace = false }: { readonly replace?: boole
 
 type LinkProps = Omit<AnchorHTMLAttributes<HTMLAnchorElement>, 'href'> & { readonly to: string };
 
-/** A link within the dashboard: a real one, which can be opened in another tab. */
+/** A link within the dashboard: a real link, which can be opened in another tab. */
 export function Link({ to, onClick, ...rest }: LinkProps) {
   const follow = (event: MouseEvent<HTMLAnchorElement>) => {
     onClick?.(event);

@@ -1,6 +1,6 @@
 /**
- * Who uses the dashboard, for which tenant. The token is held here, in memory, and nowhere else: a reload
- * forgets it. One that has expired leads to a new sign-in over the screen, which stays as it is.
+ * Who uses the dashboard, for which tenant. The token is held only here, in memory: a reload forgets it. When
+ * the token has expired, the user signs in again in a dialog over the screen, which stays unchanged.
  */
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useState } from 'react';
 import {
@@ -20,11 +20,11 @@ export interface Session {
   readonly client: CofferClient;
   readonly tenant: string;
   readonly permissions: PermissionsDocument;
-  /** Whether a rule of the API allows it: what is not allowed is not offered. */
+  /** Whether a rule of the API allows the action: actions that are not allowed are not offered. */
   may(rule: string): boolean;
-  /** Nobody is asked anything until there is a valid token again. */
+  /** No request is sent until there is a valid token again. */
   readonly isExpired: boolean;
-  /** Since when nobody has answered; null while somebody does. */
+  /** The time since when the API has not answered; null while it answers. */
   readonly awaySince: number | null;
   /** The address of a place of this tenant. */
   href(path: readonly string[], query?: Readonly<Record<string, string>>): string;
@@ -46,13 +46,13 @@ interface Known {
 
 interface SessionGateProps {
   readonly tenant: string;
-  /** The last that was typed; an administrator's token is good for any tenant. */
+  /** The last sign-in that was typed; an administrator's token is valid for any tenant. */
   readonly signIn: SignIn | undefined;
   readonly onSignIn: (signIn: SignIn) => void;
   readonly children: ReactNode;
 }
 
-/** Lets nobody in who has not signed in, where the API asks for that. */
+/** Where the API requires a sign-in, admits only users who have signed in. */
 export function SessionGate({ tenant, signIn, onSignIn, children }: SessionGateProps) {
   const token = signIn?.token;
   const [known, setKnown] = useState<Known>();
@@ -117,8 +117,9 @@ export function SessionGate({ tenant, signIn, onSignIn, children }: SessionGateP
 }
 
 /**
- * The address may name a project that the token is not for: one of a bookmark, or of nobody. Then the token's own is
- * gone to, unless the other one was asked for by name. Null where there is nothing to go to.
+ * The address may name a project that the token is not for: a bookmarked project, or one that does not exist.
+ * Then the dashboard goes to the token's own project, unless the user asked for the other project by name.
+ * Null where there is no project to go to.
  */
 async function ownProject(
   error: unknown,
@@ -145,7 +146,7 @@ function sessionOf(
   };
 }
 
-/** `fetch` that notices when the token is no longer believed, and when nobody answers. */
+/** A `fetch` that notices when the token is no longer accepted, and when the API does not answer. */
 function useWatchedFetch() {
   const [isExpired, setExpired] = useState(false);
   const [awaySince, setAwaySince] = useState<number | null>(null);
@@ -156,7 +157,7 @@ function useWatchedFetch() {
       if (response.status === 401) setExpired(true);
       return response;
     } catch (error) {
-      // Whoever has left a screen has aborted its requests.
+      // A screen that the user has left has aborted its requests.
       if (!init?.signal?.aborted) setAwaySince((since) => since ?? Date.now());
       throw error;
     }

@@ -5,20 +5,20 @@ import { Field, TextInput } from './parts/fields.tsx';
 import { Logo } from './parts/icons.tsx';
 import { go, hrefTo, usePlace } from './router.tsx';
 
-/** What was typed. */
+/** The typed values. */
 export interface SignIn {
   readonly token: string;
-  /** The project that was asked for by name; undefined for the one that the token is for. */
+  /** The project that the user named; undefined for the project that the token is for. */
   readonly project: string | undefined;
 }
 
 interface SignInProps {
-  /** Why the last token did not do. */
+  /** Why the last token was refused. */
   readonly refusal: Error | null;
   readonly onSignIn: (signIn: SignIn) => void;
 }
 
-/** Before anything is shown. The address stays: after it the user is where they wanted to be. */
+/** Shown before anything else. The address stays, so that after the sign-in the user is at the wanted place. */
 export function SignInPage(props: SignInProps) {
   return (
     <main className="alone sign-in">
@@ -29,7 +29,7 @@ export function SignInPage(props: SignInProps) {
   );
 }
 
-/** Over the screen, which stays as it is, with what was typed into it. */
+/** Shown over the screen, which stays unchanged, with everything that was typed into it. */
 export function SignInDialog(props: SignInProps) {
   return (
     <Dialog title="Your session has expired" onClose={null}>
@@ -40,7 +40,7 @@ export function SignInDialog(props: SignInProps) {
 }
 
 interface SignInFormProps extends SignInProps {
-  /** Another one would be another place. */
+  /** True where another project would lead to another screen. */
   readonly isProjectFixed?: boolean;
 }
 

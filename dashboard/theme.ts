@@ -1,4 +1,4 @@
-/** Dark or light: as the system has it, or as the user has chosen. */
+/** Dark or light: the system's setting, or the user's choice. */
 export type Theme = 'system' | 'light' | 'dark';
 
 const KEY = 'coffer-theme';
@@ -19,7 +19,7 @@ export function chooseTheme(theme: Theme): void {
   try {
     localStorage.setItem(KEY, theme);
   } catch {
-    // Where nothing may be kept it lasts until the page is left.
+    // Where the browser stores nothing, the choice lasts until the user leaves the page.
   }
 }
 

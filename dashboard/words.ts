@@ -23,7 +23,7 @@ const TASKS: Readonly<Record<ClusterDocument['task']['name'], Word>> = {
   UPGRADING_CLUSTER: { text: 'Upgrading', tone: 'run' },
 };
 
-/** What a cluster is busy with, and how far its upgrade is; of an idle one, how it is. */
+/** The task of a cluster, and the progress of its upgrade; for an idle cluster, its health. */
 export function clusterWord({
   task,
   instances,
@@ -58,7 +58,7 @@ export const INSTANCE_WORDS: Readonly<Record<ClusterInstanceDocument['status'], 
   UNKNOWN: { text: 'Not heard', tone: 'wait' },
 };
 
-/** Why an instance is not well: what Coffer could not do to it, and what its guest agent says. */
+/** Why an instance is not well: what Coffer could not do to it, and what its guest agent reports. */
 export function troublesOf({
   fault,
   service_message,
@@ -98,7 +98,7 @@ export function upgradeWord({
   return UPGRADE_WORDS[state];
 }
 
-/** Paused until a person does something; one that waits for its window goes on by itself. */
+/** Paused until a person acts; an upgrade that waits for its window continues by itself. */
 export function waitsForPerson({ state, until }: Pick<UpgradeDocument, 'state' | 'until'>): boolean {
   return state === 'paused' && until === null;
 }
@@ -135,7 +135,7 @@ export function batchWord({
   if (state === 'paused' && reason) {
     return { text: BATCH_PAUSES[reason], tone: BAD_PAUSES.includes(reason) ? 'bad' : 'wait' };
   }
-  // While it runs, the only thing to say is that upgrades within it wait for a person.
+  // While a batch runs, a message has only one meaning: upgrades within the batch wait for a person.
   if (state === 'running' && !cancelling && message !== null) {
     return { text: 'Runs, and waits for a person', tone: 'wait' };
   }
@@ -143,7 +143,7 @@ export function batchWord({
   return BATCH_WORDS[state];
 }
 
-/** Something is wrong, and not only a question open. */
+/** Pauses because something is wrong, and not only because a decision is open. */
 const BAD_PAUSES: readonly BatchDocument['reason'][] = ['failures', 'write_outage', 'health'];
 
 export function isBatchOver({ state }: Pick<BatchDocument, 'state'>): boolean {
@@ -160,7 +160,7 @@ export const MEMBER_WORDS: Readonly<Record<BatchMemberDocument['state'], Word>> 
   cancelled: { text: 'Cancelled', tone: 'idle' },
 };
 
-/** A cluster whose upgrade is paused counts as running, and is shown as what it waits for. */
+/** A cluster whose upgrade is paused counts as running, and is shown with what it waits for. */
 export function memberWord({ state, held }: Pick<BatchMemberDocument, 'state' | 'held'>): Word {
   return held === null
     ? MEMBER_WORDS[state]
@@ -169,7 +169,7 @@ export function memberWord({ state, held }: Pick<BatchMemberDocument, 'state' | 
 
 export type Phase = StepDocument['phase'];
 
-/** What a phase is, to whoever sees it for the first time. */
+/** Explains each phase to a user who sees it for the first time. */
 export const PHASES: Readonly<Record<Phase, { readonly text: string; readonly means: string }>> = {
   pending: { text: 'Waiting', means: 'its turn has not come, or a gate holds it back' },
   backoff: { text: 'Back-off', means: 'waits a moment before the next attempt' },
@@ -188,7 +188,7 @@ export const PHASES: Readonly<Record<Phase, { readonly text: string; readonly me
   skipped: { text: 'Skipped', means: 'the goal has changed before its turn' },
 };
 
-/** What one can do about a gate that does not hold. */
+/** What the user can do about a gate that does not hold. */
 export const GATE_ADVICE: Readonly<Record<string, string>> = {
   cluster_idle: 'Wait until the cluster is idle, or cancel what it is busy with.',
   version_active: 'Choose another version, or have an administrator enable this one.',
@@ -205,7 +205,7 @@ export const GATE_ADVICE: Readonly<Record<string, string>> = {
   upgrade_needed: 'There is nothing to do: choose another version.',
 };
 
-/** How a finding is headed that holds nothing back. */
+/** The titles of findings that hold nothing back. */
 export const FINDING_TITLES: Readonly<Record<string, string>> = {
   unlogged_tables: 'Unlogged tables will be empty',
   logical_slots: 'Logical replication slots will be gone',
@@ -213,7 +213,7 @@ export const FINDING_TITLES: Readonly<Record<string, string>> = {
   settings_differ: 'Settings differ between primary and successor',
 };
 
-/** Gates for which a request is refused; at the others an upgrade would begin, and wait. */
+/** Gates for which a request is refused; with the other gates an upgrade would begin, and wait. */
 const REFUSING = ['cluster_idle', 'version_active', 'version_path', 'one_primary', 'upgrade_needed'];
 
 export function isRefusing(gate: string): boolean {

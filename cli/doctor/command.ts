@@ -33,7 +33,7 @@ import { deadLetterFindings, troubleFindings } from './troubles.ts';
 const TIMEOUT_MS = 10_000;
 const SHARED_QUEUES = ['taskmanager', 'trove-conductor', 'coffer.dead-letters'];
 
-/** `doctor`: looks at everything that an installation depends on. */
+/** `doctor`: checks everything that an installation depends on. */
 export function addDoctorCommand(program: Command, io: Io, exit: (code: number) => void): void {
   program
     .command('doctor')
@@ -65,7 +65,7 @@ function show({ output }: Session, findings: readonly Finding[]): void {
   output.line(summaryOf(findings));
 }
 
-/** What deserves a look is not wrong, and not nothing. */
+/** A warning is not a fault, but it still counts as a result worth reporting. */
 function summaryOf(findings: readonly Finding[]): string {
   const [wrong, looks] = (['bad', 'warning'] as const).map(
     (wanted) => findings.filter(({ state }) => state === wanted).length,
@@ -176,14 +176,14 @@ async function lookAtBroker({ env }: Io): Promise<readonly Finding[]> {
   }
 }
 
-/** Never shows a URL: it may hold a password. */
+/** Never shows a URL, because the URL may hold a password. */
 function away(check: string, variable: string, error: unknown): Finding {
   if (error instanceof ConfigError)
     return bad(check, error.message.replaceAll('\n', ' '), 'Correct the variables.');
   return bad(check, `can't be reached: ${textOf(error)}`, `Is it running, and is ${variable} right?`);
 }
 
-/** What fetch says is only that it failed. */
+/** The message of fetch says only that it failed; the reason is in its cause. */
 function causeOf(error: unknown): string {
   return error instanceof Error && error.cause !== undefined ? textOf(error.cause) : textOf(error);
 }

@@ -1,4 +1,7 @@
-/** What the doctor has found: each finding says how it is, and how to repair what is not well. */
+/**
+ * The doctor's findings. Each finding says in which state a part is, and how to repair a part that is not
+ * well.
+ */
 
 import type { HealthReportDocument } from '../../client/index.ts';
 import type { BrokerFacts } from '../../src/bus/inspect.ts';
@@ -6,26 +9,29 @@ import { counted } from '../../src/core/words.ts';
 import type { RedisFacts } from '../../src/store/inspect.ts';
 
 export interface Finding {
-  /** What was looked at, e.g. `redis.persistence`: stable. */
+  /** What was checked, e.g. `redis.persistence`. The name is stable. */
   readonly check: string;
-  /** `bad`: something does not work, or will be lost. `warning`: it works, and somebody should look. */
+  /** `bad`: something does not work, or will be lost. `warning`: it works, but somebody should look at it. */
   readonly state: 'ok' | 'warning' | 'bad' | 'skipped';
   readonly found: string;
   /** What to do; null where there is nothing to do. */
   readonly repair: string | null;
 }
 
-/** Records carry times of several clocks; leases and deadlines stand a little. */
+/** Records carry times of several clocks. Leases and deadlines tolerate a small difference. */
 const SKEW_WARNING_MS = 2_000;
 const SKEW_BAD_MS = 10_000;
-/** The Date header has no more than seconds. */
+/** The Date header has a resolution of one second. */
 const DATE_HEADER_MS = 1_000;
-/** RabbitMQ's quorum queues, Redis's streams and scripts as they are used here. */
+/**
+ * The oldest releases with quorum queues (RabbitMQ), and with streams and scripts (Redis), as Coffer uses
+ * them.
+ */
 const OLDEST_RABBITMQ = '3.8';
 const OLDEST_REDIS = '6.2';
-/** Beyond this much of `maxmemory` new upgrades may soon be refused. */
+/** Above this share of `maxmemory`, new upgrades may soon be refused. */
 const FULL = 0.9;
-/** A sweep looks at what is due several times a second. */
+/** A sweep checks several times a second what is due. */
 const OVERDUE_MS = 10_000;
 
 export function ok(check: string, found: string): Finding {
@@ -44,7 +50,7 @@ export function bad(check: string, found: string, repair: string): Finding {
   return { check, state: 'bad', found, repair };
 }
 
-/** `ahead_ms`: by how much a clock is ahead of the one here. */
+/** `ahead_ms`: by how much the clock is ahead of the local clock. */
 export function clockFinding(check: string, whose: string, ahead_ms: number, precision_ms = 0): Finding {
   const off = Math.max(0, Math.abs(ahead_ms) - precision_ms);
   const found = `the clock of ${whose} is ${(Math.abs(ahead_ms) / 1000).toFixed(1)} s ${ahead_ms < 0 ? 'behind' : 'ahead of'} the one here`;
@@ -55,12 +61,12 @@ export function clockFinding(check: string, whose: string, ahead_ms: number, pre
   return ok(check, `the clock of ${whose} agrees with the one here`);
 }
 
-/** `date`: the header of an answer that came at `at`, milliseconds since the epoch. */
+/** `date`: the Date header of an answer that arrived at `at`, milliseconds since the epoch. */
 export function apiClock(date: string | null, at: number): Finding {
   const told = Date.parse(date ?? '');
   if (Number.isNaN(told))
     return skipped('api.clock', 'the API told no time', 'Is it behind a proxy that drops Date?');
-  // The header is cut off to whole seconds: half of one is the best guess.
+  // The header is truncated to whole seconds: adding half a second is the best guess.
   return clockFinding('api.clock', 'the API', told + DATE_HEADER_MS / 2 - at, DATE_HEADER_MS);
 }
 
@@ -153,7 +159,7 @@ function compare(a: string, b: string): number {
   return a.localeCompare(b, 'en', { numeric: true });
 }
 
-/** What the api itself tells an administrator. */
+/** What the api itself reports to an administrator. */
 export function reportFindings(report: HealthReportDocument): readonly Finding[] {
   return [
     taskmanagers(report.taskmanagers),

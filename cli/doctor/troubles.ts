@@ -1,4 +1,4 @@
-/** What waits for somebody, or has failed: each by its name, with the command that is next. */
+/** Everything that waits for somebody or has failed: each thing by its name, with the next command. */
 import type { DeadLettersAnswer, HealthReportDocument } from '../../client/index.ts';
 import { counted } from '../../src/core/words.ts';
 import { bad, type Finding, ok, skipped, warning } from './findings.ts';
@@ -8,10 +8,10 @@ type Batch = NonNullable<HealthReportDocument['batches']>[number];
 type Problem = NonNullable<HealthReportDocument['guests']>['problems'][number];
 type Guest = NonNullable<HealthReportDocument['guests']>['unwell'][number];
 
-/** So many of a kind are named; the others are counted. */
+/** At most this many things of one kind are named; the others are counted. */
 const NAMED = 10;
 
-/** As it can be typed: with the tenant, where that is not the one of the session. */
+/** The command as it must be typed: with the tenant, where the tenant is not that of the session. */
 type Typed = (command: string, tenant_id: string) => string;
 
 export function troubleFindings(report: HealthReportDocument, tenant: string): readonly Finding[] {
@@ -122,7 +122,7 @@ function guestFindings(
   );
 }
 
-/** Null for one that is being built or upgraded, as it should be. */
+/** Null for an instance that is being built or upgraded as it should be. */
 function guestFinding(guest: Guest, typed: Typed): Finding | null {
   const { instance_id, instance_name, cluster_name, tenant_id, status, heard, message, fault } = guest;
   const name = `${instance_name} of ${cluster_name}`;

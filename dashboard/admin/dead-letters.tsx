@@ -1,4 +1,4 @@
-/** Messages that nobody could act on: looked at, sent again, or removed. */
+/** Messages that nobody could process: a person looks at them, sends them again, or removes them. */
 import { useState } from 'react';
 import type { DeadLetterListed } from '../../client/index.ts';
 import { useDoing, usePolled } from '../data.ts';
@@ -153,7 +153,7 @@ function LetterDialog({
   );
 }
 
-/** JSON within JSON, as oslo.messaging packs it, unfolded as far as it can be read. */
+/** Unfolds JSON within JSON, as oslo.messaging packs it, as far as it can be parsed. */
 function readable(body: string): string {
   try {
     const outer: unknown = JSON.parse(body);

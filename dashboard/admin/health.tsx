@@ -1,4 +1,4 @@
-/** How all parts of the installation are. */
+/** The state of all parts of the installation. */
 import type { ReactNode } from 'react';
 import type { HealthReportDocument } from '../../client/index.ts';
 import { usePolled } from '../data.ts';
@@ -14,7 +14,7 @@ import { useSession } from '../session.tsx';
 import { INSTANCE_WORDS } from '../words.ts';
 
 const EVERY_MS = 4_000;
-/** What is due is looked at within a second or so. */
+/** A taskmanager normally handles work within about a second after the work is due. */
 const OVERDUE_MS = 10_000;
 
 export function HealthScreen() {

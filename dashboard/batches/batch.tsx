@@ -1,4 +1,4 @@
-/** A batch as it happens. */
+/** The progress of a batch. */
 import type { BatchDocument, BatchEventDocument } from '../../client/index.ts';
 import { type Connection, useDoing, useFollowed } from '../data.ts';
 import { capitalised, count, duration, instant } from '../format.ts';
@@ -18,7 +18,7 @@ import { CountsBar } from './counts.tsx';
 import { Members } from './members.tsx';
 import { Waves } from './waves.tsx';
 
-/** One for each cluster: in the log only for who wants to know everything. */
+/** One event for each cluster: these events appear in the log only when the user asks for everything. */
 const DETAILS = ['cluster_started', 'cluster_succeeded', 'cluster_waiting', 'cluster_queued'];
 
 export function BatchScreen({ id }: { readonly id: string }) {
@@ -124,7 +124,7 @@ function Remaining({ batch: { estimated_end, soaks_until } }: { readonly batch: 
   );
 }
 
-/** The browser keeps it as a file: nothing is asked of another host. */
+/** The browser saves the report as a file: no other host is contacted. */
 function ReportButtons({ id }: { readonly id: string }) {
   const csv = useDoing(async (client) =>
     save(await client.batches.reportAsCsv(id), 'text/csv', `batch-${id}.csv`),
@@ -154,7 +154,7 @@ function save(text: string, type: string, name: string): void {
   link.href = URL.createObjectURL(new Blob([text], { type }));
   link.download = name;
   link.click();
-  // The download has its own hold of it by then.
+  // By then the download no longer needs the URL.
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 

@@ -1,4 +1,4 @@
-/** Many clusters as one bar. */
+/** The state of many clusters as one bar. */
 import type { BatchDocument } from '../../client/index.ts';
 import { MEMBER_WORDS } from '../words.ts';
 

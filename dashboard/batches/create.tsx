@@ -16,7 +16,7 @@ import { type BatchDraft, batchOf, DEFAULT_WAVES, problemOf } from './draft.ts';
 import { WaveEditor } from './wave-editor.tsx';
 
 const PREVIEW_EVERY_MS = 5_000;
-/** The whole of it is in the report once it has begun. */
+/** Shows only this many clusters; once the batch has begun, its report has all of them. */
 const SHOWN = 50;
 
 export function CreateBatchScreen() {

@@ -1,4 +1,4 @@
-/** What a person can do to a batch, and what will happen then, in words. Pure. */
+/** The actions that a person can take on a batch, and what each will cause, in words. Pure. */
 import type { BatchDocument } from '../../client/index.ts';
 import type { Deed } from '../deed.ts';
 import { count } from '../format.ts';

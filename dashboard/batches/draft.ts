@@ -1,16 +1,16 @@
-/** A batch as it is typed into a form, and as the API takes it. Pure. */
+/** A batch as the user types it into a form, and in the form that the API takes. Pure. */
 import type { CreateBatchInput } from '../../client/index.ts';
 import { BATCH_DRAFT, type PolicyDraft, policyOf, problemsOf } from '../upgrades/policy.ts';
 
 export interface WaveDraft {
-  /** Names it within the form. */
+  /** Identifies the wave within the form. */
   readonly key: number;
-  /** Clusters, or a percentage of all; empty: all that are left. */
+  /** A number of clusters, or a percentage of all; empty: all clusters that are left. */
   readonly share: string;
   readonly maxConcurrent: string;
-  /** Clusters, or a percentage of the wave. */
+  /** A number of clusters, or a percentage of the wave. */
   readonly failureBudget: string;
-  /** Seconds that its clusters may be without writes together; empty: any. */
+  /** The total seconds that its clusters may be without writes; empty: no limit. */
   readonly outageBudget: string;
   readonly soakMinutes: string;
   readonly approval: boolean;
@@ -25,7 +25,7 @@ export interface BatchDraft {
   readonly tag: string;
   readonly allTenants: boolean;
   readonly waves: readonly WaveDraft[];
-  /** Of each cluster's upgrade. */
+  /** The policy of each cluster's upgrade. */
   readonly policy: PolicyDraft;
 }
 
@@ -34,14 +34,17 @@ export function waveDraft(key: number, part: Partial<WaveDraft> = {}): WaveDraft
   return { key, ...plain, approval: false, ...part };
 }
 
-/** What the API takes by itself: one that must succeed, then a tenth, then the rest. */
+/** The API's default waves: one cluster, which must succeed, then a tenth, then the rest. */
 export const DEFAULT_WAVES: readonly WaveDraft[] = [
   waveDraft(1, { share: '1', failureBudget: '0' }),
   waveDraft(2, { share: '10%' }),
   waveDraft(3),
 ];
 
-/** What keeps a draft from being sent, in a sentence; null if nothing does. The API checks the rest. */
+/**
+ * The problem that keeps a draft from being sent, in a sentence; null if there is none. The API checks the
+ * rest.
+ */
 export function problemOf({ datastore, version, waves, policy }: BatchDraft): string | null {
   if (datastore === '' || version === '') return 'Choose the version to go to.';
   for (const [index, wave] of waves.entries()) {
@@ -71,7 +74,7 @@ function isWhole(text: string, min: number, max: number): boolean {
   return /^\d{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max;
 }
 
-/** Of a draft without a problem. */
+/** Expects a draft without a problem. */
 export function batchOf(draft: BatchDraft): CreateBatchInput {
   const { name, datastore, version, range, pattern, tag, allTenants, waves } = draft;
   const policy = policyOf(draft.policy, BATCH_DRAFT);

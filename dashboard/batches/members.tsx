@@ -1,4 +1,4 @@
-/** The clusters of a batch, those in trouble first. */
+/** The clusters of a batch; clusters in trouble come first. */
 import { useState } from 'react';
 import type { BatchMemberDocument } from '../../client/index.ts';
 import { firstOf, usePolled } from '../data.ts';

@@ -1,4 +1,4 @@
-/** The waves of a batch: how far each is, and what is left of its budgets. */
+/** The waves of a batch: the progress of each, and what is left of its budgets. */
 import type { BatchDocument, WaveDocument } from '../../client/index.ts';
 import { count, duration } from '../format.ts';
 import { Progress } from '../parts/basics.tsx';

@@ -32,7 +32,7 @@ export function CreateClusterScreen() {
   );
 }
 
-/** Where agents are external they need it, and nobody tells it again. */
+/** External agents need the token, and no later answer shows it again. */
 function JoinToken({ cluster }: { readonly cluster: CreatedClusterDocument }) {
   const { href } = useSession();
   return (
@@ -124,7 +124,7 @@ interface KindProps {
   readonly onChange: (change: Partial<Draft>) => void;
 }
 
-/** What it is to be, and how large. */
+/** The kind of the new cluster, and its size. */
 function Kind({ datastores, draft, onChange }: KindProps) {
   const versions = (datastores.find(({ name }) => name === draft.datastore)?.versions ?? [])
     .filter(({ active }) => active === 1)

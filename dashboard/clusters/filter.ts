@@ -1,4 +1,4 @@
-/** Which clusters of a list are meant, and which of them come first. Pure. */
+/** Which clusters of a list match a filter, and in which sequence they are shown. Pure. */
 import type { ClusterDocument } from '../../client/index.ts';
 import { clusterWord, waitsForPerson } from '../words.ts';
 
@@ -11,7 +11,7 @@ export interface ClusterFilter {
   readonly state: string;
 }
 
-/** Of the filter by state: whatever somebody must look at. */
+/** A value of the filter by state: all clusters that somebody must look at. */
 export const PROBLEMS = 'problems';
 
 export const FILTER_FIELDS = ['text', 'datastore', 'version', 'state'] as const;
@@ -22,8 +22,8 @@ export function filterOf(query: URLSearchParams): ClusterFilter {
 }
 
 /**
- * How urgent a cluster is, the most urgent first: something is wrong; a person is waited for; somebody should look;
- * nothing is to be done.
+ * How urgent a cluster is, the most urgent first: something is wrong; a person must act; somebody should
+ * look; nothing is to be done.
  */
 type Urgency = 0 | 1 | 2 | 3;
 
@@ -41,7 +41,7 @@ export function isFiltering(filter: ClusterFilter): boolean {
   return FILTER_FIELDS.some((field) => filter[field] !== '');
 }
 
-/** Of `clusters`, those that all of the filter holds for: problems first, then by name. */
+/** The `clusters` that match every part of the filter: problems first, then by name. */
 export function matching(
   clusters: readonly ClusterDocument[],
   filter: ClusterFilter,
@@ -70,7 +70,7 @@ interface Choice {
   readonly label: string;
 }
 
-/** What there is to choose from: what some cluster has, and what is chosen already. */
+/** The choices: the values that some cluster has, and the values that are chosen already. */
 export function choicesIn(clusters: readonly ClusterDocument[], filter: ClusterFilter) {
   const ofDatastore = clusters.filter(
     ({ datastore }) => filter.datastore === '' || datastore.type === filter.datastore,

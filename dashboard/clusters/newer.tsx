@@ -4,7 +4,10 @@ import { UpIcon } from '../parts/icons.tsx';
 import { Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
 
-/** Says which version an upgrade under way goes to; else that there is something newer, and leads to it. */
+/**
+ * If an upgrade is under way: names its target version. Otherwise: says that a newer version exists, and
+ * links to it.
+ */
 export function NewerVersions({ cluster }: { readonly cluster: ClusterDocument }) {
   const { href, may } = useSession();
   if (cluster.upgrade) return <span className="mono quiet">→ {cluster.upgrade.to}</span>;

@@ -5,7 +5,10 @@ import { troublesOf, upgradeWord } from '../words.ts';
 
 type PresentUpgrade = NonNullable<ClusterDocument['upgrade']>;
 
-/** In a row: what a cluster's upgrade waits for and since when; of an idle cluster, what is wrong with its instances. */
+/**
+ * In a row of the list: why and since when a cluster's upgrade waits; for an idle cluster, what is wrong with
+ * its instances.
+ */
 export function ReasonLine({ cluster: { upgrade, instances } }: { readonly cluster: ClusterDocument }) {
   if (upgrade?.since) {
     return (
@@ -33,7 +36,7 @@ export function ReasonLine({ cluster: { upgrade, instances } }: { readonly clust
   );
 }
 
-/** At the head of a cluster: why its upgrade is paused, since when, and until when. */
+/** At the top of a cluster's page: why its upgrade is paused, since when, and until when. */
 export function PauseNote({ upgrade }: { readonly upgrade: PresentUpgrade }) {
   const { to, since, until, message } = upgrade;
   if (since === null) return null;

@@ -5,7 +5,7 @@ import { useShape } from '../parts/shape.ts';
 import { INSTANCE_WORDS, troublesOf } from '../words.ts';
 import { type Arrow, NODE, type Spot, topologyOf, topologyText } from './topology.ts';
 
-/** The instances of a cluster as a drawing; a table below it says the same in words. */
+/** The instances of a cluster as a drawing; a table below the drawing holds the same facts in words. */
 export function TopologyDrawing({ instances }: { readonly instances: readonly ClusterInstanceDocument[] }) {
   const shape = useShape();
   const { width, height, spots, arrows } = topologyOf(instances, shape);
@@ -46,7 +46,7 @@ function ReplicationArrow({ arrow: { path, label, lag_bytes, isLive } }: { reado
   );
 }
 
-/** So much of a name fits. */
+/** This many characters of a name fit. */
 const NAME_LENGTH = 23;
 
 function InstanceNode({ spot: { instance, x, y }, shape }: { readonly spot: Spot; readonly shape: Shape }) {

@@ -1,4 +1,4 @@
-/** Where the instances of a cluster stand in a drawing of it, and who replicates from whom. Pure. */
+/** Where the instances of a cluster stand in its drawing, and which instance replicates from which. Pure. */
 import type { ClusterInstanceDocument } from '../../client/index.ts';
 import type { Shape } from '../looks.ts';
 
@@ -12,10 +12,10 @@ export interface Arrow {
   readonly id: string;
   /** An SVG path from the primary to the replica. */
   readonly path: string;
-  /** Where its lag is written. */
+  /** Where the lag is written. */
   readonly label: { readonly x: number; readonly y: number };
   readonly lag_bytes: number | null;
-  /** Whether the replica is well: nothing flows to one that is not. */
+  /** Whether the replica is well: the drawing shows no flow to a replica that is not. */
   readonly isLive: boolean;
 }
 
@@ -28,7 +28,7 @@ export interface Topology {
 
 export const NODE = { wide: { width: 268, height: 78 }, narrow: { width: 300, height: 78 } } as const;
 const GAP = 18;
-/** Across a wide drawing the arrows have so much room. */
+/** The horizontal room for the arrows in a wide drawing. */
 const WIDE = 800;
 const INDENT = 44;
 
@@ -40,7 +40,7 @@ export function topologyOf(instances: readonly ClusterInstanceDocument[], shape:
   return shape === 'wide' ? beside(primary, others) : below(primary, others);
 }
 
-/** All alike, or nobody knows who leads: rows, and no arrows. */
+/** For instances that are all alike, or where the primary is not known: rows without arrows. */
 function grid(instances: readonly ClusterInstanceDocument[], shape: Shape): Topology {
   const { width, height } = NODE[shape];
   const columns = shape === 'wide' ? Math.max(1, Math.min(3, instances.length)) : 1;
@@ -58,7 +58,7 @@ function grid(instances: readonly ClusterInstanceDocument[], shape: Shape): Topo
   };
 }
 
-/** The primary on the left, in the middle of the others on the right. */
+/** The primary stands on the left, at half the height; the others stand on the right. */
 function beside(primary: ClusterInstanceDocument, others: readonly ClusterInstanceDocument[]): Topology {
   const { width, height } = NODE.wide;
   const rows = Math.max(1, others.length);
@@ -76,14 +76,14 @@ function beside(primary: ClusterInstanceDocument, others: readonly ClusterInstan
       return {
         ...arrowTo(instance),
         path: `M${from.x} ${from.y} C${middle} ${from.y} ${middle} ${end.y} ${end.x} ${end.y}`,
-        // On the outer side of the curve.
+        // The label stands on the outer side of the curve.
         label: { x: middle + (end.x - middle) * 0.42, y: end.y + (end.y > from.y ? 22 : -12) },
       };
     }),
   };
 }
 
-/** The primary above, the others below it, each with an elbow. */
+/** The primary stands at the top; the others stand below it, each connected by an elbow line. */
 function below(primary: ClusterInstanceDocument, others: readonly ClusterInstanceDocument[]): Topology {
   const { width, height } = NODE.narrow;
   const spots = others.map((instance, index) => ({
@@ -106,7 +106,10 @@ function below(primary: ClusterInstanceDocument, others: readonly ClusterInstanc
   };
 }
 
-/** A server may not say whom it follows; one that follows a replica has no arrow from the primary. */
+/**
+ * A server may not report which server it follows. A server that follows a replica gets no arrow from the
+ * primary.
+ */
 function isReplicaOf(primary: ClusterInstanceDocument): (spot: Spot) => boolean {
   return ({ instance: { role, replica_of } }) =>
     role === 'replica' && (replica_of === undefined || replica_of.id === primary.id);
@@ -116,7 +119,7 @@ function arrowTo({ id, lag_bytes, status }: ClusterInstanceDocument) {
   return { id, lag_bytes, isLive: status === 'ACTIVE' };
 }
 
-/** The same in words, for who does not see the drawing. */
+/** The same in words, for users who cannot see the drawing. */
 export function topologyText(instances: readonly ClusterInstanceDocument[]): string {
   const primaries = instances.filter(({ role }) => role === 'primary').map(({ name }) => name);
   const replicas = instances.filter(({ role }) => role === 'replica');

@@ -7,7 +7,7 @@ interface InstanceTroublesProps {
   readonly instances: readonly ClusterInstanceDocument[];
 }
 
-/** Of each instance that is not well: why, in the words of Coffer and of its guest agent. */
+/** Why each unhealthy instance is not well, in the words of Coffer and of its guest agent. */
 export function InstanceTroubles({ instances }: InstanceTroublesProps) {
   return instances
     .filter(({ status, fault }) => status === 'ERROR' || status === 'UNKNOWN' || fault !== undefined)

@@ -1,4 +1,4 @@
-/** The small parts that every screen is made of. */
+/** The small parts that every screen consists of. */
 import type { ReactNode } from 'react';
 import type { Tone } from '../looks.ts';
 import { CheckIcon, WarnIcon } from './icons.tsx';
@@ -9,9 +9,9 @@ interface ButtonProps {
   readonly type?: 'button' | 'submit';
   readonly onClick?: () => void;
   readonly isDisabled?: boolean;
-  /** Shows that it is at work, and takes no second click. */
+  /** The button shows that it is at work, and accepts no second click. */
   readonly isBusy?: boolean;
-  /** Where its words alone do not say it. */
+  /** Used where the visible text alone does not explain the button. */
   readonly label?: string;
   readonly isPressed?: boolean;
 }
@@ -65,7 +65,7 @@ export function Card({ title, aside, children, className = '' }: CardProps) {
   );
 }
 
-/** A state in a word, with its colour and a dot: never by colour alone. */
+/** A state as a word with a colour and a dot: colour is never the only sign. */
 export function Pill({ tone, children }: { readonly tone: Tone; readonly children: ReactNode }) {
   return (
     <span className={`pill ${tone}`}>
@@ -82,7 +82,7 @@ interface NoteProps {
   readonly action?: ReactNode;
 }
 
-/** Something to be read before going on; a bad one is read out at once. */
+/** A message that the user should read before continuing; screen readers announce a bad one at once. */
 export function Note({ kind, title, children, action }: NoteProps) {
   return (
     <div className={`note ${kind}`} role={kind === 'bad' ? 'alert' : 'status'}>
@@ -96,7 +96,7 @@ export function Note({ kind, title, children, action }: NoteProps) {
   );
 }
 
-/** There is nothing, and what one can do about it. */
+/** Says that there is nothing to show, and what the user can do about it. */
 export function Empty({ title, children }: { readonly title: string; readonly children?: ReactNode }) {
   return (
     <div className="empty">
@@ -115,7 +115,7 @@ export function Spinner({ label }: { readonly label: string }) {
   );
 }
 
-/** A figure with what it is of. */
+/** A figure with the name of what it counts. */
 export function Stat({
   label,
   children,
@@ -156,7 +156,7 @@ export function Progress({ label, value, max, tone = 'run' }: ProgressProps) {
   );
 }
 
-/** Part of a list that goes on. */
+/** Shown below a list that is not complete. */
 export function More({ shown, total, onMore }: { shown: number; total: number; onMore: () => void }) {
   if (shown >= total) return null;
   return (

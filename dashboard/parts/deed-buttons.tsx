@@ -1,4 +1,4 @@
-/** Buttons for what can be done now, each with a question first that says what will happen. */
+/** Buttons for the actions that are possible now. Each first asks a question that explains what will happen. */
 import { type ReactNode, useState } from 'react';
 import type { CofferClient } from '../../client/index.ts';
 import { useDoing } from '../data.ts';
@@ -8,18 +8,18 @@ import { Dialog } from './dialog.tsx';
 import { FailureNote } from './failure.tsx';
 
 interface DeedButtonsProps<Action extends string> {
-  /** What is possible and allowed. */
+  /** The actions that are possible and allowed. */
   readonly deeds: readonly Deed<Action>[];
-  /** Whether a person is waited for: then the first deed is the one that makes it go on. */
+  /** True when the upgrade or batch waits for a person: then the first deed is the one that lets it continue. */
   readonly isWaiting: boolean;
   readonly run: (client: CofferClient, action: Action) => Promise<void>;
-  /** What else there is to be said for a deed. */
+  /** Further content of the question for an action. */
   readonly details?: (action: Action) => ReactNode;
 }
 
 export function DeedButtons<Action extends string>(props: DeedButtonsProps<Action>) {
   const { deeds, isWaiting } = props;
-  // As it was asked about: things may move on while the question stands.
+  // A copy of the deed at the time of the click: the state may change while the question is open.
   const [asked, setAsked] = useState<Deed<Action>>();
   return (
     <>

@@ -5,13 +5,13 @@ import { CloseIcon } from './icons.tsx';
 interface DialogProps {
   readonly title: string;
   readonly children: ReactNode;
-  /** Null: it can't be closed, only answered. */
+  /** Null: the dialog can't be closed, only answered. */
   readonly onClose: (() => void) | null;
   readonly actions?: ReactNode;
   readonly isWide?: boolean;
 }
 
-/** Over everything else. The browser keeps the focus in it, and closes it on Escape. */
+/** Lies over everything else. The browser keeps the focus inside the dialog, and closes it on Escape. */
 export function Dialog({ title, children, onClose, actions, isWide = false }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
   const heading = useRef<HTMLHeadingElement>(null);
@@ -20,7 +20,7 @@ export function Dialog({ title, children, onClose, actions, isWide = false }: Di
     const dialog = element.current;
     const before = document.activeElement;
     dialog?.showModal();
-    // The browser would begin with the way out of it.
+    // The browser would put the focus on the close button first.
     const first = dialog?.querySelector<HTMLElement>('input, select, textarea') ?? heading.current;
     first?.focus();
     return () => {

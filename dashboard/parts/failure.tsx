@@ -31,7 +31,7 @@ export function messageOf(error: unknown): string {
 
 interface FailureProps {
   readonly error: unknown;
-  /** What could not be done: `The clusters could not be read`. */
+  /** The action that failed: `The clusters could not be read`. */
   readonly what: string;
   readonly onRetry?: () => void;
 }

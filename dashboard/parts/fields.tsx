@@ -1,12 +1,12 @@
-/** What a user types into and chooses from. */
+/** Controls into which a user types or with which a user chooses. */
 import { type ReactNode, useId } from 'react';
 
 interface FieldProps {
   readonly label: string;
   readonly hint?: ReactNode;
-  /** What is wrong with what was typed. */
+  /** The problem with the typed value. */
   readonly problem?: string | undefined;
-  /** The control, which takes the id that the label is for. */
+  /** The control; it receives the id that the label refers to. */
   readonly children: (id: string) => ReactNode;
 }
 
@@ -83,7 +83,7 @@ interface ChoicesProps<Value extends string> {
   readonly onChange: (value: Value) => void;
 }
 
-/** One of a few, all of them in sight. */
+/** A choice of one among a few options, all of them visible. */
 export function Choices<Value extends string>({ legend, value, options, onChange }: ChoicesProps<Value>) {
   const name = useId();
   const hint = options.find((option) => option.value === value)?.hint;

@@ -1,4 +1,4 @@
-/** Icons, drawn on 16 by 16. Decoration: what they stand beside says it in words. */
+/** Icons, drawn on 16 by 16. They are decoration: the text beside each icon has the same meaning. */
 import type { ReactNode } from 'react';
 
 function Icon({ children }: { readonly children: ReactNode }) {

@@ -1,4 +1,4 @@
-/** Events as lines, the newest in sight for as long as nobody scrolls away. */
+/** Events as lines; the newest stays visible as long as the user does not scroll away. */
 import { useEffect, useRef, useState } from 'react';
 import type { Connection } from '../data.ts';
 import { clock, fullTime, instant, zoneName } from '../format.ts';
@@ -27,9 +27,9 @@ const TONES: Readonly<Record<string, Tone>> = {
 
 interface EventLogProps {
   readonly events: readonly LogLine[];
-  /** Types that are left out until somebody asks for everything. */
+  /** Types of events that are hidden until the user asks for everything. */
   readonly details: readonly string[];
-  /** What they are then called. */
+  /** The label of the switch that shows them. */
   readonly everything: string;
 }
 
@@ -81,7 +81,7 @@ export function EventLog({ events, details, everything }: EventLogProps) {
   );
 }
 
-/** What some messages leave to their type. */
+/** The beginnings of messages that do not state what their type states. */
 const BEGINNINGS: Readonly<Record<string, string>> = { planned: 'plan', started: 'started' };
 
 function textOf({ type, message }: LogLine): string {
@@ -96,7 +96,7 @@ const CONNECTIONS: Readonly<Record<Connection, { readonly text: string; readonly
   over: { text: 'Complete', tone: 'idle' },
 };
 
-/** Whether what is shown is what happens. */
+/** Whether the shown events are up to date. */
 export function ConnectionState({ connection }: { readonly connection: Connection }) {
   const { text, tone } = CONNECTIONS[connection];
   return (

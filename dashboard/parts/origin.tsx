@@ -4,11 +4,11 @@ import { When } from './when.tsx';
 
 interface OriginProps {
   readonly of: Pick<UpgradeDocument, 'id' | 'created' | 'requested_by'>;
-  /** What else there is to know: terms and what they mean. */
+  /** Further details: terms and their meanings. */
   readonly children: ReactNode;
 }
 
-/** Who asked for it, when and how; and under which numbers the logs have it. */
+/** Who requested it, when and how; and its ids in the logs. */
 export function Origin({ of: { id, created, requested_by }, children }: OriginProps) {
   return (
     <dl className="details">

@@ -2,14 +2,14 @@ import { type ReactNode, useEffect, useRef } from 'react';
 
 interface PageProps {
   readonly title: string;
-  /** Above the title: the way back. */
+  /** Above the title: the links back. */
   readonly crumbs?: ReactNode;
   /** Beside the title. */
   readonly aside?: ReactNode;
   readonly children: ReactNode;
 }
 
-/** A screen. Whoever comes to it by a link finds the focus at its title. */
+/** A screen. When a link leads to the screen, the focus is on its title. */
 export function Page({ title, crumbs, aside, children }: PageProps) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {

@@ -1,11 +1,11 @@
 import type { ReactNode } from 'react';
 
 interface RowsProps {
-  /** What the table holds, for who does not see what is around it. */
+  /** Describes the table for users who cannot see what surrounds it. */
   readonly caption: string;
   readonly columns: readonly string[];
   readonly className?: string;
-  /** Its rows; on a phone each is a card, whose cells say what they are by `data-label`. */
+  /** The table's rows. On a phone each row is a card, and `data-label` names each of its cells. */
   readonly children: ReactNode;
 }
 

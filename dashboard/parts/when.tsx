@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'react';
 import { ago, clock, duration, fullTime, instant } from '../format.ts';
 
-/** The present, again and again. */
+/** The current time, updated again and again. */
 export function useNow(everyMs: number | null): number {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {
@@ -14,7 +14,7 @@ export function useNow(everyMs: number | null): number {
   return now;
 }
 
-/** `14:03:22`; hovering it tells the day and the zone. */
+/** `14:03:22`; hovering shows the day and the zone. */
 export function When({ at }: { readonly at: string }) {
   const moment = instant(at);
   return (
@@ -35,7 +35,7 @@ export function Ago({ at }: { readonly at: string }) {
   );
 }
 
-/** From one time to another, or to now. */
+/** The time from one moment to another, or to now. */
 export function Lasted({ from, to }: { readonly from: string; readonly to: string | null }) {
   const now = useNow(to === null ? 1000 : null);
   return <>{duration((to === null ? now : instant(to)) - instant(from))}</>;

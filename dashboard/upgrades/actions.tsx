@@ -34,7 +34,7 @@ interface OtherVersionProps {
   readonly onChange: (version: string) => void;
 }
 
-/** The one that fails may be a bad one: another can take its place. */
+/** The version that fails may be a bad one: another version can take its place. */
 function OtherVersion({ upgrade, version, onChange }: OtherVersionProps) {
   const { data } = usePolled((client) => client.clusters.get(upgrade.cluster_id), {
     key: upgrade.cluster_id,

@@ -1,4 +1,4 @@
-/** Asking for an upgrade: which version, under which policy, and what it would do. */
+/** Requesting an upgrade: which version, under which policy, and what the upgrade would do. */
 import { useDeferredValue, useState } from 'react';
 import { type ClusterDocument, CofferApiError, type PlanDocument } from '../../client/index.ts';
 import { byName } from '../clusters/filter.ts';
@@ -139,13 +139,13 @@ interface AskButtonProps {
   readonly cluster: ClusterDocument;
   readonly plan: PlanDocument;
   readonly draft: PolicyDraft;
-  /** The plan is another one by now. */
+  /** Called when the plan has changed meanwhile. */
   readonly onStale: () => void;
 }
 
 function AskButton({ cluster, plan, draft, onStale }: AskButtonProps) {
   const { href } = useSession();
-  /** The plan that the user has seen: the upgrade is asked for by its hash. */
+  /** The plan that the user has seen: the request for the upgrade carries its hash. */
   const [seen, setSeen] = useState<PlanDocument>();
   const asking = useDoing(async (client) => {
     if (!seen) return;

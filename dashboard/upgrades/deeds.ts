@@ -1,4 +1,4 @@
-/** What a person can do to an upgrade, and what will happen then, in words. Pure. */
+/** The actions that a person can take on an upgrade, and what each will cause, in words. Pure. */
 import type { UpgradeDocument } from '../../client/index.ts';
 import type { Deed } from '../deed.ts';
 import { count } from '../format.ts';
@@ -68,7 +68,7 @@ function meanwhile(action: Action, upgrade: UpgradeDocument): readonly string[] 
   }
 }
 
-/** One that has ended is taken up by a new one. */
+/** An upgrade that has ended is taken up by a new one. */
 function afterwards(action: Action, { from, to }: UpgradeDocument): readonly string[] {
   if (action === 'rollback') {
     return [

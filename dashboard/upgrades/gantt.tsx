@@ -1,4 +1,4 @@
-/** The timeline of an upgrade: a lane for each instance, a bar for each phase, as they happen. */
+/** The timeline of an upgrade: a lane for each instance and a bar for each phase, drawn as they happen. */
 import type { EventDocument, UpgradeDocument } from '../../client/index.ts';
 import { clock, duration } from '../format.ts';
 import { useShape } from '../parts/shape.ts';
@@ -7,7 +7,7 @@ import { isOver, PHASES, type Phase } from '../words.ts';
 import { type Bar, type Lane, type Scale, scaleOf, ticksOf, timelineOf } from './timeline.ts';
 
 const TICK_MS = 200;
-/** So that it can be seen, and met with a pointer. */
+/** Wide enough to be seen and to be hit with a pointer. */
 const LEAST_WIDTH = 0.0045;
 
 const COLOURS: Readonly<Record<Phase, string>> = {

@@ -1,4 +1,4 @@
-/** What an upgrade would do, and what would hold it back. */
+/** What an upgrade would do, and which gates would hold it back. */
 import type { PlanDocument } from '../../client/index.ts';
 import { capitalised, count, duration } from '../format.ts';
 import { Note, Stat } from '../parts/basics.tsx';

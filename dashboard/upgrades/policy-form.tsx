@@ -7,7 +7,7 @@ interface PolicyFormProps {
   readonly onChange: (change: Partial<PolicyDraft>) => void;
 }
 
-/** Few questions in sight, each with an answer; the rest for who looks for it. */
+/** A few questions are visible, each with a default answer; the others are shown when the user asks for them. */
 export function PolicyForm({ draft, problems, onChange }: PolicyFormProps) {
   return (
     <div className="stack">

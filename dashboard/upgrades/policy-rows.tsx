@@ -1,7 +1,7 @@
 import type { BatchDocument } from '../../client/index.ts';
 import { policyTexts } from './policy.ts';
 
-/** Among the details of what goes by it. */
+/** The policy as rows among the details of an upgrade or a batch. */
 export function PolicyRows({ policy }: { readonly policy: BatchDocument['policy'] }) {
   return (
     <>

@@ -1,8 +1,8 @@
-/** The policy of an upgrade as it is typed into a form, and as the API takes it. Pure. */
+/** The policy of an upgrade as the user types it into a form, and in the form that the API takes. Pure. */
 import type { BatchDocument, PolicyRequest } from '../../client/index.ts';
 import { count, duration, fullTime, instant } from '../format.ts';
 
-/** Texts as they are typed: a number may be half written. */
+/** The fields are texts as the user types them: a number may be half written. */
 export interface PolicyDraft {
   readonly onFailure: 'pause' | 'rollback' | 'fail';
   /** Empty: no canary. */
@@ -12,17 +12,17 @@ export interface PolicyDraft {
   readonly retries: string;
   readonly stepTimeoutSeconds: string;
   readonly timeoutSeconds: string;
-  /** As the browser's field has it, in the user's zone: `2026-11-25T03:00`; empty: at once. */
+  /** In the format of the browser's field, in the user's zone: `2026-11-25T03:00`; empty: at once. */
   readonly notBefore: string;
   /** A cron expression; empty: at any time. */
   readonly windowCron: string;
   readonly windowMinutes: string;
   readonly windowZone: string;
-  /** Reasons for gates that are to be skipped, by gate. */
+  /** Reasons for gates that are to be skipped, keyed by gate. */
   readonly overrides: Readonly<Record<string, string>>;
 }
 
-/** What the API takes when nothing is said. */
+/** The API's defaults. */
 export const DEFAULT_DRAFT: PolicyDraft = {
   onFailure: 'pause',
   canary: '',
@@ -38,12 +38,12 @@ export const DEFAULT_DRAFT: PolicyDraft = {
   overrides: {},
 };
 
-/** The same in a batch: nobody watches each of thousands. */
+/** The defaults in a batch: nobody watches each of thousands of upgrades. */
 export const BATCH_DRAFT: PolicyDraft = { ...DEFAULT_DRAFT, onFailure: 'fail' };
 
 export type PolicyProblems = Readonly<Partial<Record<keyof PolicyDraft, string>>>;
 
-/** What keeps a draft from being sent; the API checks the rest. */
+/** The problems that keep a draft from being sent; the API checks the rest. */
 export function problemsOf(draft: PolicyDraft): PolicyProblems {
   const whole = (field: NumberField, min: number, max: number) =>
     isWhole(draft[field], min, max) ? {} : { [field]: `A whole number from ${min} to ${max}.` };
@@ -75,7 +75,10 @@ function isWhole(text: string, min: number, max: number): boolean {
   return /^\d{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max;
 }
 
-/** Of a draft without problems. What is as the API has it by itself, in this place, is left out. */
+/**
+ * Expects a draft without problems. Values equal to `byItself`, the API's defaults in this place, are left
+ * out.
+ */
 export function policyOf(draft: PolicyDraft, byItself: PolicyDraft): PolicyRequest {
   const number = (field: NumberField, name: string) =>
     draft[field] === byItself[field] ? {} : { [name]: Number(draft[field]) };
@@ -108,7 +111,7 @@ export function policyOf(draft: PolicyDraft, byItself: PolicyDraft): PolicyReque
   };
 }
 
-/** A policy in words; what is not said is as the API has it by itself. */
+/** A policy in words; it leaves out values that equal the API's defaults. */
 export function policyTexts(policy: BatchDocument['policy']): readonly string[] {
   const { max_unavailable, canary = 0, soak_seconds = 0, retries, on_failure, not_before, window } = policy;
   const failing = { pause: 'pauses', rollback: 'rolls back', fail: 'ends as failed' };

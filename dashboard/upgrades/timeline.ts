@@ -1,6 +1,6 @@
 /**
- * What happened in an upgrade, as bars over time: made from its events alone, so that a reload and a
- * connection that was lost show the same. Pure.
+ * The history of an upgrade, as bars over time. It is made from the upgrade's events alone, so that it is the
+ * same after a reload and after a lost connection. Pure.
  */
 import type { EventDocument, UpgradeDocument } from '../../client/index.ts';
 import { instant } from '../format.ts';
@@ -13,27 +13,27 @@ export interface Bar {
   readonly kind: 'instance' | 'switchover';
   readonly attempt: number;
   readonly from: number;
-  /** Null while it lasts. */
+  /** Null while the phase lasts. */
   readonly to: number | null;
-  /** Why the attempt failed in it; null if it did not. */
+  /** Why the attempt failed in this phase; null if it did not fail. */
   readonly error: string | null;
 }
 
-/** Everything that was done to one instance. */
+/** All bars of one instance. */
 export interface Lane {
   readonly instance_id: string;
   readonly name: string;
   readonly bars: readonly Bar[];
 }
 
-/** A time in which nothing was to start. */
+/** A time in which nothing was allowed to start. */
 export interface Pause {
   readonly from: number;
   readonly to: number | null;
   readonly message: string;
 }
 
-/** A moment worth a line across all lanes. */
+/** A moment that gets a line across all lanes. */
 export interface Mark {
   readonly at: number;
   readonly text: string;
@@ -41,7 +41,7 @@ export interface Mark {
 
 export interface Timeline {
   readonly start: number | null;
-  /** Null until it has ended. */
+  /** Null until the upgrade has ended. */
   readonly end: number | null;
   readonly lanes: readonly Lane[];
   readonly pauses: readonly Pause[];
@@ -111,7 +111,7 @@ function put(draft: Draft, event: EventDocument, switchovers: ReadonlySet<number
   }
 }
 
-/** A replica that does not turn to the new primary is told again, while the step stays where it is. */
+/** A replica that does not follow the new primary gets its order again, while the step stays in its phase. */
 function retry(draft: Draft, event: EventDocument, at: number, switchovers: ReadonlySet<number>): void {
   if (lastBar(draft, event)?.phase === 'following') return;
   closeBar(draft, event, at, event.message);
@@ -156,7 +156,7 @@ function end(draft: Draft, at: number): void {
   }
 }
 
-/** A piece of time in which something is done, or nothing is; `share` is its part of the width. */
+/** A stretch of time in which something is at work, or nothing is; `share` is its part of the width. */
 interface Piece {
   readonly from: number;
   readonly to: number;
@@ -168,18 +168,18 @@ export interface Scale {
   readonly from: number;
   readonly to: number;
   readonly pieces: readonly Piece[];
-  /** Where a time is, from 0 on the left to 1 on the right. */
+  /** The position of a time, from 0 on the left to 1 on the right. */
   readonly position: (at: number) => number;
 }
 
-/** Idle time has at most this share of the time at work. */
+/** Idle time gets at most this share of the width that time at work has. */
 const IDLE_SHARE = 0.16;
-/** Even an upgrade that has just begun has some width to go. */
+/** An upgrade that has just begun is drawn as if it had lasted at least this long. */
 const LEAST_MS = 2_000;
 
 /**
- * Time as width. A pause of hours between steps of seconds would leave nothing of them to be seen: in it
- * time passes faster.
+ * Maps time to width. Beside a pause of hours, steps of seconds would be too narrow to see: so time in a
+ * pause is drawn compressed.
  */
 export function scaleOf(timeline: Timeline, now: number): Scale {
   const from = timeline.start ?? timeline.end ?? now;
@@ -218,7 +218,7 @@ interface Span {
   readonly to: number;
 }
 
-/** Paused, with nothing in flight. */
+/** Times in a pause with nothing in flight. */
 function idleOf({ pauses, lanes }: Timeline, from: number, to: number): readonly Span[] {
   const busy = lanes.flatMap(({ bars }) => bars.map((bar) => ({ from: bar.from, to: bar.to ?? to })));
   return pauses
@@ -230,7 +230,7 @@ function idleOf({ pauses, lanes }: Timeline, from: number, to: number): readonly
     .filter((pause) => pause.to > pause.from);
 }
 
-/** The whole time in pieces: idle, at work, idle, … */
+/** Divides the whole time into pieces: idle, at work, idle, … */
 function cut(from: number, to: number, idle: readonly Span[]): readonly Omit<Piece, 'share'>[] {
   const pieces: Omit<Piece, 'share'>[] = [];
   let at = from;
@@ -246,7 +246,7 @@ function cut(from: number, to: number, idle: readonly Span[]): readonly Omit<Pie
 const STEPS_MS = [100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000];
 const HOUR_MS = 3_600_000;
 
-/** Round times since the start, so many that they can be read; none within a pause. */
+/** Round times since the start, only so many that they can be read, and none within a pause. */
 export function ticksOf({ from, pieces, position }: Scale, most: number): readonly number[] {
   const work = pieces.filter(({ isIdle }) => !isIdle);
   const length = work.reduce((sum, piece) => sum + piece.to - piece.from, 0);

@@ -1,4 +1,4 @@
-/** An upgrade as it happens. */
+/** The progress of an upgrade. */
 import type { EventDocument, UpgradeDocument } from '../../client/index.ts';
 import { InstanceTroubles } from '../clusters/troubles.tsx';
 import { type Connection, useFollowed, usePolled } from '../data.ts';
@@ -16,7 +16,7 @@ import { UpgradeActions } from './actions.tsx';
 import { Gantt } from './gantt.tsx';
 import { PolicyRows } from './policy-rows.tsx';
 
-/** In the log only for who wants to know everything. */
+/** Events that appear in the log only when the user asks for everything. */
 const DETAILS = ['step_phase'];
 
 export function UpgradeScreen({ id }: { readonly id: string }) {
@@ -30,7 +30,7 @@ export function UpgradeScreen({ id }: { readonly id: string }) {
   const { document: upgrade, events, connection, error, put } = followed;
   const name = upgrade?.cluster_name ?? 'a cluster that is gone';
   const done = (after: UpgradeDocument) => {
-    // What has ended is taken up by another one.
+    // An upgrade that has ended is taken up by another one, whose document belongs to another screen.
     if (after.id === id) put(after);
     else go(href(['upgrades', after.id]));
   };
@@ -71,7 +71,7 @@ export function UpgradeScreen({ id }: { readonly id: string }) {
 
 const TROUBLES_EVERY_MS = 3_000;
 
-/** What is wrong with the instances themselves may be what the upgrade waits for; errors of steps stand in the details. */
+/** The upgrade may be waiting for a trouble of the instances themselves; errors of steps stand in the details. */
 function Troubles({ upgrade }: { readonly upgrade: UpgradeDocument }) {
   const { data } = usePolled((client) => client.clusters.get(upgrade.cluster_id), {
     key: upgrade.cluster_id,
@@ -124,11 +124,11 @@ function Summary({
   );
 }
 
-/** What a person can do stands on the buttons, and times are those of the user's zone. */
+/** The buttons show what a person can do, and times are shown in the user's zone. */
 function sentenceOf(status: string): string {
   const said = status.replace(/; (a person can: [^;]*|nothing is left for a person to do)$/, '');
   const local = said.replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (time) => clock(instant(time), Date.now()));
-  // It may begin with the name of its state, such as rolled_back.
+  // The sentence may begin with the name of the upgrade's state, such as rolled_back.
   return capitalised(local.replace(/^[a-z_]+/, (word) => word.replaceAll('_', ' ')));
 }
 

@@ -1,4 +1,4 @@
-/** The REST border of batches, and the job by which another service asks for one: `docs/batches.md`. */
+/** The REST interface of batches, and the job with which another service starts a batch: `docs/batches.md`. */
 import { Range } from 'semver';
 import { z } from 'zod';
 import type { BatchAction } from '../core/batch/orders.ts';
@@ -16,12 +16,12 @@ import { Id, isId, Reference, TenantId, text } from './fields.ts';
 import { PageQuery, TenantParams } from './http.ts';
 import { PolicyDocument, PolicyRequest } from './policy.ts';
 
-/** More than these in one request body are refused; a selector may find more. */
+/** A request body that names more clusters than this is refused; a selector may find more. */
 const MAX_NAMED = 5_000;
 const MAX_WAVES = 50;
 const DAY_SECONDS = 86_400;
 
-/** A number of clusters, or a percentage of them; at least `min` of either. */
+/** A number of clusters, or a percentage of them; `min` is the least allowed value of either. */
 function amount(min: 0 | 1) {
   const form = min === 0 ? /^(\d{1,2}|100)%$/ : /^(0?[1-9]|[1-9]\d|100)%$/;
   const percentage = z
@@ -147,7 +147,7 @@ const BatchRequest = z
   .superRefine(oneWayToSelect)
   .meta({ id: 'BatchRequest' });
 export type BatchRequest = z.output<typeof BatchRequest>;
-/** The same as a client states it. */
+/** The same as a client writes it. */
 export type CreateBatchInput = z.input<typeof BatchRequest>;
 
 /** Body of `POST …/upgrade-batches`. */
@@ -305,7 +305,7 @@ export type BatchMemberDocument = z.output<typeof BatchMemberDocument>;
 
 export const BatchAnswer = z.strictObject({ batch: BatchDocument });
 export type BatchAnswer = z.output<typeof BatchAnswer>;
-/** What a request has come to, cluster by cluster. */
+/** The outcome of a request, cluster by cluster. */
 export const ResolvedBatchAnswer = z.strictObject({
   batch: BatchDocument,
   clusters: z.array(BatchMemberDocument),
@@ -338,7 +338,7 @@ export type BatchEventDocument = z.output<typeof BatchEventDocument>;
 export const BatchEventsAnswer = z.strictObject({ events: z.array(BatchEventDocument) });
 export type BatchEventsAnswer = z.output<typeof BatchEventsAnswer>;
 
-/** taskmanager: `batch_action`, what a person wants done to a batch. */
+/** taskmanager: `batch_action`, the action that a person wants on a batch. */
 export const BatchActionArgs = z.looseObject({
   batch_id: Id,
   action: z.enum(BATCH_ACTIONS),

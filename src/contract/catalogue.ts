@@ -1,10 +1,13 @@
-/** What administrators send to change the catalogue, and what they see of it: Trove's `/mgmt/datastore-versions`. */
+/** What administrators send to change the catalogue, and how they see it: Trove's `/mgmt/datastore-versions`. */
 import { z } from 'zod';
 import { isRange, isVersion } from '../core/versions.ts';
 import { Links, VersionPaths } from './documents.ts';
 import { isId, text } from './fields.ts';
 
-/** A version's name is its number: a guest agent reports the number, and what it reports is held against the name. */
+/**
+ * A version's name is its number: a guest agent reports the number, and Coffer compares the report with the
+ * name.
+ */
 const VersionName = text(255)
   .refine((name) => !isId(name), 'must not have the form of an id')
   .refine(isVersion, "must have a version number in it, such as '17.10'");
@@ -18,7 +21,7 @@ const Tags = z.array(text(20)).max(5);
 const Packages = z.array(text(255)).max(100);
 const Range = text(255).refine(isRange, "must be a semver range, such as '>=17.0 <17.10'").nullable();
 
-/** Fields that a new version may have and a change may touch. */
+/** Fields that a new version may have and that a change may set. */
 const settings = {
   image: Image.exactOptional().meta({ description: 'Kept for Trove clients; nothing here uses it.' }),
   image_tags: Tags.exactOptional(),
@@ -47,7 +50,7 @@ export const CreateVersionBody = z.strictObject({
 export type NewVersionInput = z.input<typeof CreateVersionBody>['version'];
 export type VersionRequest = z.output<typeof CreateVersionBody>['version'];
 
-/** Body of `PATCH /mgmt/datastore-versions/{id}`: what is left out stays. */
+/** Body of `PATCH /mgmt/datastore-versions/{id}`: fields that are left out keep their values. */
 export const ChangeVersionBody = z.strictObject({
   name: VersionName.exactOptional(),
   datastore_manager: Manager.exactOptional(),

@@ -1,4 +1,4 @@
-/** The REST border of the dead letters: messages that nobody could act on, kept until a person decides. */
+/** The REST interface of the dead letters: messages that nobody could process, kept until a person decides. */
 import { z } from 'zod';
 import { Reference } from './fields.ts';
 import { PageQuery, TenantParams } from './http.ts';

@@ -1,4 +1,4 @@
-/** The documents that the REST API answers with. Trove's where Trove has one, with our fields added. */
+/** The documents that the REST API answers with: Trove's documents where Trove has them, with our fields added. */
 import { z } from 'zod';
 import { CLUSTER_TASKS, FINDINGS, ROLES, SERVICE_STATUSES } from '../core/domain.ts';
 import { STEP_KINDS } from '../core/history.ts';
@@ -6,7 +6,10 @@ import { ACTIONS } from '../core/machine/advance.ts';
 import { GATES, PAUSE_REASONS, UPGRADE_EVENT_TYPES } from '../core/record.ts';
 import { PolicyDocument } from './policy.ts';
 
-/** `2026-11-22T16:49:48`, UTC without saying so: Trove's clients expect it in Trove's documents. */
+/**
+ * `2026-11-22T16:49:48`, UTC without a mark of the zone: Trove's clients expect this form in Trove's
+ * documents.
+ */
 const TroveTime = z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/);
 /** `2026-11-22T16:49:48.123Z`, in documents of our own. */
 const Time = z.iso.datetime({ precision: 3 });
@@ -19,7 +22,7 @@ const Volume = z.strictObject({ size: z.int() });
 export const INSTANCE_STATUSES = ['ACTIVE', 'BUILD', 'UPGRADE', 'ERROR', 'SHUTDOWN', 'UNKNOWN'] as const;
 export type InstanceStatus = (typeof INSTANCE_STATUSES)[number];
 
-/** What our documents say of an instance beyond Trove's. */
+/** The fields of an instance that our documents have beyond Trove's. */
 const observed = {
   role: z.enum(ROLES).nullable(),
   version: z.string().nullable().meta({ description: "The server's version as it answers itself." }),
@@ -75,7 +78,7 @@ const Silent = z
   .boolean()
   .meta({ description: 'Nothing has moved for longer than its steps usually take: see `no_progress`.' });
 
-/** How far the upgrade is that is a cluster's task. */
+/** The progress of the upgrade that holds a cluster's task. */
 const PresentUpgrade = z.strictObject({
   state: z.enum(UPGRADE_STATES),
   to: z.string().meta({ description: 'Name of the version that it goes to.' }),
@@ -127,7 +130,7 @@ export type ClusterInstanceDocument = ClusterDocument['instances'][number];
 export const ClusterAnswer = z.strictObject({ cluster: ClusterDocument });
 export type ClusterAnswer = z.output<typeof ClusterAnswer>;
 
-/** What the creation of a cluster answers, and nothing else ever does. */
+/** Adds the field that only the answer to the creation of a cluster holds. */
 export const CreatedClusterDocument = ClusterDocument.extend({
   join_token: z.string().exactOptional().meta({
     description:
@@ -182,7 +185,7 @@ export const InstancesAnswer = z.strictObject({
 });
 export type InstancesAnswer = z.output<typeof InstancesAnswer>;
 
-/** A label that is kept and shown: Coffer chooses no hosts, so that a flavor has no size. */
+/** A label that is stored and shown: Coffer chooses no hosts, so a flavor has no size. */
 export const FlavorDocument = z
   .strictObject({
     id: z.int().nullable().meta({ description: 'Where the label is a number.' }),
@@ -196,7 +199,7 @@ export type FlavorDocument = z.output<typeof FlavorDocument>;
 export const FlavorAnswer = z.strictObject({ flavor: FlavorDocument });
 export const FlavorsAnswer = z.strictObject({ flavors: z.array(FlavorDocument) });
 
-/** What a tenant may have and ask; -1 for as much as it likes. */
+/** The limits of what a tenant may have and ask; -1 means no limit. */
 const AbsoluteLimits = z.strictObject({
   verb: z.literal('ABSOLUTE'),
   ...{ max_instances: z.int(), max_ram: z.int(), max_backups: z.int(), max_volumes: z.int() },
@@ -214,7 +217,7 @@ export const LimitsAnswer = z.strictObject({
     .meta({ description: 'First what may be had, then what may be asked.' }),
 });
 
-/** What may become which version, and serve beside which. */
+/** Which versions can be upgraded to this one, and which versions can serve beside it. */
 export const VersionPaths = {
   upgrade_from: z.string().nullable().meta({
     description:
@@ -236,7 +239,10 @@ const version = {
   ...VersionPaths,
 };
 
-/** Within a datastore; `active` is a number here and a boolean in a single version, as in Trove. */
+/**
+ * A version within its datastore. `active` is a number here and a boolean in the document of a single
+ * version, as in Trove.
+ */
 export const DatastoreDocument = z
   .strictObject({
     id: z.string(),

@@ -1,6 +1,6 @@
 /**
- * What zod finds wrong, said in Trove's manner: `Validation error: upgrade 'datastore_version' is a
- * required property`. Trove's clients print this text as it is, and people search for it.
+ * Turns zod's findings into messages in Trove's style: `Validation error: upgrade 'datastore_version' is a
+ * required property`. Trove's clients print this text unchanged, and people search for it.
  */
 import type { z } from 'zod';
 import { CofferError } from '../core/errors.ts';
@@ -8,16 +8,16 @@ import { CofferError } from '../core/errors.ts';
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
 
-/** More than this helps nobody, and an answer must stay small whatever was sent. */
+/** More problems than this help nobody, and an answer must stay small whatever was sent. */
 const MAX_ISSUES = 5;
 const MAX_SHOWN = 60;
 
-/** Values under these names are never repeated. */
+/** Values under these names are never repeated in a message. */
 const SECRET = /password|token|secret/i;
 
 /**
- * Reads `input` as `schema` says. Throws `CofferError('invalid_request')` that names every problem;
- * `where` says what the input is, e.g. `body`.
+ * Parses `input` with `schema`. Throws a `CofferError('invalid_request')` that names every problem; `where`
+ * says what the input is, e.g. `body`.
  */
 export function parseAs<Schema extends z.ZodType>(
   schema: Schema,
@@ -31,7 +31,7 @@ export function parseAs<Schema extends z.ZodType>(
 }
 
 interface ExplainOptions {
-  /** `some`: as many as help a person; the rest is counted. */
+  /** `some`: only as many as help a person; the rest is counted. */
   readonly problems: 'some' | 'all';
 }
 
@@ -49,14 +49,14 @@ export function explain(
   return `Validation error: ${shown}${more > 0 ? `; and ${more} more` : ''}`;
 }
 
-/** Of a union nothing fitted: the problems of the branch that came nearest. */
+/** When no branch of a union fits: the problems of the branch that came nearest. */
 function branchesOf(issue: Issue): readonly Issue[] {
   if (issue.code !== 'invalid_union' || issue.errors.length === 0) return [issue];
   const nearest = issue.errors.toSorted((a, b) => a.length - b.length || depthOf(b) - depthOf(a))[0] ?? [];
   return nearest.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }));
 }
 
-/** Whoever's fault lies deeper has fitted further. */
+/** The branch whose problem lies deeper has matched more of the input. */
 function depthOf(issues: readonly Issue[]): number {
   return Math.max(0, ...issues.map(({ path }) => path.length));
 }
@@ -114,7 +114,7 @@ function shown(value: unknown, path: Path): string {
   return typeof value === 'string' ? quoted(value) : String(value);
 }
 
-/** What stands in the place of a user, or of all of them, may be a password without its name. */
+/** A value in the place of one user, or of all users, may be a password that does not stand under its name. */
 function isUser(path: Path): boolean {
   return path.slice(-2).includes('users');
 }

@@ -1,7 +1,7 @@
 /** Fields that several schemas share. */
 import { z } from 'zod';
 
-/** Letters, digits and signs of any script; no control characters (NUL, escape codes), no torn surrogates. */
+/** Letters, digits and symbols of any script; no control characters (NUL, escape codes), no lone surrogates. */
 const PRINTABLE = /^[^\p{Cc}\p{Cs}]*$/u;
 
 /** Text that a person typed: printable, not empty, at most `max` characters. */
@@ -21,12 +21,12 @@ export const TenantId = z
   .max(64)
   .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, 'must consist of letters, digits, dots, dashes and underscores');
 
-/** True for text that has the form of an id: it is looked up as an id only. */
+/** True for text that has the form of an id: such text is looked up only as an id. */
 export function isId(value: string): boolean {
   return Id.safeParse(value).success;
 }
 
-/** The name of a database or of a user: PostgreSQL cuts longer ones off. */
+/** The name of a database or of a user: PostgreSQL truncates longer names. */
 export const Identifier = text(63).refine(
   (name) => new TextEncoder().encode(name).length <= 63,
   'must be at most 63 bytes long',

@@ -1,4 +1,4 @@
-/** How all parts of an installation are, for its administrators. */
+/** The state of all parts of an installation, for its administrators. */
 import { z } from 'zod';
 import { BATCH_ACTIONS } from '../core/batch/orders.ts';
 import { BATCH_PAUSE_REASONS } from '../core/batch/record.ts';

@@ -1,10 +1,10 @@
 /**
- * The REST border: what requests may hold and what answers hold. The api validates with these
- * schemas and makes its OpenAPI document from them; the client takes its types from them.
+ * The REST interface: what requests may hold and what answers hold. The api validates with these schemas and
+ * makes its OpenAPI document from them; the client takes its types from them.
  *
- * Files: `http.ts` requests · `documents.ts` answers · `rpc.ts` the RPC border · `policy.ts` the
- * policy of an upgrade · `simulated.ts` how simulated clusters behave · `dead-letters.ts` · `catalogue.ts` ·
- * `health.ts` how all parts are · `permissions.ts` what a caller may do · `fields.ts` shared fields ·
+ * Files: `http.ts` requests · `documents.ts` answers · `rpc.ts` the RPC interface · `policy.ts` the policy of
+ * an upgrade · `simulated.ts` how simulated clusters behave · `dead-letters.ts` · `catalogue.ts` ·
+ * `health.ts` the state of all parts · `permissions.ts` what a caller may do · `fields.ts` shared fields ·
  * `explain.ts` zod's findings in Trove's words.
  */
 import { z } from 'zod';
@@ -13,7 +13,7 @@ import { Id, Identifier, isId, Reference, TenantId, text } from './fields.ts';
 import { PolicyRequest } from './policy.ts';
 import { ExtendedProperties } from './simulated.ts';
 
-/** Answers on a page, when the request doesn't say; Trove's default. */
+/** The number of answers on a page when the request names none; Trove's default. */
 export const DEFAULT_LIMIT = 20;
 export const MAX_LIMIT = 100;
 
@@ -23,7 +23,10 @@ export const ClusterParams = TenantParams.extend({
     description: "The cluster's id, or its name if no other cluster of the tenant has it.",
   }),
 });
-/** In a path, an id of the wrong form is one that nothing has: 404, as clients that try names first expect. */
+/**
+ * In a path, an id of the wrong form counts as an id that does not exist: 404, which clients that try names
+ * first expect.
+ */
 const PathId = Reference.transform((id) => id.toLowerCase());
 const InstanceReference = Reference.meta({
   description: "The instance's id, or its name if no other instance has it.",
@@ -49,18 +52,18 @@ function numeral(min: number, max: number) {
     .pipe(z.number().min(min).max(max));
 }
 
-/** More than the largest page is answered with the largest page, as Trove does it. */
+/** A request for more than the largest page gets the largest page, as in Trove. */
 const Limit = numeral(1, 999_999_999).transform((limit) => Math.min(limit, MAX_LIMIT));
 const Marker = Id.exactOptional().meta({ description: 'The last id of the page before.' });
 
 export const PageQuery = z.object({ limit: Limit.default(DEFAULT_LIMIT), marker: Marker });
 export type PageQuery = z.output<typeof PageQuery>;
 
-/** Of a listing that Trove answers whole: a page is for those who ask for one. */
+/** For a listing that Trove returns whole: it is split into pages only for clients that ask for a page. */
 export const SomePageQuery = z.object({ limit: Limit.exactOptional(), marker: Marker });
 export type SomePageQuery = z.output<typeof SomePageQuery>;
 
-/** As Python writes them, and as JavaScript does. */
+/** Booleans as Python writes them, and as JavaScript does. */
 const Truth = z.stringbool({ truthy: ['true', '1'], falsy: ['false', '0'] });
 export const InstancesQuery = PageQuery.extend({
   include_clustered: Truth.default(false).meta({
@@ -83,7 +86,7 @@ const UpgradeRequest = z.strictObject({
 });
 export type UpgradeRequest = z.output<typeof UpgradeRequest>;
 
-/** Body of `PATCH …/cluster/{cluster_id}`: the upgrade's fields bare, or within `cluster`. */
+/** Body of `PATCH …/cluster/{cluster_id}`: the upgrade's fields at the top level, or within `cluster`. */
 export const PatchClusterBody = z
   .strictObject({
     cluster: UpgradeRequest.exactOptional(),
@@ -140,7 +143,7 @@ const AddedInstance = InstanceRequest.extend({
 export type AddedInstance = z.output<typeof AddedInstance>;
 export type AddedInstanceInput = z.input<typeof AddedInstance>;
 
-/** Body of `PATCH …/instances/{instance_id}`: the version that this one instance is to have. */
+/** Body of `PATCH …/instances/{instance_id}`: the target version of this one instance. */
 export const PatchInstanceBody = z.strictObject({ instance: UpgradeRequest });
 
 /** Body of `POST …/clusters/{cluster_id}`: exactly one action. */
@@ -164,7 +167,10 @@ export const ClusterActionBody = z.strictObject({
     .meta({ description: 'Removes these instances with their data; never the primary.' }),
 });
 export type ClusterActionBody = z.output<typeof ClusterActionBody>;
-/** Actions that Trove knows and Coffer does not (yet): refused in other words than a misspelt one. */
+/**
+ * Actions that Trove knows and Coffer does not (yet): they are refused with another message than a misspelt
+ * action.
+ */
 export const TROVE_ACTIONS: readonly string[] = [
   'add_shard',
   'restart',
@@ -198,7 +204,7 @@ export const UpgradeActionBody = z.strictObject({
 const RESERVED = /^(pg_|coffer|postgres$|template[01]$)/i;
 const OwnIdentifier = Identifier.refine((name) => !RESERVED.test(name), 'is reserved');
 
-/** Printable ASCII: beyond it, clients and servers disagree on how a password is normalised. */
+/** Printable ASCII only: for other characters, clients and servers disagree on how a password is normalised. */
 const Password = z
   .string()
   .min(1)
@@ -251,8 +257,11 @@ const ClusterRequest = z
 /** Body of `POST …/clusters`. */
 export const CreateClusterBody = z.strictObject({ cluster: ClusterRequest });
 export type ClusterRequest = z.output<typeof ClusterRequest>;
-/** The same as a client states it, with everything that has a default left out at will. */
+/** The same as a client writes it, where everything that has a default may be left out. */
 export type CreateClusterInput = z.input<typeof ClusterRequest>;
 
-/** Where a reader of an event stream left off: header `Last-Event-ID`, or this for those who can't set one. */
+/**
+ * The last event that a reader of an event stream has seen: header `Last-Event-ID`, or this query parameter
+ * for clients that can't set the header.
+ */
 export const EventsQuery = z.object({ last_event_id: numeral(0, 999_999_999).exactOptional() });

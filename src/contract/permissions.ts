@@ -1,4 +1,4 @@
-/** What the caller may do: programs that show a person only what is allowed ask for it. */
+/** What the caller may do. Programs that show a person only the allowed actions ask for this document. */
 import { z } from 'zod';
 
 export const PermissionsDocument = z

@@ -1,4 +1,4 @@
-/** The policy of an upgrade, as a request states it: every field optional, defaults in the core. */
+/** The policy of an upgrade, as a request states it: every field is optional, the defaults are in the core. */
 import { z } from 'zod';
 import { ON_FAILURE, OVERRIDABLE_GATES, type Percentage, type Policy } from '../core/policy.ts';
 import { windowProblem } from '../core/window.ts';
@@ -64,7 +64,10 @@ export const PolicyDocument = z
   .meta({ id: 'Policy' });
 export type PolicyDocument = z.output<typeof PolicyDocument>;
 
-/** What a request may say of it. An unknown field is refused: a misspelt limit must not be a missing one. */
+/**
+ * The policy in a request. An unknown field is refused, because a misspelt limit must not count as a missing
+ * limit.
+ */
 export const PolicyRequest = z
   .strictObject({
     max_unavailable: fields.max_unavailable.exactOptional(),
@@ -82,7 +85,7 @@ export const PolicyRequest = z
     overrides: fields.overrides.exactOptional(),
   } satisfies Record<keyof Policy, z.ZodType>)
   .meta({ id: 'PolicyRequest' });
-/** As a client writes it. */
+/** The policy as a client writes it. */
 export type PolicyRequest = z.input<typeof PolicyRequest>;
-/** As it is read. */
+/** The policy after it was parsed. */
 export type RequestedPolicy = z.output<typeof PolicyRequest>;

@@ -1,6 +1,7 @@
 /**
- * Arguments of the RPC methods. Lenient towards keys that it does not know: Trove's services and
- * guests send some of their own, and a newer peer may add more. Strict about what it uses.
+ * Arguments of the RPC methods. The schemas ignore keys that they do not know: Trove's services and guests
+ * send keys of their own, and a newer peer may add more. The schemas are strict about the keys that Coffer
+ * uses.
  */
 import { z } from 'zod';
 import {
@@ -21,12 +22,12 @@ import { WAYS_IN } from '../core/record.ts';
 import { Id, Reference, text } from './fields.ts';
 import { PolicyRequest } from './policy.ts';
 
-/** What begins an upgrade, whether of a cluster or of one instance. All but the version is Coffer's own. */
+/** The arguments that begin an upgrade, of a cluster or of one instance. All but the version are Coffer's own. */
 const beginArgs = {
   datastore_version_id: Reference,
   upgrade_id: Id.exactOptional(),
   policy: PolicyRequest.exactOptional(),
-  /** From our api: who asked it for the upgrade. Without it: the user of the message's context. */
+  /** Sent by our api: who asked the api for the upgrade. Without it: the user of the message's context. */
   requested_by: z.looseObject({ user: z.string().nullable(), via: z.enum(WAYS_IN) }).exactOptional(),
   /** The ended upgrade that this one takes up. */
   follows: z.looseObject({ upgrade_id: Id, as: z.enum(FOLLOW_UPS) }).exactOptional(),
@@ -37,7 +38,7 @@ export type BeginArgs = Pick<UpgradeClusterArgs, keyof typeof beginArgs>;
 export const UpgradeClusterArgs = z.looseObject({ cluster_id: Id, ...beginArgs });
 export type UpgradeClusterArgs = z.output<typeof UpgradeClusterArgs>;
 
-/** taskmanager: `upgrade`, of one instance. */
+/** taskmanager: `upgrade`, for one instance. */
 export const UpgradeInstanceArgs = z.looseObject({ instance_id: Id, ...beginArgs });
 export type UpgradeInstanceArgs = z.output<typeof UpgradeInstanceArgs>;
 
@@ -45,31 +46,34 @@ export type UpgradeInstanceArgs = z.output<typeof UpgradeInstanceArgs>;
 export const ClusterArgs = z.looseObject({ cluster_id: Id });
 export type ClusterArgs = z.output<typeof ClusterArgs>;
 
-/** taskmanager: `upgrade_action`, what a person wants done to an upgrade. */
+/** taskmanager: `upgrade_action`, the action that a person wants on an upgrade. */
 export const UpgradeActionArgs = z.looseObject({
   upgrade_id: Id,
   action: z.enum(ACTIONS),
-  /** Who wants it, in the words of the event that tells of it. */
+  /** Who wants the action, in the words of the event that reports it. */
   by: text(255),
-  /** With `retry`: the version to go to instead. With `approve`: the version that was looked at. */
+  /** With `retry`: the version to go to instead. With `approve`: the version that the person has looked at. */
   target: z.object({ id: Id, name: text(255) }).exactOptional(),
-  /** With `confirm`: the attempt that it is about. One that comes late says nothing of another. */
+  /**
+   * With `confirm`: the attempt that the person confirms. A confirmation that comes late does not apply to
+   * another attempt.
+   */
   about: z.object({ step: z.int().min(0), attempt: z.int().min(0) }).exactOptional(),
 });
 export type UpgradeActionArgs = z.output<typeof UpgradeActionArgs>;
 
-/** Its answer. `stale`: it was so already. `missing`: there is no such upgrade any more. */
+/** The answer. `stale`: the upgrade was in that state already. `missing`: the upgrade no longer exists. */
 export const UpgradeActionAnswer = z.discriminatedUnion('verdict', [
   z.object({ verdict: z.enum(['applied', 'stale', 'missing']) }),
   z.object({ verdict: z.literal('refused'), reason: z.string() }),
 ]);
 export type UpgradeActionAnswer = z.output<typeof UpgradeActionAnswer>;
 
-/** taskmanager: `reset_status`: an administrator wants a cluster freed of its task. */
+/** taskmanager: `reset_status`: an administrator wants to free a cluster of its task. */
 export const ResetStatusArgs = z.looseObject({ cluster_id: Id, by: text(255) });
 export type ResetStatusArgs = z.output<typeof ResetStatusArgs>;
 
-/** Its answer. `busy`: with something that a reset does not end. */
+/** The answer. `busy`: the cluster has a task that a reset does not end. */
 export const ResetStatusAnswer = z.object({ verdict: z.enum(['done', 'missing', 'busy']) });
 export type ResetStatusAnswer = z.output<typeof ResetStatusAnswer>;
 
@@ -94,8 +98,9 @@ const AttemptReportArg = z.object({
 });
 
 /**
- * Service statuses, Trove's included, by what they mean for an upgrade; any other is `unknown`. As in Trove only
- * `healthy` is healthy: `running` is said of a server whose container runs and that does not answer.
+ * Service statuses, Trove's included, mapped to their meaning for an upgrade; any other status is `unknown`.
+ * As in Trove only `healthy` means healthy: `running` is the status of a server whose container runs and that
+ * does not answer.
  */
 const STATUS_MEANINGS: ReadonlyMap<string, ServiceStatus> = new Map([
   ['healthy', 'healthy'],
@@ -112,10 +117,10 @@ const STATUS_MEANINGS: ReadonlyMap<string, ServiceStatus> = new Map([
   ['guestagent error', 'failed'],
 ]);
 
-/** What a guest said is kept in the record and shown: a line, not a log. */
+/** The guest's message is kept in the record and shown: it must be a line, not a log. */
 const MAX_MESSAGE = 2000;
 
-/** A status that only Trove has a word for is shown in Trove's word. */
+/** A status for which only Trove has a word is shown in Trove's word. */
 function meaningOf({
   service_status: said,
   message,
@@ -132,7 +137,10 @@ function meaningOf({
 /** 32 bytes in base64url. */
 const publicKey = z.string().regex(/^[A-Za-z0-9_-]{43}$/, 'must be 32 bytes in base64url');
 
-/** taskmanager: `join`, by which an agent that an operator started takes its place in a cluster: see `bus/joining.ts`. */
+/**
+ * taskmanager: `join`, with which an agent that an operator started takes its place in a cluster: see
+ * `bus/joining.ts`.
+ */
 export const JoinArgs = z.object({
   cluster_id: Id,
   endpoint: EndpointArg,
@@ -144,7 +152,7 @@ export const JoinArgs = z.object({
   signature: z.string().regex(/^[0-9a-f]{128}$/, 'must be 64 bytes in hexadecimal digits'),
 });
 
-/** What an agent is handed over that has joined: for its eyes only. */
+/** What an agent that has joined receives: secret, for this agent only. */
 export const JoinedInstance = z.object({
   installation: Id.exactOptional(),
   instance_id: Id,
@@ -163,7 +171,7 @@ export const JoinedInstance = z.object({
 });
 export type JoinedInstance = z.output<typeof JoinedInstance>;
 
-/** Its answer. `refused`: asking again is of no use. */
+/** The answer. `refused`: asking again is of no use. */
 export const JoinAnswer = z.discriminatedUnion('verdict', [
   z.object({
     verdict: z.literal('joined'),
@@ -178,7 +186,7 @@ const HindranceArg = z.object({
   reason: z.string().transform((reason) => reason.slice(0, MAX_MESSAGE)),
 });
 
-/** Names that a newer guest may find, and we do not know, fall away. */
+/** Names that a newer guest may send and that we do not know are dropped. */
 const FindingsArg = z
   .array(
     z.looseObject({ name: z.string(), message: z.string().transform((text) => text.slice(0, MAX_MESSAGE)) }),
@@ -220,7 +228,10 @@ export const HeartbeatArgs = z.looseObject({
 });
 export type HeartbeatArgs = z.output<typeof HeartbeatArgs>;
 
-/** The report within a heartbeat, in the core's words and in milliseconds; keys of others fall away. */
+/**
+ * The report within a heartbeat, in the core's words and in milliseconds; keys that Coffer does not know are
+ * dropped.
+ */
 export function reportOf(args: HeartbeatArgs): GuestReport {
   const { service_status, version, role, upstream, lag_bytes, hindrance, synchronous } = args.payload;
   const { endpoint, placement, findings, settings, message, attempt, heartbeat_ms, agent } = args.payload;
@@ -250,7 +261,7 @@ export function heartbeatArgs(instance_id: string, report: GuestReport) {
   return { instance_id, sent: sent / 1000, payload };
 }
 
-/** Which attempt a message to a guest belongs to. Absent from a plain Trove taskmanager. */
+/** The attempt that a message to a guest belongs to. Absent from messages of a plain Trove taskmanager. */
 const attemptOf = {
   upgrade_id: Id.exactOptional(),
   step: attemptNumber.exactOptional(),
@@ -260,8 +271,8 @@ const attemptOf = {
 const optionalInfo = z.looseObject({ upgrade_info: z.looseObject(attemptOf).exactOptional() });
 
 /**
- * Arguments of the guest's methods, all in `upgrade_info` as in Trove, where `pre_upgrade` comes
- * without. A version number is all that a guest is told of the version.
+ * Arguments of the guest's methods, all in `upgrade_info` as in Trove, except that Trove's `pre_upgrade`
+ * comes without it. A guest receives nothing of the version but its number.
  */
 export const GUEST_ARGS = {
   pre_upgrade: z.looseObject({
@@ -299,7 +310,7 @@ export const TrovePreUpgradeAnswer = z
   .nullable()
   .transform((info): Readonly<Record<string, unknown>> => info ?? {});
 
-/** The answer to `pre_upgrade`, as far as it means something to us. */
+/** The answer to `pre_upgrade`, as far as Coffer uses it. */
 export const PreUpgradeAnswer = z
   .looseObject({
     reversible: z.boolean().exactOptional(),

@@ -1,16 +1,16 @@
 /**
- * How a cluster of the `simulated` datastore behaves: durations and faults, set when it is created
- * through `extended_properties`, carried out by the guest agents' simulated driver.
+ * How a cluster of the `simulated` datastore behaves: durations and faults. They are set when the cluster is
+ * created, through `extended_properties`, and the simulated driver of the guest agents carries them out.
  */
 import { z } from 'zod';
 import { text } from './fields.ts';
 
-/** Within the guest methods of Trove; simulated instances are all alike, so there is no switchover. */
+/** A subset of Trove's guest methods; simulated instances are all alike, so there is no switchover. */
 const SIMULATED_ACTIONS = ['pre_upgrade', 'upgrade', 'post_upgrade'] as const;
 
 const duration = z.int().min(0).max(3_600_000);
 
-/** Whom and what a fault hits: the first `times` executions of an action by one instance. */
+/** Which instance and which action a fault hits: the first `times` executions of the action by that instance. */
 const fault = {
   instance: z.int().min(0).max(99).meta({ description: 'Which instance, from 0 in creation order.' }),
   action: z.enum(SIMULATED_ACTIONS),
