@@ -39,7 +39,7 @@ function readOptions() {
 async function main() {
   const options = readOptions();
   if (options.help) return void process.stdout.write(`${USAGE}\n`);
-  // Its own, empty, and with nobody else's load.
+  // The benchmark needs servers of its own: empty, and without other load.
   delete process.env['COFFER_AMQP_URL'];
   delete process.env['COFFER_REDIS_URL'];
   const aborter = new AbortController();
@@ -78,11 +78,11 @@ async function main() {
  * @param {import('./lib/progress.mjs').Progress} progress
  */
 async function measure(name, stack, { quick }, progress) {
-  // Only now: the set-up has just installed and built what they need.
+  // Imported only now: the set-up has just installed and built the modules.
   const { Redis } = await import('ioredis');
   const { openHttp } = await import('./lib/bench/http-load.mjs');
   const cases = await import('./lib/bench/cases.mjs');
-  // A figure that was measured over a broken connection is none.
+  // A figure that was measured over a broken connection is worthless.
   const redis = new Redis(stack.redis_url, { retryStrategy: () => null });
   const http = openHttp(stack.api_url);
   const tools = { http, redis, prefix: PREFIX, openHttp };

@@ -68,7 +68,7 @@ function readOptions() {
 async function main() {
   const options = readOptions();
   if (options.help) return void process.stdout.write(`${USAGE}\n`);
-  // What is killed must be ours.
+  // The run kills servers, so they must be our own.
   delete process.env['COFFER_AMQP_URL'];
   delete process.env['COFFER_REDIS_URL'];
   const aborter = new AbortController();
@@ -83,7 +83,7 @@ async function main() {
     },
     onForce: () => void Promise.resolve(stack?.kill()).finally(() => process.exit(1)),
   });
-  // A home of its own: a stack that `npm start` keeps up is not disturbed.
+  // A separate home: a stack that `npm start` keeps running is not disturbed.
   const home = process.env['COFFER_HOME'] ? defaultHome() : join(defaultHome(), 'chaos');
   const { taskmanagers } = options;
   const network = await openNetwork(['api', ...taskmanagerNames(taskmanagers)]);
@@ -99,7 +99,7 @@ async function main() {
       environmentOf,
       taskmanagers,
     });
-    // Only now: the set-up has just installed and built what it needs.
+    // Imported only now: the set-up has just installed and built the module.
     const { runChaos } = await import('./lib/chaos/run.mjs');
     progress.line(`seed ${options.seed}; logs in ${stack.log_dir}`);
     const dice = createDice(options.seed);

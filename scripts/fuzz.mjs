@@ -15,7 +15,7 @@ import { startServices } from './lib/services.mjs';
 import { openSession } from './lib/session.mjs';
 import { handleSignals } from './lib/signals.mjs';
 
-/** Of ten inputs one goes by way of RabbitMQ. */
+/** One of ten inputs goes through RabbitMQ. */
 const MESSAGE_SHARE = 0.1;
 
 const USAGE = `usage: npm run fuzz -- [options]

@@ -67,7 +67,8 @@ function patchOf(name) {
 }
 
 /**
- * A bug that no longer fits proves nothing: all such are named at once, before anything is run.
+ * A bug whose patch no longer fits proves nothing: all such patches are named at once, before anything is
+ * run.
  * @param {readonly string[]} names
  */
 async function mustFit(names) {
@@ -91,7 +92,7 @@ async function mustFit(names) {
  */
 async function prove(name, script) {
   const { text } = patchOf(name);
-  // Within the project, where its modules are found.
+  // Inside the project, where Node.js finds the project's modules.
   const out = mkdtempSync(join(projectRoot, '.coffer/bug-'));
   try {
     const buggy = await compileWith(name, script, out);
@@ -107,8 +108,8 @@ async function prove(name, script) {
 }
 
 /**
- * Only what the patch touches is compiled anew. It is applied outside of the project: within one git
- * looks for the files of the project itself.
+ * Compiles only the files that the patch changes. The patch is applied outside of the project: inside the
+ * project, git would look for the project's own files.
  *
  * @param {string} name
  * @param {string} script

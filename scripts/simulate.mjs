@@ -17,7 +17,7 @@ const USAGE = `usage: npm run simulate -- [options]
   --seeds N    how many schedules; default 2000, or 1 if --seed is given
   --seed S     the first of them; default 0. One alone is told from start to end
   --workers W  processes; default one for each core`;
-/** Histories that are shown in full; of the rest only the seeds. */
+/** This many histories are shown in full; of the others only the seeds. */
 const SHOWN = 3;
 
 /** @returns {{ seeds: number, from: number, workers: number } | undefined} */

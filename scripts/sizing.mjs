@@ -14,7 +14,7 @@ import { handleSignals } from './lib/signals.mjs';
 import { startStack } from './lib/stack.mjs';
 
 const IN_FLIGHT = 50;
-/** Connections settle, and what the start has left is collected. */
+/** Time in which connections settle, and garbage of the start is collected. */
 const IDLE_MS = 10_000;
 const USAGE = `usage: npm run sizing [-- options]
 
@@ -73,12 +73,12 @@ async function main() {
  * @param {import('./lib/progress.mjs').Progress} progress
  */
 async function measure(stack, size, progress) {
-  // Only now: the set-up has just installed and built what they need.
+  // Imported only now: the set-up has just installed and built the modules.
   const { Redis } = await import('ioredis');
   const { openHttp } = await import('./lib/bench/http-load.mjs');
   const { buildFleet, due, until, upgradeFleet, VERSIONS } = await import('./lib/bench/fleet.mjs');
   const { rssKib, usedMemory, watchRss } = await import('./lib/bench/memory.mjs');
-  // A figure that was measured over a broken connection is none.
+  // A figure that was measured over a broken connection is worthless.
   const redis = new Redis(stack.redis_url, { retryStrategy: () => null });
   const tools = { http: openHttp(stack.api_url), redis, prefix: 'coffer', openHttp };
   const settled = async () => {

@@ -28,9 +28,9 @@ the tests whose names hold it.
   npm test -- test/unit
   npm test -- test/integration/cli.test.ts -t interrupted`;
 
-/** Everything the tests start inherits it. */
+/** Every process that the tests start inherits this variable. */
 const TEST_MARK = 'COFFER_TEST_RUN';
-/** Settings that are not those of a running Coffer: where downloads are kept, and how large a fleet is tried. */
+/** Settings that do not belong to a running Coffer: where downloads are kept, and how large a tested fleet is. */
 const PASSED_ON = ['COFFER_CACHE_DIR', 'COFFER_TEST_FLEET'];
 
 const progress = createProgress();
@@ -40,7 +40,7 @@ const { signal } = aborter;
 async function main() {
   answerHelp(process.argv.slice(2), USAGE);
   await setUp({ progress, signal });
-  // A home of its own: a stack that `npm start` keeps up is not disturbed.
+  // A separate home: a stack that `npm start` keeps running is not disturbed.
   const session = await openSession({ home: join(defaultHome(), 'test'), fresh: true, progress });
   handleSignals({
     onStop(reason) {
@@ -79,7 +79,8 @@ async function runAll({ paths, supervisor }) {
 
   const environment = { ...services, found: await finding };
   const vitest = [await runVitest(environment, paths.home)];
-  // What every change may break there; the rest runs on the Node.js that runs us.
+  // The tests that any change may break on the newest Node.js; the others run only on the Node.js that runs
+  // this script.
   if (process.argv.length === 2) vitest.push(await runOnNewestNode(environment, paths.home));
   await services.stop();
   const last = await checkNothingLeft(TEST_MARK, paths.home);
@@ -87,14 +88,17 @@ async function runAll({ paths, supervisor }) {
   return sum([...vitest, ...[...checks, last].map(countCheck)]);
 }
 
-/** The programs of others that some suites run, or why there are none: one after the other, since apt is one. */
+/**
+ * Finds the external programs that some suites need, or the reasons why they are missing. It searches one
+ * after the other, because only one apt can run at a time.
+ */
 async function findPrograms() {
   const interop = await findInterop({ progress, signal });
   return { ...interop, ...(await findChromium({ progress, signal })) };
 }
 
 /**
- * The unit tests and the demo, on the newest Node.js that Coffer is said to run on.
+ * Runs the unit tests and the demo on the newest Node.js that Coffer supports.
  * @param {{ amqp_url: string, redis_url: string, found: Record<string, string> }} services
  * @param {string} home
  */
@@ -132,7 +136,7 @@ async function runVitest(
 }
 
 /**
- * What a person has set for their own stack must not change a test.
+ * Settings that a person made for a stack of their own must not change a test.
  * @param {NodeJS.ProcessEnv} env
  */
 function withoutOwnSettings(env) {
@@ -157,7 +161,7 @@ main().then(
   },
   (error) => {
     report(error);
-    // Nobody may take a run that did not happen for one that passed.
+    // Nobody must take a run that did not happen for a run that passed.
     process.stdout.write(`${summary({ passed: 0, failed: 1, skipped: 0 })}\n`);
     process.exit(1);
   },

@@ -10,7 +10,7 @@ import { createProgress } from './progress.mjs';
 import { startStack } from './stack.mjs';
 
 /**
- * For whoever wants a stack and does not mind whose it is.
+ * For scripts that need a stack, whether it runs already or is their own.
  *
  * @typedef {import('./stack.mjs').Stack} Stack
  * @typedef {import('./stack.mjs').StackOptions} StackOptions
@@ -20,14 +20,14 @@ import { startStack } from './stack.mjs';
 const PATIENCE_MS = 120_000;
 
 /**
- * The stack that runs over this home, or else one of our own.
+ * Returns the stack that runs over this home, or else starts one.
  * @param {StackOptions} [options]
  * @returns {Promise<SharedStack>}
  */
 export async function attachOrStart(options = {}) {
   const { signal, progress = createProgress(), fresh = false } = options;
   const paths = openHome(options.home);
-  // To begin empty is to begin: with a stack that runs, startStack says what to do.
+  // An empty start needs a new stack: if a stack runs already, startStack says what to do.
   const running = fresh ? undefined : await runningStack(paths, progress, signal);
   if (!running) return { ...(await startStack({ ...options, progress })), isOurs: true };
 
@@ -45,7 +45,7 @@ export async function attachOrStart(options = {}) {
 }
 
 /**
- * One that is starting is waited for, and one that is stopping too: then there is none.
+ * Waits for a stack that is starting. Waits also for one that is stopping: afterwards there is none.
  * @param {import('./paths.mjs').Paths} paths
  * @param {import('./progress.mjs').Progress} progress
  * @param {AbortSignal | undefined} signal

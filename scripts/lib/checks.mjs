@@ -5,7 +5,7 @@ import { projectRoot } from './paths.mjs';
 import { end, markedWith } from './processes.mjs';
 
 /**
- * Checks that are not vitest's. Each counts as one test.
+ * Checks outside of vitest. Each counts as one test.
  *
  * @typedef {{ name: string, passed: boolean, output: string }} CheckResult
  */
@@ -17,11 +17,11 @@ const STATIC_CHECKS = [
   { name: 'types of the dashboard (tsc -p dashboard)', command: ['tsc', '-p', 'dashboard'] },
 ];
 
-/** What a test has started may need a moment to go after the test. */
+/** Processes that a test has started may need a moment to end after the test. */
 const LEAVE_MS = 5_000;
 
 /**
- * All at the same time: each is busy with one core for a few seconds.
+ * Runs all checks at the same time: each keeps one core busy for a few seconds.
  * @param {AbortSignal} signal
  * @returns {Promise<CheckResult[]>}
  */
@@ -38,8 +38,8 @@ export function runStaticChecks(signal) {
 }
 
 /**
- * Whatever the tests have started carries a mark; after them nothing may be left that does. What is left is
- * ended, so that it does not disturb the next run.
+ * Every process that the tests start carries a mark; after the tests no process with the mark may be left.
+ * Processes that are left are ended, so that they do not disturb the next run.
  * @param {string} variable
  * @param {string} value
  * @returns {Promise<CheckResult>}

@@ -4,7 +4,7 @@ import { aptCommand, installUnasked } from './packages.mjs';
 import { messageOf, Stopped } from './problem.mjs';
 
 /**
- * The browser that test/dashboard looks at the dashboard with.
+ * The browser in which test/dashboard opens the dashboard.
  *
  * @typedef {import('./progress.mjs').Progress} Progress
  * @typedef {{ COFFER_TEST_CHROMIUM: string } | { COFFER_TEST_CHROMIUM_MISSING: string }} Found
@@ -14,8 +14,8 @@ const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-s
 const PACKAGES = [{ title: 'Chromium', apt: 'chromium' }];
 
 /**
- * Finds one, or installs Debian's where nobody has to be asked. Never throws because it can't be had: the
- * suites that want it are skipped then, and say why.
+ * Finds a browser, or installs Debian's where no question to the user is needed. A missing browser is not an
+ * error: the suites that need it are skipped then, and say why.
  * @param {{ progress: Progress, signal?: AbortSignal | undefined }} options
  * @returns {Promise<Found>} for the tests' environment
  */
@@ -32,7 +32,7 @@ export async function findChromium({ progress, signal }) {
     return missing(String(messageOf(error).split('\n', 1)[0]));
   }
   const after = await runnable(signal);
-  // Ubuntu's package is a note that leads to a snap, which a container can't have.
+  // Ubuntu's package only leads to a snap, which a container can't have.
   return after ? { COFFER_TEST_CHROMIUM: after } : missing('the package chromium brought none that runs');
 }
 

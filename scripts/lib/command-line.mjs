@@ -2,7 +2,7 @@
 import { Problem } from './problem.mjs';
 
 /**
- * Says how a script is used and ends it, where that is what was asked for.
+ * Prints how a script is used and ends it, if the command line asks for help.
  * @param {readonly string[]} argv
  * @param {string} usage
  */

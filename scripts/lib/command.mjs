@@ -4,7 +4,7 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { Problem, Stopped } from './problem.mjs';
 
-/** How much of a command's output is kept for a message, in lines. */
+/** The number of lines of a command's output that are kept for a message. */
 const TAIL_LINES = 40;
 
 /**
@@ -49,7 +49,7 @@ export function run(command, args, { cwd, env, signal, onLine, stdin = 'ignore' 
 }
 
 /**
- * Runs a command that shows its output by itself.
+ * Runs a command that shows its output itself.
  * @param {string} command
  * @param {readonly string[]} args
  * @param {{ cwd: string, env: NodeJS.ProcessEnv, signal?: AbortSignal | undefined }} options
@@ -70,7 +70,7 @@ export function runVisibly(command, args, { cwd, env, signal }) {
  * Runs a command that must succeed.
  * @param {string} command
  * @param {readonly string[]} args
- * @param {RunOptions & { failure: string, remedy?: string }} options `failure` says what it means if it does not
+ * @param {RunOptions & { failure: string, remedy?: string }} options `failure` says what a failure means
  */
 export async function mustRun(command, args, { failure, remedy, ...options }) {
   const { code, tail } = await run(command, args, options);
@@ -100,7 +100,7 @@ export function isProgram(path) {
 }
 
 /**
- * Turns chunks into lines; what npm and apt draw with carriage returns counts as lines too.
+ * Turns chunks into lines; text that npm and apt redraw with carriage returns counts as lines too.
  * @param {(line: string) => void} onLine
  */
 function lineSplitter(onLine) {

@@ -1,7 +1,7 @@
 // @ts-check
 
 /**
- * `1 schedule`, `3 schedules`; for another plural, or a verb with it, give both.
+ * `1 schedule`, `3 schedules`; for another plural, or for a noun with a verb, pass both forms.
  * @param {number} number
  * @param {string} one
  */

@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { end, folderOf, identify } from './processes.mjs';
 
 /**
- * PostgreSQL servers belong to their guest agents, who take them back after a crash and stop them on
- * SIGTERM. This is for the cases in which no agent can: it was killed and nobody will start it again.
+ * PostgreSQL servers belong to their guest agents, which take them back after a crash and stop them on
+ * SIGTERM. This function is for the cases in which no agent can do so: the agent was killed and nobody will
+ * start it again.
  *
- * A fast shutdown (SIGINT) is asked for first, then an immediate one (SIGQUIT), which loses nothing that
+ * It first asks for a fast shutdown (SIGINT), then for an immediate one (SIGQUIT), which loses nothing that
  * was committed.
  * @param {string} guestsFolder
  * @returns {Promise<number>} how many there were
@@ -22,7 +23,7 @@ export async function endDatabaseServers(guestsFolder) {
 }
 
 /**
- * Data folders of servers that run, or crashed: they hold a pid file.
+ * Data folders of servers that run or have crashed: such folders hold a pid file.
  * @param {string} folder
  * @param {number} depth
  * @returns {string[]}
@@ -37,7 +38,7 @@ function dataFolders(folder, depth) {
 }
 
 /**
- * The pid in the file may be somebody else's by now; a server always works inside its data folder.
+ * The pid in the file may belong to another process by now; a server always works inside its data folder.
  * @param {string} folder
  */
 function serverIn(folder) {

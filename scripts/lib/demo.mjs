@@ -7,8 +7,8 @@ import { isFree } from './ports.mjs';
 import { Problem } from './problem.mjs';
 
 /**
- * The demo: a cluster of three PostgreSQL instances, a client that writes all the time, an upgrade
- * in the middle of it, and an honest account.
+ * The demo: a cluster of three PostgreSQL instances, a client that writes all the time, an upgrade during
+ * these writes, and an honest report.
  *
  * @typedef {{ host: string, port: number }} Endpoint
  * @typedef {import('../../dist/client/index.js').CofferClient} CofferClient
@@ -18,7 +18,7 @@ import { Problem } from './problem.mjs';
  * @property {string} to
  * @property {number} instances
  * @property {number} acknowledged_writes
- * @property {number} lost_writes acknowledged, and not there afterwards
+ * @property {number} lost_writes acknowledged, but missing afterwards
  * @property {number} write_outage_ms the longest time without any acknowledged write
  * @property {number} switchovers
  * @property {number} upgrade_seconds
@@ -30,10 +30,10 @@ const INSTANCES = 3;
 const TENANT = 'demo';
 const BUILD_TIMEOUT_MS = 180_000;
 const UPGRADE_TIMEOUT_MS = 120_000;
-/** The writer is at work for so long before and after the upgrade. */
+/** The writer works for this time before and after the upgrade. */
 const CALM_MS = 1_000;
 
-/** A demo is a guest on this machine: where the usual port is taken, any other will do. */
+/** The demo must not disturb this machine: if the usual port is taken, any other port will do. */
 export async function demoPorts() {
   if (process.env['COFFER_API_PORT'] || (await isFree(8779))) return {};
   return { api: 0 };
@@ -42,14 +42,14 @@ export async function demoPorts() {
 /**
  * @param {object} options
  * @param {{ api_url: string }} options.stack
- * @param {boolean} [options.keep] leave the cluster there
- * @param {boolean} [options.quiet] show nothing of the upgrade as it goes
+ * @param {boolean} [options.keep] do not remove the cluster
+ * @param {boolean} [options.quiet] do not show the progress of the upgrade
  * @param {import('./progress.mjs').Progress} options.progress
  * @param {AbortSignal} options.signal
  * @returns {Promise<{ lines: string[], result: Result, isGood: boolean }>}
  */
 export async function runDemo({ stack, keep = false, quiet = false, progress, signal }) {
-  // Only now: the set-up has just installed and built them.
+  // Imported only now: the set-up has just installed and built the modules.
   const [{ createClient }, { renderProgress }, { startWriter, findLost, askVersions }] = await Promise.all([
     import('../../dist/client/index.js'),
     import('../../dist/cli/progress.js'),
@@ -178,7 +178,7 @@ async function removeCluster(client, cluster_id, progress) {
       client.clusters.waitUntilGone(cluster_id, { intervalMs: 100, signal: AbortSignal.timeout(30_000) }),
     );
   } catch (error) {
-    // Busy, or the stack is on its way down: the account of the upgrade is what matters.
+    // The cluster is busy, or the stack is stopping: only the report of the upgrade matters here.
     progress.line(`the cluster stays: ${error instanceof Error ? error.message : String(error)}`);
   }
 }

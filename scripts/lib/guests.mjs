@@ -3,24 +3,27 @@ import { existsSync, mkdirSync, readdirSync, rmdirSync, watch } from 'node:fs';
 import { join } from 'node:path';
 
 /**
- * Guest agents come and go with what is wanted of this host. The provisioner writes it down as
- * `<guests>/<process>/<instance>.json`; here one supervised process is kept for each sub-folder, for as
- * long as the folder wants something (a .json file) or remembers something (`state/`).
+ * Guest agents start and stop as this host's instances require. The provisioner writes each instance to
+ * `<guests>/<process>/<instance>.json`. This class keeps one supervised process for each sub-folder, for as
+ * long as the folder requires an instance (a .json file) or holds state (`state/`).
  *
  * @typedef {import('./supervisor.mjs').Supervisor} Supervisor
  * @typedef {import('./supervisor.mjs').Spec} Spec
  */
 
-/** Watching is only a hint that may be lost; looking is what counts. */
+/** File events are only hints, which may be lost; the regular scans are what counts. */
 const RESCAN_MS = 1_000;
-/** Files come by the thousand when a fleet is built: one look is for all that came in this time. */
+/**
+ * When a fleet is built, files appear by the thousand: one scan handles all files that appeared within this
+ * time.
+ */
 const GATHER_MS = 20;
 const PREFIX = 'guest-';
 
 export class GuestKeeper {
-  /** Those that are being stopped. */
+  /** The processes that are being stopped. */
   #leaving = new Set();
-  /** @type {Map<string, import('node:fs').FSWatcher>} empty sub-folders, where the first file is awaited */
+  /** @type {Map<string, import('node:fs').FSWatcher>} empty sub-folders that wait for their first file */
   #awaited = new Map();
   #isOpen = true;
   #folder;
@@ -47,7 +50,7 @@ export class GuestKeeper {
     this.#look();
   }
 
-  /** Ends the watch and all guest agents; what is on disk stays for the next start. */
+  /** Ends the watch and all guest agents; the files stay on disk for the next start. */
   async stop() {
     this.#isOpen = false;
     clearInterval(this.#timer);
@@ -122,7 +125,7 @@ function isInUse(folder) {
   try {
     return readdirSync(folder).some((name) => name === 'state' || /^[^.].*\.json$/.test(name));
   } catch {
-    return false; // it vanished meanwhile
+    return false; // it has vanished meanwhile
   }
 }
 
@@ -131,7 +134,7 @@ function removeIfEmpty(folder) {
   try {
     rmdirSync(folder);
   } catch {
-    // Gone already, or something is in it again: the next look decides.
+    // The folder is gone already, or has files again: the next scan decides.
   }
 }
 
@@ -142,7 +145,7 @@ function removeIfEmpty(folder) {
 function tryWatch(folder, onChange) {
   try {
     const watcher = watch(folder, onChange);
-    watcher.on('error', () => watcher.close()); // the folder is gone, or there are no watches left
+    watcher.on('error', () => watcher.close()); // the folder is gone, or the system has no watches left
     return watcher;
   } catch {
     return undefined;

@@ -9,7 +9,7 @@ import { projectRoot, readText } from './paths.mjs';
 import { Problem } from './problem.mjs';
 
 /**
- * Brings node_modules and dist up to date with what they are made from. A stamp in each says what that was.
+ * Brings node_modules and dist up to date with their sources. A stamp in each records the sources' state.
  *
  * @typedef {import('./progress.mjs').Progress} Progress
  * @typedef {{ progress: Progress, signal?: AbortSignal | undefined, root?: string, what?: 'all' | 'modules' }} Options
@@ -17,14 +17,14 @@ import { Problem } from './problem.mjs';
 
 const MODULES_STAMP = 'node_modules/.coffer-lock';
 const BUILD_STAMP = 'dist/.coffer-build';
-/** What vite puts together: its files have no source of their own, and it empties its folder itself. */
+/** The output of vite: these files have no single source each, and vite empties the folder itself. */
 const BUNDLED = 'dist/dashboard';
 
-/** Never sources of dist. */
+/** Folders that never hold sources of dist. */
 const NOT_SOURCES = new Set(['node_modules', 'dist', 'coverage', 'test', 'docs', 'scripts', 'bin']);
 
 /**
- * Only one process does this at a time; the others wait and then find it done.
+ * Only one process does this at a time; the others wait and then find the work done.
  * @param {Options} options
  */
 export async function setUp(options) {
@@ -53,7 +53,7 @@ export async function setUp(options) {
 function needsModules(root) {
   const stamp = join(root, MODULES_STAMP);
   if (existsSync(stamp)) return readText(stamp) !== modulesStamp(root);
-  // Somebody ran npm by hand: that is as good, if it gave the same.
+  // Somebody ran npm by hand: that is fine if the result is the same.
   if (!holdsWhatIsLocked(root)) return true;
   writeFileSync(stamp, modulesStamp(root));
   return false;
@@ -66,7 +66,7 @@ function modulesStamp(root) {
 }
 
 /**
- * npm leaves its own list of what it installed. Optional packages of other platforms may be missing.
+ * npm writes its own list of the installed packages. Optional packages of other platforms may be missing.
  * @param {string} root
  */
 function holdsWhatIsLocked(root) {
@@ -102,7 +102,7 @@ async function installModules({ root, progress, signal }) {
     };
     const { code } = await run(command, [...prefix, ...args], { cwd: root, onLine, signal });
     if (code === 0) return;
-    // What went wrong comes first; after it npm explains itself at length.
+    // npm prints the error first, and long explanations after it.
     throw new Problem(
       `the node modules could not be installed (npm ci ended with ${code}):\n${errors.slice(0, 12).join('\n')}`,
       'Correct that (is there a connection to the npm registry?), then run the same command again.',
@@ -125,7 +125,7 @@ function buildStamp(root) {
 }
 
 /**
- * Everything the build may read, relative to the root.
+ * All files that the build may read, relative to the root.
  * @param {string} root
  * @param {string} folder
  * @returns {string[]}
@@ -136,7 +136,8 @@ function sources(root, folder) {
     .flatMap((entry) => {
       const path = join(folder, entry.name);
       if (entry.isDirectory()) return sources(root, path);
-      // At the top lie notes and settings of tools; below it everything counts, pages and styles too.
+      // The root folder itself holds notes and settings of tools; below it every file counts, pages and
+      // styles too.
       return folder === root && !entry.name.endsWith('.ts') ? [] : [relative(root, path)];
     })
     .sort();
@@ -161,7 +162,7 @@ async function build({ root, progress, signal }) {
 }
 
 /**
- * The compiler leaves the output of a source that was removed; it must not be imported by accident.
+ * The compiler leaves the output of a removed source in place; nobody must import that output by accident.
  * @param {string} root
  * @param {string} folder
  */
@@ -178,7 +179,7 @@ function removeOrphans(root, folder) {
   }
 }
 
-/** The npm that runs us is the one that goes with this Node.js; without one, the one on PATH. */
+/** The npm that runs this script belongs to this Node.js; without one, the npm on PATH. */
 export function npm() {
   const script = process.env['npm_execpath'];
   if (script?.endsWith('npm-cli.js')) return { command: process.execPath, prefix: [script] };

@@ -4,8 +4,8 @@ import { aptCommand, installUnasked } from './packages.mjs';
 import { messageOf, Stopped } from './problem.mjs';
 
 /**
- * The programs of OpenStack that test/interop runs against Coffer. They are Debian's: its own python
- * has them, one of pyenv or Homebrew has not.
+ * The programs of OpenStack that test/interop runs against Coffer. They come from Debian: Debian's python has
+ * them, a python of pyenv or Homebrew does not.
  *
  * @typedef {import('./progress.mjs').Progress} Progress
  * @typedef {import('./packages.mjs').DebianPackage & { module: string }} InteropPackage
@@ -23,8 +23,8 @@ const PACKAGES = [
 ];
 
 /**
- * Finds them, or installs them where nobody has to be asked. Never throws because they can't be had: the suites that
- * want them are skipped then, and say why.
+ * Finds the programs, or installs them where no question to the user is needed. Missing programs are not an
+ * error: the suites that need them are skipped then, and say why.
  * @param {{ progress: Progress, signal?: AbortSignal | undefined }} options
  * @returns {Promise<{ COFFER_TEST_PYTHON: string } | { COFFER_TEST_PYTHON_MISSING: string }>} for the tests'
  *   environment: the python that has all of them, or the reason why there is none
@@ -48,7 +48,7 @@ export async function findInterop({ progress, signal }) {
 }
 
 /**
- * Only looks for the modules: to import them takes seconds.
+ * Only checks that the modules exist: importing them takes seconds.
  * @param {AbortSignal | undefined} signal
  */
 async function missingPackages(signal) {

@@ -2,8 +2,8 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 
 /**
- * What the file holds; undefined if there is none or it is not JSON (then it is as good as none: each
- * of our files can be made again).
+ * The content of the file; undefined if there is no file or it is not JSON. A file that is not JSON counts as
+ * missing, because each of these files can be made again.
  * @param {string} path
  * @returns {unknown}
  */
@@ -16,7 +16,7 @@ export function readJson(path) {
 }
 
 /**
- * A reader sees the old content or the new one, never a half.
+ * A reader sees the whole old content or the whole new content.
  * @param {string} path
  * @param {unknown} value
  */

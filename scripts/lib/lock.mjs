@@ -5,7 +5,7 @@ import { codeOf, Stopped } from './problem.mjs';
 import { identify, isAlive } from './processes.mjs';
 
 /**
- * A lock is a file that names its holder. One whose holder is gone (a crash) is void.
+ * A lock is a file that names its holder. A lock whose holder no longer exists (after a crash) is void.
  *
  * @typedef {import('./processes.mjs').Identity} Identity
  * @typedef {{ holder: Identity } | { release: () => void }} Attempt
@@ -13,10 +13,11 @@ import { identify, isAlive } from './processes.mjs';
 
 /**
  * @param {string} path
- * @returns {Attempt} a way to release it, or who holds it
+ * @returns {Attempt} a function that releases the lock, or the holder
  */
 export function tryLock(path) {
-  // The path is in it because a lock in a copy of the folder is not a lock of the copy.
+  // The lock names its own path, because a lock file that came along in a copy of the folder does not lock
+  // the copy.
   const self = { ...identify(process.pid), path };
   const draft = `${path}.${process.pid}.tmp`;
   writeFileSync(draft, JSON.stringify(self));
@@ -38,7 +39,7 @@ export function holderNow(path) {
 }
 
 /**
- * Waits for its turn.
+ * Waits until the lock is free, and takes it.
  * @param {string} path
  * @param {{ signal?: AbortSignal | undefined, onWait: (holder: Identity) => void }} options
  */
@@ -53,7 +54,7 @@ export async function lockWhenFree(path, { signal, onWait }) {
 }
 
 /**
- * A hard link either appears with its whole content or not at all.
+ * A hard link appears with its whole content or not at all.
  * @param {string} path
  * @param {string} draft
  * @returns {Attempt}
@@ -73,8 +74,8 @@ function take(path, draft) {
 }
 
 /**
- * Two processes may find the same void lock; the slower must not throw away the faster one's new lock.
- * So it is moved aside first, looked at again, and put back if it turns out to be alive.
+ * Two processes may find the same void lock; the slower one must not remove the faster one's new lock. So the
+ * lock is first moved aside, checked again, and put back if its holder turns out to be alive.
  * @param {string} path
  */
 function discard(path) {
@@ -82,7 +83,7 @@ function discard(path) {
   try {
     renameSync(path, aside);
   } catch {
-    return; // the other was faster
+    return; // the other process was faster
   }
   const holder = holderOf(aside, path);
   try {
@@ -99,7 +100,7 @@ function releaseOwn(path) {
 
 /**
  * @param {string} path
- * @param {string} [lockPath] where it lay when it was taken
+ * @param {string} [lockPath] the path at which it was taken
  * @returns {Identity | undefined}
  */
 function holderOf(path, lockPath = path) {

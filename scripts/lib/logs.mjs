@@ -13,15 +13,15 @@ import {
 import { dirname } from 'node:path';
 
 /**
- * Log files. Processes write to them directly, not through us: so they outlive a crash of ours with
- * their output intact.
+ * Log files. Processes write to them directly, not through this process: so their output survives a crash of
+ * this process.
  */
 
 const ROTATE_BYTES = 5 * 1024 * 1024;
 const FOLLOW_MS = 200;
 
 /**
- * Opens a log for appending; one that has grown large becomes `<name>.log.1` first.
+ * Opens a log for appending; a large log is first renamed to `<name>.log.1`.
  * @param {string} path
  */
 export function openLog(path) {
@@ -50,10 +50,10 @@ export function tailOf(path, lines = 20) {
 }
 
 /**
- * Shows what is appended to a log from now on, line by line.
+ * Shows every line that is appended to a log from now on.
  * @param {string} path
  * @param {(line: string) => void} onLine
- * @returns {() => void} ends it, after a last look
+ * @returns {() => void} ends it, after a last read
  */
 export function follow(path, onLine) {
   let position = existsSync(path) ? statSync(path).size : 0;
@@ -76,7 +76,7 @@ export function follow(path, onLine) {
 
 /**
  * @param {string} path
- * @param {number} position one beyond the end means that the file was rotated: begin anew
+ * @param {number} position a position beyond the end means that the file was rotated: begin anew
  */
 function readFrom(path, position) {
   if (!existsSync(path)) return { text: '', end: 0 };

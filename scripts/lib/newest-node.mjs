@@ -8,9 +8,9 @@ import { npm } from './install.mjs';
 export const NEWEST_NODE = '26.10.0';
 
 /**
- * Installs the newest Node.js beside the one that runs us, from npm, once for each home.
+ * Installs the newest Node.js beside the one that runs this script, from npm, once for each home.
  * @param {{ home: string, progress: import('./progress.mjs').Progress, signal?: AbortSignal }} options
- * @returns {Promise<string>} its program
+ * @returns {Promise<string>} the path of its program
  */
 export async function newestNode({ home, progress, signal }) {
   const name = `node-${process.platform}-${process.arch}`;

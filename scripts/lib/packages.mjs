@@ -5,9 +5,8 @@ import { mustRun, run, which } from './command.mjs';
 import { Problem } from './problem.mjs';
 
 /**
- * Installs what the operating system has as packages. Coffer only wants the programs: the services
- * that these packages bring along must not start, neither now (they would take the usual ports) nor
- * at the next boot.
+ * Installs packages of the operating system. Coffer only needs the programs: the services that these packages
+ * bring along must not start, neither now (they would take the usual ports) nor at the next boot.
  *
  * @typedef {{ title: string, apt: string, unit?: string }} DebianPackage
  * @typedef {DebianPackage & { brew: string }} SystemPackage
@@ -18,12 +17,13 @@ import { Problem } from './problem.mjs';
 const BREW_DIRS = ['/opt/homebrew/bin', '/usr/local/bin', '/home/linuxbrew/.linuxbrew/bin'];
 
 /**
- * What root has to do, as one script, so that sudo asks once. `$@` are the packages, UNITS their services.
+ * Everything that root has to do, as one script, so that sudo asks once. `$@` are the packages, UNITS their
+ * services.
  *
- * policy-rc.d is Debian's switch for "install, but start nothing". One that exists already is somebody's
- * decision and stays. Ours names its installer's process and says yes to everything once that has gone,
- * so that even one that a crash left behind does no harm. One installer at a time: the one that ends first
- * would take the switch away from the other.
+ * policy-rc.d is Debian's switch for "install, but start nothing". If one exists already, somebody decided
+ * so, and it stays. Our switch names the process that installed it, and allows everything once that process
+ * has ended. So even a switch that a crash left behind does no harm. Only one installer runs at a time:
+ * otherwise the one that ends first would remove the switch of the other.
  */
 const APT_SCRIPT = `
 set -u
@@ -63,7 +63,7 @@ export async function installPackages(packages, { yes, progress, signal }) {
   const isRoot = process.getuid?.() === 0;
 
   if (apt && isRoot) return aptInstall([], packages, { progress });
-  // Homebrew needs no rights, so nobody has to be asked; it refuses to run as root.
+  // Homebrew needs no special rights, so it needs no question to the user; it refuses to run as root.
   if (brew && !isRoot) return brewInstall(brew, packages, { progress, signal });
   if (!apt || !which('sudo')) return 'impossible';
   if (!yes && !(await mayUseSudo(packages, progress))) return 'refused';
@@ -71,7 +71,7 @@ export async function installPackages(packages, { yes, progress, signal }) {
 }
 
 /**
- * Installs without asking anybody, where that is possible: as root, or with a sudo that wants no password.
+ * Installs without a question, where that is possible: as root, or with a sudo that needs no password.
  * @param {readonly DebianPackage[]} packages
  * @param {{ progress: Progress, signal?: AbortSignal | undefined }} options
  * @returns {Promise<boolean>} whether that was possible
@@ -89,7 +89,7 @@ export async function installUnasked(packages, { progress, signal }) {
 }
 
 /**
- * What a person types where there is apt.
+ * The command that a person types on a system with apt.
  * @param {readonly DebianPackage[]} packages
  */
 export function aptCommand(packages) {
@@ -98,7 +98,7 @@ export function aptCommand(packages) {
 }
 
 /**
- * The command a person would type.
+ * The command that a person would type.
  * @param {readonly SystemPackage[]} packages
  */
 export function installCommands(packages) {
@@ -110,7 +110,7 @@ export function installCommands(packages) {
 }
 
 /**
- * No abort signal reaches apt: a package half configured would be worse than waiting for it.
+ * No abort signal reaches apt: a package that is only half configured would be worse than waiting.
  * @param {readonly string[]} prefix
  * @param {readonly DebianPackage[]} packages
  * @param {{ progress: Progress }} options
@@ -128,7 +128,7 @@ async function aptInstall(prefix, packages, { progress }) {
 }
 
 /**
- * The script is long: a failure names the packages and shows what apt-get said, not the script.
+ * The script is long: a failure names the packages and shows the output of apt-get, not the script.
  * @param {string} command
  * @param {readonly string[]} args
  * @param {readonly DebianPackage[]} packages
@@ -181,7 +181,7 @@ function mayUseSudo(packages, progress) {
 }
 
 /**
- * With a terminal sudo asks for the password first, alone on the screen; without one it must not ask.
+ * With a terminal, sudo asks for the password first, alone on the screen; without one it must not ask.
  * @param {Progress} progress
  */
 async function sudoPrefix(progress) {

@@ -6,18 +6,18 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readJson, writeJson } from './json-file.mjs';
 
-/** The clone this script belongs to. */
+/** The clone that this script belongs to. */
 export const projectRoot = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 
 /**
- * Where one stack keeps its things. Everything but the guests' folder and the cache is inside `home`.
+ * The paths of one stack. Everything except the guests' folder and the cache is inside `home`.
  *
  * @typedef {object} Paths
  * @property {string} home
  * @property {string} logs one file per process
- * @property {string} run one record per running process, for whoever cleans up after a crash
+ * @property {string} run one record per running process, for the clean-up after a crash
  * @property {string} lock held while a stack runs over this home
- * @property {string} stackFile what programs read to find the running stack
+ * @property {string} stackFile the file from which programs learn the running stack
  * @property {string} portsFile
  * @property {string} rabbitmq
  * @property {string} redis
@@ -25,19 +25,19 @@ export const projectRoot = resolve(dirname(fileURLToPath(import.meta.url)), '../
  * @property {string} cache downloaded database packages, shared between clones
  */
 
-/** `.coffer` in the clone, or where COFFER_HOME says. */
+/** `.coffer` in the clone, or the path in COFFER_HOME. */
 export function defaultHome() {
   return resolve(projectRoot, process.env['COFFER_HOME'] || '.coffer');
 }
 
 /**
- * Creates the home if need be and says where everything is.
+ * Creates the home if needed and returns all its paths.
  * @param {string} [home]
  * @returns {Paths}
  */
 export function openHome(home = defaultHome()) {
-  // Database servers run as another user when we are root, and must be able to walk through what is
-  // created from here on, whatever umask root came with.
+  // As root, Coffer runs database servers as another user. That user must be able to enter every folder that
+  // is created from here on, whatever umask root had.
   if (isRoot()) process.umask(0o022);
   makeFolder(home);
   const paths = {
@@ -66,7 +66,7 @@ export function isRoot() {
 }
 
 /**
- * A home is nothing for git, wherever COFFER_HOME puts it.
+ * Git must ignore a home, wherever COFFER_HOME puts it.
  * @param {string} folder
  */
 function makeFolder(folder) {
@@ -79,15 +79,15 @@ function makeFolder(folder) {
 }
 
 /**
- * PostgreSQL refuses to run as root, so as root its servers run as `nobody`, who can't walk into a clone
- * under root's own home. The choice is remembered: instances live there.
+ * PostgreSQL refuses to run as root, so as root its servers run as `nobody`, who can't enter a clone under
+ * root's own home. The choice is recorded, because instances live in the chosen folder.
  * @param {string} home
  */
 function chooseGuestsFolder(home) {
   const file = join(home, 'guests.json');
   const remembered = /** @type {{ home?: string, guests?: string }} */ (readJson(file) ?? {});
-  // A record that names another home that still exists came along in a copy of it: its guests are the
-  // other's. If that home is gone, this one has been moved, and its guests have not.
+  // A record that names another home that still exists came along in a copy of that home: the guests belong
+  // to the other home. If the named home is gone, this home has been moved, and its guests have not.
   const isOurs = remembered.home === home || !existsSync(remembered.home ?? '/');
   if (remembered.guests && isOurs && !remembered.guests.startsWith(`${remembered.home}/`)) {
     return remembered.guests;
@@ -99,7 +99,7 @@ function chooseGuestsFolder(home) {
 }
 
 /**
- * Outside of the home an empty folder would stay for ever once the clone is removed.
+ * An empty folder outside of the home would stay for ever once the clone is removed.
  * @param {Paths} paths
  */
 export function leaveNoEmptyGuestsFolder({ home, guests }) {
@@ -108,12 +108,12 @@ export function leaveNoEmptyGuestsFolder({ home, guests }) {
     rmdirSync(guests);
     rmdirSync(dirname(guests));
   } catch {
-    // Not empty: instances live there.
+    // The folder is not empty: instances live there.
   }
 }
 
 /**
- * Whether any user can walk down to this folder.
+ * Whether any user can enter this folder.
  * @param {string} folder
  * @returns {boolean}
  */

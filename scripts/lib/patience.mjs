@@ -1,9 +1,9 @@
 // @ts-check
 
 /**
- * Gives `work` a signal that aborts after `ms`, or with `outer` and for its reason. The timer is held until
- * the work is over: Node.js 20 may collect an `AbortSignal.timeout()` within `AbortSignal.any()` as garbage,
- * and then it never aborts.
+ * Gives `work` a signal that aborts after `ms`, or together with `outer` and its reason. This function holds
+ * the timer until the work is over: Node.js 20 may collect an `AbortSignal.timeout()` within
+ * `AbortSignal.any()` as garbage, and then the signal never aborts.
  * @template T
  * @param {AbortSignal} outer
  * @param {number} ms

@@ -5,10 +5,10 @@ import { readJson, writeJson } from './json-file.mjs';
 import { Problem } from './problem.mjs';
 
 /**
- * Ports of our own, chosen once and kept, so that a connection string survives a restart. They lie below
- * the range from which systems take the source port of an outgoing connection (32768 and up on Linux):
- * inside it a client that keeps knocking at a server that is away can, by chance, connect to itself, and
- * then the server finds its port taken.
+ * Ports for our own servers, chosen once and kept, so that a connection string survives a restart. They lie
+ * below the range from which systems take the source port of an outgoing connection (32768 and up on Linux).
+ * Inside that range, a client that keeps trying to connect to a stopped server can, by chance, connect to
+ * itself. Then the server finds its port taken.
  */
 const LOWEST = 20_000;
 const HIGHEST = 32_000;

@@ -4,8 +4,9 @@ import { connect, isIP } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 
 /**
- * Is it ready? Each probe asks in the server's own language and resolves when the answer is yes; it
- * rejects with the reason otherwise. No client library: these run before `npm ci`.
+ * Probes whether a server is ready. Each probe uses the server's own protocol and resolves when the server is
+ * ready; it rejects with the reason otherwise. The probes use no client library, because they run before `npm
+ * ci`.
  */
 
 const TIMEOUT_MS = 3_000;
@@ -47,7 +48,7 @@ function answerTo(method, { user, secret, vhost }) {
   if (classId !== 10) throw new Error(`unexpected AMQP class ${classId}`);
   switch (methodId) {
     case 10: {
-      // The capability makes a refused login an answer instead of a closed socket.
+      // With this capability a refused login gets an answer instead of a closed socket.
       const capability = Buffer.concat([shortString('authentication_failure_close'), Buffer.from('t\x01')]);
       const capabilities = Buffer.concat([
         shortString('capabilities'),
@@ -95,7 +96,7 @@ function longString(bytes) {
 }
 
 /**
- * A Redis that loads its data answers PING with LOADING: not ready yet.
+ * While Redis loads its data, it answers PING with LOADING: it is not ready yet.
  * @param {string} url redis:// or rediss://
  */
 export function probeRedis(url) {
@@ -117,7 +118,7 @@ function respCommand(words) {
 }
 
 /**
- * @param {string} url answers 200 when ready
+ * @param {string} url answers with 200 when ready
  * @returns {Promise<void>}
  */
 export function probeHttp(url) {
@@ -133,7 +134,8 @@ export function probeHttp(url) {
 }
 
 /**
- * Opens a socket, says the greeting, and lets `next` look at what has come until it says done or throws.
+ * Opens a socket, sends the greeting, and passes the received data to `next` until `next` returns done or
+ * throws.
  * @param {string} url
  * @param {{ plain: number, secure: number }} ports the defaults of the scheme
  * @param {Buffer} greeting

@@ -1,8 +1,8 @@
 // @ts-check
 
 /**
- * Something that went wrong and that the person at the terminal can act on. Its text is shown as it
- * is, without a stack: it says what happened and what to do.
+ * An error that the person at the terminal can act on. Its text is shown unchanged, without a stack: it says
+ * what happened and what to do.
  */
 export class Problem extends Error {
   /**
@@ -15,7 +15,7 @@ export class Problem extends Error {
   }
 }
 
-/** The rejection of everything that was under way when the person asked to stop. */
+/** The rejection of all work that was under way when the person asked to stop. */
 export class Stopped extends Problem {
   constructor() {
     super('stopped before it was ready');
@@ -24,7 +24,7 @@ export class Stopped extends Problem {
 }
 
 /**
- * Prints an error for a person: a Problem as it is, anything else (a bug of ours) with its stack.
+ * Prints an error for a person: a Problem unchanged, anything else (a bug of ours) with its stack.
  * @param {unknown} error
  */
 export function report(error) {

@@ -4,13 +4,13 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * Processes that are not (or no longer) our children, known by pid *and* start time: a pid alone may
- * belong to somebody else by now, and is never signalled.
+ * Processes that are not (or no longer) our children, identified by pid *and* start time: a pid alone may
+ * belong to another process by now, and is never signalled.
  *
  * @typedef {{ pid: number, started: string }} Identity
  */
 
-/** Every process of a stack carries this variable; its value is the stack's home. */
+/** Every process of a stack has this environment variable; its value is the stack's home. */
 export const MARK = 'COFFER_STACK';
 
 /**
@@ -36,7 +36,7 @@ export function identify(pid) {
 }
 
 /**
- * Signals a process, or with a negative pid its group.
+ * Signals a process; a negative pid stands for its group.
  * @param {number} pid
  * @param {NodeJS.Signals} signal
  */
@@ -45,12 +45,12 @@ export function send(pid, signal) {
     process.kill(pid, signal);
     return true;
   } catch {
-    return false; // gone already
+    return false; // it has ended already
   }
 }
 
 /**
- * Ends processes: each signal in turn, each followed by its time to obey, then SIGKILL for the group.
+ * Ends processes: sends each signal in turn and waits after each, then sends SIGKILL to the group.
  * @param {readonly Identity[]} identities
  * @param {readonly { signal: NodeJS.Signals, waitMs: number }[]} escalation
  */
@@ -69,8 +69,8 @@ export async function end(identities, escalation) {
 }
 
 /**
- * The processes whose environment holds this variable with this value, grandchildren included. Linux only:
- * elsewhere another process's environment is not for us to see, and the records on disk have to do.
+ * The processes whose environment holds this variable with this value, grandchildren included. Linux only: on
+ * other systems we cannot read another process's environment, and the records on disk must suffice.
  * @param {string} variable
  * @param {string} value
  * @returns {(Identity & { name: string })[]}
@@ -121,8 +121,8 @@ function environmentOf(pid) {
 function startFromProc(pid) {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The name in parentheses may hold anything, so count from the last one: state is the first field
-    // after it, the start time (in ticks since boot) the twentieth.
+    // The name in parentheses may contain any character, so fields are counted from the last parenthesis:
+    // state is the first field after it, the start time (in ticks since boot) the twentieth.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     const isZombie = fields[0] === 'Z' || fields[0] === 'X';
     return isZombie ? undefined : `${bootId()}:${fields[19]}`;
@@ -134,7 +134,7 @@ function startFromProc(pid) {
 /** @type {string | undefined} */
 let boot;
 
-/** Ticks since boot say nothing across a reboot. */
+/** Ticks since boot have no meaning after a reboot. */
 function bootId() {
   boot ??= readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
   return boot;

@@ -2,19 +2,19 @@
 import { messageOf, Stopped } from './problem.mjs';
 
 /**
- * Progress of everything that takes longer than a moment, on stderr, so that stdout stays clean for
- * what programs read. On a terminal one line lives and shows the time that has passed; elsewhere
- * (a CI log) plain lines appear: one when it begins to take long, one now and then, one at the end.
+ * Progress of all work that takes longer than a moment, on stderr, so that stdout stays clean for the output
+ * that programs read. On a terminal one line is redrawn and shows the time that has passed. Elsewhere (a CI
+ * log) plain lines appear: one when the work begins to take long, one now and then, and one at the end.
  *
- * @typedef {(detail: string) => void} Update says what is going on inside a step
+ * @typedef {(detail: string) => void} Update shows what happens inside a step
  * @typedef {object} Progress
  * @property {<T>(title: string, work: (update: Update) => Promise<T>) => Promise<T>} step
  * @property {(line: string) => void} line one line that stays
- * @property {<T>(work: () => Promise<T>) => Promise<T>} pause lends the terminal to somebody else
+ * @property {<T>(work: () => Promise<T>) => Promise<T>} pause leaves the terminal to another program meanwhile
  */
 
 const FRAMES = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
-/** A step that is done sooner is not worth a line. */
+/** A step that ends sooner is not worth a line. */
 const QUIET_MS = 700;
 const STILL_MS = 10_000;
 
@@ -52,7 +52,7 @@ function plainLines(stream) {
         if (shown) line(`  ✓ ${title} (${seconds(began)})`);
         return result;
       } catch (error) {
-        // What was told to stop has not failed.
+        // Work that was told to stop has not failed.
         if (!(error instanceof Stopped)) line(`  ✗ ${title} (${seconds(began)})`);
         throw error;
       } finally {

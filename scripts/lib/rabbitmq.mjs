@@ -5,8 +5,8 @@ import { basename, dirname, join } from 'node:path';
 import { isProgram, which } from './command.mjs';
 
 /**
- * A RabbitMQ of our own: its own node name, cookie, epmd, ports and data, all on 127.0.0.1. Nothing of
- * one that the machine already runs is read or touched.
+ * A RabbitMQ of our own, with its own node name, cookie, epmd, ports and data, all on 127.0.0.1. Nothing of a
+ * RabbitMQ that the machine already runs is read or touched.
  *
  * @typedef {import('./supervisor.mjs').Spec} Spec
  * @typedef {{ server: string, epmd: string, programs: string }} Binaries
@@ -44,8 +44,8 @@ function candidates() {
 }
 
 /**
- * Linux packages put a wrapper on PATH that changes to a user of their own and to the system's data. The
- * real script keeps its name behind all links and has its companion beside it.
+ * Linux packages put a wrapper on PATH that changes to a user of their own and to the system's data. The real
+ * script has the same name behind all links, and has its companion beside it.
  * @param {string} path
  */
 function isServerScript(path) {
@@ -55,7 +55,7 @@ function isServerScript(path) {
 }
 
 /**
- * Some packages keep epmd with the Erlang runtime only.
+ * Some packages install epmd only with the Erlang runtime.
  * @param {string | undefined} erl
  */
 function epmdBeside(erl) {
@@ -68,7 +68,7 @@ function epmdBeside(erl) {
 
 /**
  * The processes, in the order of their start. RabbitMQ would start an epmd by itself, as a daemon that
- * outlives it; with one of ours there already it does not.
+ * outlives it; if our epmd runs already, RabbitMQ starts none.
  * @param {Binaries} binaries
  * @param {string} folder
  * @param {Record<string, number>} ports
@@ -90,7 +90,7 @@ export function rabbitmqUrl(ports) {
 }
 
 /**
- * As docker-compose.yml sets it up; the user `guest` may not come in from outside of a container.
+ * As docker-compose.yml sets it up; the user `guest` may not connect from outside of a container.
  * @param {Record<string, number>} ports
  */
 export function rabbitmqContainerUrl(ports) {
@@ -104,11 +104,11 @@ export function rabbitmqContainerUrl(ports) {
  */
 function prepareFolder(folder, port) {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  // It makes the last part of these paths by itself, not the parts before.
+  // RabbitMQ creates only the last part of these paths by itself.
   for (const name of ['data', 'log']) mkdirSync(join(folder, name), { recursive: true });
   const cookie = join(folder, '.erlang.cookie');
   if (!existsSync(cookie)) writeFileSync(cookie, randomBytes(24).toString('hex'));
-  chmodSync(cookie, 0o400); // Erlang insists
+  chmodSync(cookie, 0o400); // Erlang requires this mode
   writeFileSync(join(folder, 'env.conf'), '# Empty, so that the system-wide one is not read.\n');
   writeFileSync(join(folder, 'enabled_plugins'), '[].\n');
   writeFileSync(
@@ -134,7 +134,7 @@ function environment(binaries, folder, ports) {
   return {
     ...Object.fromEntries(inherited),
     PATH: `${binaries.programs}:${process.env['PATH'] ?? ''}`,
-    HOME: folder, // the cookie is looked for here
+    HOME: folder, // Erlang looks for the cookie here
     ERL_EPMD_PORT: String(ports['epmd']),
     ERL_EPMD_ADDRESS: '127.0.0.1',
     RABBITMQ_NODENAME: 'coffer@localhost',
@@ -147,14 +147,15 @@ function environment(binaries, folder, ports) {
     RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, 'enabled_plugins'),
     RABBITMQ_PID_FILE: join(folder, 'pid'),
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: erlangFlags(),
-    // Makes the start script become the server instead of waiting for it: our signals reach the right one.
+    // The start script becomes the server instead of waiting for it: our signals reach the server.
     detached: 'true',
   };
 }
 
 /**
- * A short busy wait of the schedulers halves the time of a start (4.6 s to 2.3 s, measured with 3.10 on two
- * cores, where threads that sleep are slow to wake); idle, it costs less than 1% of a core.
+ * A short busy wait of the schedulers halves the time of a start (from 4.6 s to 2.3 s, measured with 3.10 on
+ * two cores, where sleeping threads are slow to wake). When the server is idle, it costs less than 1% of a
+ * core.
  */
 function erlangFlags() {
   return '+sbwt short +sbwtdio short -kernel inet_dist_use_interface {127,0,0,1}';

@@ -1,6 +1,7 @@
 // @ts-check
 /**
- * What processes log, for people: a line of JSON becomes time, level, who and what, and then what it is about.
+ * Makes logs readable for people: a line of JSON becomes time, level, process and message, and then the
+ * details.
  */
 
 /** @type {Record<number, string>} */
@@ -8,14 +9,14 @@ const LEVELS = { 10: 'trace', 20: 'debug', 30: 'info', 40: 'WARN', 50: 'ERROR', 
 const INFO = 30;
 /** As wide as `guest-simulated`. */
 const NAME = 15;
-/** Of no use on a line of one process of this machine. */
+/** Fields that are of no use in a line of one process on this machine. */
 const LEFT_OUT = ['level', 'time', 'pid', 'hostname', 'name', 'msg', 'err'];
 
 /**
  * Shows lines of logs as they are written.
  * @param {(text: string) => void} write
- * @param {{ all: boolean }} options all: also what is no line of ours (RabbitMQ's, Redis'), and what is only
- *   of use to who looks for a fault
+ * @param {{ all: boolean }} options all: also lines of RabbitMQ and Redis, and fields that only
+ *   help to find a fault
  * @returns {(name: string, line: string) => void}
  */
 export function showLines(write, { all }) {
@@ -47,12 +48,13 @@ function parse(line) {
  */
 function readable(name, entry) {
   const { level, time, msg = '', err } = entry;
-  // An agent of one instance is called by its id: once is enough, and its beginning tells who it is.
+  // The name of an agent of one instance contains the instance's id: showing the id once is enough, and its
+  // beginning identifies the instance.
   const about = Object.entries(entry).flatMap(([key, value]) =>
     LEFT_OUT.includes(key) || name === `guest-${value}` ? [] : [`${key}=${textOf(value)}`],
   );
   const who = name.replace(/^(guest-[0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, '$1');
-  // hh:mm:ss.mmm of this place, as the clock on the wall has it.
+  // hh:mm:ss.mmm in local time, as on the wall clock.
   const at = new Date(time);
   const clock = `${at.toTimeString().slice(0, 8)}.${String(at.getMilliseconds()).padStart(3, '0')}`;
   const head = `${clock} ${(LEVELS[level] ?? String(level)).padEnd(5)} ${who.padEnd(NAME)} ${msg}`;

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { which } from './command.mjs';
 
 /**
- * A Redis of our own. It is the only copy of every record, so it writes each change to its append-only
- * file, and refuses a write rather than throw something away when memory is full.
+ * A Redis of our own. It is the only copy of every record, so it writes each change to its append-only file.
+ * When memory is full it refuses writes and evicts nothing.
  *
  * @typedef {import('./supervisor.mjs').Spec} Spec
  */
@@ -16,7 +16,7 @@ export const REDIS_PORTS = ['redis'];
 
 const DIRS = ['/usr/bin', '/usr/local/bin', '/opt/homebrew/bin', '/home/linuxbrew/.linuxbrew/bin'];
 
-/** Valkey is Redis under another name; some distributions have only that. */
+/** Valkey is Redis under another name; some distributions have only Valkey. */
 export function findRedis() {
   return which('redis-server', DIRS) ?? which('valkey-server', DIRS);
 }

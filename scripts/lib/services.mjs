@@ -19,11 +19,11 @@ import {
 import { findRedis, REDIS_PORTS, redisPackage, redisSpecs, redisUrl } from './redis.mjs';
 
 /**
- * RabbitMQ and Redis, each from the first of these that there is:
+ * RabbitMQ and Redis, each from the first of these sources that exists:
  *
- * 1. the one that COFFER_AMQP_URL or COFFER_REDIS_URL names (for tests COFFER_TEST_AMQP_URL and so on): used
- *    as it is, never started or emptied;
- * 2. a process of our own, from a program on this machine, or one that could be installed;
+ * 1. the server that COFFER_AMQP_URL or COFFER_REDIS_URL names (for tests COFFER_TEST_AMQP_URL and so on): it
+ *    is used unchanged, never started or emptied;
+ * 2. a process of our own, from a program on this machine, or from one that could be installed;
  * 3. a container, when a Docker engine answers.
  *
  * @typedef {import('./paths.mjs').Paths} Paths
@@ -31,9 +31,9 @@ import { findRedis, REDIS_PORTS, redisPackage, redisSpecs, redisUrl } from './re
  * @typedef {import('./supervisor.mjs').Supervisor} Supervisor
  * @typedef {import('./supervisor.mjs').Spec} Spec
  *
- * @typedef {object} Kind what there is to know about one of the two
+ * @typedef {object} Kind the facts about one of the two
  * @property {'rabbitmq' | 'redis'} name
- * @property {string} variable the end of the environment variable that names one to use instead
+ * @property {string} variable the end of the name of the environment variable with the URL of another server
  * @property {readonly string[]} protocols
  * @property {import('./packages.mjs').SystemPackage} package
  * @property {readonly string[]} ports
@@ -145,7 +145,7 @@ export async function startServices(options) {
     redis_url: url(redis),
     async stop() {
       await containers.stop();
-      // Together, but for epmd, which RabbitMQ says goodbye to.
+      // All at the same time, except epmd, with which RabbitMQ still talks while it stops.
       await Promise.all(started.filter((name) => name !== 'epmd').map((name) => supervisor.stop(name)));
       await supervisor.stop('epmd');
     },
@@ -171,7 +171,7 @@ function givenUrl(kind, prefix) {
 /**
  * @param {readonly Kind[]} kinds
  * @param {Options} options
- * @returns {Promise<Map<Kind, Program>>} those that there is a program for
+ * @returns {Promise<Map<Kind, Program>>} the services that have a program
  */
 async function findOrInstall(kinds, { yes, progress, signal }) {
   const missing = kinds.filter((kind) => !kind.find());
@@ -180,7 +180,7 @@ async function findOrInstall(kinds, { yes, progress, signal }) {
       const packages = missing.map((kind) => kind.package);
       await installPackages(packages, { yes, progress, signal });
     } catch (error) {
-      // There may be Docker yet; if not, this is the reason to tell.
+      // Docker may be available; if it is not, this error is the reason to report.
       if (error instanceof Stopped || !(await dockerAnswers(signal))) throw error;
     }
   }
@@ -243,7 +243,7 @@ async function awaitService(kind, url, origin, { progress, supervisor, signal, p
  * @param {() => Promise<void>} probe
  * @param {number} patienceMs
  * @param {AbortSignal | undefined} signal
- * @returns {Promise<string | undefined>} why not; undefined when it is ready
+ * @returns {Promise<string | undefined>} why the service is not ready; undefined when it is ready
  */
 async function probeUntil(probe, patienceMs, signal) {
   const deadline = Date.now() + patienceMs;

@@ -8,14 +8,15 @@ import { Problem } from './problem.mjs';
 import { endLeftovers, Supervisor } from './supervisor.mjs';
 
 /**
- * One set of processes over one home: nobody else's at the same time, and nothing left of an earlier one.
+ * One set of processes over one home: no other session uses the home at the same time, and no process of an
+ * earlier session is left.
  *
  * @typedef {Awaited<ReturnType<typeof openSession>>} Session
  *
  * @param {object} options
  * @param {string | undefined} [options.home]
- * @param {boolean} [options.fresh] also end database servers that lost their guest agent: their data will go
- * @param {(name: string, line: string) => void} [options.show] gets what the processes log
+ * @param {boolean} [options.fresh] also end database servers that lost their guest agent: their data will be deleted
+ * @param {(name: string, line: string) => void} [options.show] receives the log lines of the processes
  * @param {import('./progress.mjs').Progress} options.progress
  */
 export async function openSession({ home, fresh = false, show, progress }) {
@@ -25,7 +26,8 @@ export async function openSession({ home, fresh = false, show, progress }) {
 
   rmSync(paths.stackFile, { force: true });
   const supervisor = new Supervisor({ paths, log: progress.line, ...(show && { show }) });
-  // The last resort, if this process ends without having stopped them: ask, for there is no time to wait.
+  // The last resort, if this process ends without having stopped the others: send SIGTERM, because there is
+  // no time to wait.
   const onExit = () => supervisor.signalAll('SIGTERM');
   process.once('exit', onExit);
 

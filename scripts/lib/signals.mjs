@@ -1,10 +1,10 @@
 // @ts-check
 
 /**
- * What Ctrl-C means: the first time stop well, the second time stop now.
+ * The meaning of Ctrl-C: the first one stops cleanly, the second one stops at once.
  *
- * npm passes on a signal that the terminal has already sent to us as well, so what comes within a second of
- * the first one is the same Ctrl-C.
+ * npm passes on a signal that the terminal has already sent to us as well, so a signal within a second of the
+ * first one belongs to the same Ctrl-C.
  * @param {{ onStop: (reason: string) => void, onForce: () => void }} handlers
  */
 export function handleSignals({ onStop, onForce }) {
@@ -22,7 +22,8 @@ export function handleSignals({ onStop, onForce }) {
 }
 
 /**
- * A shell between npm and us may die of npm's signal without passing it on. When npm is gone, we go.
+ * A shell between npm and this process may die of npm's signal without passing it on. So when npm has ended,
+ * this process ends too.
  * @param {() => void} stop
  */
 function stopWithNpm(stop) {

@@ -21,7 +21,7 @@ const CONFIG = 'tsconfig.simulation.json';
 const SOURCES = ['src', 'api', 'taskmanager', 'guestagent', 'test/simulation'];
 
 /**
- * Brings the compiled simulation up to date; answers the script to run.
+ * Brings the compiled simulation up to date; returns the script to run.
  * @param {{ signal?: AbortSignal | undefined }} [options]
  */
 export async function compileSimulation({ signal } = {}) {
@@ -47,7 +47,7 @@ export async function compileSimulation({ signal } = {}) {
 }
 
 /**
- * One source as the simulation has it compiled, unchecked.
+ * Compiles one source as the simulation is compiled, without type checks.
  * @param {string} path
  */
 export async function compileFile(path) {
@@ -79,7 +79,7 @@ function stampOf(root) {
 
 /**
  * Runs the seeds `from` to `from + seeds - 1`, `of` upgrades or of batches; `until` the first finding, or all
- * of them. With `tell` the history of each is an answer, whether or not anything was broken.
+ * of them. With `tell` the result holds the history of each seed, whether or not it broke a guarantee.
  *
  * @param {string} script
  * @param {{ from: number, seeds: number, workers: number, of?: 'upgrades' | 'batches', until?: 'first' | 'end', tell?: boolean, onProgress?: (done: number) => void, signal?: AbortSignal | undefined }} options
@@ -116,7 +116,7 @@ export async function runSeeds(
       if (of === 'batches') args.push('batches');
       if (tell) args.push('tell');
       return run(process.execPath, args, { onLine, signal: stop }).catch((/** @type {unknown} */ error) => {
-        // What was found is enough.
+        // One finding is enough.
         if (found.signal.aborted && !signal?.aborted) return { code: 0, tail: '' };
         throw error;
       });

@@ -15,8 +15,9 @@ import { awaitReady, startServices } from './services.mjs';
 import { openSession } from './session.mjs';
 
 /**
- * The whole stack. Who decides (taskmanager, api) starts after and stops before who acts (guest agents),
- * and all of them before what they talk through (RabbitMQ, Redis).
+ * The whole stack. The processes that decide (taskmanager, api) start after the processes that act (guest
+ * agents) and stop before them. All of these start after the servers that carry their messages and records
+ * (RabbitMQ, Redis), and stop before them.
  *
  * @typedef {import('./supervisor.mjs').Spec} Spec
  * @typedef {import('./progress.mjs').Progress} Progress
@@ -24,23 +25,23 @@ import { openSession } from './session.mjs';
  * @typedef {object} StackOptions
  * @property {boolean} [fresh] begin with empty data
  * @property {boolean} [yes] install what is missing with sudo, without asking
- * @property {(name: string, line: string) => void} [show] gets what the processes log
+ * @property {(name: string, line: string) => void} [show] receives the log lines of the processes
  * @property {Progress} [progress]
  * @property {AbortSignal} [signal] stops a start that is under way
  * @property {string} [home] instead of `.coffer`
- * @property {{ api?: number }} [ports] 0 means any free one
+ * @property {{ api?: number }} [ports] 0 means any free port
  * @property {(signal: AbortSignal) => Promise<void>} [prepare] instead of the set-up of node modules and dist
  * @property {(environment: NodeJS.ProcessEnv) => Spec[]} [processes] instead of taskmanager and api
  * @property {string} [guestScript] instead of dist/guestagent/main.js
  * @property {number} [taskmanagers] several of them are called taskmanager-1, taskmanager-2 and so on
- * @property {(name: string, environment: NodeJS.ProcessEnv) => NodeJS.ProcessEnv} [environmentOf] what the
- *   process of this name gets instead, e.g. URLs that lead through a proxy
+ * @property {(name: string, environment: NodeJS.ProcessEnv) => NodeJS.ProcessEnv} [environmentOf] changes the
+ *   environment of the process of this name, e.g. to URLs that lead through a proxy
  *
  * @typedef {object} StackFile `.coffer/stack.json`
  * @property {string} api_url
  * @property {string} amqp_url
  * @property {string} redis_url
- * @property {Record<string, string>} metrics where api and taskmanagers tell of themselves in numbers, by name
+ * @property {Record<string, string>} metrics the URLs of the metrics of api and taskmanagers, by name
  * @property {number} pid of the supervisor
  * @property {Record<string, number>} pids
  * @property {string} started_at
@@ -51,14 +52,14 @@ import { openSession } from './session.mjs';
  * @property {string} redis_url
  * @property {Record<string, string>} metrics
  * @property {string} log_dir one file per process
- * @property {() => Record<string, number>} pids of what runs right now, by name
+ * @property {() => Record<string, number>} pids of the processes that run right now, by name
  * @property {() => Promise<void>} stop idempotent; resolves when no process is left
- * @property {() => Promise<void>} kill the same without waiting for anybody
+ * @property {() => Promise<void>} kill the same without waiting for any process
  */
 
 const API_PORT = 8779;
 const READY_MS = 60_000;
-/** A guest agent stops its database servers first. */
+/** A guest agent stops its database servers before it ends. */
 const GUEST_GRACE_MS = 25_000;
 const GRACE_MS = 10_000;
 
@@ -70,7 +71,7 @@ export async function startStack(options = {}) {
   const { fresh = false, home, show, progress = createProgress() } = options;
   if (fresh) refuseForeignRedis();
   const session = await openSession({ home, fresh, ...(show && { show }), progress });
-  /** @type {(() => Promise<void>)[]} how to stop what runs, in the order of its start */
+  /** @type {(() => Promise<void>)[]} how to stop everything that runs, in the order of its start */
   const stops = [session.close];
   const stop = once(async () => {
     for (const each of stops.reverse()) await each();
@@ -95,7 +96,7 @@ export async function startStack(options = {}) {
 }
 
 /**
- * Starts one thing after the other, each with a way to stop it again.
+ * Starts everything in sequence, and records for each how to stop it.
  * @param {import('./session.mjs').Session} session
  * @param {(() => Promise<void>)[]} stops
  * @param {StackOptions & { fresh: boolean, progress: Progress }} options
@@ -144,7 +145,7 @@ async function bringUp({ paths, supervisor }, stops, { fresh, progress, yes = fa
 }
 
 /**
- * What a guest agent gets. It has no business with Redis, nor with other instances' keys.
+ * The environment of a guest agent. It gets neither Redis nor other instances' keys.
  * @param {import('./paths.mjs').Paths} paths
  * @param {{ amqp_url: string }} services
  */
@@ -159,7 +160,8 @@ function guestEnvironment(paths, { amqp_url }) {
 }
 
 /**
- * Made at the first start. Without it the keys in Redis are of no use, and the guests not understood.
+ * Created at the first start. Without this key the keys in Redis are useless, and the messages of guests
+ * cannot be read.
  * @param {string} home
  */
 function ownMasterKey(home) {
@@ -169,7 +171,7 @@ function ownMasterKey(home) {
 }
 
 /**
- * What taskmanager and api get.
+ * The environment of taskmanager and api.
  * @param {import('./paths.mjs').Paths} paths
  * @param {{ amqp_url: string, redis_url: string }} services
  * @param {number} apiPort
@@ -179,7 +181,7 @@ function coreEnvironment(paths, services, apiPort) {
     ...guestEnvironment(paths, services),
     COFFER_REDIS_URL: services.redis_url,
     COFFER_API_HOST: '127.0.0.1',
-    // Only this machine reaches it: there is nothing to encrypt, and nobody to believe a certificate.
+    // Only this machine can reach it: there is nothing to encrypt, and no client would trust a certificate.
     COFFER_TLS_CERT: '',
     COFFER_TLS_KEY: '',
     COFFER_API_PORT: String(apiPort),
@@ -257,7 +259,7 @@ export function nodeProcess(name, script, env) {
  */
 async function awaitProcesses(processes, apiUrl, supervisor, signal) {
   const remedy = () => 'If the log does not tell what to correct, please report it.';
-  // The api answers for the stack; the others must only not be dying.
+  // The answer of the api stands for the stack; the other processes must only not be dying.
   const last = String(processes.at(-1)?.name);
   await awaitReady(last, () => probeHttp(`${apiUrl}/health/ready`), {
     supervisor,
@@ -274,7 +276,7 @@ async function awaitProcesses(processes, apiUrl, supervisor, signal) {
 }
 
 /**
- * Writes stack.json and keeps it true.
+ * Writes stack.json and keeps it up to date.
  * @param {string} file
  * @param {{ api_url: string, amqp_url: string, redis_url: string, metrics: Record<string, string> }} urls
  * @param {import('./supervisor.mjs').Supervisor} supervisor
@@ -330,8 +332,8 @@ function emptyFolder(folder) {
 }
 
 /**
- * Both at the same time. When one fails the other is told to stop, and waited for, so that nothing goes on
- * behind the back of the clean-up.
+ * Runs both at the same time. When one fails, the other is told to stop and is waited for, so that nothing
+ * continues to run during the clean-up.
  * @template A, B
  * @param {AbortSignal | undefined} signal
  * @param {(signal: AbortSignal) => Promise<A>} first

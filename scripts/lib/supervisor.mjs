@@ -9,12 +9,14 @@ import { end, identify, MARK, markedWith, send } from './processes.mjs';
 /**
  * Keeps named processes running.
  *
- * S1. One that dies is started again: at once the first time, then after 0.25 s, doubling up to 2 s;
- *     who has lived for 10 s starts with a clean slate.
- * S2. Each is the leader of a process group of its own: a Ctrl-C at the terminal does not reach it, so
- *     the order of the stop is ours, and what it leaves behind can be ended with it.
- * S3. Its pid and start time are on disk from the moment it runs. Whoever comes after a crash of ours
- *     ends exactly what we started, never a stranger that has got the same pid since.
+ * S1. A process that dies is started again: at once the first time, then after 0.25 s, doubling up to 2 s; a
+ *     process that has lived for 10 s counts as if it had never died.
+ * S2. Each process is the leader of a process group of its own. So a Ctrl-C at the terminal does not reach
+ *     it, the supervisor decides in which sequence processes stop, and processes that it leaves behind can be
+ *     ended with it.
+ * S3. Its pid and start time are on disk from the moment it runs. So whoever cleans up after a crash of the
+ *     supervisor ends exactly the processes that it started, and never a stranger that has got the same pid
+ *     since.
  * S4. Start and stop are idempotent; nothing is started again once it was stopped.
  *
  * @typedef {object} Spec
@@ -24,8 +26,8 @@ import { end, identify, MARK, markedWith, send } from './processes.mjs';
  * @property {NodeJS.ProcessEnv} env
  * @property {string} cwd
  * @property {number} [graceMs] from SIGTERM to SIGKILL
- * @property {'end' | 'keep'} [remnants] what happens, when it dies, to processes it had started in its
- *   group: a broker's helpers must go before it starts again; a guest agent takes its servers back
+ * @property {'end' | 'keep'} [remnants] what happens, when it dies, to processes that it had started in its
+ *   group: a broker's helpers must end before it starts again; a guest agent takes its servers back
  *
  * @typedef {{ spec: Spec, deaths: number, phase: Phase, unfollow: () => void }} Entry
  * @typedef {import('node:child_process').ChildProcess} ChildProcess
@@ -39,7 +41,7 @@ const LONG_LIFE_MS = 10_000;
 const SLOWEST_MS = 2_000;
 
 /**
- * The pause before the next start after so many deaths in a row.
+ * The delay before the next start after this many deaths in a row.
  * @param {number} deaths
  */
 export function restartDelayMs(deaths) {
@@ -58,8 +60,8 @@ export class Supervisor {
   /**
    * @param {object} options
    * @param {import('./paths.mjs').Paths} options.paths
-   * @param {(line: string) => void} options.log news for the person at the terminal
-   * @param {(name: string, line: string) => void} [options.show] gets what the processes log
+   * @param {(line: string) => void} options.log messages for the person at the terminal
+   * @param {(name: string, line: string) => void} [options.show] receives the log lines of the processes
    */
   constructor({ paths, log, show }) {
     this.#paths = paths;
@@ -80,7 +82,7 @@ export class Supervisor {
 
   /**
    * @param {string} name
-   * @returns {Promise<void>} settles when it is gone
+   * @returns {Promise<void>} settles when the process has ended
    */
   stop(name) {
     const entry = this.#entries.get(name);
@@ -96,8 +98,8 @@ export class Supervisor {
   }
 
   /**
-   * For when there is no time left: signals all at once (with SIGKILL their whole groups) and starts nothing
-   * again.
+   * For the case that no time is left: signals all processes at once (with SIGKILL their whole groups) and
+   * starts nothing again.
    * @param {NodeJS.Signals} signal
    */
   signalAll(signal) {
@@ -117,7 +119,7 @@ export class Supervisor {
     return [...this.#entries.keys()];
   }
 
-  /** Pids of what runs right now, by name. */
+  /** The pids of the processes that run right now, by name. */
   pids() {
     /** @type {Record<string, number>} */
     const pids = {};
@@ -127,7 +129,7 @@ export class Supervisor {
     return pids;
   }
 
-  /** @param {string} name how often it has died in a row; what starts well has 0 */
+  /** @param {string} name of a process; the result is how often it has died in a row, 0 after a good start */
   deaths(name) {
     return this.#entries.get(name)?.deaths ?? 0;
   }
@@ -166,7 +168,7 @@ export class Supervisor {
    */
   #died(entry, child, how) {
     const { spec, phase } = entry;
-    if (phase.is !== 'running') return; // S4: it was told to
+    if (phase.is !== 'running') return; // S4: it was told to stop
     if (child.pid !== undefined && spec.remnants !== 'keep') send(-child.pid, 'SIGKILL');
     entry.deaths = Date.now() - phase.since >= LONG_LIFE_MS ? 1 : entry.deaths + 1; // S1
     const delay = restartDelayMs(entry.deaths);
@@ -194,7 +196,7 @@ export class Supervisor {
 }
 
 /**
- * Resolves when the process has ended, or could not even begin, and says how.
+ * Resolves with a description when the process has ended, or could not even start.
  * @param {ChildProcess} child
  * @returns {Promise<string>}
  */
@@ -214,18 +216,18 @@ function endOf(child) {
 async function endChild({ child, gone }, graceMs) {
   const { pid } = child;
   if (pid === undefined) return;
-  // Only the leader is asked: to a database server in its group a SIGTERM would mean something else.
+  // Only the leader gets the signal: for a database server in its group SIGTERM has another meaning.
   send(pid, 'SIGTERM');
   const timer = setTimeout(() => send(-pid, 'SIGKILL'), graceMs);
   await gone;
   clearTimeout(timer);
-  send(-pid, 'SIGKILL'); // what it left behind
+  send(-pid, 'SIGKILL'); // the processes it left behind
 }
 
 /**
- * Ends what an earlier supervisor over this home left behind: those on record first, each with the time
- * it needs to stop well, then whatever else carries the mark of this home (a daemon that a broker
- * started, a process that began in the very moment of the crash).
+ * Ends the processes that an earlier supervisor over this home left behind. The recorded processes come
+ * first, each with the time that it needs to stop cleanly. Then come all others with the mark of this home (a
+ * daemon that a broker started, a process that began at the very moment of the crash).
  * @param {import('./paths.mjs').Paths} paths
  * @returns {Promise<number>} how many there were
  */
@@ -239,12 +241,12 @@ export async function endLeftovers(paths) {
     const alive = identities.filter(({ pid, started }) => identify(pid)?.started === started);
     count += alive.length;
     await end(alive, [{ signal: 'SIGTERM', waitMs: 25_000 }]);
-    // The group of a leader that is gone may still hold what it had started.
+    // The group of a leader that has ended may still contain processes that the leader had started.
     for (const { pid } of alive) send(-pid, 'SIGKILL');
   };
   await sweep(ours.filter((record) => !isService(record)));
   await sweep(ours.filter(isService));
-  // Database servers are their guest agents' (see database-servers.mjs).
+  // Database servers belong to their guest agents (see database-servers.mjs).
   await sweep(markedWith(MARK, paths.home).filter(({ name }) => name !== 'postgres'));
   for (const name of files) rmSync(join(paths.run, name), { force: true });
   return count;

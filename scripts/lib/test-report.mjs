@@ -2,7 +2,7 @@
 import { readJson } from './json-file.mjs';
 
 /**
- * The count of a test run, from vitest's own report and the checks beside it.
+ * The counts of a test run, from vitest's own report and the additional checks.
  *
  * @typedef {{ passed: number, failed: number, skipped: number }} Count
  */
@@ -14,11 +14,11 @@ import { readJson } from './json-file.mjs';
  */
 export function countVitest(file, exitCode) {
   const report = /** @type {any} */ (readJson(file));
-  if (!report) return { passed: 0, failed: 1, skipped: 0 }; // it could not even begin
+  if (!report) return { passed: 0, failed: 1, skipped: 0 }; // vitest could not even start
   const passed = report.numPassedTests;
   const skipped = report.numPendingTests + report.numTodoTests;
   const failed = report.numFailedTests + brokenFiles(report);
-  // An error outside of any test, for example a rejection nobody handled, is a failure as well.
+  // An error outside of any test, for example an unhandled rejection, is a failure as well.
   return { passed, skipped, failed: failed === 0 && exitCode !== 0 ? 1 : failed };
 }
 

@@ -1,18 +1,18 @@
 // @ts-check
 /**
- * A client that writes all the time, and remembers what the server acknowledged.
+ * A client that writes all the time, and records what the server has acknowledged.
  *
- * It finds the primary as libpq does with a host list and `target_session_attrs=read-write`: asks
- * every host, takes the one that may write. Runs after the set-up: it needs `pg`.
+ * It finds the primary as libpq does with a host list and `target_session_attrs=read-write`: it asks every
+ * host, and takes the one that accepts writes. Import it only after the set-up: it needs `pg`.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 
-/** Connections that write side by side. */
+/** The number of connections that write side by side. */
 const CONNECTIONS = 4;
-/** A pause after each commit: the point is to write without a break, not to burn the machine. */
+/** A pause after each commit: the writes must be continuous, but need not load the machine. */
 const PAUSE_MS = 2;
-/** Between two rounds of asking every host: more often would only take the servers' time. */
+/** The pause between two rounds of asking every host: more rounds would only take the servers' time. */
 const RETRY_MS = 15;
 const CONNECT_TIMEOUT_MS = 1_000;
 const GIVE_UP_MS = 120_000;
@@ -62,7 +62,8 @@ export async function startWriter(endpoints, account) {
         onAcknowledged(id);
         await sleep(PAUSE_MS);
       } catch {
-        // Not acknowledged: it may be there or not, and is not counted. On to the primary, wherever it is now.
+        // Not acknowledged: the row may exist or not, and is not counted. The writer continues with the
+        // primary, wherever it is now.
         errors += 1;
         client.end().catch(() => undefined);
         client = await findPrimary();
@@ -82,8 +83,8 @@ export async function startWriter(endpoints, account) {
 }
 
 /**
- * Connections to the primary for many: while it is away one search goes on for all of them, as in a
- * connection pool, and the first connection that it finds goes to the first who asked.
+ * Connections to the primary for many callers. While the primary is unreachable, one search runs for all of
+ * them, as in a connection pool, and the first connection found goes to the caller who asked first.
  *
  * @param {readonly Endpoint[]} endpoints
  * @param {Account} account
@@ -108,7 +109,7 @@ function sharedFinder(endpoints, account) {
 }
 
 /**
- * Acknowledged rows that the primary does not hold.
+ * Finds acknowledged rows that the primary does not hold.
  *
  * @param {readonly Endpoint[]} endpoints
  * @param {Account} account
@@ -123,7 +124,7 @@ export async function findLost(endpoints, account, acknowledged) {
 }
 
 /**
- * What each instance itself says of its version.
+ * The version that each instance itself reports.
  *
  * @param {readonly Endpoint[]} endpoints
  * @param {Account} account
@@ -141,7 +142,8 @@ export function askVersions(endpoints, account) {
 }
 
 /**
- * Asks every host until one may write. For two minutes: then it will not come back by itself.
+ * Asks every host until one accepts writes. Gives up after two minutes: then the primary will not come back
+ * by itself.
  *
  * @param {readonly Endpoint[]} endpoints
  * @param {Account} account
@@ -181,7 +183,7 @@ async function connectIfPrimary(endpoint, account) {
  */
 function newClient({ host, port }, account) {
   const client = new pg.Client({ ...account, host, port, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
-  // A server that goes away ends the connection: the next query says so.
+  // A server that stops ends the connection: the next query reports that.
   client.on('error', () => undefined);
   return client;
 }

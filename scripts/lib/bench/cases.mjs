@@ -10,7 +10,7 @@ import { storeClusters } from './stored.mjs';
 import { confirmedPublishMs, openTap } from './wire.mjs';
 
 /**
- * What is measured, one function each; each answers its figures.
+ * The measurements, one function each; each returns its figures.
  *
  * @typedef {import('./figures.mjs').Figure} Figure
  * @typedef {import('./fleet.mjs').Tools} Tools
@@ -43,7 +43,7 @@ export const FULL = {
   held: 1_000,
   batch: 2_000,
 };
-/** To see that it runs; its figures mean little. */
+/** Only checks that the benchmark runs; its figures mean little. */
 export const QUICK = {
   few: 20,
   many: 100,
@@ -60,7 +60,7 @@ const EXCHANGE = 'trove';
 const AT_ONCE = 64;
 
 /**
- * Many clusters at once, and one alone.
+ * Upgrades many clusters at once, and one alone.
  * @param {Bench} bench
  * @returns {Promise<Figure[]>}
  */
@@ -160,7 +160,8 @@ async function manyInFlight({ tools, stack, sizes, tell }, fewRate) {
 }
 
 /**
- * The api alone: those who would take the work up are halted meanwhile, as the floor has none either.
+ * Measures the api alone: the processes that would take up the work are halted meanwhile, because the floor
+ * has no such processes either.
  * @param {Bench} bench
  * @returns {Promise<Figure[]>}
  */
@@ -234,7 +235,8 @@ function apiOf(stack) {
 }
 
 /**
- * Two taskmanagers, one killed: when does what it had in its hands move again?
+ * Two taskmanagers, one of which is killed: how long until the other continues the upgrades that the dead one
+ * had?
  * @param {Bench} bench whose stack has two taskmanagers
  * @returns {Promise<Figure[]>}
  */
@@ -277,7 +279,7 @@ export async function takeover({ tools, stack, sizes, tell }) {
 }
 
 /**
- * One batch against the same clusters upgraded by requests of their own, as many in flight both times.
+ * One batch against the same clusters upgraded by single requests, with equally many in flight both times.
  * @param {Bench} bench
  * @returns {Promise<Figure[]>}
  */
@@ -314,7 +316,7 @@ export async function batch({ tools, sizes, tell }) {
 /** @param {Tools} tools */
 async function settled({ redis, prefix }) {
   await until(async () => (await due(redis, prefix)).length === 0, 600_000, 'upgrades are left');
-  // Heartbeats that were held up by the load.
+  // Time for heartbeats that the load had held up.
   await sleep(2_000);
 }
 

@@ -2,12 +2,12 @@
 import { readFileSync } from 'node:fs';
 import { figure } from './figures.mjs';
 
-/** The unit of the kernel's count, USER_HZ: the same on all that Node runs on. */
+/** The unit of the kernel's count, USER_HZ: the same on all systems that Node runs on. */
 const TICK_MS = 10;
 
 /**
- * What each process of the stack takes of a core, from now on. A figure that other load on the machine hardly
- * changes, and what one reckons with for larger machines.
+ * Measures from now on how much of a core each process of the stack uses. Other load on the machine hardly
+ * changes this figure, and it is the figure for calculating the needs of larger machines.
  * @param {Record<string, number>} pids by name of the process
  * @returns {(what: string, count: number) => import('./figures.mjs').Figure[]} for each one of `count`
  */
@@ -25,11 +25,11 @@ export function watchCpu(pids) {
 }
 
 /**
- * All threads, in user and in kernel mode.
+ * The time of all threads, in user and in kernel mode.
  * @param {number} pid
  */
 function cpuMs(pid) {
-  // The name of the program, in brackets, may have spaces in it.
+  // The name of the program, in brackets, may contain spaces.
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
   return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
 }

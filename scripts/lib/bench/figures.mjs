@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * A measured figure beside the floor of the same run, and what it is to be.
+ * A measured figure beside the floor of the same run, and its target.
  *
  * @typedef {object} Figure
  * @property {string} name
@@ -8,7 +8,7 @@
  * @property {string} unit
  * @property {number | null} floor what a bare program does, in the same unit; null where there is none
  * @property {number | null} ratio value / floor
- * @property {string | null} target null where it is only to be known
+ * @property {string | null} target null for a figure without a target
  * @property {boolean | null} met
  */
 
@@ -17,7 +17,7 @@
  * @param {string} unit
  * @param {number} value
  * @param {{ floor?: number, atLeast?: number, atMost?: number }} target of the ratio to the floor if there is
- *   one, else of the value itself; without either there is none
+ *   a floor, else of the value itself; without `atLeast` and `atMost` there is no target
  * @returns {Figure}
  */
 export function figure(name, unit, value, { floor, atLeast, atMost }) {

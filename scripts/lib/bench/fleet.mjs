@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { forEach } from './http-load.mjs';
 
 /**
- * Simulated clusters of three instances, created and upgraded over HTTP as a user would. Whether they are
- * done is read off Redis: a benchmark that asked the api would measure itself.
+ * Simulated clusters of three instances, created and upgraded over HTTP as a user would. The benchmark reads
+ * from Redis whether upgrades have ended: a benchmark that asked the api would measure itself.
  *
  * @typedef {ReturnType<typeof import('./http-load.mjs')['openHttp']>} Http
  * @typedef {{ http: Http, redis: import("ioredis").Redis, prefix: string, openHttp: typeof import("./http-load.mjs")["openHttp"] }} Tools
@@ -12,13 +12,16 @@ import { forEach } from './http-load.mjs';
  */
 
 export const INSTANCES = 3;
-/** No downgrade: so many upgrades has a cluster in it. */
+/** No version is a downgrade from the one before: a cluster can be upgraded once per further version. */
 export const VERSIONS = ['1.0', '1.1', '2.0'];
 const BUILD_MS = 600_000;
 const UPGRADE_MS = 600_000;
 const AT_ONCE = 32;
 const POLL_MS = 10;
-/** Reading a long list takes the time of those who are measured: of ours no more than a twentieth. */
+/**
+ * Reading a long list takes time from the measured processes: the benchmark's reads take no more than a
+ * twentieth.
+ */
 const PAUSES_PER_LOOK = 20;
 
 /**
@@ -48,11 +51,11 @@ export async function buildFleet({ http, redis, prefix }, tenant, size) {
 }
 
 /**
- * Upgrades every cluster of the fleet, so many in flight, and waits until the last one has ended.
+ * Upgrades every cluster of the fleet, `inFlight` at a time, and waits until the last upgrade has ended.
  * @param {Tools} tools
  * @param {Fleet} fleet
  * @param {{ to: string | undefined, inFlight: number, onFull?: () => Promise<void> | void }} options
- *   `onFull`: called once, when as many have begun as are to be in flight
+ *   `onFull`: called once, when `inFlight` upgrades have begun
  * @returns {Promise<{ ms: number, upgrades: string[] }>} from the first request to the end of the last upgrade
  */
 export async function upgradeFleet(tools, fleet, { to, inFlight, onFull }) {
@@ -68,7 +71,7 @@ export async function upgradeFleet(tools, fleet, { to, inFlight, onFull }) {
     const id = await beginUpgrade(tools.http, fleet, cluster, to);
     upgrades.push(id);
     const ended = new Promise((done) => open.set(id, () => done(undefined)));
-    // Some may have ended already: what counts is that no more are to begin.
+    // Some upgrades may have ended already: what matters is that no more are to begin.
     if (upgrades.length === Math.min(inFlight, fleet.clusters.length)) await onFull?.();
     await ended;
   });
@@ -93,7 +96,8 @@ export async function beginUpgrade(http, { path }, cluster, to) {
 }
 
 /**
- * What waits for time or work, by the store's own list; what has ended is not on it.
+ * Everything that waits for time or work, from the store's own list; upgrades that have ended are not in the
+ * list.
  * @param {import('ioredis').Redis} redis
  * @param {string} prefix
  */
@@ -106,7 +110,7 @@ async function watchEnds({ redis, prefix, open, signal }) {
   let moved = performance.now();
   while (!signal.aborted) {
     const began = performance.now();
-    // Those that began after the look are not on its list either.
+    // Upgrades that began after the read are not in the list either.
     const known = [...open.keys()];
     const active = new Set(await due(redis, prefix));
     for (const id of known) {
@@ -135,7 +139,7 @@ export async function until(holds, patienceMs, complaint) {
   }
 }
 
-/** @param {number} lookMs how long the look took */
+/** @param {number} lookMs how long the read took */
 function pauseAfter(lookMs) {
   return sleep(Math.max(POLL_MS, lookMs * PAUSES_PER_LOOK));
 }

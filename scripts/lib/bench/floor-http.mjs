@@ -18,7 +18,8 @@ redis.call('ZADD', KEYS[3], ARGV[3], KEYS[1])
 return 1`;
 
 const redis = /** @type {Redis & { begin: (...args: unknown[]) => Promise<number> }} */ (
-  // A broken connection ends the measurement: commands would be sent again over the next one.
+  // A broken connection ends the measurement: otherwise ioredis would send commands again over the next
+  // connection.
   new Redis(redisUrl, { retryStrategy: () => null })
 );
 redis.defineCommand('begin', { numberOfKeys: 3, lua: BEGIN });

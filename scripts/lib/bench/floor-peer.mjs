@@ -5,9 +5,9 @@ import { connect } from 'amqplib';
 import { Redis } from 'ioredis';
 
 /**
- * The conversation of one instance upgrade as six messages of the size of ours: the manager asks, the guest
- * answers, three times. Each is published with a confirm on a quorum queue and acknowledged afterwards; for
- * every answer the manager commits one Lua step to Redis first, as large as ours.
+ * The conversation of one instance upgrade as six messages of the size of Coffer's: three times the manager
+ * asks and the guest answers. Each message is published with a confirm on a quorum queue and acknowledged
+ * afterwards. For every answer the manager first commits one Lua step to Redis, as large as Coffer's.
  */
 
 const [role = '', amqpUrl = '', redisUrl = '', suffix = ''] = process.argv.slice(2);
@@ -16,7 +16,7 @@ const TO_MANAGER = `coffer.bench.floor.manager.${suffix}`;
 const ROUNDS = 3;
 const INSTANCES = 3;
 const PREFETCH = 200;
-/** What our own messages and records weigh, envelope included. */
+/** The size of Coffer's own messages and records, envelope included. */
 const MESSAGE_BYTES = 1_400;
 const RECORD_BYTES = 2_600;
 const EVENT_BYTES = 180;
@@ -61,7 +61,8 @@ async function beGuest() {
 
 async function beManager() {
   const redis = /** @type {Redis & { step: (...args: unknown[]) => Promise<number> }} */ (
-    // A broken connection ends the measurement: commands would be sent again over the next one.
+    // A broken connection ends the measurement: otherwise ioredis would send commands again over the next
+    // connection.
     new Redis(redisUrl, { retryStrategy: () => null })
   );
   redis.defineCommand('step', { numberOfKeys: 2, lua: COMMIT });

@@ -5,14 +5,14 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
 /**
- * What a bare program does on this machine: every figure of ours stands beside one of these, measured in
+ * What a bare program does on this machine: every figure of Coffer's stands beside one of these, measured in
  * the same run.
  *
  * @typedef {{ amqp_url: string, redis_url: string }} Urls
  */
 
 /**
- * The flow of messages, in two processes as ours.
+ * The flow of messages, between two processes as in Coffer.
  * @param {Urls} urls
  */
 export async function openMessageFloor({ amqp_url, redis_url }) {
@@ -39,8 +39,8 @@ export async function openMessageFloor({ amqp_url, redis_url }) {
 }
 
 /**
- * A fastify that does the least of what ours does: one Lua step and one confirmed publish for a POST, one
- * read of a hash, or of twenty, for a GET.
+ * A fastify server that does the least part of the api's work: for a POST one Lua step and one confirmed
+ * publish, for a GET the read of one hash, or of twenty.
  * @param {Urls} urls
  */
 export async function openHttpFloor({ amqp_url, redis_url }) {

@@ -2,7 +2,7 @@
 import { Agent, request } from 'node:http';
 
 /**
- * Requests over kept connections, as many at once as asked for.
+ * Requests over connections that are kept open, with the requested number at once.
  *
  * @typedef {{ method?: string, path: string, body?: object }} Asked
  */
@@ -33,7 +33,7 @@ export function openHttp(origin) {
   return {
     ask,
     /**
-     * Asks again and again for `seconds`, `atOnce` at a time.
+     * Sends requests for `seconds`, `atOnce` at a time.
      * @param {() => Asked} next
      * @param {{ seconds: number, atOnce: number }} load
      * @returns {Promise<number>} answers in a second
@@ -58,7 +58,7 @@ export function openHttp(origin) {
 }
 
 /**
- * Does `work` for each item, so many at a time.
+ * Does `work` for each item, `atOnce` items at a time.
  * @template T
  * @param {readonly T[]} items
  * @param {number} atOnce

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const SAMPLE_MS = 200;
 
 /**
- * The resident memory of a process, by the kernel's word.
+ * The resident memory of a process, as the kernel reports it.
  * @param {number} pid
  * @returns {number} KiB
  */
@@ -15,7 +15,7 @@ export function rssKib(pid) {
 }
 
 /**
- * The largest that a process gets until it is asked.
+ * The largest resident memory of a process between this call and the reading.
  * @param {number} pid
  */
 export function watchRss(pid) {

@@ -5,10 +5,13 @@ import { BUILT_IN_VERSIONS } from '../../../dist/src/core/managers/index.js';
 import { openRedisStore } from '../../../dist/src/store/redis.js';
 import { forEach } from './http-load.mjs';
 
-/** Clusters that are only stored, with nobody behind them: reading them must not become slower by their number. */
+/**
+ * Clusters that are only stored, without any agents: reading clusters must not become slower as their number
+ * grows.
+ */
 
 const AT_ONCE = 64;
-/** Those on the first page have reports as any cluster that runs. */
+/** The clusters on the first page have reports, like any cluster that runs. */
 const REPORTED = 20;
 const VERSION = BUILT_IN_VERSIONS.find(({ manager, name }) => manager === 'simulated' && name === '1.0');
 
@@ -17,7 +20,7 @@ const VERSION = BUILT_IN_VERSIONS.find(({ manager, name }) => manager === 'simul
  */
 export async function storeClusters({ redis_url: url, prefix, tenant, size }) {
   const store = await openRedisStore({ url, prefix, log: pino({ level: 'silent' }) });
-  // In the order of the pages, which is that of the ids.
+  // In the order of the pages, which is the order of the ids.
   const ids = Array.from({ length: size }, () => randomUUID()).sort();
   await forEach([...ids.entries()], AT_ONCE, async ([index, id]) => {
     const now = Date.now();

@@ -2,7 +2,7 @@
 import { connect } from 'amqplib';
 import { percentile } from './figures.mjs';
 
-/** What is measured on the wire itself: a confirmed publish, and the pause between two instances. */
+/** Measurements of the messages themselves: a confirmed publish, and the pause between two instances. */
 
 const PUBLISHES = 300;
 const MESSAGE_BYTES = 1_400;
@@ -34,9 +34,9 @@ export async function confirmedPublishMs(amqpUrl) {
 }
 
 /**
- * Listens to all that passes the exchange. The dead time of a cluster is what passes between the last order
- * to one instance (`post_upgrade`) and the first to the next (`pre_upgrade`): the answer of a guest that does
- * no work is in it, so that it is an upper bound.
+ * Receives every message that passes the exchange. The dead time of a cluster is the time between the last
+ * order to one instance (`post_upgrade`) and the first order to the next (`pre_upgrade`). It includes the
+ * answer of a guest that does no work, so it is an upper bound.
  * @param {string} amqpUrl
  * @param {string} exchange
  */
@@ -60,7 +60,7 @@ export async function openTap(amqpUrl, exchange) {
     forget() {
       orders = [];
     },
-    /** Since it was told to forget, of one cluster that was upgraded alone. */
+    /** The dead times since the last reset, of one cluster that was upgraded alone. */
     deadTimes() {
       return orders.flatMap(({ method, at }, index) => {
         const before = orders[index - 1];

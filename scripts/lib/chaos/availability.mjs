@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { connectTo, journalOf } from './guests.mjs';
 
 /**
- * Watches that no more instances are out of service because of an upgrade than it may take (G2). What is
- * seen is what instances themselves show: an instance whose agent was killed serves on, or is not counted.
+ * Checks that an upgrade never takes more instances out of service than it may (G2). The check observes the
+ * instances themselves: an instance whose agent was killed still serves, or is not counted.
  *
  * @typedef {{ cluster: string, upgrade_id: string | null, instances: string[], allowed: number, seen: string }} Breach
  * @typedef {import('./guests.mjs').Endpoint} Endpoint
@@ -15,7 +15,7 @@ const POSTGRESQL_MS = 60;
 const RECORD_MS = 500;
 
 /**
- * What the record itself says, in one answer.
+ * Checks what the record itself says, in one answer.
  * @param {object} options
  * @param {import('../../../dist/client/index.js').CofferClient} options.client
  * @param {{ id: string, name: string }} options.cluster
@@ -56,7 +56,8 @@ export function watchSimulated({ guests, cluster, upgradeNow, onBreach }) {
     if (!upgrade) return;
     const first = look();
     if (first.length <= upgrade.max_unavailable) return;
-    // Files are read one after the other: who is out in two rounds was out all the time between them.
+    // Files are read one after the other: an instance that is out of service in two rounds was out of service
+    // during all the time between them.
     const both = look().filter((one) => first.includes(one));
     if (both.length <= upgrade.max_unavailable) return;
     const { id: upgrade_id, max_unavailable: allowed } = upgrade;
@@ -83,7 +84,7 @@ export function watchPostgresql({ cluster, account, upgradeNow, onBreach }) {
     const allowed = upgrade?.max_unavailable ?? 0;
     const suspects = posts.filter((post) => post.isDown);
     if (!upgrade || suspects.length <= allowed) return;
-    // Who was down before and after the others were asked was down together with them.
+    // A server that was down both before and after the other servers were asked was down together with them.
     const first = await stillDown(suspects);
     const both = await stillDown(first);
     if (both.length <= allowed) return;
@@ -96,7 +97,7 @@ export function watchPostgresql({ cluster, account, upgradeNow, onBreach }) {
   };
 }
 
-/** A look-out at one server: one connection that is held for as long as it lasts. */
+/** Observes one server over one connection, which is held as long as it lasts. */
 class Post {
   isDown = false;
   /** @type {import('pg').Client | undefined} */

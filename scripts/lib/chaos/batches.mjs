@@ -3,8 +3,8 @@ import { createClient } from '../../../dist/client/index.js';
 import { sleepOr } from './faults.mjs';
 
 /**
- * A small fleet that is taken from version to version by batches, one after the other, while faults go on:
- * what was accepted must end, with each cluster accounted for.
+ * A small fleet that batches upgrade from version to version, one batch after the other, while faults are
+ * injected: every accepted batch must end, with each cluster accounted for.
  *
  * @typedef {import('../../../dist/client/index.js').BatchDocument} BatchDocument
  * @typedef {import('../../../dist/client/index.js').CofferClient} CofferClient
@@ -13,8 +13,8 @@ import { sleepOr } from './faults.mjs';
  * @property {number} accepted
  * @property {Record<string, number>} ended batches by state
  * @property {Record<string, number>} clusters members of all batches by state
- * @property {string[]} lost G1: what has not ended in its time, or whose clusters are not all accounted for
- * @property {string[]} untrue G5: what the record of a batch says, and a cluster denies
+ * @property {string[]} lost G1: batches that have not ended in time, or whose clusters are not all accounted for
+ * @property {string[]} untrue G5: statements in the record of a batch that a cluster contradicts
  * @property {string[]} gaps G9
  */
 
@@ -29,7 +29,7 @@ const ENDED = ['succeeded', 'incomplete', 'cancelled'];
  * @param {object} options
  * @param {string} options.api_url
  * @param {AbortSignal} options.closing from now on nothing new is begun
- * @param {AbortSignal} options.over the time to settle is over: nobody waits any more
+ * @param {AbortSignal} options.over the time to settle is over: all waiting ends
  * @returns {Promise<BatchOutcome>}
  */
 export async function runBatches({ api_url, closing, over }) {
@@ -52,7 +52,8 @@ export async function runBatches({ api_url, closing, over }) {
 }
 
 /**
- * Asks until an answer comes: what is asked bears its own name, so that it is found if it was there before.
+ * Sends the request until an answer comes. Each request carries its own name, so that a batch that an earlier
+ * try has created is found.
  * @template T
  * @param {AbortSignal} until
  * @param {() => Promise<T>} work
@@ -129,7 +130,7 @@ function begin(client, { tag, version, name }, over) {
 }
 
 /**
- * To its end; a person has it go on when it pauses.
+ * Follows a batch to its end; a person lets it continue when it pauses.
  * @param {CofferClient} client
  * @param {string} id
  * @param {string} version
@@ -184,7 +185,7 @@ async function removeFleet(client, tag, over) {
   const fleet = (await insist(over, () => fleetOf(client, tag))) ?? [];
   for (const { id } of fleet) {
     await insist(over, () => client.clusters.delete(id)).catch((/** @type {any} */ error) => {
-      // One that is still busy stays; one that is gone was deleted by a request without an answer.
+      // A cluster that is still busy stays; a missing one was deleted by a request that got no answer.
       if (error?.code !== 'cluster_busy' && error?.code !== 'cluster_not_found') throw error;
     });
   }

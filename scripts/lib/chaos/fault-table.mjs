@@ -2,13 +2,14 @@
 import { lossOf } from './history.mjs';
 
 /**
- * What each fault did: to how many upgrades, and how long it took them to go on. Pure.
+ * The effect of each fault: how many upgrades it affected, and how long they took to continue. Pure.
  *
- * T1. An upgrade is affected by what is injected while it is in flight.
- * T2. It has recovered with its next event after the fault was over; of what is over at once (a kill, a
- *     connection that becomes half open) after it was injected.
- * T3. One that has yet to recover from an earlier fault is affected by the later one, too, but its recovery
- *     is the earlier one's; and of two faults at once nobody can tell whose it is: they have a row of their own.
+ * T1. An upgrade is affected by the faults that are injected while it is in flight.
+ * T2. It has recovered with its first event after the fault was over. A fault that is over at once (a kill, a
+ *     connection that becomes half open) counts from its injection.
+ * T3. An upgrade that has not yet recovered from an earlier fault is affected by the later fault, too, but
+ *     its recovery counts for the earlier fault. When two faults happen at once, nobody can tell which of
+ *     them the recovery belongs to: such pairs have a row of their own.
  *
  * @typedef {import('./story.mjs').Followed} Followed
  * @typedef {import('./injector.mjs').Moment} Moment
@@ -76,7 +77,7 @@ function hitsOf(upgrade, moments) {
 }
 
 /**
- * Begun, not ended, and not waiting for a person (T1).
+ * Whether the upgrade had begun, had not ended, and did not wait for a person (T1).
  * @param {Followed} upgrade
  * @param {number} at
  */

@@ -3,29 +3,29 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { send } from '../processes.mjs';
 
 /**
- * What can be done to a stack that serves. A fault is done to the processes that run at that moment and
- * to the connections that there are; each undoes itself, and all of them can be undone at once.
+ * The faults that can be injected into a running stack. A fault hits the processes and the connections that
+ * exist at that moment. Each fault undoes itself, and all faults can be undone at once.
  *
  * @typedef {import('./random.mjs').Dice} Dice
  * @typedef {import('./network.mjs').Service} Service
  *
- * @typedef {object} Injected one fault as it was
+ * @typedef {object} Injected one fault as it happened
  * @property {string} fault the row of the table
  * @property {string} target
  * @property {number} began
- * @property {number} recovers_from when recovery was possible: at once for what is over at once, at the
- *   end for what lasts
+ * @property {number} recovers_from when recovery was possible: at once for a fault that is over at once, at its
+ *   end for a fault that lasts
  *
- * @typedef {object} World what faults are done to
+ * @typedef {object} World what faults are injected into
  * @property {() => Record<string, number>} pids
  * @property {import('./network.mjs').Network} network
  * @property {Dice} dice
- * @property {AbortSignal} signal ends what lasts
+ * @property {AbortSignal} signal ends faults that last
  *
  * @typedef {object} Fault
  * @property {string} name
- * @property {(world: World) => (() => Promise<Injected>) | undefined} aim chooses whom it hits; undefined
- *   when there is nobody
+ * @property {(world: World) => (() => Promise<Injected>) | undefined} aim chooses the target; undefined
+ *   when there is none
  */
 
 const STALL_MS = /** @type {const} */ ([2_000, 8_000]);
@@ -34,7 +34,7 @@ const DELAY_MS = /** @type {const} */ ([50, 400]);
 const DELAYED_FOR_MS = /** @type {const} */ ([3_000, 8_000]);
 const RESTART_MS = 30_000;
 
-/** Processes that can be hit, by the words of the table. */
+/** Processes that can be hit, keyed by the words of the table. */
 const VICTIMS = {
   api: (/** @type {string} */ name) => name === 'api',
   taskmanager: (/** @type {string} */ name) => name.startsWith('taskmanager'),
@@ -45,7 +45,7 @@ const VICTIMS = {
   Redis: (/** @type {string} */ name) => name === 'redis',
 };
 
-/** Those that an operator restarts now and then: for a new version, or a new setting. */
+/** Processes that an operator restarts now and then: for a new version, or a new setting. */
 const RESTARTED = ['api', 'taskmanager', 'RabbitMQ', 'Redis'];
 
 /** @type {readonly Fault[]} */
@@ -91,8 +91,8 @@ function processFault(fault, isVictim, work) {
 }
 
 /**
- * Its supervisor starts it again.
- * @param {'SIGKILL' | 'SIGTERM'} how at once, or when it has ended its work
+ * The process's supervisor starts it again.
+ * @param {'SIGKILL' | 'SIGTERM'} how at once, or after the process has finished its work
  * @returns {(world: World, target: string, pid: number) => Promise<Pick<Injected, 'recovers_from'>>}
  */
 function ended(how) {
@@ -115,7 +115,7 @@ function ended(how) {
  * @param {number} pid
  */
 async function stalled({ dice, signal }, target, pid) {
-  // Of a guest agent only itself: in its group are database servers, which go on.
+  // Only the guest agent itself is stopped: its group contains database servers, which keep running.
   const whom = target === 'rabbitmq' || target === 'redis' ? -pid : pid;
   const ms = dice.between(...STALL_MS);
   send(whom, 'SIGSTOP');

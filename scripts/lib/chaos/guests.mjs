@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 
 /**
- * What instances themselves say, past all that Coffer says of them.
+ * What instances themselves report, independent of Coffer's record.
  *
  * @typedef {import('../writer.mjs').Endpoint} Endpoint
  * @typedef {import('../writer.mjs').Account} Account
@@ -47,29 +47,30 @@ function readJson(path) {
   try {
     return JSON.parse(readFileSync(path, 'utf8'));
   } catch {
-    return undefined; // not there (yet, or any more)
+    return undefined; // does not exist (yet, or any more)
   }
 }
 
 /**
  * @param {string} path
- * @returns {any} the last whole line of a journal
+ * @returns {any} the last complete line of a journal
  */
 function lastEntry(path) {
   try {
     const lines = readFileSync(path, 'utf8').split('\n').slice(0, -1);
     return JSON.parse(lines.at(-1) ?? '');
   } catch {
-    return undefined; // not there (yet, or any more), or just being written
+    return undefined; // does not exist (yet, or any more), or is just being written
   }
 }
 
 const CONNECT_MS = 2_000;
-/** What a server says, or its host, when there is nobody to serve. */
+/** Errors of a server or of its host when no server accepts connections. */
 const DOWN = ['ECONNREFUSED', '57P03'];
 
 /**
- * A connection to an instance; resolves to `down` if nobody serves there, to `unknown` if that can't be told.
+ * A connection to an instance; resolves to `down` if no server accepts connections there, and to `unknown` if
+ * that can't be determined.
  * @param {Endpoint} endpoint
  * @param {Account} account
  * @returns {Promise<pg.Client | 'down' | 'unknown'>}

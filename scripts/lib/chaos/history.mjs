@@ -1,7 +1,7 @@
 // @ts-check
 
 /**
- * The history checker: from what was remembered, what was kept of the guarantees. Pure.
+ * The history checker: from the recorded stories it decides which guarantees were kept. Pure.
  *
  * @typedef {import('./story.mjs').Story} Story
  * @typedef {import('./story.mjs').Followed} Followed
@@ -14,10 +14,10 @@
  * @property {{ accepted: number, refused: number, unknown: number }} answers
  * @property {number} upgrades that the record holds or should hold
  * @property {Record<string, number>} ended by state; `paused` waits for a person, with a reason
- * @property {number} taken_up attempts that an agent took up again after its death
+ * @property {number} taken_up attempts that an agent took up again after it had died and restarted
  * @property {{ clusters: number, acknowledged: number, longest_outage_ms: number }} writes
  * @property {Pick<BatchOutcome, 'accepted' | 'ended' | 'clusters'>} batches
- * @property {Record<Violation, string[]>} violations what was not kept, in words; all empty if all was
+ * @property {Record<Violation, string[]>} violations the broken guarantees, in words; all empty if none was broken
  *
  * @typedef {'lost' | 'doubled' | 'breached' | 'untrue' | 'gaps' | 'overlapping' | 'refused_but_begun'
  *   | 'writes_lost' | 'stuck'} Violation
@@ -32,7 +32,7 @@ const ENDED = ['succeeded', 'failed', 'cancelled', 'rolled_back'];
  * @param {readonly Story[]} seen.stories
  * @param {readonly string[]} seen.stuck
  * @param {ReadonlyMap<string, Executions>} seen.executions
- * @param {BatchOutcome} [seen.batches] none where no batch was asked for
+ * @param {BatchOutcome} [seen.batches] absent where no batch was requested
  * @returns {Verdict}
  */
 export function judge({ stories, stuck, executions, batches = NO_BATCHES }) {
@@ -91,7 +91,8 @@ export function lossOf({ id, document }) {
 }
 
 /**
- * G4: an attempt has one success, but for one whose agent died before it could note it down.
+ * G4: an attempt succeeds once. The only exception is an attempt whose agent died before it could record the
+ * success.
  * @param {ReadonlyMap<string, Executions>} executions
  */
 function doublesOf(executions) {
@@ -106,7 +107,7 @@ function breachText({ cluster, upgrade_id, instances, allowed, seen }) {
 }
 
 /**
- * G9: events are numbered without a gap, and a watcher is sent each once and in order.
+ * G9: events are numbered without a gap, and a watcher receives each event once and in order.
  * @param {Followed} followed
  * @returns {string[]}
  */
@@ -140,7 +141,8 @@ function overlapsOf({ name, upgrades }) {
 }
 
 /**
- * Each upgrade belongs to a request that was accepted, or one of unknown outcome; a refused one changes nothing.
+ * Each upgrade belongs to a request that was accepted, or whose outcome is unknown; a refused request changes
+ * nothing.
  * @param {Story} story
  */
 function unaskedOf({ name, asked, upgrades }) {

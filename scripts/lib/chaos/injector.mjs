@@ -3,8 +3,8 @@ import { probeHttp } from '../probe.mjs';
 import { FAULTS, sleepOr } from './faults.mjs';
 
 /**
- * Injects faults, one or two at a time, a few seconds apart. They are dealt like cards, so that each
- * comes up about as often as any other.
+ * Injects faults, one or two at a time, a few seconds apart. Faults are drawn like cards from a shuffled
+ * deck, so that each comes up about as often as any other.
  *
  * @typedef {import('./faults.mjs').Injected} Injected
  * @typedef {readonly Injected[]} Moment what was injected at once: one fault, or two
@@ -12,7 +12,7 @@ import { FAULTS, sleepOr } from './faults.mjs';
 
 const CALM_MS = /** @type {const} */ ([500, 3_000]);
 const TWO_AT_ONCE = 0.3;
-/** After this long the next fault comes, whether the api is ready again or not. */
+/** After this time the next fault is injected, whether the api is ready again or not. */
 const READY_MS = 10_000;
 
 /**

@@ -38,7 +38,7 @@ export const SIMULATED = {
 };
 
 /**
- * Three times are more than an upgrade forgives: it pauses until somebody retries.
+ * A fault that hits three times is more than an upgrade tolerates: the upgrade pauses until somebody retries.
  * @param {Dice} dice
  * @param {number} instances
  * @param {number} times
@@ -53,7 +53,7 @@ function mishap(dice, instances, times) {
 /** @type {Kind} */
 export const POSTGRESQL = {
   manager: 'postgresql',
-  // Two of the minor releases were published for one platform only.
+  // Two of the minor releases were published for only one platform.
   versions:
     process.platform === 'linux' && process.arch === 'x64'
       ? ['17.5', '17.6', '17.7', '17.8', '17.9', '17.10']

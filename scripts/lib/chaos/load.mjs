@@ -10,15 +10,15 @@ import { ACCOUNT } from './kinds.mjs';
 import { beginStory, followedOf } from './story.mjs';
 
 /**
- * Clusters that live side by side: each is built, upgraded from version to version, looked at, and removed
- * for the next. All that is asked and answered is remembered.
+ * Clusters that live side by side: each is built, upgraded from version to version, checked, and removed to
+ * make room for the next. Every request and every answer is recorded.
  *
  * @typedef {import('./story.mjs').Story} Story
  * @typedef {import('./story.mjs').Asked} Asked
  * @typedef {import('./kinds.mjs').Kind} Kind
  * @typedef {import('./random.mjs').Dice} Dice
  *
- * @typedef {object} Companions those who watch beside a cluster, and who writes into it
+ * @typedef {object} Companions the watches of a cluster, and the writer into it
  * @property {Awaited<ReturnType<typeof startWriter>> | undefined} [writer]
  * @property {(() => Promise<void>)[]} watches
  *
@@ -27,16 +27,16 @@ import { beginStory, followedOf } from './story.mjs';
  * @property {string} guests the folder of the guests
  * @property {Dice} dice
  * @property {AbortSignal} closing from now on nothing new is begun
- * @property {AbortSignal} over the time to settle is over: nobody waits any more
+ * @property {AbortSignal} over the time to settle is over: all waiting ends
  */
 
 const TENANT = 'chaos';
 const REQUEST_MS = 10_000;
-/** A request that a stalled api has in its hands may yet arrive. */
+/** A request that a stalled api has already received may still take effect within this time. */
 const MAY_ARRIVE_MS = 12_000;
 const BUILD_MS = 120_000;
 const REMOVE_MS = 90_000;
-/** An api that is away for longer than this will not come back. */
+/** An api that does not answer for longer than this will not come back. */
 const PATIENCE_MS = 60_000;
 const SECOND_REQUEST = 0.2;
 const TWO_AT_ONCE = 0.15;
@@ -51,9 +51,9 @@ export class Load {
   #endpoint;
   #options;
   #count = 0;
-  /** When the last look is over. */
+  /** The time when the last check is over. */
   #end = Number.POSITIVE_INFINITY;
-  /** @type {Map<Story, Companions>} of clusters that are there */
+  /** @type {Map<Story, Companions>} of clusters that exist */
   #companions = new Map();
 
   /** @param {LoadOptions} options */
@@ -63,13 +63,13 @@ export class Load {
     this.#client = createClient({ endpoint: this.#endpoint, timeoutMs: REQUEST_MS });
   }
 
-  /** Upgrades that have been accepted so far. */
+  /** The number of upgrades that have been accepted so far. */
   get accepted() {
     return this.stories.reduce((sum, story) => sum + story.upgrades.size, 0);
   }
 
   /**
-   * One cluster after the other, until it is closing time.
+   * Runs one cluster after the other, until the run is closing.
    * @param {Kind} kind
    * @param {Dice} dice
    */
@@ -80,12 +80,13 @@ export class Load {
       if (!story) continue;
       await this.#live(story, kind, dice);
       const isDone = [...story.upgrades.values()].every(({ document }) => document?.state === 'succeeded');
-      // Others stay until the end: whoever looks for the reason finds them as they are.
+      // The other clusters stay until the end: a person who looks for the reason of a failure finds them
+      // unchanged.
       if (isDone && !closing.aborted && !over.aborted) await this.#retire(story);
     }
   }
 
-  /** A last look at the clusters that are left, when everything had its time to settle. */
+  /** Checks the clusters that are left once more, after everything had its time to settle. */
   async finish() {
     this.#end = Date.now() + PATIENCE_MS;
     for (const story of this.#companions.keys()) {
@@ -132,7 +133,7 @@ export class Load {
       } catch (error) {
         if (!isTemporary(error)) throw error;
       }
-      // Perhaps it arrived all the same.
+      // The request may have arrived even so.
       const deadline = Date.now() + MAY_ARRIVE_MS;
       while (Date.now() < deadline && !closing.aborted) {
         const found = await this.#client.clusters.get(name).catch(() => undefined);
@@ -189,7 +190,7 @@ export class Load {
   }
 
   /**
-   * Asks until there is an upgrade.
+   * Sends the request until there is an upgrade.
    * @param {Story} story
    * @param {string} to
    * @param {number} max_unavailable
@@ -223,13 +224,14 @@ export class Load {
       return Object.assign(asked, { answer: 'accepted', upgrade_id });
     } catch (error) {
       const { code = textOf(error) } = /** @type {any} */ (error);
-      // A Redis that answered too late may have done it all the same: 503 asks to try again, and promises nothing.
+      // A Redis that answered too late may have carried out the change even so: 503 asks to try again, and
+      // promises nothing.
       return Object.assign(asked, { answer: isTemporary(error) ? 'unknown' : 'refused', code });
     }
   }
 
   /**
-   * An upgrade to `to` of which no answer told.
+   * Finds an upgrade to `to` that no answer has reported.
    * @param {Story} story
    * @param {string} to
    */
@@ -240,12 +242,12 @@ export class Load {
       const upgrade = await this.#client.upgrades.get(upgrade_id);
       return upgrade.to.name === to ? followedOf(story, upgrade_id).id : undefined;
     } catch {
-      return undefined; // the api is away: the next round asks again
+      return undefined; // the api does not answer: the next round asks again
     }
   }
 
   /**
-   * Watches an upgrade to its end. One that waits for a person gets one: `retry`.
+   * Watches an upgrade to its end. If the upgrade waits for a person, sends `retry`.
    * @param {Story} story
    * @param {string} id
    * @returns {Promise<string>} its state
@@ -282,12 +284,14 @@ export class Load {
       signal: AbortSignal.timeout(REQUEST_MS),
     }).catch(() => undefined);
     await answer?.text().catch(() => '');
-    // Nobody answered, or not now: the watch that follows finds it paused still, and comes back.
+    // No answer, or a temporary refusal: the watch that follows finds the upgrade still paused, and comes
+    // back here.
     return !answer || answer.ok || answer.status === 503;
   }
 
   /**
-   * The record against the instances' own words. Right after a success, or when all is quiet.
+   * Compares the record with what the instances themselves report: right after a success, or when no fault is
+   * active.
    * @param {Story} story
    */
   async #compare(story) {
@@ -339,7 +343,7 @@ export class Load {
   }
 
   /**
-   * Ends the watches and the writer, and reads back what the writer was promised.
+   * Ends the watches and the writer, and checks that every acknowledged write can be read.
    * @param {Story} story
    */
   async #leave(story) {
@@ -356,7 +360,8 @@ export class Load {
   }
 
   /**
-   * All that the record has on the upgrades of a cluster, those included of which no answer told.
+   * Reads everything that the record has on the upgrades of a cluster, including upgrades that no answer has
+   * reported.
    * @param {Story} story
    */
   async #readHistory(story) {
@@ -387,7 +392,7 @@ export class Load {
   }
 
   /**
-   * Does it again while the other side is away; in the last look not for ever.
+   * Repeats the work while the other side does not answer; in the last check not for ever.
    * @template T
    * @param {() => Promise<T>} work
    * @returns {Promise<T>}
@@ -410,7 +415,10 @@ function endpointsOf({ instances }) {
   return instances.map(({ endpoint }) => /** @type {import('../writer.mjs').Endpoint} */ (endpoint));
 }
 
-/** A server that is stalled, or on a busy machine, does not answer in time: pg says so in words only. */
+/**
+ * A server that is stalled, or on a busy machine, does not answer in time: pg reports that only in the
+ * message's text.
+ */
 const LATE = /timeout/i;
 
 /** @param {any} error */

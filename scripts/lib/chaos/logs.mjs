@@ -3,7 +3,7 @@ import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync, stat
 import { join } from 'node:path';
 
 /**
- * Reads what all processes log, as it is written, and counts what guests say they have executed (G4).
+ * Reads the logs of all processes while they are written, and counts the executions that guests report (G4).
  *
  * @typedef {{ done: number, taken_up: number }} Executions how often an attempt was done, and how often it
  *   was taken up again because its agent had died in the middle of it
@@ -14,7 +14,7 @@ const LOOK_MS = 500;
 export class LogReader {
   /** @type {Map<string, Executions>} by `<instance> <upgrade>/<step>/<attempt>/<action>` */
   executions = new Map();
-  /** @type {Map<string, { count: number, example: string }>} what processes call an error, by its words */
+  /** @type {Map<string, { count: number, example: string }>} what processes log as errors, by its text */
   errors = new Map();
   /** @type {Map<string, Follower>} */
   #followers = new Map();
@@ -64,7 +64,7 @@ export class LogReader {
   }
 }
 
-/** One log file that grows, and that may be moved away for a new one when its process starts again. */
+/** A log file that grows. It may be moved away for a new one when its process starts again. */
 class Follower {
   #path;
   #fd;
@@ -76,7 +76,7 @@ class Follower {
     this.#fd = openSync(path, 'r');
   }
 
-  /** @returns {string[]} whole lines since the last look */
+  /** @returns {string[]} complete lines since the last read */
   lines() {
     let text = readOn(this.#fd);
     if (existsSync(this.#path) && statSync(this.#path).ino !== fstatSync(this.#fd).ino) {
@@ -108,7 +108,7 @@ function readOn(fd) {
 
 /**
  * @param {string} line
- * @returns {any} undefined for what is no entry, e.g. a line that its process did not live to end
+ * @returns {any} undefined for a line that is no entry, e.g. one that its process died in the middle of
  */
 function parse(line) {
   if (!line.startsWith('{')) return undefined;

@@ -2,8 +2,8 @@
 import { TcpProxy } from './proxy.mjs';
 
 /**
- * The network between our processes and RabbitMQ and Redis: one proxy for each pair, so that one process
- * may be cut off while the others are not. Guest agents share one.
+ * The network between Coffer's processes and RabbitMQ and Redis: one proxy for each pair, so that one process
+ * can be cut off while the others are not. Guest agents share one proxy.
  *
  * @typedef {'rabbitmq' | 'redis'} Service
  * @typedef {Awaited<ReturnType<typeof openNetwork>>} Network
@@ -37,7 +37,7 @@ export async function openNetwork(processes) {
       };
     },
     /**
-     * Who talks to this service; each has a link of its own.
+     * The clients of this service; each has a link of its own.
      * @param {Service} service
      */
     clientsOf: (service) => (service === 'rabbitmq' ? [...processes, GUESTS] : [...processes]),

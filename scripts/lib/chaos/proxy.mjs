@@ -2,7 +2,7 @@
 import { connect, createServer } from 'node:net';
 
 /**
- * A TCP proxy between one process and one server, on which a network can be played.
+ * A TCP proxy between one process and one server, which can imitate faults of a network.
  *
  * @typedef {import('node:net').Socket} Socket
  * @typedef {'client' | 'server'} Side
@@ -40,27 +40,27 @@ export class TcpProxy {
     for (const pipe of this.#pipes) pipe.end();
   }
 
-  /** Keeps every connection and lets nothing through, until `heal`: then all of it arrives, late. */
+  /** Keeps every connection and passes nothing on, until `heal`: then all data arrive, late. */
   stall() {
     this.#isStalled = true;
     for (const pipe of this.#pipes) pipe.pause();
   }
 
-  /** @param {number} ms what is on its way each way takes so much longer, until `heal` */
+  /** @param {number} ms the additional delay of data in each direction, until `heal` */
   delay(ms) {
     this.#delayMs = ms;
   }
 
   /**
-   * One side loses every connection and the other is never told: it may send for ever, and hears nothing.
-   * New connections work.
-   * @param {Side} unaware who is not told
+   * One side loses every connection and the other side does not learn of it: it may send for ever, and
+   * receives nothing. New connections work.
+   * @param {Side} unaware the side that does not learn of it
    */
   halfOpen(unaware) {
     for (const pipe of this.#pipes) pipe.halve(unaware);
   }
 
-  /** The network is well again. What has been halved stays so. */
+  /** The network works again. Connections that are half open stay so. */
   heal() {
     this.#isRefusing = false;
     this.#isStalled = false;
@@ -86,7 +86,7 @@ export class TcpProxy {
   }
 }
 
-/** A connection of a client, and the one that we have in its place. */
+/** A client's connection, and the proxy's connection to the server in its place. */
 class Pipe {
   #client;
   #upstream;
@@ -139,7 +139,7 @@ class Pipe {
 }
 
 /**
- * Delays what it is given, never changing the order.
+ * Delays data without changing the order.
  * @param {(chunk: Buffer) => void} deliver
  * @param {() => number} delayMs
  * @returns {(chunk: Buffer) => void}
@@ -151,7 +151,7 @@ function inOrder(deliver, delayMs) {
     const ms = delayMs();
     if (ms === 0 && waiting.length === 0) return deliver(chunk);
     waiting.push(chunk);
-    // Each timer delivers the oldest: timers of different lengths may overtake each other.
+    // Each timer delivers the oldest chunk: timers of different lengths may overtake each other.
     setTimeout(() => deliver(/** @type {Buffer} */ (waiting.shift())), ms);
   };
 }

@@ -1,8 +1,8 @@
 // @ts-check
 
 /**
- * Dice with a memory: the same seed gives the same throws. Each part of a run has dice of its own
- * (`fork`), so that how often one part throws changes nothing for another.
+ * Dice from a seed: the same seed gives the same sequence. Each part of a run has dice of its own (`fork`),
+ * so that the number of throws in one part changes nothing for another.
  *
  * @typedef {object} Dice
  * @property {(min: number, max: number) => number} between a whole number, both ends included

@@ -8,7 +8,7 @@ import { Load } from './load.mjs';
 import { LogReader } from './logs.mjs';
 
 /**
- * One chaos run over a stack that is up: load, faults, time to settle, a last look.
+ * One chaos run over a running stack: load, faults, time to settle, a last check.
  *
  * @typedef {object} RunOptions
  * @property {import('../stack.mjs').Stack} stack
@@ -23,10 +23,10 @@ import { LogReader } from './logs.mjs';
  * @property {(line: string) => void} tell
  */
 
-/** Faults begin once there is something to hit. */
+/** Faults begin after this time, when there is something to hit. */
 const WARM_UP_MS = 60_000;
 const SETTLE_MS = 120_000;
-/** Guests speak every two seconds: then the record knows of everything that has happened. */
+/** Guests send a heartbeat every two seconds: after this time the record holds everything that has happened. */
 const HEARTBEATS_MS = 5_000;
 
 /** @param {RunOptions} options */

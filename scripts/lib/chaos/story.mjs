@@ -1,7 +1,7 @@
 // @ts-check
 
 /**
- * What is remembered of one cluster: everything that was asked, and everything that was answered.
+ * What is recorded about one cluster: every request, and every answer.
  *
  * @typedef {import('../../../dist/client/index.js').UpgradeDocument} UpgradeDocument
  * @typedef {import('../../../dist/client/index.js').EventDocument} EventDocument
@@ -10,16 +10,16 @@
  * @typedef {object} Asked a request for an upgrade, and its answer
  * @property {number} at
  * @property {string} to
- * @property {'accepted' | 'refused' | 'unknown'} answer `unknown`: nobody answered, or the store did not
+ * @property {'accepted' | 'refused' | 'unknown'} answer `unknown`: the api did not answer, or the store did not
  *   answer the api in time
  * @property {string | null} upgrade_id of an accepted one
  * @property {string | null} code of a refusal
  *
- * @typedef {object} Followed an upgrade as it went, and as the record has it in the end
+ * @typedef {object} Followed an upgrade as the watcher saw it, and as the record holds it in the end
  * @property {string} id
- * @property {number[]} seen numbers of the events that a watcher was sent, through all disconnections
+ * @property {number[]} seen numbers of the events that a watcher received, across all disconnections
  * @property {UpgradeDocument | null | undefined} document null: the api knows of no such upgrade;
- *   undefined: it could not be asked, which is told under `stuck`
+ *   undefined: the api could not be asked, which is reported under `stuck`
  * @property {readonly EventDocument[] | undefined} events all that the record has
  *
  * @typedef {object} Story
@@ -31,8 +31,8 @@
  * @property {Map<string, Followed>} upgrades
  * @property {{ id: string, max_unavailable: number } | undefined} now the upgrade that is followed
  * @property {import('./availability.mjs').Breach[]} breaches
- * @property {string[]} untrue what the record says against what instances say
- * @property {string[]} stuck what did not come to an end
+ * @property {string[]} untrue where the record contradicts the instances
+ * @property {string[]} stuck everything that did not end
  * @property {{ acknowledged: number, lost: number, outage_ms: number } | undefined} writes
  */
 
