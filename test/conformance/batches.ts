@@ -1,4 +1,4 @@
-/** What the batches of every store must keep to. */
+/** The rules that the batches of every store must keep. */
 import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { resolveBatch } from '../../src/core/batch/admit.ts';

@@ -1,4 +1,4 @@
-/** What every bus must keep to: run on RabbitMQ (and on whatever else claims to be a bus). */
+/** The rules that every bus must keep: run on RabbitMQ (and on any other implementation of the bus). */
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Bus, Handler, QueueKind, Request } from '../../src/bus/bus.ts';
 import { CofferError } from '../../src/core/errors.ts';
@@ -177,7 +177,7 @@ export function describeBus(name: string, open: () => Promise<Bus>): void {
   });
 }
 
-/** A handler that keeps what it gets, for a test that reads as a straight line. */
+/** A handler that stores what it receives, for a test that reads as a straight line. */
 export function newInbox(): { readonly handler: Handler; next(): Promise<Request> } {
   const waiting: ((request: Request) => void)[] = [];
   const kept: Request[] = [];

@@ -1,4 +1,4 @@
-/** What every store must keep to: run on Redis (and on whatever else claims to be a store). */
+/** The rules that every store must keep: run on Redis (and on any other implementation of the store). */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Catalogue, EMPTY_CATALOGUE } from '../../src/core/catalogue.ts';
@@ -894,7 +894,7 @@ export function describeStore(
   });
 }
 
-/** With the versions that the clusters and upgrades of these tests have. */
+/** Adds the versions that the clusters and upgrades of these tests have. */
 export async function seeded<T extends Store>(store: T): Promise<T> {
   await store.putCatalogue(newCatalogue(['v1', 'v2']), []);
   return store;

@@ -1,6 +1,7 @@
 /**
- * The production API, whole, spoken to without a socket. To build it takes longer than many a schedule,
- * so that one in which every request was answered serves again: in the next life, or in the next seed.
+ * The whole production API, called without a socket. Building an API takes longer than many a schedule. So an
+ * API in which every request was answered is used again: in the next life of the process, or in the next
+ * seed.
  */
 
 import type { Access } from '../../api/access/enforce.ts';
@@ -10,15 +11,15 @@ import { believeEverybody } from '../../api/auth.ts';
 import type { App, Deps } from '../../api/deps.ts';
 import type { Logger } from '../../src/log.ts';
 
-/** What a life of the process gives its API. */
+/** What one life of the process gives its API. */
 export type ApiDeps = Omit<Deps, 'access' | 'max_clusters'>;
 
 export interface HttpRequest {
   readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
-  /** Below `/v1.0/{tenant_id}`. */
+  /** The path below `/v1.0/{tenant_id}`. */
   readonly path: string;
   readonly tenant_id: string;
-  /** Whom the record names as the one who asked. */
+  /** The user whom the record names as the requester. */
   readonly user: string;
   readonly key?: string;
   readonly body?: Readonly<Record<string, unknown>>;
@@ -32,7 +33,7 @@ export interface HttpAnswer {
 
 const idle: Api[] = [];
 
-/** Has so many ready, since none can be built within a simulation. */
+/** Prepares `count` APIs, because none can be built during a simulation. */
 export async function stockApis(count: number): Promise<void> {
   while (idle.length < count) idle.push(await Api.build());
 }
@@ -44,7 +45,7 @@ export function takeApi(deps: ApiDeps): Api {
   return api;
 }
 
-/** Its life is over: one that has a request in work is never heard of again. */
+/** The API's life is over: an API with an unanswered request is never used again. */
 export function giveBack(api: Api): void {
   if (api.isAtRest) idle.push(api);
 }
@@ -74,7 +75,7 @@ export class Api {
     this.#held.deps = deps;
   }
 
-  /** Never settles if the process dies in the midst of it. */
+  /** Never settles if the process dies while it handles the request. */
   async ask({ method, path, tenant_id, user, key, body }: HttpRequest): Promise<HttpAnswer> {
     this.#working += 1;
     const answer = await this.#app.inject({
@@ -97,12 +98,12 @@ export class Api {
   }
 }
 
-/** Whatever is asked of it is asked of what the present life has. */
+/** A stand-in for the dependencies: each access goes to those of the present life. */
 function standIn(held: { readonly deps: ApiDeps | null }): Deps {
   const log = new Proxy({} as Logger, {
     get: (_target, name) => (name === 'child' ? () => log : Reflect.get(held.deps?.log ?? SILENT, name)),
   });
-  // While routes are added some look at the bus: this one has no dead letters to show.
+  // Some routes read the bus while they are added: this bus has no dead letters to show.
   const built = { log, access, max_clusters: null, bus: {} } as unknown as Deps;
   return new Proxy(built, {
     get: (own, name) => Reflect.get(OWN.includes(String(name)) || !held.deps ? own : held.deps, name),
@@ -111,7 +112,7 @@ function standIn(held: { readonly deps: ApiDeps | null }): Deps {
 
 const OWN = ['log', 'access', 'max_clusters'];
 const rules = defaultChecks();
-/** Everybody is who they say they are, and may do what Trove's rules let them do. */
+/** All users are who they claim to be, and may do whatever Trove's rules allow them. */
 const access: Access = {
   authenticate: async (request, tenant_id) => ({
     ...(await believeEverybody(request, tenant_id)),

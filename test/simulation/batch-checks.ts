@@ -1,6 +1,7 @@
 /**
- * What must be so of batches at every moment, worked out from what the store holds and the servers run; the
- * B-numbers are those of `src/core/batch/advance.ts`, the G-numbers those of the design.
+ * The properties that batches must have at every moment, derived from the contents of the store and the
+ * versions of the servers. The B-numbers are those of `src/core/batch/advance.ts`, the G-numbers those of the
+ * design.
  */
 import { BATCH_ENDS, type Batch, MEMBER_STATES, type Member } from '../../src/core/batch/record.ts';
 import { isActive, type Upgrade } from '../../src/core/record.ts';
@@ -43,7 +44,7 @@ export class BatchChecks implements StoreWatch {
     return this.#world.store.batches.data.members.get(id) ?? [];
   }
 
-  /** An upgrade has begun: was it its turn, and is there a place for it? */
+  /** An upgrade has begun: checks that it was the cluster's turn, and that there was a free place for it. */
   #begun(): void {
     const active = this.#upgrades().filter((one) => one.batch && isActive(one));
     const { max_concurrent_total } = this.#world.scenario;
@@ -71,7 +72,7 @@ export class BatchChecks implements StoreWatch {
     const before = members.filter(
       ({ wave, state }) => wave !== null && wave < (member.wave ?? 0) && !ENDS.includes(state.name),
     );
-    // What is tried again goes back to its wave while later ones run: those have begun before.
+    // A cluster that is tried again returns to its wave while later waves run, so those have begun before it.
     const isFirst = member.tries === 1 && upgrade.direction === 'forward';
     const isRetry = before.every(({ tries }) => tries > 0);
     this.must(
@@ -80,7 +81,7 @@ export class BatchChecks implements StoreWatch {
     );
   }
 
-  /** B1, G9: tallies and events are true after every commit; an end is no end if it changes without a person. */
+  /** B1, G9: tallies and events are true after every commit; an end that changes without a person is no end. */
   #committed(): void {
     for (const batch of this.#batches()) {
       const members = this.#members(batch);
@@ -121,7 +122,7 @@ export class BatchChecks implements StoreWatch {
     );
   }
 
-  /** B1, G5: the end that the record tells is the one that its upgrade came to. */
+  /** B1, G5: the recorded end of a member is the end of its upgrade. */
   #isTrue(batch: Batch, { cluster_id, cluster_name, state, upgrade_id, tries, from_version }: Member): void {
     this.must(ENDS.includes(state.name), `B1: ${cluster_name} is ${state.name} at the end`);
     const own = this.#upgrades().filter((one) => one.batch?.id === batch.id && one.cluster_id === cluster_id);
@@ -129,7 +130,7 @@ export class BatchChecks implements StoreWatch {
     const last = own.find(({ id }) => id === upgrade_id);
     if (state.name === 'succeeded')
       this.must(last?.state.name === 'succeeded', `B1: ${cluster_name} succeeded by no upgrade`);
-    // A way back that could not begin leaves what its last upgrade has done.
+    // A rollback that could not begin leaves the result of the last upgrade in place.
     const isStranded =
       'reason' in state && state.reason.startsWith('its way back: ') && last?.follows === null;
     if (state.name === 'failed' && last && !isStranded) {

@@ -3,10 +3,10 @@ import { BatchWorld } from './batch-world.ts';
 import type { Outcome } from './run.ts';
 import { T0 } from './scheduler.ts';
 
-/** Within so much virtual time after the faults have stopped every batch must have ended. */
+/** Within this virtual time after the faults have stopped, every batch must have ended. */
 const ENDS_WITHIN_MS = 900_000;
 
-/** One seed, one schedule of batches: faults and checks, then no more faults, and every batch must end. */
+/** One seed, one schedule of batches: first faults and checks, then no more faults, and every batch must end. */
 export async function simulateBatches(seed: number): Promise<Outcome> {
   const world = new BatchWorld(batchScenarioOf(seed));
   const { scheduler, checks, history } = world;

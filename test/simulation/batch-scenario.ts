@@ -1,4 +1,4 @@
-/** What a seed means for a simulation of batches. */
+/** The simulation of batches that a seed stands for. */
 import type { BatchRequest } from '../../src/core/batch/admit.ts';
 import { BATCH_ACTIONS, type BatchAction } from '../../src/core/batch/orders.ts';
 import type { WaveRequest } from '../../src/core/batch/selection.ts';
@@ -20,7 +20,7 @@ export interface BatchScenario {
     readonly request: Pick<BatchRequest, 'waves' | 'policy'>;
   }[];
   readonly max_concurrent_total: number;
-  /** How often an upgrade of a guest fails. */
+  /** The probability that an upgrade of a guest fails. */
   readonly fails: number;
   readonly weather: Weather;
   readonly troubles: readonly { readonly at_ms: number; readonly trouble: BatchTrouble }[];

@@ -1,7 +1,7 @@
 /**
  * Batches in virtual time: the production code of two taskmanagers and of guest agents over the in-memory
- * broker and store, with requests to the store and messages that get lost, and taskmanagers that are
- * killed at any await. What is checked is worked out from the store alone: see `batch-checks.ts`.
+ * broker and store. Requests to the store and messages get lost, and taskmanagers are killed at any await.
+ * The checks derive everything from the store alone: see `batch-checks.ts`.
  */
 import { Agent } from '../../guestagent/agent.ts';
 import { type Driver, PermanentError, type Target } from '../../guestagent/driver.ts';
@@ -35,7 +35,7 @@ export const TENANTS = ['tenant-1', 'tenant-2'] as const;
 export const FROM = '1.0';
 export const TO = '1.1';
 
-/** A server that does nothing but have a version. */
+/** A server that has a version and nothing else. */
 class Server {
   version = FROM;
   isUp = true;
@@ -53,7 +53,7 @@ export class BatchWorld {
   readonly taskmanagers: readonly Process[];
   readonly #broker: MemoryBroker;
   readonly #network: Network;
-  /** Batches that somebody was told of. */
+  /** Batches whose creation was answered. */
   readonly batch_ids: string[] = [];
   #fails: number;
 
@@ -107,9 +107,9 @@ export class BatchWorld {
     );
   }
 
-  // ---- who asks
+  // ---- requests
 
-  /** As the api does it: the same id in every try, until it is done. */
+  /** Like the api: uses the same id in every try, until the request is done. */
   async #ask(tenant_id: string, request: Pick<BatchRequest, 'waves' | 'policy'>): Promise<void> {
     const life = this.#life('api');
     const deps = {
@@ -157,7 +157,7 @@ export class BatchWorld {
     }
   }
 
-  /** Somebody else upgrades one of the clusters. */
+  /** Another user upgrades one of the clusters. */
   #upgradeAlone(index: number): void {
     const cluster = this.clusters[index % this.clusters.length];
     if (!cluster) return;
@@ -183,7 +183,7 @@ export class BatchWorld {
       .catch(() => undefined);
   }
 
-  /** No more faults; a person has every batch go on, and every upgrade that waits for one. */
+  /** Stops all faults; a person lets every batch continue, and every upgrade that waits for a person. */
   #heal(): void {
     this.tell('the faults stop');
     this.#network.weather = CALM;

@@ -1,6 +1,6 @@
 /**
- * Hundreds of schedules of batches, each from its seed. `COFFER_TEST_BATCH_SEED=n` runs that one alone and
- * tells it from start to end; `COFFER_TEST_BATCH_SEEDS=n` runs so many.
+ * Hundreds of schedules of batches, each from its seed. `COFFER_TEST_BATCH_SEED=n` runs only that seed and
+ * shows its history from start to end; `COFFER_TEST_BATCH_SEEDS=n` sets how many seeds run.
  */
 import { describe, expect, it } from 'vitest';
 import { simulateBatches } from './batch-run.ts';
@@ -23,7 +23,7 @@ describe('the simulation of batches', () => {
       for (const state of states) ends.set(state, (ends.get(state) ?? 0) + 1);
     }
     if (ONE !== undefined) return;
-    // It is about batches in all the ways in which they can end.
+    // The schedules must contain batches that end in every possible way.
     for (const state of ['succeeded', 'incomplete', 'cancelled']) {
       expect([state, (ends.get(state) ?? 0) > SEEDS / 50]).toEqual([state, true]);
     }

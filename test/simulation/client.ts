@@ -1,11 +1,14 @@
 import type { HttpAnswer, HttpRequest } from './api.ts';
 import type { World } from './world.ts';
 
-/** So long a person's program waits for an answer. */
+/** A person's program waits this long for an answer. */
 const PATIENCE_MS = 10_000;
 const AGAIN_MS = 2_000;
 
-/** Asks the API over HTTP. Null if no answer comes: nobody can tell then what became of it. */
+/**
+ * Sends a request to the API over HTTP. Null if no answer comes: then nobody knows whether the request took
+ * effect.
+ */
 export function ask(world: World, request: HttpRequest): Promise<HttpAnswer | null> {
   const { network, scheduler } = world;
   return new Promise((resolve) => {
@@ -26,7 +29,7 @@ export function ask(world: World, request: HttpRequest): Promise<HttpAnswer | nu
   });
 }
 
-/** Asks under one key until there is an answer that will not change (`Idempotency-Key`). */
+/** Sends a request under one key until there is an answer that will not change (`Idempotency-Key`). */
 export async function askUntilAnswered(
   world: World,
   request: HttpRequest & { readonly key: string },

@@ -3,11 +3,11 @@ import type { Life } from './process.ts';
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
 
-/** A guest's disk: survives its agent. */
+/** A guest's disk: it survives the agent. */
 export class Disk {
   #text: string | null = null;
   readonly #onWrite: (entry: JournalEntry) => void;
-  /** How many of the next writes fail: it is full. */
+  /** How many of the next writes fail because the disk is full. */
   #refusals = 0;
 
   constructor(onWrite: (entry: JournalEntry) => void) {
@@ -22,7 +22,10 @@ export class Disk {
     return this.#text === null ? null : (JSON.parse(this.#text) as JournalEntry);
   }
 
-  /** The file as one life of the agent sees it. One that dies while it writes has written, or not. */
+  /**
+   * The file as one life of the agent sees it. If the agent dies during a write, the write may have happened
+   * or not.
+   */
   fileFor(life: Life, scheduler: Scheduler, random: Random): JournalFile {
     return {
       read: () => life.guard(Promise.resolve(this.#text)),

@@ -1,6 +1,6 @@
 /**
- * A guest's driver on a simulated server: stops, swaps, starts and switches roles as PostgreSQL's
- * driver does, with the same promises (P1 to P4 there), and with failures on demand.
+ * A guest's driver on a simulated server: stops, swaps, starts and switches roles as PostgreSQL's driver
+ * does, with the same promises (P1 to P4 there), and with failures on demand.
  */
 import type { Driver, Health, Target } from '../../guestagent/driver.ts';
 import { PermanentError } from '../../guestagent/driver.ts';
@@ -23,12 +23,12 @@ export interface DriverDeps {
   readonly life: Life;
   readonly random: Random;
   readonly now: () => Instant;
-  /** As the guests are just now. */
+  /** The present behaviour of the guests. */
   readonly guests: () => Guests;
   readonly watch: Watch;
 }
 
-/** Who looks over the driver's shoulder. */
+/** Observes what the driver does. */
 export interface Watch {
   executes(server: Server, action: GuestAction): void;
   executed(server: Server, action: GuestAction, outcome: 'done' | 'failed'): void;
@@ -229,7 +229,7 @@ export class SimulatedServerDriver implements Driver {
     servers.start(server);
   }
 
-  /** The agent is the server's keeper. */
+  /** The agent keeps the server running. */
   #reviveIfWanted(): void {
     const { server, servers, life } = this.#deps;
     if (this.#isBusy || this.#isReviving || server.state.phase !== 'serving' || server.isBroken) return;

@@ -1,7 +1,7 @@
 import type { Logger } from '../../src/log.ts';
 import { T0 } from './scheduler.ts';
 
-/** What happened, for people; and a number that is another one if anything happened otherwise. */
+/** The history of events, for people; and a number that differs if any event differs. */
 export class History {
   readonly lines: string[] = [];
   readonly #now: () => number;
@@ -23,7 +23,7 @@ export class History {
     }
   }
 
-  /** What a process logs is a part of the history. */
+  /** The logs of a process are a part of the history. */
   logOf(name: string): Logger {
     const write = (fields: unknown, message?: string) => {
       const { err } = (typeof fields === 'object' && fields ? fields : {}) as { err?: unknown };

@@ -13,17 +13,17 @@ import { TASKMANAGERS, TENANT, VERSIONS, type World } from './world.ts';
 
 const FOREIGN_TENANT = 'tenant-2';
 const SWITCHING = ['demoting', 'promoting', 'restoring'];
-/** Whoever was about to take over has done so by then, or never will. */
+/** A server that was about to take over has done so by then, or never will. */
 const CERTAIN_MS = 60_000;
 
-/** The first request of all, which somebody makes until it is answered. */
+/** The first request of all, which a user sends until it is answered. */
 export function begin(world: World): void {
   const { first, target } = world.scenario;
   if (first === 'rpc') castRequest(world, target);
   else void request(world, target, 'keyed');
 }
 
-/** Asks for an upgrade over HTTP; `keyed`: again and again, under an Idempotency-Key. */
+/** Requests an upgrade over HTTP; `keyed`: again and again, under an Idempotency-Key. */
 async function request(world: World, to: Target, how: 'keyed' | 'once'): Promise<void> {
   const { random } = world;
   const { user, version, policy } = intend(world, to);
@@ -33,7 +33,7 @@ async function request(world: World, to: Target, how: 'keyed' | 'once'): Promise
   const asked: HttpRequest = { method: 'PATCH', path, tenant_id: TENANT, user, body };
   if (how === 'once') return hear(world, user, await ask(world, asked));
   const keyed = { ...asked, key: `key-${random.uuid()}` };
-  // Some press the button twice.
+  // Some users press the button twice.
   if (random.chance(0.2)) void askUntilAnswered(world, keyed).then((answer) => hear(world, user, answer));
   const answer = await askUntilAnswered(world, keyed);
   hear(world, user, answer);
@@ -46,14 +46,14 @@ function hear(world: World, user: string, answer: HttpAnswer | null): void {
   world.tell(`${user} is not told that it is accepted: ${saidBy(answer)}`);
 }
 
-/** The key of a request that was accepted, with something else in it. */
+/** Sends the key of an accepted request with another request. */
 async function reuse(world: World, { body, ...request }: HttpRequest & { readonly key: string }) {
   const other = { ...body, policy: { canary: 7 } };
   const answer = await ask(world, { ...request, body: other });
   world.checks.requests.reused(answer);
 }
 
-/** As another service asks, one written in Python say; perhaps for one instance only. */
+/** A request as another service makes it, for example one written in Python; perhaps for only one instance. */
 function castRequest(world: World, to: Target, instance?: number): void {
   const { user, version, policy } = intend(world, to);
   const instance_id = instance === undefined ? undefined : world.cluster.instances[instance]?.id;
@@ -65,11 +65,11 @@ function castRequest(world: World, to: Target, instance?: number): void {
   const args = { ...what, datastore_version_id: version, policy };
   const context = { request_id: `req-${world.random.uuid()}`, tenant_id: TENANT, user, is_admin: true };
   const cast = () => world.broker.connect().cast('taskmanager', method, args, { context });
-  // Nobody serves yet, or the broker lost it: the other service says it once more.
+  // No process serves yet, or the broker lost the message: the other service sends it once more.
   cast().catch(() => world.scheduler.after(1_000, () => void cast().catch(() => undefined)));
 }
 
-/** Whoever asks for something has a name of their own, which the record then bears. */
+/** Each requester has a name of its own, which the record then holds. */
 function intend(world: World, to: Target) {
   const { manager, policy } = world.scenario;
   const user = `ann-${world.checks.requests.intents}`;
@@ -78,7 +78,7 @@ function intend(world: World, to: Target) {
   return { user, version, policy: written(policy) };
 }
 
-/** As people write it: what is null is left out, and times are text. */
+/** The policy as people write it: null fields are left out, and times are text. */
 function written({ not_before, window, ...rest }: Policy): Readonly<Record<string, unknown>> {
   return {
     ...rest,
@@ -95,13 +95,13 @@ export function activeUpgrade(world: World): Upgrade | undefined {
 }
 
 /**
- * What a person wants done to the upgrade that holds the cluster, or to the last one; with `retry` perhaps
- * for another version.
+ * A person requests an action on the upgrade that holds the cluster, or on the last one; `retry` perhaps with
+ * another version.
  */
 export function act(world: World, action: Action, to?: Target): void {
   const { clusters, upgrades } = world.store.data;
   const upgrade = upgrades.get(clusters.get(world.cluster.id)?.upgrade_id ?? '');
-  // Nobody confirms what is not so.
+  // Nobody confirms a version that does not run.
   if (!upgrade || (action === 'confirm' && !canConfirm(world, upgrade))) return;
   const version = to && VERSIONS[world.scenario.manager][to];
   const options = version === undefined ? {} : { datastore_version: version };
@@ -119,7 +119,7 @@ function post(world: World, path: string, body: Readonly<Record<string, unknown>
   return ask(world, { method: 'POST', path, tenant_id, user: FOLLOWER, body });
 }
 
-/** An administrator frees the cluster, whatever it is busy with. */
+/** An administrator frees the cluster, whatever its task is. */
 function reset(world: World): void {
   const held = activeUpgrade(world)?.id;
   world.tell('ann resets the status of the cluster');
@@ -138,7 +138,7 @@ function remove(world: World): void {
   );
 }
 
-/** Somebody of another tenant tries their hand at this cluster. */
+/** A user of another tenant tries to reach this cluster. */
 function trespass(world: World): void {
   const { random, cluster, store } = world;
   const of = { tenant_id: FOREIGN_TENANT, user: 'eve' };
@@ -162,7 +162,7 @@ function saidBy(answer: HttpAnswer | null): string {
   return answer.status < 400 ? String(answer.status) : `${answer.status} ${answer.body}`;
 }
 
-/** Orders that cross each other. */
+/** Several actions at the same time. */
 function race(world: World): void {
   const { random } = world;
   const orders = [
@@ -177,7 +177,7 @@ function race(world: World): void {
   for (let i = random.int(2, 3); i > 0; i--) random.pick([...orders] as [() => void, ...(() => void)[]])();
 }
 
-/** Does what a waiting upgrade asks for. */
+/** Does what a waiting upgrade asks a person to do. */
 export function help(world: World): void {
   const upgrade = activeUpgrade(world);
   if (upgrade && isHopeless(world, upgrade)) return act(world, 'cancel');
@@ -192,7 +192,7 @@ export function help(world: World): void {
   act(world, hasFailed && !message.startsWith('not done within') ? 'retry' : 'resume');
 }
 
-/** Whoever looks at the server of the step that the pause is about finds that it runs the version. */
+/** A person who checks the server of the paused step finds that it runs the version. */
 function canConfirm({ servers, cluster }: World, { steps }: Upgrade): boolean {
   const failed = steps.find(({ phase }) => phase.name === 'failed');
   if (failed?.phase.name !== 'failed' || failed.phase.unconfirmed !== true) return false;
@@ -201,8 +201,9 @@ function canConfirm({ servers, cluster }: World, { steps }: Upgrade): boolean {
 }
 
 /**
- * An instance that is upgraded for itself: a primary, where nobody else runs the version, and nobody ever
- * will; or any, beside one that is in doubt, which only an upgrade of the whole cluster mends.
+ * An upgrade of a single instance that can never succeed: a primary, where no other instance runs the
+ * version, and none ever will; or any instance beside one that is in doubt, which only an upgrade of the
+ * whole cluster mends.
  */
 function isHopeless({ store, cluster }: World, { instance_id, cancelling, steps }: Upgrade): boolean {
   if (instance_id === undefined || cancelling) return false;
@@ -211,7 +212,7 @@ function isHopeless({ store, cluster }: World, { instance_id, cancelling, steps 
   return blocks.includes('replication_caught_up') || (isDoubtful && blocks.includes('instances_healthy'));
 }
 
-/** A status was reset in the middle of a switchover: the old primary has stopped, and nobody has taken over. */
+/** A status was reset in the middle of a switchover: the old primary has stopped, and no server has taken over. */
 function isLeaderless({ servers, checks, scheduler }: World, { steps }: Upgrade): boolean {
   if (!checks.requests.isResetAsked || !servers.isReplicated) return false;
   if (steps.some(({ phase }) => SWITCHING.includes(phase.name))) return false;
@@ -220,7 +221,7 @@ function isLeaderless({ servers, checks, scheduler }: World, { steps }: Upgrade)
   return (old.downSince ?? scheduler.now) < scheduler.now - CERTAIN_MS;
 }
 
-/** No upgrade can know whether somebody is still about to take over; a person sees that nobody is. */
+/** No upgrade can know whether a server is still about to take over; a person can see that none is. */
 function lead(world: World): void {
   const { servers } = world;
   const old = servers.all.find(({ isPrimary }) => isPrimary);
@@ -230,7 +231,7 @@ function lead(world: World): void {
   servers.start(old);
 }
 
-/** Makes one thing go wrong. */
+/** Injects one fault. */
 export function strike(world: World, trouble: Trouble): void {
   const { scheduler, network, servers, random } = world;
   switch (trouble.kind) {
@@ -289,7 +290,7 @@ export function strike(world: World, trouble: Trouble): void {
   }
 }
 
-/** Looks for the moment that the ambush waits for, once, as long as there are faults. */
+/** Checks for the moment that the ambush waits for; acts once, and only as long as there are faults. */
 export function lieInWait(world: World): () => void {
   const { scenario, scheduler } = world;
   let ambush = scenario.ambush;
@@ -307,14 +308,18 @@ export function lieInWait(world: World): () => void {
   };
 }
 
-/** Looks for an upgrade that is accepted and that no taskmanager has taken up: the store loses its begin, once. */
+/**
+ * Checks for an upgrade that is accepted and that no taskmanager has taken up: the store loses its begin,
+ * once.
+ */
 export function loseBegin(world: World): () => void {
   const { scenario, scheduler, store, checks } = world;
   let after_ms = scenario.begin_lost_ms;
   return () => {
     const upgrade = after_ms === null ? undefined : activeUpgrade(world);
     if (after_ms === null || upgrade?.state.name !== 'scheduled') return;
-    // One whose time has not come stays as it is when a taskmanager takes its cast: nobody could tell that it has.
+    // If the upgrade's time has not come, the record stays as it is when a taskmanager takes its cast: so
+    // nobody could tell whether it has.
     if ((upgrade.policy.not_before ?? 0) > scheduler.now) return;
     scheduler.after(after_ms, () => {
       if (store.data.upgrades.get(upgrade.id)?.state.name !== 'scheduled') return;
@@ -327,7 +332,7 @@ export function loseBegin(world: World): () => void {
   };
 }
 
-/** Looks for an upgrade under way, and promotes a replica that it has not come to yet, once. */
+/** Checks for an upgrade under way, and promotes a replica that the upgrade has not reached yet, once. */
 export function promoteByHand(world: World): () => void {
   const { scenario, scheduler, servers } = world;
   let lasts_ms = scenario.promoted_for_ms;
@@ -343,7 +348,7 @@ export function promoteByHand(world: World): () => void {
   };
 }
 
-/** Before the switchover, while the upgrade is at work on another one. */
+/** A replica before the switchover, while the upgrade works on another instance. */
 function replicaToCome(world: World, { steps, to_version }: Upgrade): Server | undefined {
   const isUnderWay = steps.some(({ attempt }) => attempt > 0);
   if (!isUnderWay || steps.some(({ kind, attempt }) => kind === 'switchover' && attempt > 0))
@@ -366,7 +371,7 @@ function unlinkSuccessor(world: World, ms: number): void {
   if (instance >= 0) strike(world, { kind: 'unlinked', instance, ms });
 }
 
-/** The taskmanagers are away while the window that is waited for opens and closes. */
+/** The taskmanagers are down while the window that an upgrade waits for opens and closes. */
 function missWindow(world: World, late_ms: number): void {
   const { state, policy } = activeUpgrade(world) ?? {};
   if (state?.name !== 'paused' || state.until === null || !policy?.window) return;
@@ -384,7 +389,7 @@ function flap(world: World, instance: number, times: number, ms: number): void {
   scheduler.after(2 * ms, () => flap(world, instance, times - 1, ms));
 }
 
-/** A guest says that another one's attempt went well (G10): in its own name, or in a stranger's. */
+/** A guest reports that another guest's attempt succeeded (G10): in its own name, or in a stranger's. */
 function lie(world: World, instance: number): void {
   const upgrade = activeUpgrade(world);
   const step = upgrade?.steps.find(({ phase }) => 'recast' in phase);
@@ -404,8 +409,8 @@ function lie(world: World, instance: number): void {
 }
 
 /**
- * A plain Trove taskmanager tells every guest something, and RabbitMQ delivers the message again and again. What a
- * guest has taken before the faults begin it must not take once more (G4).
+ * A plain Trove taskmanager sends every guest an order, and RabbitMQ delivers that message again and again. A
+ * guest must not take an order once more that it took before the faults began (G4).
  */
 export function orderPlainly(world: World, copies: number): void {
   const { scheduler, random, scenario, servers, broker, checks } = world;

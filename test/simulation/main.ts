@@ -1,9 +1,9 @@
 /**
- * One worker of `npm run simulate`: the seeds from `first` to `end`, every `stride`th. Says in lines of
- * JSON how far it is, and of each seed that broke a guarantee which one and how; with `tell` of every seed.
- * With `batches` the schedules are those of batches.
+ * One worker of `npm run simulate`: runs the seeds from `first` to `end`, every `stride`th. It writes lines
+ * of JSON: its progress, and each seed that broke a guarantee with the reason; with `tell`, every seed. With
+ * `batches` the schedules are schedules of batches.
  */
-// Thousands of errors are a part of it, and nobody reads where they came from.
+// Thousands of errors are part of a run, and nobody reads where they came from.
 Error.stackTraceLimit = 0;
 
 import { simulateBatches } from './batch-run.ts';

@@ -10,13 +10,13 @@ import type { Scheduler } from './scheduler.ts';
 /** How long a client of the store waits for an answer. */
 const COMMAND_TIMEOUT_MS = 2_000;
 
-/** Called around every request that the store carries out, in the very step in which it does. */
+/** Called around every request that the store carries out, in the same step as the request. */
 export interface StoreWatch {
   before(method: string, args: readonly unknown[]): void;
   after(method: string, args: readonly unknown[], result: unknown): void;
 }
 
-/** What lies between the processes, the broker and the store. */
+/** The network between the processes, the broker and the store. */
 export class Network {
   weather: Weather;
   storeAwayUntil = 0;
@@ -42,7 +42,7 @@ export class Network {
   readonly passage = (passage: Passage): readonly number[] => {
     const { loss, doubled } = this.weather;
     const random = this.#random;
-    // What a broker delivers can't get lost without the connection; that is another fault.
+    // A message that a broker delivers can't get lost unless the connection does; that is another fault.
     if (passage !== 'delivery' && random.chance(loss)) return [];
     return passage === 'publish' && random.chance(doubled) ? [this.#delay(), this.#delay()] : [this.#delay()];
   };
@@ -51,7 +51,7 @@ export class Network {
     return this.#random.delay(this.weather.usual_ms, this.weather.slowest_ms);
   }
 
-  /** A request of HTTP on its way there, or its answer on the way back; lost, it never arrives. */
+  /** An HTTP request on its way to the API, or its answer on the way back; if it is lost, it never arrives. */
   carry(arrive: () => void): void {
     if (!this.#random.chance(this.weather.loss)) this.#scheduler.after(this.#delay(), arrive);
   }
@@ -86,7 +86,7 @@ export class Network {
       const fail = (ms: number) =>
         this.#scheduler.after(ms, () => life.step() && reject(unavailable('the store does not answer')));
       this.#scheduler.after(this.#delay(), () => {
-        // A request that is under way when its sender dies gets there, or not.
+        // A request that is under way when its sender dies may arrive or not.
         if (life.isDead && this.#random.chance(0.5)) return;
         if (this.#scheduler.now < this.storeAwayUntil) return void fail(10);
         if (this.#random.chance(this.weather.store_loss)) return void fail(COMMAND_TIMEOUT_MS);

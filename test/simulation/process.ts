@@ -4,14 +4,14 @@ import type { MemoryBus } from '../twins/bus.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /**
- * One life of a process, from its start to its kill. All that its code awaits goes through here: once
- * dead, nothing it waits for ever comes, and so it ends at the await where it stood.
+ * One life of a process, from its start to its kill. Every promise that its code awaits goes through here.
+ * Once the process is dead, none of them ever settles, and so its code ends at the await where it stood.
  */
 export class Life {
   readonly name: string;
   readonly #scheduler: Scheduler;
   readonly #dying: Set<() => void> = new Set();
-  /** Steps until it is killed, wherever it stands then. */
+  /** The number of steps until the process is killed, at whatever await it then stands. */
   #fuse = Number.POSITIVE_INFINITY;
   readonly #onFuse: () => void;
   #isDead = false;
@@ -30,7 +30,7 @@ export class Life {
     this.#fuse = fuse;
   }
 
-  /** The code asks for something, or is about to hear of it. False if it is dead. */
+  /** The code sends a request, or is about to receive an answer. False if the process is dead. */
   step(): boolean {
     if (this.#isDead) return false;
     this.#fuse -= 1;
@@ -38,7 +38,7 @@ export class Life {
     return !this.#isDead;
   }
 
-  /** Called on death, unless called off before. */
+  /** Registers a function that is called on death; returns the function that cancels this. */
   onDeath(run: () => void): () => void {
     this.#dying.add(run);
     return () => this.#dying.delete(run);
@@ -63,7 +63,7 @@ export class Life {
       signal?.addEventListener('abort', done);
     });
 
-  /** What another part promises, as far as this process lives to see it. */
+  /** Passes on the promise of another part as long as this process lives. */
   guard<T>(promise: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       promise.then(
@@ -91,7 +91,7 @@ function never<T>(): Promise<T> {
   return new Promise(() => undefined);
 }
 
-/** Something that can be killed at any moment and is started again, with nothing but its disk. */
+/** A process that can be killed at any moment and is started again, with nothing but its disk. */
 export class Process {
   readonly name: string;
   readonly #scheduler: Scheduler;
@@ -120,7 +120,7 @@ export class Process {
     const life = new Life(this.name, this.#scheduler, () => this.kill(this.#fuse?.down_ms ?? 1_000));
     this.#life = life;
     this.#boot(life).catch((err: unknown) => {
-      // As a real process that can't come up: its supervisor tries again.
+      // Like a real process that can't start: its supervisor tries again.
       this.#tell(`${this.name} did not come up: ${String(err)}`);
       this.kill(1_000);
     });
@@ -140,14 +140,14 @@ export class Process {
     });
   }
 
-  /** Nobody kills it any more; it is started if it is down. */
+  /** The process is not killed any more; it is started if it is down. */
   spare(): void {
     this.#fuse = null;
     this.#life?.light(Number.POSITIVE_INFINITY);
     this.start();
   }
 
-  /** Killed after so many more steps of its own code: at any await, not only where time passes. */
+  /** Kills the process after `steps` more steps of its own code: at any await, not only where time passes. */
   killAfter(steps: number, down_ms: number): void {
     this.#fuse = { steps, down_ms };
     this.#life?.light(steps);

@@ -1,4 +1,4 @@
-/** All the chance there is in a simulation: one seed, one sequence (mulberry32). */
+/** The only source of chance in a simulation: one seed, one sequence (mulberry32). */
 export class Random {
   #state: number;
 
@@ -29,7 +29,7 @@ export class Random {
     return from[this.int(0, from.length - 1)] ?? from[0];
   }
 
-  /** Mostly short, sometimes long: how networks and disks are. */
+  /** Mostly short, sometimes long, as delays of networks and disks are. */
   delay(usual_ms: number, slowest_ms: number): number {
     const isSlow = this.chance(0.05);
     return this.int(0, isSlow ? slowest_ms : Math.min(usual_ms, slowest_ms));

@@ -15,16 +15,16 @@ import { T0 } from './scheduler.ts';
 import { World } from './world.ts';
 
 const START_MS = 3_000;
-/** Before anybody else says anything to the guests. */
+/** The plain orders are sent before any other message to the guests. */
 const PLAIN_MS = 500;
 const HELP_MS = 3_000;
-/** Within so much virtual time after the faults have stopped every upgrade must have ended. */
+/** Within this virtual time after the faults have stopped, every upgrade must have ended. */
 const ENDS_WITHIN_MS = 900_000;
-/** Nothing told for so much longer than a step takes, while it is running: stuck, and silently. */
+/** A running upgrade without an event for this long, which is much longer than a step takes, is stuck silently. */
 const SILENT_MS = 60_000;
 const LEAST_USUAL_MS = 30_000;
 const REST_MS = 12_000;
-/** For so long a guest of Trove's may say nothing of its order, and nobody says it again. */
+/** One of Trove's guests may be silent about its order for this long, and the order is not sent again. */
 const TROVE_WAIT_MS = 600_000;
 
 export interface Outcome {
@@ -37,7 +37,7 @@ export interface Outcome {
   readonly states: readonly string[];
 }
 
-/** One seed, one schedule: faults and checks, then no more faults, and every upgrade must end. */
+/** One seed, one schedule: first faults and checks, then no more faults, and every upgrade must end. */
 export async function simulate(seed: number, scenario: Scenario = scenarioOf(seed)): Promise<Outcome> {
   await stockApis(
     1 + scenario.troubles.filter(({ trouble }) => trouble.kind === 'kill' && trouble.who === 'api').length,
@@ -99,7 +99,7 @@ export async function simulate(seed: number, scenario: Scenario = scenarioOf(see
   };
 }
 
-/** A silence is told of once; a back-off and a soak are known to last. */
+/** A silence is reported once; a back-off and a soak are known to last. */
 function isSilent(upgrade: Upgrade | undefined, ms: number): boolean {
   if (upgrade?.state.name !== 'running' || upgrade.steps.some(({ phase }) => 'until' in phase)) return false;
   const { instance, switchover } = upgrade.expected;
@@ -107,7 +107,7 @@ function isSilent(upgrade: Upgrade | undefined, ms: number): boolean {
   return ms > SILENT_MS + (upgrade.silent ? ENDS_WITHIN_MS / 4 : usual_ms);
 }
 
-/** The faults stop, a person mends what no upgrade can, and does what upgrades ask for. */
+/** The faults stop. A person mends what no upgrade can mend, and does what upgrades ask for. */
 function heal(world: World): void {
   const { network, servers, scheduler } = world;
   world.tell('the faults stop');

@@ -6,26 +6,26 @@ import { T0 } from './scheduler.ts';
 
 /** How bad the network and the store are. Probabilities are per message or request. */
 export interface Weather {
-  /** A message gets lost; a publisher hears of it, or waits for its confirm in vain. */
+  /** The probability that a message gets lost; its publisher gets an error, or waits for the confirm in vain. */
   readonly loss: number;
   readonly doubled: number;
   readonly usual_ms: number;
   readonly slowest_ms: number;
-  /** A request to the store gets lost before it is done, or its answer afterwards. */
+  /** The probability that a request to the store gets lost before it is carried out, or its answer afterwards. */
   readonly store_loss: number;
 }
 
-/** How bad the guests are: what becomes of one execution. */
+/** How bad the guests are: what can happen to one execution. */
 export interface Guests {
   readonly fails: number;
   readonly fails_for_good: number;
   readonly leaves_down: number;
   readonly hangs: number;
   readonly slow: number;
-  /** A message that the agent loses. */
+  /** The probability that the agent loses a message. */
   readonly deaf: number;
   readonly usual_ms: number;
-  /** Of Trove's: refuses an order; answers nobody; accepts it and does nothing. */
+  /** For Trove's guests: refuses an order; answers no caller; accepts an order and does nothing. */
   readonly refuses: number;
   readonly mute: number;
   readonly idle: number;
@@ -40,7 +40,7 @@ export type Trouble =
   | { readonly kind: 'sick'; readonly instance: number; readonly ms: number }
   | { readonly kind: 'unlinked'; readonly instance: number; readonly ms: number }
   | { readonly kind: 'slow_replay'; readonly instance: number }
-  /** So many of the next writes to the guest's journal fail. */
+  /** This many of the next writes to the guest's journal fail. */
   | { readonly kind: 'unwritable'; readonly instance: number; readonly times: number }
   | { readonly kind: 'liar'; readonly instance: number }
   | { readonly kind: 'flapping'; readonly instance: number; readonly times: number; readonly ms: number }
@@ -49,18 +49,18 @@ export type Trouble =
   | { readonly kind: 'instance_request'; readonly instance: number; readonly to: Target }
   | { readonly kind: 'reset' | 'delete' | 'race' | 'foreign_request' };
 
-/** A moment that is too short for troubles at random times to meet it often. */
+/** A moment so short that troubles at random times rarely hit it. */
 export type Moment = 'demoting' | 'promoting' | 'following' | 'window';
 
-/** A trouble that waits for its moment, and comes somewhat later. */
+/** A trouble that waits for its moment, and happens a little later. */
 export interface Ambush {
   readonly moment: Moment;
   readonly after_ms: number;
-  /** `successor_unlinked`: whoever is to take over no longer hears of what the primary writes. */
+  /** `successor_unlinked`: the chosen successor no longer receives the primary's writes. */
   readonly trouble:
     | Trouble
     | { readonly kind: 'successor_unlinked'; readonly ms: number }
-    /** No taskmanager looks before the window has opened and closed, and for so long afterwards. */
+    /** No taskmanager checks anything before the window has opened and closed, and for `late_ms` afterwards. */
     | { readonly kind: 'window_missed'; readonly late_ms: number };
 }
 
@@ -82,13 +82,19 @@ export interface Scenario {
   readonly ambush: Ambush | null;
   /** When all faults stop. */
   readonly heal_ms: number;
-  /** So long after an upgrade is accepted the store fails over, and has lost its begin; null: it loses nothing. */
+  /**
+   * This long after an upgrade is accepted the store fails over and loses the upgrade's begin; null: it loses
+   * nothing.
+   */
   readonly begin_lost_ms: number | null;
-  /** A replica is promoted by hand in the middle of an upgrade, and made a replica again after so long; null: nobody does. */
+  /**
+   * A person promotes a replica by hand in the middle of an upgrade, and makes it a replica again after this
+   * time; null: nobody does so.
+   */
   readonly promoted_for_ms: number | null;
-  /** A plain Trove taskmanager has told every guest something before, and RabbitMQ delivers that again so often. */
+  /** A plain Trove taskmanager has sent every guest an order before, and RabbitMQ delivers it again this often. */
   readonly plain_copies: number;
-  /** How often the guests speak, if they are Trove's own; null: they are ours. */
+  /** The interval of the guests' heartbeats, if they are Trove's own guests; null: they are ours. */
   readonly trove_heartbeat_ms: number | null;
 }
 
@@ -106,7 +112,7 @@ export const SOUND: Guests = {
   idle: 0,
 };
 
-/** How hard a seed is on the system: nothing, one kind of fault, or all at once. */
+/** How much a seed demands of the system: no fault, one kind of fault, or all kinds at once. */
 export function scenarioOf(seed: number): Scenario {
   const random = new Random(seed);
   const badness = random.pick(['none', 'some', 'some', 'much', 'much'] as const);
@@ -138,10 +144,13 @@ export function scenarioOf(seed: number): Scenario {
   return { ...scenario, ...trove, heal_ms: missesWindow ? MISSED_WINDOW_MS : troubled_ms };
 }
 
-/** The longest wait for a window, and as long as it is open. */
+/** The longest wait for a window, plus the time that it is open. */
 const MISSED_WINDOW_MS = (5 * 60 + 150 + 30) * 1000;
 
-/** Every third cluster without roles has guests of Trove's: they speak rarely, refuse, and say nothing. */
+/**
+ * Every third cluster without roles has Trove's guests: they report rarely, refuse orders, and leave calls
+ * unanswered.
+ */
 function troveGuests({ manager, guests }: Pick<Scenario, 'manager' | 'guests'>, random: Random) {
   if (manager !== 'simulated' || !random.chance(0.35)) return {};
   const { refuses, mute, idle } =
@@ -171,7 +180,7 @@ function policyOf(random: Random): Policy {
   };
 }
 
-/** Opens every few minutes, by clocks that are off by quarters of an hour. */
+/** Opens every few minutes, by clocks whose zones differ by quarters of an hour. */
 function windowOf(random: Random): Window {
   return {
     cron: `*/${random.pick([2, 3, 4, 5])} * * * *`,
@@ -231,7 +240,7 @@ function ambushOf(random: Random, hasWindow: boolean): Ambush {
   return { moment, after_ms, trouble: personal(random, 'cancel') };
 }
 
-/** Mostly the one action, sometimes another. */
+/** Mostly the given action, sometimes another. */
 function personal(random: Random, action: Action): Trouble {
   return { kind: 'action', action: random.chance(0.7) ? action : random.pick(ACTIONS) };
 }

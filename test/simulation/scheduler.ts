@@ -3,7 +3,7 @@ import type { Random } from './random.ts';
 
 interface Planned {
   readonly at: Instant;
-  /** Decides between things of the same moment. */
+  /** Decides which of the calls that are planned for the same moment comes first. */
   readonly tie: number;
   readonly run: (() => void) | null;
   readonly wakes: 'code' | 'nobody';
@@ -11,17 +11,17 @@ interface Planned {
 }
 
 export const T0: Instant = 1_800_000_000_000;
-/** After so many steps in one moment, somebody runs in circles. */
+/** After this many steps in one moment, some code runs in a loop. */
 const MAX_STEPS = 1_000_000;
 
 /**
- * Virtual time, and the one owner of what happens next. All promises of a simulation settle within a
- * step, so that the order of steps, and with it everything, follows from the seed.
+ * Virtual time, and the only part that decides what happens next. All promises of a simulation settle within
+ * a step, so that the sequence of steps, and everything with it, follows from the seed.
  */
 export class Scheduler {
   #now: Instant = T0;
   #steps = 0;
-  /** Macrotasks until all code has come to rest. */
+  /** The number of macrotasks until all code has come to rest. */
   #settling = 1;
   readonly #random: Random;
   readonly #heap: Planned[] = [];
@@ -39,8 +39,8 @@ export class Scheduler {
   }
 
   /**
-   * Plans something; answers how to call it off. What `wakes` nobody must not settle a promise: then
-   * there is nothing to wait for after it.
+   * Plans a call; returns a function that cancels it. A call that `wakes` nobody must not settle a promise:
+   * then there is nothing to wait for after it.
    */
   after(ms: number, run: () => void, wakes: Planned['wakes'] = 'code'): () => void {
     const at = this.#now + Math.max(0, Math.round(ms));
@@ -51,14 +51,14 @@ export class Scheduler {
     };
   }
 
-  /** The present step reads a body of HTTP, which comes a macrotask after the request. */
+  /** The present step reads the body of an HTTP request, which comes a macrotask after the request. */
   readsBody(): void {
     this.#settling = 3;
   }
 
   /**
-   * Runs step after step until `isOver`; `check` is called after each, when all code has come to rest. False if
-   * that never comes: something goes round in circles.
+   * Runs step after step until `isOver`; calls `check` after each step, when all code has come to rest. False
+   * if the end never comes: some code runs in a loop.
    */
   async run(isOver: () => boolean, check: () => void): Promise<boolean> {
     const limit = this.#steps + MAX_STEPS;
@@ -76,7 +76,7 @@ export class Scheduler {
     return true;
   }
 
-  /** A macrotask later all promises that the step has settled have run to their next wait. */
+  /** One macrotask later, all code that the step's promises have woken has run to its next wait. */
   async #settle(): Promise<void> {
     do {
       await new Promise((resolve) => setImmediate(resolve));

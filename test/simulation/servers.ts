@@ -1,8 +1,8 @@
 import type { Endpoint, Instant } from '../../src/core/domain.ts';
 
-/** Bytes of log that one write makes. */
+/** The bytes of log that one write produces. */
 export const WRITE_BYTES = 100_000;
-/** The rest that a primary still sends while it stops. */
+/** How many writes a stopping primary still sends. */
 const NEAR_WRITES = 100;
 
 export type ServerState =
@@ -12,8 +12,8 @@ export type ServerState =
   | { readonly phase: 'demoted'; readonly lsn: number };
 
 /**
- * A database server and its data: it outlives the agent that looks after it. What is set here is the
- * truth that everything else only hears of.
+ * A database server and its data: it outlives the agent that manages it. The fields here are the true state,
+ * of which every other part only receives reports.
  */
 export class Server {
   readonly index: number;
@@ -22,29 +22,29 @@ export class Server {
   version: string;
   state: ServerState = { phase: 'serving' };
   isUp = true;
-  /** Does not come up on the version it has. */
+  /** The server does not start on its present version. */
   isBroken = false;
-  /** Its process runs, and does not serve yet. */
+  /** Its process runs, but does not serve yet. */
   isStarting = false;
-  /** When it was last out of service, or taken for it, for another reason than an upgrade. */
+  /** When it was last out of service, or thought to be, for another reason than an upgrade. */
   troubledAt: Instant = Number.NEGATIVE_INFINITY;
-  /** Out of service because of an upgrade, having been in service before. */
+  /** Out of service because of an upgrade, after having been in service before. */
   isDownByUpgrade = false;
   isPrimary: boolean;
-  /** Somebody has promoted it by hand, beside the primary that clients write to. */
+  /** A person has promoted it by hand, beside the primary that clients write to. */
   isByHand = false;
   upstream: Server | null = null;
-  /** The log that it has, and how far a standby has applied it, in writes. */
+  /** How many writes of the log it has, and how many of them it has applied as a standby. */
   received = 0;
   replayed = 0;
-  /** Writes that it applies per tick. */
+  /** How many writes it applies per tick. */
   replayRate = Number.POSITIVE_INFINITY;
   unlinkedUntil: Instant = 0;
   sickUntil: Instant = 0;
   streamedAt: Instant = 0;
   upSince: Instant | null = 0;
   downSince: Instant | null = null;
-  /** Every version that it ran, since when; null while it was down. */
+  /** Every version that it ran, with the time since when; null while it was down. */
   readonly versions: { readonly at: Instant; readonly version: string | null }[] = [];
 
   constructor(index: number, version: string, isPrimary: boolean) {
@@ -62,7 +62,7 @@ export class Servers {
   readonly isReplicated: boolean;
   /** Writes that a client was told are safe. */
   acknowledged = 0;
-  /** Counts every change of who is up, for those who check. */
+  /** Counts every change of which servers are up, for the checks. */
   changes = 0;
   readonly #now: () => Instant;
 
@@ -119,7 +119,7 @@ export class Servers {
     this.#noteVersion(server);
   }
 
-  /** `upgrade`: on its behalf; `fault`: by itself. */
+  /** `upgrade`: stopped for an upgrade; `fault`: stopped by itself. */
   stop(server: Server, why: 'upgrade' | 'fault'): void {
     if (!server.isUp) return;
     server.isUp = false;
@@ -145,13 +145,16 @@ export class Servers {
     this.changes += 1;
   }
 
-  /** `pg_promote()`, by somebody who knows nothing of the upgrade. */
+  /** `pg_promote()`, by a person who knows nothing of the upgrade. */
   promoteByHand(server: Server): void {
     server.isByHand = true;
     this.promote(server);
   }
 
-  /** Whoever was promoted by hand becomes a replica of the primary that clients write to, with its data. */
+  /**
+   * A server that was promoted by hand becomes a replica of the primary that clients write to, with that
+   * primary's data.
+   */
   mendPrimaries(): void {
     const primary = this.all.find(({ isPrimary, isByHand }) => isPrimary && !isByHand);
     for (const server of this.all) {
@@ -168,7 +171,10 @@ export class Servers {
     this.changes += 1;
   }
 
-  /** A clean stop of a primary: who streams and is near gets everything, the last record included. */
+  /**
+   * A clean stop of a primary: each standby that streams and is near receives everything, including the last
+   * record.
+   */
   stopCleanly(server: Server): number {
     for (const standby of this.all) {
       if (standby.upstream !== server || !this.isStreaming(standby)) continue;
@@ -187,7 +193,7 @@ export class Servers {
     );
   }
 
-  /** The version that it ran at some time from `from` to `to`. */
+  /** Whether it ran the version at some time between `from` and `to`. */
   ran(server: Server, version: string | null, from: Instant, to: Instant): boolean {
     return server.versions.some((each, index) => {
       const until = server.versions[index + 1]?.at ?? Number.POSITIVE_INFINITY;

@@ -1,6 +1,6 @@
 /**
  * Thousands of schedules, each from its seed: the guarantees G1 to G10 hold under every fault, and when the
- * faults stop every upgrade ends. `npm run simulate` runs more of them, and shows one from start to end.
+ * faults stop every upgrade ends. `npm run simulate` runs more schedules, and shows one from start to end.
  */
 import { spawn } from 'node:child_process';
 import { join, resolve } from 'node:path';
@@ -27,7 +27,7 @@ describe('the simulation', () => {
     const { code, output } = await run('simulate', ['--seeds', String(SEEDS)]);
     expect(output).toContain(`0 of ${SEEDS} schedules broke a guarantee`);
     expect(code).toBe(0);
-    // It is about upgrades, in all the ways in which they can end.
+    // The schedules must contain upgrades that end in every possible way.
     for (const state of ['succeeded', 'failed', 'cancelled', 'rolled_back']) {
       expect(Number(new RegExp(`(\\d+) ${state}`).exec(output)?.[1])).toBeGreaterThan(SEEDS / 50);
     }

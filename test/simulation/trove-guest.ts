@@ -1,6 +1,7 @@
 /**
- * A guest as Trove's own agent is: no journal, no version, no attempt. It reports now and then how its server is,
- * takes a message off its queue before it acts, carries out whatever it is told, and answers its caller, or nobody.
+ * A guest that behaves like Trove's own agent: no journal, no version, no attempt. It reports the state of
+ * its server now and then, takes a message off its queue before it acts, carries out every order, and answers
+ * its caller, or does not.
  */
 import { type Bus, CONDUCTOR_TOPIC, guestTopic, type Request } from '../../src/bus/bus.ts';
 import type { Instant } from '../../src/core/domain.ts';
@@ -10,9 +11,9 @@ import type { Random } from './random.ts';
 import type { Guests } from './scenario.ts';
 import type { Server, Servers } from './servers.ts';
 
-/** As oslo.messaging: so many ids of messages are kept, and one that comes again is passed over. */
+/** As in oslo.messaging: this many ids of messages are kept, and a message with a known id is skipped. */
 const KNOWN_IDS = 16;
-/** Whatever runs the server brings it back after a crash. */
+/** Whatever runs the server restarts it after a crash. */
 const REVIVE_MS = 2_000;
 
 export interface TroveGuestDeps {
@@ -76,7 +77,7 @@ export class TroveGuest {
     });
   }
 
-  /** What was in hand when its agent died is lost: it had been acknowledged on receipt. */
+  /** A message that the agent was handling when it died is lost: it had been acknowledged on receipt. */
   async #handle({ method, args, unique_id, redelivered }: Request): Promise<unknown> {
     const { checks, server, random, life, guests } = this.#deps;
     if (redelivered || this.#known.includes(unique_id) || random.chance(guests().deaf)) return never();

@@ -1,11 +1,12 @@
 /**
- * All of Coffer in one event loop: the production handlers of the API, two taskmanagers and the guest
- * agents, over the in-memory broker and store, in virtual time. One seed, one schedule.
+ * All of Coffer in one event loop: the production handlers of the API, two taskmanagers and the guest agents,
+ * over the in-memory broker and store, in virtual time. One seed, one schedule.
  *
- * Files: `scenario.ts` what a seed means · `scheduler.ts` time and order · `process.ts` processes that
- * can be killed at any await · `network.ts` what lies between them · `disk.ts` a guest's journal ·
- * `servers.ts` the databases · `driver.ts` their driver · `trove-guest.ts` guests of Trove's · `human.ts` who asks and helps ·
- * `checks/` the guarantees, worked out independently of the product · `run.ts` one seed, start to end.
+ * Files: `scenario.ts` what a seed stands for · `scheduler.ts` time and sequence · `process.ts` processes
+ * that can be killed at any await · `network.ts` the network between them · `disk.ts` a guest's journal ·
+ * `servers.ts` the databases · `driver.ts` their driver · `trove-guest.ts` Trove's guests · `human.ts` the
+ * people who request and help · `checks/` the guarantees, derived independently of the product · `run.ts` one
+ * seed, start to end.
  */
 import { startRelay } from '../../api/casts.ts';
 import { Agent } from '../../guestagent/agent.ts';
@@ -57,15 +58,15 @@ export class World {
   readonly servers: Servers;
   readonly checks: Checks;
   readonly cluster: Cluster;
-  /** Of another tenant; nobody asks for anything there. */
+  /** A cluster of another tenant; nobody requests anything there. */
   readonly stranger: Cluster;
   readonly processes = new Map<string, Process>();
   readonly disks: readonly Disk[];
   readonly #buses = new Map<string, MemoryBus>();
   guests: Guests;
-  /** The API's code, while it is up. */
+  /** The API's code, while the process is up. */
   api: Api | null = null;
-  /** How many wait for the answer to a request that they make until there is one. */
+  /** How many users wait for the answer to a request that they send until there is one. */
   asking = 0;
 
   constructor(scenario: Scenario) {
@@ -113,7 +114,7 @@ export class World {
     write();
   }
 
-  /** Nothing goes on any more. */
+  /** Stops everything. */
   end(): void {
     for (const process of this.processes.values()) process.life?.end();
   }
@@ -122,7 +123,7 @@ export class World {
     return this.#buses.get(name);
   }
 
-  /** A guest's queue is gone with all that lay in it, as after a restart of RabbitMQ. */
+  /** A guest's queue is gone with all its messages, as after a restart of RabbitMQ. */
   dropQueueOf(index: number): void {
     const instance = this.cluster.instances[index];
     if (!instance) return;
@@ -172,7 +173,7 @@ export class World {
       settled: async () => undefined,
     };
     const provisioning = new Provisioning({ ...common, provisioner });
-    // One cluster is no crowd: half of the seeds hold back all the same.
+    // One cluster is no crowd: half of the seeds hold back even so.
     const engine = new Engine({ ...common, ...(this.scenario.seed % 2 === 0 && { crowd: 0 }) });
     const newId = () => this.random.uuid();
     const batches = new Batches({
@@ -212,7 +213,7 @@ export class World {
     });
   }
 
-  /** Follows the events of whatever upgrade holds the cluster; a reader that is killed begins where it was. */
+  /** Follows the events of the upgrade that holds the cluster; after a kill the reader continues where it was. */
   async #reader(life: Life): Promise<void> {
     const store = this.network.storeFor(life);
     for (;;) {

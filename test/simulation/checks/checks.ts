@@ -1,10 +1,10 @@
 /**
- * The guarantees of the design, checked from outside: by what the servers truly do, and by what the
+ * The guarantees of the design, checked from outside: against what the servers truly do, and against what the
  * store holds before and after each commit. Nothing here uses the product's own judgement.
  *
- * Files: `records.ts` what is written to the store · `guests.ts` what guests execute, and the truth of
+ * Files: `records.ts` what is written to the store · `guests.ts` what guests execute, and the true state of
  * the servers · `events.ts` what a reader of events sees · `requests.ts` what was promised to whom ·
- * `policy.ts` what the policy of an upgrade says, and what people ask of it.
+ * `policy.ts` the policy of an upgrade, and the actions that people request.
  */
 import type { StoreWatch } from '../network.ts';
 import type { World } from '../world.ts';
@@ -50,7 +50,7 @@ export class Checks {
     this.guests.afterStep();
   }
 
-  /** When all has come to rest. */
+  /** Called when the simulation has come to rest. */
   atTheEnd(): void {
     this.requests.atTheEnd();
     this.records.atTheEnd();

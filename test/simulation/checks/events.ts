@@ -2,7 +2,7 @@ import type { UpgradeEvent } from '../../../src/core/record.ts';
 import type { World } from '../world.ts';
 import type { Checks } from './checks.ts';
 
-/** G9, for a reader that reconnects: it goes on after what it has, and misses nothing. */
+/** G9, for a reader that reconnects: it continues after the last event that it has, and misses nothing. */
 export class EventChecks {
   readonly #world: World;
   readonly #checks: Checks;
@@ -17,13 +17,13 @@ export class EventChecks {
     return this.#last.get(upgrade_id) ?? 0;
   }
 
-  /** Its events begin anew, should its cast begin it again. */
+  /** If the upgrade's cast begins it again, its events begin anew. */
   beginLost(upgrade_id: string): void {
     this.#last.delete(upgrade_id);
   }
 
   read(upgrade_id: string, events: readonly UpgradeEvent[]): void {
-    // Read before the store lost them.
+    // The events were read before the store lost them.
     if (!this.#world.store.data.upgrades.has(upgrade_id)) return;
     for (const { seq } of events) {
       const expected = this.readUpTo(upgrade_id) + 1;

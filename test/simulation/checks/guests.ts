@@ -7,29 +7,29 @@ import type { World } from '../world.ts';
 import type { Checks } from './checks.ts';
 import { hasOverride } from './policy.ts';
 
-/** What was known of a server before an attempt took it down. */
+/** What was known about a server before an attempt took it down. */
 interface Before {
   readonly wasWell: boolean;
-  /** Who was down, beyond doubt, when it was decided. */
+  /** The servers that were certainly down at the time of the decision. */
   readonly broken: ReadonlySet<Server>;
 }
 
 interface Book {
-  /** Orders that are on disk and not yet executed in this life. */
+  /** Orders that are on disk and not yet executed in this life of the agent. */
   expected: AttemptId[];
-  /** Executed in this life. */
+  /** Orders that were executed in this life. */
   executed: Set<string>;
   current: AttemptId | null;
   /** The newest order that was ever taken: its fence, step and attempt. */
   newest: readonly [number, number, number] | null;
 }
 
-/** G4, G2 and G6 where they are kept or broken: at the servers. */
+/** G4, G2 and G6, checked where they are kept or broken: at the servers. */
 export class GuestChecks implements Watch {
   readonly #world: World;
   readonly #checks: Checks;
   readonly #books = new Map<Server, Book>();
-  /** Orders whose result is on disk: never to be executed again. */
+  /** Orders whose result is on disk: they must never be executed again. */
   readonly #settled = new Set<string>();
   readonly #accepted = new Set<string>();
   readonly #results = new Map<string, 'done' | 'failed'>();
@@ -54,7 +54,10 @@ export class GuestChecks implements Watch {
     return book;
   }
 
-  /** A guest agent starts: an order that was cut off is taken up again, and that is no second execution. */
+  /**
+   * A guest agent starts: it resumes an order that was interrupted, which does not count as a second
+   * execution.
+   */
   starts(server: Server, entry: JournalEntry | null): void {
     const book = this.#bookOf(server);
     book.expected = entry?.attempt.status === 'running' ? [entry.attempt] : [];
@@ -62,7 +65,7 @@ export class GuestChecks implements Watch {
     book.current = null;
   }
 
-  /** An order of a plain Trove taskmanager, by the id of its message. */
+  /** An order of a plain Trove taskmanager, identified by the id of its message. */
   hasTaken(server: Server, unique_id: string): boolean {
     return this.#accepted.has(keyOf(server, { upgrade_id: unique_id, step: 0, attempt: 1, action: 'fence' }));
   }
@@ -76,7 +79,7 @@ export class GuestChecks implements Watch {
     const book = this.#bookOf(server);
     this.#checks.must(!this.#accepted.has(key), 'G4', `${server.name} takes ${textOf(attempt)} twice`);
     this.#accepted.add(key);
-    // It has no fence, and so no place among the others.
+    // The order has no fence, and therefore no place in the sequence of the others.
     if (plain) return;
     const order = [fence, attempt.step, attempt.attempt] as const;
     const isStale = book.newest !== null && isLess(order, book.newest);
@@ -85,7 +88,7 @@ export class GuestChecks implements Watch {
     book.expected.push(attempt);
   }
 
-  /** A Trove guest is told to upgrade: which attempt that is, only the record knows. */
+  /** A Trove guest receives an order to upgrade: only the record knows to which attempt the order belongs. */
   troveOrdered(server: Server): void {
     const { id } = this.#world.instanceOf(server);
     const book = this.#bookOf(server);
@@ -102,7 +105,7 @@ export class GuestChecks implements Watch {
   executes(server: Server, action: GuestAction): void {
     if (action === 'pre_upgrade' || action === 'post_upgrade') return;
     const book = this.#bookOf(server);
-    // One that a newer order has overtaken is not executed at all.
+    // An order that was overtaken by a newer order must not be executed at all.
     const index = book.expected.findLastIndex((each) => each.action === action);
     const attempt = book.expected.splice(0, index + 1).at(-1);
     book.current = attempt ?? null;
@@ -117,7 +120,7 @@ export class GuestChecks implements Watch {
     const isAgain = book.executed.has(key) || this.#settled.has(key);
     this.#checks.must(!isAgain, 'G4', `${server.name} executes ${textOf(attempt)} again`);
     book.executed.add(key);
-    // What is still at work while its cluster is removed does no harm any more.
+    // A guest that still works while its cluster is being removed does no harm any more.
     if (!this.#world.store.data.clusters.has(this.#world.cluster.id)) return;
     const step = this.#world.store.data.upgrades
       .get(attempt.upgrade_id)
@@ -137,17 +140,17 @@ export class GuestChecks implements Watch {
     this.#results.set(keyOf(server, current), outcome);
   }
 
-  /** How an order ended at the server itself; undefined while it has not. */
+  /** How an order ended at the server itself; undefined while it has not ended. */
   resultOf(server: Server, attempt: AttemptId): 'done' | 'failed' | undefined {
     return this.#results.get(keyOf(server, attempt));
   }
 
-  /** When a call was last answered well. */
+  /** The time when a call was last answered successfully. */
   calledAt(server: Server, action: 'pre_upgrade' | 'post_upgrade'): number {
     return this.#calls.get(`${server.index}/${action}`) ?? Number.NEGATIVE_INFINITY;
   }
 
-  /** An attempt begins: what is known of its server by now counts (G2). */
+  /** An attempt begins: from now on the present knowledge of its server counts (G2). */
   attempted(server: Server): void {
     if (server.isDownByUpgrade) return;
     const { records } = this.#checks;
@@ -177,7 +180,7 @@ export class GuestChecks implements Watch {
     if (!before?.wasWell) return;
     const down = this.#world.servers.all.filter((other) => {
       if (other === server) return true;
-      // What an earlier upgrade has left down, a person has seen who overrides the gate.
+      // A server that an earlier upgrade has left down was seen by the person who overrides the gate.
       const isOurs = this.#bookOf(other).current?.upgrade_id === id;
       if (hasOverride(policy, 'instances_healthy') && !isOurs) return false;
       if (other.isDownByUpgrade) return this.#before.get(other.index)?.wasWell ?? true;
@@ -201,7 +204,7 @@ export class GuestChecks implements Watch {
       `${server.name} takes over, and acknowledged writes are lost: ${lost}`,
     );
     const { upgrade_id = '', step } = this.#bookOf(server).current ?? {};
-    // There, and at most once back again.
+    // One switchover forward, and at most one back again.
     const steps = this.#world.store.data.upgrades.get(upgrade_id)?.steps;
     const round = steps?.find(({ id }) => id === step)?.round;
     const count = (this.#promotions.get(`${upgrade_id}/${round}`) ?? 0) + 1;
@@ -221,7 +224,7 @@ export class GuestChecks implements Watch {
   }
 }
 
-/** G2's limit as a number: a percentage is rounded down, and is at least one. */
+/** G2's limit as a number: a percentage is rounded down, and the limit is at least one. */
 function limitOf(limit: number | string, instances: number): number {
   if (typeof limit === 'number') return limit;
   return Math.max(1, Math.floor((instances * Number(limit.replace('%', ''))) / 100));

@@ -14,24 +14,27 @@ const IN_FLIGHT = [
   ...['preparing', 'upgrading', 'verifying', 'settling', 'soaking', 'fencing'],
   ...['demoting', 'promoting', 'following', 'restoring'],
 ];
-/** Within so much of its opening a window is good for a step, if it is hardly longer than that. */
+/** A window that is hardly longer than a step is good for a step only within this time of its opening. */
 const LATE_MS = 10_000;
-/** A taskmanager that is well has looked by then. */
+/** A healthy taskmanager has checked the upgrade by then. */
 const STANDS_STILL_MS = 6_000;
-/** How far the clocks of two taskmanagers are apart, at most. */
+/** The largest difference between the clocks of two taskmanagers. */
 const SKEW_MS = 200;
-/** A guest counts as alive for so long; and what was read of it may be a moment old. */
+/** A guest counts as alive for this time; and a report that was read may be a moment old. */
 const ALIVE_MS = 15_000;
 const TROVE_ALIVE_MS = 90_000;
 const READ_MS = 3_000;
-/** Shorter ones are nothing to tell of. */
+/** Shorter silences need not be reported. */
 const LEAST_SILENCE_MS = 30_000;
 
-/** The policy of an upgrade, and what people ask of it: nothing happens that is not in one of the two. */
+/**
+ * The policy of an upgrade, and the actions that people request: nothing happens that neither of the two
+ * allows.
+ */
 export class PolicyChecks {
   readonly #world: World;
   readonly #checks: Checks;
-  /** Since when somebody waits for a window that is open. */
+  /** The time since when an upgrade waits for a window that is open. */
   #usableSince: number | null = null;
 
   constructor(world: World, checks: Checks) {
@@ -39,13 +42,13 @@ export class PolicyChecks {
     this.#checks = checks;
   }
 
-  /** `now` is when it was decided, by the clock of the one who did. */
+  /** `now` is the time of the decision, by the clock of the process that decided. */
   committed(before: Upgrade, after: Upgrade, now: number): void {
     this.#checkGoal(before, after);
     if (before.state.name === 'scheduled' && after.state.name === 'running') this.#checkTime(after, now);
     for (const { phase } of after.steps) {
       const { gate, reason = '' } = (phase.name === 'pending' && phase.blocked) || {};
-      // Where there is nobody to take over, nothing is skipped.
+      // Where no successor exists, nothing is skipped.
       const mayHold = gate === 'instances_healthy' || reason.includes('nobody to take over');
       const isSkipped = gate !== undefined && hasOverride(after.policy, gate) && !mayHold;
       this.#must(!isSkipped, `${gate} holds a step back, and was to be skipped`);
@@ -53,7 +56,7 @@ export class PolicyChecks {
     if (!ACTIVE.includes(after.state.name)) this.#checkEnd(after);
   }
 
-  /** A silence is told of when it was longer than a step takes, and not twice. */
+  /** A silence is reported when it was longer than a step takes, and not twice. */
   toldOf(before: Upgrade, events: readonly UpgradeEvent[], known: readonly UpgradeEvent[]): void {
     const said = events.find(({ type }) => type === 'no_progress');
     if (!said) return;
@@ -64,7 +67,7 @@ export class PolicyChecks {
     this.#must(silent_ms >= usual_ms, `a silence of ${silent_ms} ms is told of, ${usual_ms} ms are usual`);
   }
 
-  /** A step starts; not the return of an old primary, which no policy holds back. */
+  /** A step starts. The return of an old primary does not count: no policy holds that back. */
   starts(after: Upgrade, step: Step, now: number): void {
     const { policy, direction, from_version, to_version, instance_id } = after;
     const isMeant = instance_id === undefined || instance_id === step.instance_id;
@@ -74,7 +77,8 @@ export class PolicyChecks {
       step.to_version === goal,
       `step ${step.id} goes to ${step.to_version}, the upgrade to ${goal}`,
     );
-    // Once it has started by one taskmanager's clock, another's may be behind.
+    // When an upgrade has started by one taskmanager's clock, another taskmanager's clock may still be
+    // behind.
     this.#checkTime(after, after.state.name === 'running' ? Math.max(now, after.state.started) : now);
     this.#checkWindow(after, step, now);
     this.#checkCanary(after);
@@ -94,7 +98,7 @@ export class PolicyChecks {
     this.#must(isLate && isTrue, 'it starts before its time');
   }
 
-  /** A way back waits for no window. */
+  /** A rollback waits for no window. */
   #checkWindow({ policy, expected, direction }: Upgrade, step: Step, now: number): void {
     if (!policy.window || direction === 'back') return;
     const closes = closesAt(policy.window, now);
@@ -118,7 +122,7 @@ export class PolicyChecks {
     this.#must(others.length <= policy.canary, `${others.length} instances are begun, and nobody approved`);
   }
 
-  /** Where it goes changes only because somebody, or the policy, wants it. */
+  /** The target changes only because a person, or the policy, wants that. */
   #checkGoal(before: Upgrade, after: Upgrade): void {
     const { requests } = this.#checks;
     const { id, to_version, direction, policy } = after;
@@ -148,7 +152,10 @@ export class PolicyChecks {
     this.#must(causes[state.name] ?? false, `it has ended as ${state.name}, and there is no cause`);
   }
 
-  /** G1: there are no more faults, its window is open for long enough, and it waits for that all the same. */
+  /**
+   * G1: there are no more faults and the window is open for long enough, and the upgrade waits for the window
+   * even so.
+   */
   goesOn(upgrade: Upgrade | undefined, now: number): void {
     const { state, policy, expected } = upgrade ?? {};
     const { window } = policy ?? {};
@@ -166,7 +173,7 @@ export class PolicyChecks {
     );
   }
 
-  /** G1: whoever waits for a person says for what, and it can be done. */
+  /** G1: an upgrade that waits for a person states what it waits for, and the person can do that. */
   waits(upgrade: Upgrade, cluster: Cluster, now: number): void {
     const { state, policy } = upgrade;
     if (state.name !== 'paused') return;
@@ -220,7 +227,7 @@ function neededMs({ duration_seconds }: NonNullable<Policy['window']>, usual_ms:
   return Math.min(usual_ms, duration_seconds * 1000 - LATE_MS);
 }
 
-/** When the window closes that has opened last; null if none is open. */
+/** When the window closes that has opened last; null if no window is open. */
 function lastClosesAt(window: NonNullable<Policy['window']>, now: number): number | null {
   const duration = window.duration_seconds * 1000;
   for (let start = Math.floor(now / MINUTE) * MINUTE; start > now - duration; start -= MINUTE) {
@@ -229,19 +236,22 @@ function lastClosesAt(window: NonNullable<Policy['window']>, now: number): numbe
   return null;
 }
 
-/** When a window of the scenario that is open at `now` closes; null if none is. Worked out by minutes alone. */
+/**
+ * When a window of the scenario that is open at `now` closes; null if none is. Calculated minute by minute
+ * only.
+ */
 function closesAt(window: NonNullable<Policy['window']>, now: number): number | null {
   const duration = window.duration_seconds * 1000;
   let closes: number | null = null;
   const first = Math.floor((now - duration) / MINUTE);
-  // Where they overlap it never closes: an hour is more than any step takes.
+  // Windows that overlap never close: an hour is more than any step takes.
   for (let minute = first; minute * MINUTE <= Math.min(closes ?? now, now + HOUR); minute++) {
     if (isOpening(window, minute) && minute * MINUTE + duration > now) closes = minute * MINUTE + duration;
   }
   return closes;
 }
 
-/** Minutes since the epoch: windows of a scenario open every few of them, by the clock of their zone. */
+/** Minutes since the epoch: windows of a scenario open every few minutes, by the clock of their zone. */
 function isOpening({ cron, time_zone }: NonNullable<Policy['window']>, minute: number): boolean {
   const every = Number(/^\*\/(\d+) /.exec(cron)?.[1]);
   const offset = OFFSETS[time_zone] ?? Number.NaN;

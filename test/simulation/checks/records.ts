@@ -8,26 +8,26 @@ import type { Checks } from './checks.ts';
 import { isReturn } from './policy.ts';
 
 const ACTIVE = ['scheduled', 'running', 'paused', 'rolling_back'];
-/** Whatever waits is looked at again within this time. */
+/** Everything that waits is checked again within this time. */
 const LOOKED_AT_MS = 90_000;
-/** An order to a guest of Trove's is not said again: it is looked at when the time of its step is up. */
+/** An order to one of Trove's guests is not sent again: the step is checked when its time is up. */
 const TROVE_LOOKED_AT_MS = 601_000;
-/** Longer than anything read takes to be acted upon. */
+/** Longer than the time between reading anything and acting upon it. */
 const LATELY_MS = 20_000;
-/** From the reading of a record to the commit that follows from it, at most. */
+/** The longest time between reading a record and the commit that follows from it. */
 const READ_MS = 13_000;
 const MIB = 1024 * 1024;
 
-/** What is written to the store, before and after. */
+/** Checks everything that is written to the store, before and after. */
 export class RecordChecks implements StoreWatch {
   readonly #world: World;
   readonly #checks: Checks;
   #upgrade: Upgrade | undefined;
   #cluster: Cluster | undefined;
-  /** Somebody has deleted the cluster, while it was idle. */
+  /** Somebody has deleted the cluster while it was idle. */
   isDeleted = false;
   readonly #mistaken = new Set<Server>();
-  /** What each guest said lately, and when it was heard. */
+  /** The latest reports of each guest, and when each was received. */
   readonly #reports = new Map<string, { readonly at: number; readonly report: GuestReport }[]>();
 
   constructor(world: World, checks: Checks) {
@@ -53,27 +53,27 @@ export class RecordChecks implements StoreWatch {
     }
   }
 
-  /** Beyond doubt: every report of the last seconds, and there were some, found it in service. */
+  /** Certain: there were reports in the last seconds, and every one found the server in service. */
   wasWellLately(server: Server): boolean {
     const said = this.#lately(this.#world.instanceOf(server).id);
     return said.length > 0 && said.every((one) => one.service_status === 'healthy');
   }
 
-  /** Beyond doubt: it was said to be out of service before anything was read that counts now, and ever since. */
+  /** Certain: it was reported as out of service before anything was read that counts now, and ever since. */
   wasBrokenLately(server: Server): boolean {
     const known = this.#reports.get(this.#world.instanceOf(server).id) ?? [];
     const before = known.findLastIndex(({ at }) => at < this.#world.scheduler.now - READ_MS);
     return before >= 0 && known.slice(before).every(({ report }) => report.service_status !== 'healthy');
   }
 
-  /** Beyond doubt: it was said to be the primary before anything was read that counts now, and ever since. */
+  /** Certain: it was reported as the primary before anything was read that counts now, and ever since. */
   #wasPrimaryLately(server: Server): boolean {
     const known = this.#reports.get(this.#world.instanceOf(server).id) ?? [];
     const before = known.findLastIndex(({ at }) => at < this.#world.scheduler.now - READ_MS);
     return before >= 0 && known.slice(before).every(({ report }) => report.role === 'primary');
   }
 
-  /** Since then, by our clock. */
+  /** Whether a heartbeat was received since then, by our clock. */
   wasHeard(instance_id: string, since: number): boolean {
     return (this.#reports.get(instance_id) ?? []).some(({ at }) => at >= since);
   }
@@ -108,7 +108,10 @@ export class RecordChecks implements StoreWatch {
     this.#checks.requests.begun(upgrade);
   }
 
-  /** G1: somebody looked, and found nothing to do: what is waited for is still to come. */
+  /**
+   * G1: a taskmanager checked the record and found nothing to do: the event that it waits for is still to
+   * come.
+   */
   #deferred({ kind, id }: DueItem, wake_at: number): void {
     const upgrade = kind === 'upgrade' ? this.#world.store.data.upgrades.get(id) : undefined;
     if (!upgrade) return;
@@ -162,7 +165,7 @@ export class RecordChecks implements StoreWatch {
     this.#checks.must(switched <= 1 + after.round, 'G6', `${switched} switchovers in one upgrade`);
   }
 
-  /** G3: the task is held by the upgrade while it is active, and only then. */
+  /** G3: the upgrade holds the task while it is active, and only then. */
   #checkTask(after: Upgrade, cluster: Cluster): void {
     const isHeld = cluster.task === 'UPGRADING_CLUSTER' && cluster.upgrade_id === after.id;
     this.#checks.must(
@@ -193,7 +196,7 @@ export class RecordChecks implements StoreWatch {
     this.#checks.must(isTrue, 'G5', `${state.name}, and the cluster is on ${version}`);
   }
 
-  /** G1: whatever waits is looked at again. */
+  /** G1: every record that waits is checked again. */
   #checkWake(after: Upgrade, wake_at: number | null): void {
     const { now } = this.#world.scheduler;
     const isDue =
@@ -217,7 +220,7 @@ export class RecordChecks implements StoreWatch {
     this.#checkProof(after, step, before);
   }
 
-  /** G8: paused or cancelling, nothing new starts, except for the old primary to come back. */
+  /** G8: while paused or cancelling, nothing new starts, except the return of the old primary. */
   #checkStart(before: Upgrade, after: Upgrade, step: Step, now: number): void {
     const server = this.#serverOf(step.instance_id);
     if (server) this.#checks.guests.attempted(server);
@@ -235,7 +238,7 @@ export class RecordChecks implements StoreWatch {
     this.#checks.must(!mayNot(before) || !mayNot(after), 'G8', `step ${step.id} starts all the same`);
   }
 
-  /** G4, G5, G6: no phase is left for the next one without the deed that it waited for. */
+  /** G4, G5, G6: no phase ends before the action that it waits for has happened. */
   #checkProof(upgrade: Upgrade, step: Step, before: Step | undefined): void {
     const from = before?.phase;
     const to = step.phase.name;
@@ -289,7 +292,7 @@ export class RecordChecks implements StoreWatch {
     this.#checks.must(!isKnown, 'G6', `${server.name} serves as primary, and is upgraded in place`);
   }
 
-  /** G6: by what was said lately, somebody who runs the new version had caught up. */
+  /** G6: according to the latest reports, a replica that runs the new version had caught up. */
   #checkSuccessor(step: Step, primary: Server): void {
     const isReady = this.#world.servers.all.some(
       (server) =>
@@ -302,13 +305,13 @@ export class RecordChecks implements StoreWatch {
     this.#checks.must(isReady, 'G6', `${primary.name} is to step down, and nobody is ready to take over`);
   }
 
-  /** Once it has ended: no old primary stays down for it, no instance is busy for ever. */
+  /** After the end: no old primary stays down because of the upgrade, and no instance is busy for ever. */
   #checkRest(after: Upgrade): void {
     for (const server of this.#world.servers.all) {
       const { id } = this.#world.instanceOf(server);
       const own = after.steps.filter((step) => step.instance_id === id);
       const hasFailed = own.some(({ phase }) => phase.name === 'failed');
-      // Else an earlier upgrade has left it so, whose status was reset.
+      // Otherwise an earlier upgrade, whose status was reset, has left it so.
       const isOurs = own.some(({ kind, attempt }) => kind === 'switchover' && attempt > 0);
       const isLeft = server.state.phase === 'demoted' && isOurs && !hasFailed;
       this.#checks.must(!isLeft, 'G8', `ended as ${after.state.name}, and ${server.name} is left demoted`);
@@ -319,14 +322,18 @@ export class RecordChecks implements StoreWatch {
     return this.#world.servers.all.find((server) => this.#world.instanceOf(server).id === instance_id);
   }
 
-  /** Every instance is held to run what it runs. One whose agent is held up by its driver may take a while. */
+  /**
+   * The recorded version of every instance is the version that runs. An agent that its driver holds up may
+   * take a while.
+   */
   isTrue(): boolean {
     return this.isDeleted || this.#world.servers.all.every((server) => this.#saysOf(server) === isOf(server));
   }
 
   /**
-   * A Trove guest's server that went down and came back for a reason of its own, after its order: nobody can tell
-   * that from an upgrade. Until it runs what it is held to run, nothing follows from its version.
+   * The server of a Trove guest went down and came back for a reason of its own, after its order: nobody can
+   * distinguish that from an upgrade. Until it runs the version in the record, nothing follows from its
+   * version.
    */
   #mistake(server: Server, { to_version }: Step, since: number): void {
     const isMistaken = server.version !== to_version && server.troubledAt >= since - LATELY_MS;
@@ -344,7 +351,7 @@ export class RecordChecks implements StoreWatch {
     return cluster?.instances[server.index]?.report?.version ?? null;
   }
 
-  /** Of a Trove guest the record may say that nobody knows; if it says a version, that is what runs. */
+  /** For a Trove guest the record may hold no version; if it holds one, the guest runs that version. */
   #saysOfTrove(server: Server, told: string | null | undefined): string | null {
     return told == null || this.#mistaken.has(server) ? isOf(server) : server.isUp ? told : null;
   }

@@ -8,25 +8,25 @@ import type { Checks } from './checks.ts';
 
 const ENDED = ['succeeded', 'failed', 'cancelled', 'rolled_back'];
 
-/** Under whose name actions are asked for. */
+/** The user in whose name actions are requested. */
 export const FOLLOWER = 'ann';
 
-/** What somebody has asked for under a name of their own. */
+/** A request that a user has made under a name of its own. */
 interface Intent {
   readonly version: string;
   readonly policy: Policy;
 }
 
-/** G1, G3, G10: what was accepted is there, once, as it was asked for, and ends. */
+/** G1, G3, G10: every accepted request exists, once, exactly as it was made, and ends. */
 export class RequestChecks {
   readonly #world: World;
   readonly #checks: Checks;
   readonly #intents = new Map<string, Intent>();
   readonly #accepted = new Map<string, string>();
-  /** What people have asked for of an upgrade, `retry` with its version; whether it was granted or not. */
+  /** The actions that people have requested for an upgrade, `retry` with its version; whether granted or not. */
   readonly #asked = new Map<string, Set<string>>();
   readonly #cancelled = new Set<string>();
-  /** Begins that the store has lost: their casts begin them again, unless those are lost too. */
+  /** Begun upgrades that the store has lost: their casts begin them again, unless the casts are lost too. */
   readonly #lost = new Set<string>();
   #resets = 0;
   #paused: string | null = null;
@@ -50,7 +50,7 @@ export class RequestChecks {
     this.#lost.add(upgrade_id);
   }
 
-  /** An upgrade was begun: somebody wants it, so and not otherwise. */
+  /** An upgrade was begun: somebody has requested it, in exactly this form. */
   begun(upgrade: Upgrade): void {
     const { user } = upgrade.requested_by;
     const intent = this.#intents.get(user ?? '');
@@ -63,12 +63,12 @@ export class RequestChecks {
     const isAllowed = intent.policy.overrides.some(({ gate }) => gate === 'version_path');
     this.#must(isAllowed || !isOlder(to_version, from_version), 'a downgrade that nobody insisted on');
     const own = [...this.#world.store.data.upgrades.values()].filter((one) => one.requested_by.user === user);
-    // A cast that was not confirmed is made once more by the other service, as another message.
+    // The other service sends a cast that was not confirmed once more, as another message.
     const isOne = own.length <= 1 || requested_by.via === 'rpc';
     this.#checks.must(isOne, 'G3', `${own.length} upgrades for one request of ${user}`);
   }
 
-  /** One that takes up another that has ended. */
+  /** An upgrade that takes up another one that has ended. */
   #followUp({ follows, cluster_id, created, to_version, from_version, policy, direction }: Upgrade): void {
     const all = [...this.#world.store.data.upgrades.values()];
     if (!follows) {
@@ -78,7 +78,7 @@ export class RequestChecks {
     const ended = all.find(({ id }) => id === follows.upgrade_id);
     if (!ended) return this.#must(false, 'it takes up an upgrade that is not there');
     this.#must(ENDED.includes(ended.state.name), `it takes up one that is ${ended.state.name}`);
-    // A retry may name the very version that it would go to anyway.
+    // A retry may name the very version that the upgrade would go to anyway.
     const goal = direction === 'back' ? from_version : to_version;
     const isAsked = this.wasAsked(ended.id, follows.as) || this.wasAsked(ended.id, follows.as, goal);
     this.#must(isAsked, `nobody asked for a ${follows.as}`);
@@ -96,14 +96,14 @@ export class RequestChecks {
     this.#checks.must(holds, 'policy', text);
   }
 
-  /** Whatever the API answers to whomever. */
+  /** Checks every answer of the API to anybody. */
   answered({ tenant_id, method, path }: HttpRequest, { status, body }: HttpAnswer): void {
     this.#checks.must(status !== 500, 'G1', `${method} ${path} is answered 500: ${body}`);
     const isStranger = tenant_id !== TENANT && status < 400;
     this.#checks.must(!isStranger, 'G10', `a stranger's ${method} ${path} is answered ${status}`);
   }
 
-  /** Answered with 202. */
+  /** The request was answered with 202. */
   accepted(user: string, { location }: HttpAnswer): void {
     const id = location?.split('/').at(-1) ?? '';
     this.#world.tell(`accepted: the upgrade that ${user} wants`);
@@ -116,20 +116,20 @@ export class RequestChecks {
     if (held) this.#checks.must(held.requested_by.user === user, 'G3', `${user} is told of another upgrade`);
   }
 
-  /** Not what was hoped for; once a request is accepted, its key gets no other answer. */
+  /** The request failed; once a request is accepted, its key gets no other answer. */
   declined(user: string, answer: HttpAnswer | null): void {
     const isFinal = answer !== null && answer.status !== 503 && answer.status !== 409;
     const holds = !isFinal || this.#isDeleted() || !this.#accepted.has(user);
     this.#checks.must(holds, 'G3', `${user} was told 202 and then ${answer?.status} under one key`);
   }
 
-  /** A key that stands for a request that was accepted came with another one. */
+  /** The key of an accepted request came with another request. */
   reused(answer: HttpAnswer | null): void {
     const holds = answer === null || answer.status >= 400;
     this.#checks.must(holds, 'G3', `one key for two requests is answered ${answer?.status}`);
   }
 
-  /** A person asks for something; answers whom to tell of the verdict. */
+  /** A person requests an action; returns the function that must be called with the verdict. */
   asked(upgrade_id: string, action: Action, version?: string): (verdict: 'applied' | 'refused') => void {
     const asked = this.#asked.get(upgrade_id) ?? new Set();
     this.#asked.set(upgrade_id, asked.add(version === undefined ? action : `${action} ${version}`));
@@ -150,7 +150,7 @@ export class RequestChecks {
     return this.#asked.get(upgrade_id)?.has(text) ?? false;
   }
 
-  /** It concerns whatever holds the cluster when a taskmanager hears of it. */
+  /** The reset concerns whatever upgrade holds the cluster when a taskmanager receives it. */
   resetAsked(): void {
     this.#resets += 1;
     this.#paused = null;
@@ -160,24 +160,24 @@ export class RequestChecks {
     return this.#resets > 0;
   }
 
-  /** A reset was answered, asked for while `upgrade_id` held the cluster. */
+  /** A reset was answered that was requested while `upgrade_id` held the cluster. */
   wasReset(upgrade_id: string): void {
     const { name = 'gone' } = this.#world.store.data.upgrades.get(upgrade_id)?.state ?? {};
     const isOver = name === 'gone' || ENDED.includes(name);
     this.#checks.must(isOver, 'G1', `the status was reset, and the upgrade is ${name}`);
   }
 
-  /** A pause was answered, nothing else was under way, and nothing was asked for since. */
+  /** A pause was answered, no other action was under way, and none was requested since. */
   isPaused(upgrade_id: string): boolean {
     return this.#paused === upgrade_id;
   }
 
-  /** A cancel was answered: nothing takes that back. */
+  /** A cancel was answered: nothing reverts that. */
   isCancelled(upgrade_id: string): boolean {
     return this.#cancelled.has(upgrade_id);
   }
 
-  /** A taskmanager has taken the cast of another service. */
+  /** A taskmanager has acknowledged the cast of another service. */
   acknowledged({ method, args, context }: Request): void {
     if (method !== 'upgrade_cluster' && method !== 'upgrade') return;
     const isKnown = this.#world.store.data.upgrades.has(String(args['upgrade_id']));
@@ -210,7 +210,7 @@ export class RequestChecks {
   }
 }
 
-/** The same text for the same policy, in whatever order its fields are. */
+/** The same text for the same policy, whatever the sequence of its fields. */
 function textOf(policy: Policy): string {
   return JSON.stringify(Object.entries(policy).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
