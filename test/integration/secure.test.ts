@@ -98,7 +98,7 @@ describe('a stack with keys', () => {
     expect(await keyOf(mine)).not.toBe(before);
     const next = randomBytes(32).toString('base64');
     const keys = { COFFER_MASTER_KEY: next, COFFER_MASTER_KEY_PREVIOUS: master };
-    expect((await rekey([], keys)).stdout).toMatch(/^2 key\(s\) are encrypted under COFFER_MASTER_KEY now/);
+    expect((await rekey([], keys)).stdout).toMatch(/^2 keys are encrypted under COFFER_MASTER_KEY now/);
     const back = { COFFER_MASTER_KEY: master, COFFER_MASTER_KEY_PREVIOUS: next };
     expect((await rekey([], back)).code).toBe(0);
     const lost = await rekey([], { COFFER_MASTER_KEY: next });
