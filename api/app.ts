@@ -45,7 +45,7 @@ const MAX_BODY_DEPTH = 32;
 /** A request must arrive completely within this time: protects from clients that send a byte per minute. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
-/** Connections still open this long after the stop has begun are cut off: requests in work take less time. */
+/** Connections still open this long after the stop has begun are cut off: a request takes less time. */
 const STOP_GRACE_MS = 2_500;
 
 /** The whole HTTP server, not listening yet. `close()` ends it, including event streams. */

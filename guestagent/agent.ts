@@ -37,7 +37,7 @@ export interface AgentDeps {
   readonly log: Logger;
   readonly now: () => Instant;
   readonly sleep: Sleep;
-  /** The time between two heartbeats; news is sent at once. */
+  /** The time between two heartbeats; news is sent immediately. */
   readonly heartbeat_ms: () => number;
   /** Called after each order, with its outcome and its duration. */
   readonly observe?: ObserveOrder;
@@ -121,7 +121,9 @@ export class Agent implements Service {
     return this.#request_id;
   }
 
-  /** Serves and sends heartbeats at once. The server is started meanwhile, which may take long. */
+  /**
+   * Begins to serve and to send heartbeats immediately. The server is started meanwhile, which may take long.
+   */
   async start(): Promise<void> {
     const { bus, config, heartbeat_ms, journal } = this.#deps;
     const { entry } = journal;
@@ -148,7 +150,7 @@ export class Agent implements Service {
     return secret === undefined ? null : sealedProtection({ instance_id: config.instance_id, secret, now });
   }
 
-  /** Finishes the order in hand, then stops the server. An order that has not begun stays in the journal. */
+  /** Finishes the present order, then stops the server. An order that has not begun stays in the journal. */
   stop(): Promise<void> {
     return this.#withdraw(() => this.#deps.driver.stop());
   }
@@ -158,7 +160,7 @@ export class Agent implements Service {
     return this.#withdraw(() => this.#deps.driver.destroy());
   }
 
-  /** The driver is told at once: it may be waiting for something, e.g. a replica for its primary. */
+  /** The driver is told immediately: it may be waiting for something, e.g. a replica for its primary. */
   async #withdraw(endDriver: () => Promise<void>): Promise<void> {
     this.#stopped.abort();
     const parts = [this.#served, ...this.#parts].map((part) => part?.stop());
@@ -359,7 +361,7 @@ export class Agent implements Service {
     });
   }
 
-  /** Runs beside other work: a full disk must not prevent a start of the server. Never rejects. */
+  /** Runs in parallel with other work: a full disk must not prevent a start of the server. Never rejects. */
   async #goOnNoting(report: AttemptReport, order: Order): Promise<void> {
     const { signal } = this.#stopped;
     let isWritten = false;

@@ -76,7 +76,7 @@ export interface Driver {
   hears?(action: GuestAction): boolean;
 }
 
-/** What the demoted primary hands over to its successor, in a format that only their driver knows. */
+/** What the demoted primary hands over to its successor, in the format of their driver. */
 type Passed = Readonly<Record<string, unknown>>;
 
 export interface Target {

@@ -33,9 +33,9 @@ export interface JournalEntry {
 }
 
 const JOURNAL = 'journal.jsonl';
-/** More than a guest has in hand at once, and so more than RabbitMQ can deliver again. */
+/** More orders than a guest handles at the same time, and so more than RabbitMQ can deliver again. */
 const MAX_PAST = 128;
-/** A journal that would grow beyond this size is written anew with its last entry alone. */
+/** A journal that would grow beyond this size is replaced by one with its last entry alone. */
 const MAX_BYTES = 65_536;
 
 /** Where a journal is stored. */
@@ -121,7 +121,7 @@ function pastBefore(entry: JournalEntry | null, next_id: string): readonly strin
  */
 export function fileIn(stateDir: string): JournalFile {
   const path = join(stateDir, JOURNAL);
-  /** Null: unknown, and so the file is written anew. */
+  /** Null: unknown, and so the file is replaced. */
   let size: number | null = null;
   return {
     read: async () => {

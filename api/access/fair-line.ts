@@ -1,7 +1,7 @@
 /**
- * A queue before a service that admits few requests at once. Anybody can enter the queue, so filling it must
- * gain little: the waiting networks take turns, and so do the tenants within a network. A sender of a flood
- * waits behind its own requests, and others hardly wait at all.
+ * A queue before a service that admits only a few requests at the same time. Anybody can enter the queue, so
+ * filling it must gain little: the waiting networks take turns, and so do the tenants within a network. A
+ * sender of a flood waits behind its own requests, and others hardly wait at all.
  */
 import { isIPv6 } from 'node:net';
 
@@ -15,7 +15,10 @@ export interface Waiting {
 type Go = () => void;
 type Turns<T> = Map<string, T>;
 
-/** Admits `width` at once; a waiting request is rejected with an error when its signal aborts. */
+/**
+ * Admits `width` requests at the same time; a waiting request is rejected with an error when its signal
+ * aborts.
+ */
 export function fairLine(
   width: number,
 ): <T>(who: Waiting, signal: AbortSignal, work: () => Promise<T>) => Promise<T> {

@@ -32,7 +32,7 @@ export interface KeystoneOptions {
  * The target of a redirection was not configured by anybody: our password and callers' tokens would go there.
  */
 const STAY = { redirect: 'error' } as const;
-/** How many questions may run at once: a flood of invented tokens must not become a flood for Keystone. */
+/** How many questions may run at a time: a flood of invented tokens must not become a flood for Keystone. */
 const MAX_ASKED = 32;
 /** How long a token that Keystone does not know is refused without asking again. */
 const REFUSED_MS = 10_000;

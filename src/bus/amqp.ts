@@ -348,7 +348,7 @@ class AmqpBus implements Bus {
           settle,
         );
       } catch (err) {
-        // A channel that has just died throws at once.
+        // A channel that has just died throws immediately.
         settle(err);
       }
     });

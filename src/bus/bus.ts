@@ -58,7 +58,7 @@ export interface ServeOptions {
    * name, if not given.
    */
   readonly server?: string;
-  /** How many messages may be in work at the same time. */
+  /** How many messages may be handled at the same time. */
   readonly prefetch: number;
   readonly handler: Handler;
   /** Opens incoming messages; without it all messages come unencrypted. */
@@ -75,7 +75,7 @@ export interface ServeOptions {
 }
 
 export interface Served {
-  /** Takes no further message, and waits for the messages in work. */
+  /** Takes no further message, and waits for the messages that are being handled. */
   stop(): Promise<void>;
 }
 

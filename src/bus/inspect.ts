@@ -21,7 +21,7 @@ export interface BrokerFacts {
   readonly declared: readonly Declared[];
 }
 
-/** RabbitMQ reports an alarm only when a client publishes, and then at once. */
+/** RabbitMQ reports an alarm only when a client publishes, and then immediately. */
 const ALARM_WITHIN_MS = 500;
 /** No queue has this name: RabbitMQ drops what is sent to it. */
 const NOWHERE = 'coffer.doctor.nowhere';

@@ -17,7 +17,7 @@ export const MAX_PASSED_ON = 20;
 
 const EXCHANGE = 'coffer.installations';
 const ANNOUNCE_MS = 5_000;
-/** An installation from which three announcements in a row did not arrive is gone. */
+/** An installation counts as gone if three of its announcements in a row did not arrive. */
 const HEARD_MS = 3 * ANNOUNCE_MS + 1_000;
 
 /** Null for a message without the field: Trove's services and older guests send such messages. */

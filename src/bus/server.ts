@@ -36,7 +36,7 @@ const SUSPECT_AFTER = 2;
  */
 const MAX_CUT_OFFS = 6;
 /**
- * Header of a message that was sent anew because its work could not be done. Anybody may set it: nothing is
+ * Header of a message that was sent again because its work could not be done. Anybody may set it: nothing is
  * decided by it.
  */
 export const AGAIN = 'coffer-again';
@@ -49,7 +49,7 @@ const MAX_COUNTED = 1_000;
 const CANCEL_TIMEOUT_MS = 1_000;
 /** The shortest interval of keep-alives, whatever the caller asks for: the caller must not be flooded. */
 const MIN_KEEP_ALIVE_MS = 100;
-/** A longest interval: a timer that is set for more than a month fires at once, again and again. */
+/** The longest interval: a timer that is set for more than a month fires immediately, again and again. */
 const MAX_KEEP_ALIVE_MS = 3_600_000;
 
 type Options = ServeOptions & { readonly server: string };
@@ -137,7 +137,7 @@ export class Server implements Served {
   }
 
   #take(channel: ConfirmChannel, message: ConsumeMessage): void {
-    // A message that expires is not delivered for ever.
+    // A message that expires is not delivered forever.
     const isSuspect = deliveriesOf(message) >= SUSPECT_AFTER && !hasExpiry(message);
     const verdict = isSuspect ? this.#handleInTurn(channel, message) : this.#handle(message);
     const work = verdict
@@ -150,7 +150,7 @@ export class Server implements Served {
   }
 
   /**
-   * A message may end the process that handles it. All messages that were in work at that time then come
+   * A message may end the process that handles it. All messages that were being handled then come
    * back, in their order, and look alike. So each is handled alone, and RabbitMQ has its acknowledgement
    * before the next one begins. The message that ends the process is then the first in line.
    */

@@ -86,7 +86,7 @@ export async function beatenSettings(config: InstanceConfig, places: Places): Pr
     .sort();
 }
 
-/** Describes the problem and the way out; null if there is no problem. */
+/** Describes the problem and its solution; null if there is no problem. */
 export async function beatenWords(config: InstanceConfig, places: Places): Promise<string | null> {
   const names = await beatenSettings(config, places);
   if (names.length === 0) return null;

@@ -275,7 +275,9 @@ class PostgresqlDriver implements Driver {
 
   // ---- small things
 
-  /** One order at a time: a start by `health` must not run beside an order of the taskmanager. */
+  /**
+   * One order at a time: a start by `health` must not run at the same time as an order of the taskmanager.
+   */
   #order<T>(status: ServiceStatus, message: string, work: () => Promise<T>): Promise<T> {
     const mine = this.#turn.then(async () => {
       this.#activity = { status, message };

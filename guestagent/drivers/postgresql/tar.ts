@@ -50,7 +50,7 @@ export async function extractTar(
     if (!ended) throw new Error('the archive ends too early');
   } catch (error) {
     failed.abort(error);
-    // Nothing sends the rest of this entry any more: its reader must not wait for ever.
+    // Nothing sends the rest of this entry any more: its reader must not wait forever.
     (present as ReadEntry | null)?.destroy();
   }
   await work;
@@ -174,7 +174,9 @@ function kindOf({ type }: ReadEntry): 'file' | 'folder' | null {
   }
 }
 
-/** Flushes written files to disk a few at a time beside the reading: one by one, the waits add up. */
+/**
+ * Flushes written files to disk a few at a time, in parallel with the reading: one by one, the waits add up.
+ */
 class Flushes {
   readonly #under_way = new Set<Promise<void>>();
   #failure: unknown = null;
