@@ -1,5 +1,5 @@
 // @ts-check
-// Imported first by every script and command: the other files use what an older Node.js does not have.
+// Every script and command imports this file first: the other files use features that an older Node.js lacks.
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 

@@ -1,4 +1,4 @@
-/** What is redrawn in place on a terminal. */
+/** Output that is redrawn in place on a terminal. */
 import type { Terminal } from './io.ts';
 
 /** Lines that are redrawn again and again in the same place. */

@@ -64,7 +64,7 @@ export function withPolicyOptions(
     .option('--time-zone <name>', 'by whose clock a window opens, e.g. Europe/Berlin (default: UTC)');
 }
 
-/** The policy that was asked for; undefined when none was. */
+/** The policy that the options ask for; undefined when they ask for none. */
 export function policyOf(options: PolicyOptions): PolicyRequest | undefined {
   const { maxUnavailable, canary, soakSeconds, stepTimeoutSeconds, timeoutSeconds, retries, onFailure } =
     options;

@@ -157,7 +157,7 @@ export function useFollowed<Document, Event extends Numbered>(
   useEffect(() => {
     if (last > 0) reload();
   }, [last, reload]);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: what is read later is newer than an answer
+  // biome-ignore lint/correctness/useExhaustiveDependencies: data that are read later are newer than an answer
   useEffect(() => setOwn(undefined), [data]);
   return { document: own ?? data, events, connection, error: error ?? polled.error, put: setOwn };
 }

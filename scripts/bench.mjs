@@ -1,9 +1,9 @@
 // @ts-check
-// npm run bench [-- --json] [--quick] [--only NAME]: how fast, and how much of it. Each figure stands beside
-// the floor of the same run: what a bare program does on this machine. Exits 0 also where a target is
+// npm run bench [-- --json] [--quick] [--only NAME]: measures speed and the use of resources. Each figure stands
+// beside the floor of the same run: what a bare program does on this machine. Exits 0 even if a target is
 // missed: a benchmark measures, tests assert.
 //
-// lib/bench/: cases.mjs what is measured · floor.mjs, floor-peer.mjs, floor-http.mjs the bare programs ·
+// lib/bench/: cases.mjs the measurements · floor.mjs, floor-peer.mjs, floor-http.mjs the bare programs ·
 // fleet.mjs clusters and their upgrades · stored.mjs clusters that are only stored · http-load.mjs ·
 // wire.mjs · cpu.mjs · memory.mjs · figures.mjs.
 import '../bin/node-version.mjs';

@@ -1,12 +1,12 @@
 // @ts-check
 // npm run chaos -- --minutes M [--seed S]: hundreds of upgrades, of simulated clusters and of PostgreSQL,
-// while processes are killed and stalled and connections are cut. Prints a table of the faults and what
-// became of all that was accepted; exit 0 only if every guarantee was kept.
+// while processes are killed and stalled and connections are cut. Prints a table of the faults and the
+// outcome of every accepted request; exit 0 only if every guarantee was kept.
 //
-// lib/chaos/: run.mjs how it goes · load.mjs clusters and their upgrades · kinds.mjs which ·
-// batches.mjs a fleet and its batches · injector.mjs, faults.mjs what is done to the stack · network.mjs, proxy.mjs the wires in between ·
-// availability.mjs, guests.mjs, logs.mjs who watches · story.mjs what is remembered ·
-// history.mjs what was kept of the guarantees · fault-table.mjs · random.mjs.
+// lib/chaos/: run.mjs the course of a run · load.mjs clusters and their upgrades · kinds.mjs kinds of clusters ·
+// batches.mjs a fleet and its batches · injector.mjs, faults.mjs the faults · network.mjs, proxy.mjs the network
+// between the processes · availability.mjs, guests.mjs, logs.mjs observers · story.mjs what is recorded ·
+// history.mjs which guarantees were kept · fault-table.mjs · random.mjs.
 import '../bin/node-version.mjs';
 import { randomInt } from 'node:crypto';
 import { join } from 'node:path';

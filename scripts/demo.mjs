@@ -1,6 +1,6 @@
 // @ts-check
 // npm run demo: a real PostgreSQL cluster is upgraded while a client writes to it. The last line on
-// stdout is one JSON object; exit 0 only if it all went well.
+// stdout is one JSON object; exit 0 only if everything went well.
 import '../bin/node-version.mjs';
 import { attachOrStart } from './lib/attach.mjs';
 import { readFlags } from './lib/command-line.mjs';

@@ -1,6 +1,6 @@
 // @ts-check
-// npm run demos [-- N]: the demo N times in a row (20 when not said) over one stack, each with a new
-// cluster. Prints a line per run and the sum; exit 0 only if nothing was lost, every run had one
+// npm run demos [-- N]: the demo N times in a row (20 by default) over one stack, each with a new
+// cluster. Prints a line per run and a summary; exit 0 only if nothing was lost, every run had one
 // switchover, and the write outage was at most 500 ms in all and 200 ms in the median.
 import '../bin/node-version.mjs';
 import { attachOrStart } from './lib/attach.mjs';

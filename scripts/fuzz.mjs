@@ -1,8 +1,8 @@
 // @ts-check
-// npm run fuzz -- --inputs N [--seed S]: every route and every RPC method with whatever may come
+// npm run fuzz -- --inputs N [--seed S]: sends random inputs to every route and every RPC method
 // (test/fuzz/), against a RabbitMQ and a Redis of its own. The same seed sends the same inputs. A tenth of
-// them are whole messages by way of RabbitMQ, which cost more than the others: all of the rest is handed to
-// the api and to the handlers.
+// them are whole messages through RabbitMQ, which take longer than the others: all other inputs are passed
+// directly to the api and to the handlers.
 import '../bin/node-version.mjs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';

@@ -1,8 +1,8 @@
 // @ts-check
-// npm run prove [-- NAME …]: can the checkers of the simulation fail? Each patch in test/simulation/bugs
+// npm run prove [-- NAME …]: proves that the checkers of the simulation can fail. Each patch in test/simulation/bugs
 // puts one bug into a copy of the sources, and some seed must catch it. Exit 0 only if every bug is caught.
-// Those whose name begins with batch- are for the simulation of batches.
-// With --check only: does every patch fit the sources still? A part of npm test.
+// Patches whose name begins with batch- are for the simulation of batches.
+// --check only checks that every patch still fits the sources. This check is a part of npm test.
 import '../bin/node-version.mjs';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';

@@ -1,7 +1,7 @@
 // @ts-check
-// npm run sizing [-- --clusters N]: how much memory it takes, for docs/operate.md. A stack of its own: what each
-// process holds when nothing happens, and at most while N simulated clusters of three instances are upgraded; what a
-// guest agent with a PostgreSQL server holds; what Redis holds of a cluster and of a finished upgrade.
+// npm run sizing [-- --clusters N]: measures memory, for docs/operate.md, on a stack of its own: the memory of
+// each process when nothing happens, and its largest while N simulated clusters of three instances are upgraded; the
+// memory of a guest agent with a PostgreSQL server; the memory in Redis for a cluster and for a finished upgrade.
 import '../bin/node-version.mjs';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';

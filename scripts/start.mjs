@@ -1,5 +1,5 @@
 // @ts-check
-// npm start: brings the stack up and keeps it up until Ctrl-C. What it is made of: lib/stack.mjs.
+// npm start: brings the stack up and keeps it up until Ctrl-C. lib/stack.mjs lists its parts.
 import '../bin/node-version.mjs';
 import { readFlags } from './lib/command-line.mjs';
 import { report, Stopped } from './lib/problem.mjs';

@@ -1,6 +1,6 @@
 // @ts-check
-// npm test: sets everything up, starts a RabbitMQ and a Redis for the tests alone, runs the static checks
-// and vitest, and counts. Arguments go to vitest: npm test -- test/unit
+// npm test: sets everything up, starts a RabbitMQ and a Redis only for the tests, runs the static checks
+// and vitest, and prints the counts. Arguments are passed to vitest: npm test -- test/unit
 import '../bin/node-version.mjs';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';

@@ -59,7 +59,7 @@ export function EventLog({ events, details, everything }: EventLogProps) {
         className="log"
         role="log"
         aria-label="Events, oldest first"
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: whoever has no pointer scrolls it by keys
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: users without a pointer scroll it with keys
         tabIndex={0}
         ref={list}
         onScroll={({ currentTarget: at }) => {

@@ -3,7 +3,7 @@
  * A client that writes all the time, and records what the server has acknowledged.
  *
  * It finds the primary as libpq does with a host list and `target_session_attrs=read-write`: it asks every
- * host, and takes the one that accepts writes. Import it only after the set-up: it needs `pg`.
+ * host, and takes the one that accepts writes. It runs only after the set-up: it needs `pg`.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';

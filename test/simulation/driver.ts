@@ -202,7 +202,7 @@ export class SimulatedServerDriver implements Driver {
     return !this.#deps.random.chance(this.#deps.guests().deaf);
   }
 
-  // ---- what a crash left half done
+  // ---- recovery of work that a crash interrupted
 
   async #settle(): Promise<void> {
     const { server, servers } = this.#deps;

@@ -290,8 +290,8 @@ export class Load {
   }
 
   /**
-   * Compares the record with what the instances themselves report: right after a success, or when no fault is
-   * active.
+   * Compares the record with what the instances themselves report: right after a success, or when everything
+   * is at rest.
    * @param {Story} story
    */
   async #compare(story) {
