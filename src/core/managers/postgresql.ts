@@ -3,7 +3,7 @@ import { majorOf } from '../versions.ts';
 import { type Manager, PLATFORMS, type Platform, type ServerPackage } from './manager.ts';
 import { POSTGRESQL_BUILDS } from './postgresql-builds.ts';
 
-/** PostgreSQL: one primary that its replicas stream from. */
+/** PostgreSQL: one primary, from which its replicas stream. */
 export const postgresql: Manager = {
   name: 'postgresql',
   order: primaryReplicaOrder,
@@ -28,12 +28,12 @@ export const postgresql: Manager = {
   },
 };
 
-/** True if there are binaries of this version, for one platform or another. */
+/** True if there are binaries of this version for at least one platform. */
 export function hasPackage(version: string): boolean {
   return PLATFORMS.some((platform) => packageFor(version, platform) !== null);
 }
 
-/** Where the binaries of a version come from; null where there are none for this platform. */
+/** The package with the binaries of a version; null if there is none for this platform. */
 export function packageFor(version: string, platform: string): ServerPackage | null {
   const known = PLATFORMS.find((each) => each === platform);
   const build = POSTGRESQL_BUILDS.find(({ name }) => name === version);

@@ -1,7 +1,7 @@
 import { primaryReplicaOrder } from '../order/primary-replica.ts';
 import { type Manager, operatorsOwn } from './manager.ts';
 
-/** Instances that behave like database servers and hold no data: for trials and tests. */
+/** Instances that behave like database servers and hold no data: for trying Coffer out and for tests. */
 export const simulated: Manager = {
   ...operatorsOwn('simulated', primaryReplicaOrder),
   buildsServers: true,

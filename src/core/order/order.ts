@@ -1,12 +1,14 @@
 /**
- * In which order the instances of a cluster are upgraded. `primary-replica.ts` replicas first, then a switchover, the
- * old primary last · `creation.ts` one after the other, as they were made. Orders that one datastore alone has stand
- * with their manager in `../managers/`.
+ * The sequence in which the instances of a cluster are upgraded. A sequence that only one datastore has is kept
+ * with its manager in `../managers/`.
+ *
+ * - `primary-replica.ts`: replicas first, then a switchover, the old primary last
+ * - `creation.ts`: one after the other, as they were created
  */
 import type { Cluster, Instant } from '../domain.ts';
 import type { StepKind } from '../history.ts';
 
-/** A step before it has an identity: what, to whom, and in which stage. */
+/** A step before it has an id: its kind, its instance and its stage. */
 export interface Move {
   readonly kind: StepKind;
   readonly instance_id: string;

@@ -3,18 +3,18 @@ import { creationOrder } from './creation.ts';
 import type { Move } from './order.ts';
 
 /**
- * Broken ones, asynchronous replicas by lag, synchronous replicas, a switchover to one of those, and
- * the old primary last (G6: it is only taken down when an upgraded replica is ready).
+ * Broken instances, asynchronous replicas by lag, synchronous replicas, a switchover to an upgraded replica,
+ * and the old primary last (G6: the primary is only taken down when an upgraded replica is ready).
  *
- * Where no guest reports a primary there are no roles to respect: creation order. A primary without
- * replicas is upgraded in place, since nobody could take over.
+ * Where no guest reports a primary there are no roles to respect: creation order. A primary without replicas is
+ * upgraded in place, since no instance could take over.
  */
 export function primaryReplicaOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
   const primaries = cluster.instances.filter((instance) => instance.report?.role === 'primary');
   const [primary] = primaries;
   if (!primary || primaries.length > 1) return creationOrder(cluster, to_version, now);
 
-  // The replica that is behind least goes first: it is the quickest to be back.
+  // The replica that is least behind goes first: it returns to service the soonest.
   const replicas = cluster.instances
     .filter((instance) => instance !== primary && versionOf(instance) !== to_version)
     .map((instance) => ({ instance, stage: stageOf(instance, now) }))
@@ -27,7 +27,7 @@ export function primaryReplicaOrder(cluster: Cluster, to_version: string, now: I
   }));
   if (versionOf(primary) === to_version) return moves;
   const last = { instance_id: primary.id, repair: !isHealthy(primary, now) };
-  // A broken primary can't hand over; mending it in place is the way back to service.
+  // A broken primary cannot hand over; to mend it in place is the way back to service.
   if (last.repair) return [{ kind: 'instance', stage: BROKEN, ...last }, ...moves];
   if (cluster.instances.length === 1) return [{ kind: 'instance', stage: OLD_PRIMARY, ...last }];
   return [
