@@ -13,22 +13,25 @@ import { replicaSetsOf, twoPrimaries } from './primaries.ts';
 import type { BatchPlace, GateName, RequestedBy, Upgrade, UpgradeEvent } from './record.ts';
 import { mixRefusal, pathRefusal } from './version-path.ts';
 
-/** What somebody asks for, whichever way in it came. */
+/** A request for an upgrade, whichever way it came in. */
 export interface UpgradeRequest {
   readonly cluster_id: string;
-  /** Only this one of its instances is to be upgraded. */
+  /** The only instance of the cluster that is to be upgraded. */
   readonly instance_id?: string;
-  /** Whose cluster it must be; null where the asking side is trusted with all tenants (RPC). */
+  /** The tenant that must own the cluster; null where the sender is trusted with all tenants (RPC). */
   readonly tenant_id: string | null;
   /** A datastore version by name or id. */
   readonly datastore_version: string;
   readonly policy?: Partial<Policy>;
-  /** Of the plan that somebody has seen and agreed to: refused when it would be another one now. */
+  /**
+   * The hash of the plan that a person has seen and agreed to: the request is refused if the plan would be
+   * another one now.
+   */
   readonly plan_hash?: string;
   readonly requested_by: RequestedBy;
-  /** The batch that it is part of. */
+  /** The batch that the upgrade is part of. */
   readonly batch?: BatchPlace;
-  /** Given by the asking side when a repeated request must not begin twice. */
+  /** Given by the sender, so that a repeated request does not begin a second upgrade. */
   readonly upgrade_id?: string;
 }
 
@@ -49,8 +52,8 @@ export function findTarget(
 }
 
 /**
- * The cluster as far as an upgrade of one of its instances goes: that instance alone, and the version that
- * it runs itself where the catalogue has it. The whole cluster when no instance is named. Throws
+ * The part of the cluster that an upgrade of one instance is about: that instance alone, with the version that
+ * it runs itself if the catalogue has that version. The whole cluster when no instance is named. Throws
  * `instance_not_found`.
  */
 export function scopeOf(
@@ -76,16 +79,19 @@ export interface Finding {
   readonly reason: string;
 }
 
-/** What else bears on whether a cluster may go to a version. */
+/** What else decides whether a cluster may go to a version. */
 export interface Circumstances {
-  /** All versions of the cluster's datastore: some must not serve beside others. */
+  /** All versions of the cluster's datastore: some of them must not serve beside others. */
   readonly versions: readonly DatastoreVersion[];
-  /** With the instances that the upgrade leaves alone, when it is about one of them. */
+  /**
+   * The whole cluster, including the instances that the upgrade leaves alone, if the upgrade is about one
+   * instance.
+   */
   readonly whole?: Cluster;
   readonly overrides?: Policy['overrides'];
 }
 
-/** Checks the gates that can be read off cluster and catalogue. Throws `cluster_busy` or `gate_blocked`. */
+/** Checks the gates that follow from cluster and catalogue alone. Throws `cluster_busy` or `gate_blocked`. */
 export function checkAdmission(
   cluster: Cluster,
   target: DatastoreVersion,
@@ -96,7 +102,7 @@ export function checkAdmission(
   if (first) throw blockedBy(first);
 }
 
-/** All gates that can be read off cluster and catalogue and do not hold. */
+/** All gates that follow from cluster and catalogue alone and do not hold. */
 export function admissionFindings(
   cluster: Cluster,
   target: DatastoreVersion,
@@ -113,7 +119,7 @@ export function admissionFindings(
     .filter((finding) => !isOverridden({ overrides }, finding.gate));
 }
 
-/** What the catalogue has against taking a cluster to `target`, busy or not. */
+/** The rules of the catalogue that forbid taking a cluster to `target`, whether the cluster is busy or not. */
 export function versionFindings(
   cluster: Cluster,
   target: DatastoreVersion,
@@ -135,7 +141,10 @@ export function versionActive({ name, active }: DatastoreVersion): Finding | nul
   return active ? null : { gate: 'version_active', reason: `datastore version ${name} is not active` };
 }
 
-/** After a failure an instance may be ahead of the cluster's record, or elsewhere altogether: each is asked. */
+/**
+ * After a failure an instance may run a later version than the cluster's record says, or another one
+ * altogether: so the version of each instance is checked.
+ */
 function pathOf(cluster: Cluster, target: DatastoreVersion): string | null {
   if (target.manager !== cluster.manager) {
     return `${target.name} is run by the manager ${target.manager}, and the cluster by ${cluster.manager}`;
@@ -164,7 +173,10 @@ function mixOf(
   );
 }
 
-/** Two primaries are not a thing that time mends. That there is none may be a failover under way: such an upgrade waits. */
+/**
+ * Waiting does not help against two primaries, so they refuse an upgrade. A missing primary may be a failover
+ * under way: such an upgrade is accepted and waits.
+ */
 function onePrimaryEach(scope: Cluster, whole: Cluster = scope): readonly Finding[] {
   const isMeant = (set: readonly Instance[]) =>
     set.some(({ id }) => scope.instances.some((instance) => instance.id === id));
@@ -180,7 +192,7 @@ function upgradeNeeded(cluster: Cluster, target: DatastoreVersion): Finding | nu
   return { gate: 'upgrade_needed', reason: `all of ${cluster.name} runs ${target.name} already` };
 }
 
-/** Trove's words, and the way out. */
+/** Trove's wording, and what to do about it. */
 export function busy(task: string, upgrade_id: string | null): CofferError {
   const wayOut =
     task === 'UPGRADING_CLUSTER' && upgrade_id
@@ -196,7 +208,10 @@ function blockedBy({ gate, reason }: Finding): CofferError {
   return new CofferError('gate_blocked', `The upgrade is blocked by ${gate}: ${reason}.`);
 }
 
-/** Throws `invalid_request` for a window in which no step could ever be done: the upgrade would wait for ever (G1). */
+/**
+ * Throws `invalid_request` for a window in which no step could ever finish: the upgrade would wait for ever
+ * (G1).
+ */
 export function checkWindow({ window }: Partial<Policy>, expected: ExpectedTimes): void {
   const { instance, switchover } = expected;
   const longest = instance.p95_ms >= switchover.p95_ms ? instance : switchover;
@@ -212,15 +227,18 @@ export function checkWindow({ window }: Partial<Policy>, expected: ExpectedTimes
   );
 }
 
-/** What an upgrade gets when it is accepted. */
+/** What is added to a request when it is accepted. */
 export interface Acceptance {
   readonly id: string;
   readonly now: Instant;
-  /** What steps of its manager take, by what was measured. */
+  /** How long steps of the cluster's manager take, as measured. */
   readonly expected?: ExpectedTimes;
 }
 
-/** The record of an upgrade that was just accepted, and its first event. `cluster` is what it is about: see `scopeOf`. */
+/**
+ * The record of an upgrade that was just accepted, and its first event. `cluster` is the part that the upgrade
+ * is about: see `scopeOf`.
+ */
 export function acceptedUpgrade(
   cluster: Cluster,
   target: Pick<DatastoreVersion, 'id' | 'name'>,

@@ -1,6 +1,7 @@
 /**
- * The catalogue: which datastores there are, which versions of them, and which may be used. The store
- * keeps it, administrators change it. Every change is a pure function from one catalogue to the next.
+ * The catalogue: which datastores there are, which versions of them, and which versions may be used. The store
+ * keeps the catalogue, administrators change it. Every change is a pure function from one catalogue to the
+ * next.
  */
 
 import type { Datastore, DatastoreVersion } from './domain.ts';
@@ -13,7 +14,10 @@ export interface Catalogue {
   /** In the order in which they were created, as are the versions. */
   readonly datastores: readonly Datastore[];
   readonly versions: readonly DatastoreVersion[];
-  /** Ids of built-in entries that were put in once: what an administrator has removed stays away. */
+  /**
+   * Ids of built-in entries that were added once: an entry that an administrator has removed is not added
+   * again.
+   */
   readonly seeded: readonly string[];
 }
 
@@ -21,25 +25,28 @@ export const EMPTY_CATALOGUE: Catalogue = { revision: 0, datastores: [], version
 
 /** A version as an administrator describes it. */
 export interface NewVersion extends Omit<DatastoreVersion, 'datastore_id'> {
-  /** Name of its datastore, which is made if there is none. */
+  /** Name of the version's datastore, which is created if there is none. */
   readonly datastore_name: string;
-  /** Whether it is what clusters get that name no version. */
+  /** Whether clusters that name no version get this one. */
   readonly is_default: boolean;
 }
 
-/** What an administrator may change of a version; what is left out stays. */
+/** The fields of a version that an administrator may change; fields that are left out stay. */
 export interface VersionChange extends Partial<Omit<DatastoreVersion, 'id' | 'datastore_id'>> {
   readonly is_default?: boolean;
 }
 
-/** Puts in what this release brings along and the catalogue never had. Answers the same catalogue if there is nothing. */
+/**
+ * Adds the built-in entries of this release that the catalogue never had. Returns the same catalogue if there
+ * are none.
+ */
 export function withBuiltIns(catalogue: Catalogue): Catalogue {
   const isNew = ({ id }: { readonly id: string }) => !catalogue.seeded.includes(id);
   const newDatastores = BUILT_IN_DATASTORES.filter(isNew);
   const newVersions = BUILT_IN_VERSIONS.filter(isNew);
   if (newDatastores.length + newVersions.length === 0) return catalogue;
   const nameOf = (one: { readonly name: string }) => one.name;
-  // What an administrator has made under the same name is theirs.
+  // An entry of the same name that an administrator has made is kept.
   const datastores = [
     ...catalogue.datastores,
     ...newDatastores.filter(({ name }) => !catalogue.datastores.map(nameOf).includes(name)),
@@ -67,7 +74,10 @@ export function findDatastore({ datastores }: Catalogue, reference: string): Dat
   throw new CofferError('datastore_not_found', `Datastore '${reference}' cannot be found.`);
 }
 
-/** By id or name, of those given: usually of one datastore. Throws `datastore_version_not_found`. */
+/**
+ * By id or name, among the given versions, which are usually those of one datastore. Throws
+ * `datastore_version_not_found`.
+ */
 export function findVersion(versions: readonly DatastoreVersion[], reference: string): DatastoreVersion {
   const version = versions.find(({ id, name }) => id === reference || name === reference);
   if (version) return version;
@@ -75,8 +85,8 @@ export function findVersion(versions: readonly DatastoreVersion[], reference: st
 }
 
 /**
- * With a new version, and its datastore if there is none of that name. The same catalogue if the
- * version is in it under its id: the request comes a second time. Throws `conflict` if the name is taken.
+ * Adds a new version, and its datastore if there is none of that name. Returns the same catalogue if it has the
+ * version under its id: the request came a second time. Throws `conflict` if the name is taken.
  */
 export function addVersion(
   catalogue: Catalogue,
@@ -133,8 +143,8 @@ export function removeDatastore(catalogue: Catalogue, reference: string): Catalo
 }
 
 /**
- * Ids of the versions that nobody may be using for the one catalogue to take the other's place: those
- * that are gone, and those under another name or manager, since records and guests have the old ones.
+ * Ids of the versions that must not be in use if `after` is to take the place of `before`: versions that are
+ * gone, and versions whose name or manager has changed, since records and guests hold the old ones.
  */
 export function mustBeUnused(before: Catalogue, after: Catalogue): readonly string[] {
   return before.versions
@@ -162,7 +172,7 @@ function checkNameFree(catalogue: Catalogue, datastore: Datastore, { id, name }:
   );
 }
 
-/** `isDefault` undefined: as it was. */
+/** `isDefault` undefined: the default stays as it was. */
 function withDefault(
   catalogue: Catalogue,
   { id, datastore_id }: DatastoreVersion,

@@ -1,4 +1,4 @@
-/** Short names for long texts. Pure, and no secret: they tell things apart and guard nothing. */
+/** Short names for long texts. Pure, and no secret: they tell texts apart and protect nothing. */
 
 const FNV_OFFSET = 0xcbf29ce484222325n;
 const FNV_PRIME = 0x100000001b3n;

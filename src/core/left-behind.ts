@@ -1,36 +1,36 @@
 /**
- * What a switchover leaves behind: replication brings the successor everything that is in the primary's log, and
- * nothing else. Guests report what they find; some of that loses data, and holds the switchover back until a
- * person has acknowledged it by an override of the gate of the same name.
+ * What a switchover leaves behind: replication brings the successor everything that is in the primary's log,
+ * and nothing else. Guests report what they find. Some of these findings mean a loss of data: they hold the
+ * switchover back until a person has acknowledged the loss by an override of the gate of the same name.
  */
 import type { Finding } from './admit.ts';
 import type { Cluster, FindingName, GuestFinding, Instance } from './domain.ts';
 import { isOverridden, type Policy } from './policy.ts';
 
-/** Each of them is the name of a gate, too. */
+/** Each of these is the name of a gate, too. */
 export const LOSSES = ['unlogged_tables', 'logical_slots'] as const;
 export type Loss = (typeof LOSSES)[number];
 
-/** Something to know before the upgrade begins. */
+/** Something that a person should know before the upgrade begins. */
 export interface PlanFinding {
   readonly name: FindingName;
   readonly instance_id: string;
   readonly instance_name: string;
   readonly reason: string;
-  /** True where it holds the switchover back unless it is acknowledged. */
+  /** True if the finding holds the switchover back unless it is acknowledged. */
   readonly holds: boolean;
   /** True where the policy overrides the gate of this name. */
   readonly acknowledged: boolean;
 }
 
-/** What of a primary's findings a switchover away from it would lose, acknowledged or not. */
+/** The findings on a primary that mean a loss in a switchover away from it, acknowledged or not. */
 export function lossesAmong(found: readonly GuestFinding[] | undefined): readonly Finding[] {
   return (found ?? []).flatMap(({ name, message }) =>
     isLoss(name) ? [{ gate: name, reason: message }] : [],
   );
 }
 
-/** All that guests have found, and what is set on the primary in another way than on its successor. */
+/** All findings of the guests, and the settings that differ between the primary and its successor. */
 export function planFindings(
   { instances }: Cluster,
   switchover: { readonly from: Instance; readonly to: Instance | null } | null,
@@ -63,7 +63,10 @@ function isLoss(name: FindingName): name is Loss {
   return LOSSES.some((loss) => loss === name);
 }
 
-/** Settings that only one of them has, or both with different values. Known of guests that report them. */
+/**
+ * Settings that only one of the two instances has, or that have different values. Known only if both guests
+ * report settings.
+ */
 function differingSettings(one: Instance, other: Instance): readonly string[] {
   const [own, others] = [one.report?.settings, other.report?.settings];
   if (!own || !others) return [];

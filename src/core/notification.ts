@@ -1,6 +1,6 @@
 /**
- * What Trove's services tell one another of an upgrade: the payload of a notification. It rides in the
- * context of their messages too, so that whoever ends the work can tell of its end.
+ * The notifications that Trove's services send one another about an upgrade. The payload also travels in the
+ * context of their messages, so that the service that ends the work can send the notification of its end.
  */
 import type { Upgrade, UpgradeEvent } from './record.ts';
 
@@ -8,10 +8,10 @@ export type Notification = Readonly<Record<string, string>>;
 
 type About = Pick<Upgrade, 'requested_by' | 'tenant_id' | 'cluster_id' | 'to_version_id'>;
 
-/** Who tells: the api of its request, or a guest of its work. */
+/** Who sends the notification: the api about its request, or a guest about its work. */
 export type ServerType = 'api' | 'guest';
 
-/** Of the whole upgrade: `dbaas.cluster_upgrade.*`. */
+/** About the whole upgrade: `dbaas.cluster_upgrade.*`. */
 export function clusterNotification(about: About, server_type: ServerType = 'api'): Notification {
   const { requested_by, tenant_id, cluster_id, to_version_id } = about;
   const { request_id, client_ip = '', server_ip = '' } = requested_by;
@@ -26,7 +26,7 @@ export function clusterNotification(about: About, server_type: ServerType = 'api
   };
 }
 
-/** Of one instance's part in it: `dbaas.upgrade.*`. */
+/** About one instance's part in the upgrade: `dbaas.upgrade.*`. */
 export function instanceNotification(
   about: About,
   instance_id: string,
@@ -36,7 +36,7 @@ export function instanceNotification(
   return { ...clusterNotification(about, server_type), instance_id, datastore_version_id: to_version_id };
 }
 
-/** As it rides in a context: with the name of the class that a receiver rebuilds it as. */
+/** The payload as it travels in a context: with the name of the class that a receiver rebuilds it as. */
 export function inContext(
   of: 'DBaaSClusterUpgrade' | 'DBaaSInstanceUpgrade',
   payload: Notification,
@@ -44,7 +44,9 @@ export function inContext(
   return { ...payload, notification_classname: `trove.common.notification.${of}` };
 }
 
-/** An event as notifications tell it: `event_type` and its payload. Null for one that Trove's world has no word for. */
+/**
+ * An event as a notification: `event_type` and payload. Null for an event that Trove has no notification for.
+ */
 export function notificationOf(
   upgrade: Upgrade,
   event: UpgradeEvent,
@@ -69,8 +71,8 @@ export function notificationOf(
 }
 
 /**
- * Of an upgrade of one instance alone: its start and its end, as trove-api tells of what it was asked for. A
- * failure is told when its attempts are used up, and not again when somebody ends the upgrade for that.
+ * For an upgrade of one instance alone: its start and its end, as trove-api sends them about its requests. A
+ * failure is sent when the attempts are used up, and not again when somebody ends the upgrade because of it.
  */
 function isOfTheWhole({ steps }: Upgrade, { type, instance_id }: UpgradeEvent): boolean {
   if (type === 'step_failed') return true;
@@ -78,7 +80,7 @@ function isOfTheWhole({ steps }: Upgrade, { type, instance_id }: UpgradeEvent): 
   return instance_id === undefined && !isTold;
 }
 
-/** `end` when it has ended well, and then only. */
+/** `end` only if the upgrade or step has ended well. */
 const QUALIFIERS: Readonly<Partial<Record<UpgradeEvent['type'], 'start' | 'end' | 'error'>>> = {
   accepted: 'start',
   succeeded: 'end',

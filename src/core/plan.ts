@@ -5,14 +5,14 @@ import type { Move } from './order/order.ts';
 import { maxUnavailable, type Policy } from './policy.ts';
 import type { Step } from './record.ts';
 
-/** What a plan is for, and where its numbers begin. */
+/** The goal of a plan, and the id that its steps begin with. */
 export interface Goal {
   readonly to_version: string;
   readonly direction: 'forward' | 'back';
   readonly round: number;
   /** The first step's id: ids are never used again. */
   readonly first_id: number;
-  /** Only this instance's part of it; a primary's switchover is one. */
+  /** Only this instance's part of the plan; the switchover of a primary belongs to it. */
   readonly instance_id?: string | undefined;
 }
 
@@ -42,9 +42,10 @@ export function planSteps(cluster: Cluster, goal: Goal, now: Instant): readonly 
 }
 
 /**
- * Who is in doubt is ordered anew before anybody else goes down, whatever version it reports: afterwards no
- * older order counts there. A primary that serves is only fenced, first of all: it would go down for nothing.
- * One that is broken goes before the others: they have nobody to stream from.
+ * An instance in doubt gets a new order before any other instance goes down, whatever version it reports:
+ * afterwards no older order counts there. A primary that serves is only fenced, before everything else:
+ * otherwise it would go down for nothing. A broken primary goes before the other instances: they have nobody to
+ * stream from.
  */
 function doubtfulFirst(moves: readonly Move[], { instances }: Cluster, now: Instant): readonly Move[] {
   const isPrimary = ({ report }: Instance) => report?.role === 'primary';
@@ -66,8 +67,8 @@ function doubtfulFirst(moves: readonly Move[], { instances }: Cluster, now: Inst
 }
 
 /**
- * How long steps take: those of a stage side by side as far as `max_unavailable` allows, each turn with its soak.
- * Null if one of them is of a kind that was never measured.
+ * How long the steps take. Steps of a stage run side by side as far as `max_unavailable` allows, each turn with
+ * its soak. Null if one of the steps is of a kind that was never measured.
  */
 export function workMs(
   steps: readonly Step[],
@@ -88,8 +89,8 @@ export function workMs(
 }
 
 /**
- * On the way back, whoever was upgraded last goes first; what is broken goes first both ways. Where a
- * primary hands over, the stages stay: it is the last to go in either direction (G6).
+ * On the way back the instance that was upgraded last goes first; broken instances go first both ways. Where a
+ * primary hands over, the stages stay: the primary goes last in either direction (G6).
  */
 function reversed(moves: readonly Move[]): readonly Move[] {
   const last = Math.max(0, ...moves.map((move) => move.stage));
@@ -99,6 +100,6 @@ function reversed(moves: readonly Move[]): readonly Move[] {
     .toReversed()
     .map((move) => (keepsStages ? move : { ...move, stage: last - move.stage + 1 }))
     .sort((a, b) => a.stage - b.stage);
-  // A primary before the replicas that have nobody else to stream from, both ways.
+  // A broken primary goes before the replicas, which have no other instance to stream from, both ways.
   return [...moves.filter((move) => move.repair), ...others];
 }

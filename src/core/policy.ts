@@ -2,38 +2,42 @@ import type { Instant } from './domain.ts';
 import type { Window } from './window.ts';
 
 /**
- * How an upgrade may go about its work: sent with the request, all optional, stored with the
- * upgrade, shown back. Durations are in seconds, since people type them.
+ * How an upgrade may do its work. The policy is sent with the request, with every field optional; it is stored
+ * with the upgrade, and returned with it. Durations are in seconds, since people type them.
  */
 export interface Policy {
   /** Instances that may be out of service at once because of the upgrade (G2). */
   readonly max_unavailable: number | Percentage;
   /** After this many instances, wait for `approve`; 0: never. */
   readonly canary: number;
-  /** After a step forward, health must hold this long before the next starts. */
+  /** After a step forward, the instance must stay healthy this long before the next step starts. */
   readonly soak_seconds: number;
-  /** For one attempt of a step. */
+  /** The time for one attempt of a step. */
   readonly step_timeout_seconds: number;
-  /** For the whole upgrade, without the time that it waited for a person. */
+  /** The time for the whole upgrade, without the time that it waited for a person. */
   readonly timeout_seconds: number;
   /** Attempts per step beyond the first, with exponential back-off. */
   readonly retries: number;
   /** What to do when a step has used up its retries. */
   readonly on_failure: OnFailure;
-  /** Start no step before; null: at once. */
+  /** Start no step before this time; null: start at once. */
   readonly not_before: Instant | null;
-  /** Start a step forward only while it is open, and only if the step can finish in it; null: always. */
+  /**
+   * Start a step forward only while the window is open, and only if the step can finish in it; null: always.
+   */
   readonly window: Window | null;
-  /** Gates to skip, and why. They end with the upgrade; who asked for them, and when, is in its record. */
+  /**
+   * Gates to skip, and why. The overrides end with the upgrade; its record says who asked for them, and when.
+   */
   readonly overrides: readonly Override[];
 }
 
-/** Of the cluster's instances, e.g. `25%`: rounded down, and at least one. */
+/** A share of the cluster's instances, e.g. `25%`: rounded down, but at least one instance. */
 export type Percentage = `${number}%`;
 
 /**
- * What a person may decide to know better. Not among them: whether the cluster is idle (G3), and whether each replica set
- * has one primary, for no order is right where two take writes (G6).
+ * The gates that a person may override. Two cannot be overridden: whether the cluster is idle (G3), and whether
+ * each replica set has one primary, since no sequence is right where two primaries take writes (G6).
  */
 export const OVERRIDABLE_GATES = [
   'version_active',

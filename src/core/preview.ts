@@ -1,6 +1,6 @@
 /**
- * What an upgrade would do if it were asked for now, and what would hold it back: the plan that the
- * machine itself would make, told before anything is begun.
+ * What an upgrade would do if it were asked for now, and what would hold it back: the plan that the machine
+ * itself would make, shown before anything is begun.
  */
 
 import { admissionFindings, type Finding } from './admit.ts';
@@ -25,16 +25,19 @@ import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
 import { noPrimary, replicaSetsOf } from './primaries.ts';
 import type { Step } from './record.ts';
 
-/** What the preview is of. */
+/** The upgrade to preview. */
 export interface Intent {
   readonly target: DatastoreVersion;
-  /** Only this instance is to be upgraded: what it is about, see `scopeOf`; the cluster itself when left out. */
+  /**
+   * The part of the cluster that the upgrade is about, if only one instance is to be upgraded: see `scopeOf`.
+   * The cluster itself when left out.
+   */
   readonly scope?: Cluster;
   readonly instance_id?: string | undefined;
   /** All versions of the cluster's datastore. */
   readonly versions: readonly DatastoreVersion[];
   readonly policy?: Partial<Policy>;
-  /** What steps of its manager take, by what was measured. */
+  /** How long steps of the cluster's manager take, as measured. */
   readonly expected?: ExpectedTimes;
 }
 
@@ -51,15 +54,21 @@ export interface Plan {
   readonly from: { readonly id: string; readonly name: string };
   readonly to: { readonly id: string; readonly name: string };
   readonly steps: readonly PlannedStep[];
-  /** Who would become primary, by what is known now; null if nobody would. */
+  /** The instance that would become the primary, by what is known now; null if none would. */
   readonly successor: { readonly instance_id: string; readonly instance_name: string } | null;
   /** All gates that would hold the upgrade back now. */
   readonly gates: readonly Finding[];
-  /** What guests have found that whoever asks should know; what holds the upgrade back is among the gates, too. */
+  /**
+   * Findings of the guests that the person who asks should know. Those that hold the upgrade back are among the
+   * gates, too.
+   */
   readonly findings: readonly PlanFinding[];
-  /** Work alone: neither windows nor human pauses. Null before steps of these kinds were measured. */
+  /**
+   * The time for the work alone, without windows and pauses for people. Null before steps of these kinds were
+   * measured.
+   */
   readonly estimate_seconds: number | null;
-  /** The same as long as order, roles, versions and target are. */
+  /** Stays the same as long as the sequence, roles, versions and target stay the same. */
   readonly hash: string;
 }
 
@@ -96,7 +105,7 @@ export function previewUpgrade(cluster: Cluster, intent: Intent, now: Instant): 
   };
 }
 
-/** Throws `conflict` if the plan is not the one that somebody has seen and agreed to. */
+/** Throws `conflict` if the plan is not the one that a person has seen and agreed to. */
 export function checkPlanHash(plan: Plan, expected: string): void {
   if (plan.hash === expected) return;
   throw new CofferError(
@@ -112,7 +121,10 @@ function plannedStep(cluster: Cluster, { kind, instance_id, stage, repair }: Ste
   return { kind, instance_id, instance_name: instance?.name ?? instance_id, role, stage, repair };
 }
 
-/** Whom the machine would choose if every replica were upgraded as it is now: the one least behind. */
+/**
+ * The successor that the machine would choose if every replica were upgraded as it is now: the one that is
+ * least behind.
+ */
 function successorIn(cluster: Cluster, steps: readonly Step[]): Instance | null {
   const switchover = steps.find((step) => step.kind === 'switchover');
   if (!switchover) return null;
@@ -122,7 +134,7 @@ function successorIn(cluster: Cluster, steps: readonly Step[]): Instance | null 
   return replicas.toSorted((a, b) => lagOf(a) - lagOf(b))[0] ?? null;
 }
 
-/** The gates between steps, as far as they can be known before the first. */
+/** The gates between steps, as far as they can be known before the first step. */
 function stepFindings(cluster: Cluster, steps: readonly Step[], now: Instant): readonly Finding[] {
   return [
     guestsAlive(cluster, steps, now),
@@ -142,7 +154,10 @@ function guestsAlive(cluster: Cluster, steps: readonly Step[], now: Instant): Fi
   };
 }
 
-/** What is broken and has a step is mended by it, at no cost; the rest has to be mended by somebody else. */
+/**
+ * A broken instance with a step is mended by that step, at no cost; any other has to be mended by somebody
+ * else.
+ */
 function othersHealthy(cluster: Cluster, steps: readonly Step[], now: Instant): Finding | null {
   const broken = cluster.instances.filter(
     (instance) => !hasStep(steps, instance) && !isHealthy(instance, now),
@@ -154,7 +169,7 @@ function othersHealthy(cluster: Cluster, steps: readonly Step[], now: Instant): 
   };
 }
 
-/** Of two primaries in a set admission tells. */
+/** Sets with two primaries are not checked here: admission reports them. */
 function somePrimary(cluster: Cluster, steps: readonly Step[]): readonly Finding[] {
   const sets = replicaSetsOf(cluster).filter((set) => set.some((instance) => hasStep(steps, instance)));
   return sets.map(noPrimary).filter((finding) => finding !== null);
@@ -186,7 +201,7 @@ function namesOf(instances: readonly Instance[]): string {
   return instances.map(({ name }) => name).join(', ');
 }
 
-/** Lists in a fixed order, so that the same plan is always the same text. */
+/** The lists have a fixed order, so that the same plan always gives the same text. */
 function hashOf(cluster: Cluster, target: DatastoreVersion, steps: readonly Step[]): string {
   const instances = cluster.instances.map((one) => [one.id, one.report?.role ?? null, versionOf(one)]);
   const order = steps.map(({ kind, instance_id, stage, repair }) => [kind, instance_id, stage, repair]);

@@ -1,6 +1,7 @@
 /**
- * Who is the primary of each replica set, by what guests report. Two primaries lose writes: each takes some that the
- * other lacks. Instances that report no roles (`member`, or nothing at all) are never judged here.
+ * Which instance is the primary of each replica set, by what guests report. With two primaries writes are lost:
+ * each takes some that the other lacks. Instances that report no roles (`member`, or nothing at all) are never
+ * judged here.
  */
 import type { Finding } from './admit.ts';
 import { type Cluster, type Instance, replicaSetOf } from './domain.ts';
@@ -11,7 +12,10 @@ export function replicaSetsOf({ instances }: Cluster): readonly (readonly Instan
   return names.map((name) => instances.filter((instance) => replicaSetOf(instance) === name));
 }
 
-/** The gate `one_primary` shut by a set in which more than one instance reports to be the primary; null otherwise. */
+/**
+ * The gate `one_primary`, shut because more than one instance of the set reports to be the primary; null
+ * otherwise.
+ */
 export function twoPrimaries(set: readonly Instance[], cluster_name: string): Finding | null {
   const primaries = set.filter(isPrimary);
   if (primaries.length < 2) return null;
@@ -26,7 +30,10 @@ export function twoPrimaries(set: readonly Instance[], cluster_name: string): Fi
   };
 }
 
-/** The gate `one_primary` shut by a set of replicas, all of them heard, none of which is the primary; null otherwise. */
+/**
+ * The gate `one_primary`, shut because all instances of the set have reported, it has replicas, and none is the
+ * primary; null otherwise.
+ */
 export function noPrimary(set: readonly Instance[]): Finding | null {
   const isKnown = set.every(({ report }) => report !== null);
   if (!isKnown || set.some(isPrimary) || !set.some(({ report }) => report?.role === 'replica')) return null;
@@ -39,7 +46,9 @@ export function noPrimary(set: readonly Instance[]): Finding | null {
   };
 }
 
-/** What is wrong with the primaries of a cluster. One that is busy may be without a primary for a moment. */
+/**
+ * What is wrong with the primaries of a cluster. A cluster that is busy may be without a primary for a moment.
+ */
 export function primaryProblems(cluster: Cluster): readonly Finding[] {
   return replicaSetsOf(cluster)
     .map((set) => twoPrimaries(set, cluster.name) ?? (cluster.task === 'NONE' ? noPrimary(set) : null))

@@ -1,16 +1,16 @@
-/** Which versions a cluster can be upgraded to: what its owner may want to know before asking for one. */
+/** Which versions a cluster can be upgraded to: its owner may want to know before asking for one. */
 import { versionFindings } from './admit.ts';
 import type { Catalogue } from './catalogue.ts';
 import { type Cluster, versionOf } from './domain.ts';
 import { compareVersions } from './versions.ts';
 
-/** What was found out, for as long as the catalogue is the same. */
+/** Earlier results, kept as long as the catalogue is the same. */
 const knownIn = new WeakMap<Catalogue, Map<string, readonly string[]>>();
 const MAX_KNOWN = 1_000;
 
 /**
- * Names of the versions that the catalogue lets a cluster go to, oldest first; whether it is busy, and
- * whether its instances are well, is not asked. Clusters that run the same are looked at once.
+ * Names of the versions that the catalogue lets a cluster go to, oldest first. Whether the cluster is busy, and
+ * whether its instances are healthy, is not checked. Clusters that run the same versions are checked once.
  */
 export function reachableIn(catalogue: Catalogue): (cluster: Cluster) => readonly string[] {
   const known = knownIn.get(catalogue) ?? new Map<string, readonly string[]>();
@@ -33,7 +33,7 @@ function reachable({ versions }: Catalogue, cluster: Cluster): readonly string[]
     .toSorted(compareVersions);
 }
 
-/** All that the answer depends on. */
+/** Everything that the result depends on. */
 function keyOf({ datastore_version_id, manager, instances }: Cluster): string {
   return JSON.stringify([datastore_version_id, manager, instances.map(versionOf).toSorted()]);
 }

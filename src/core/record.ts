@@ -1,6 +1,6 @@
 /**
- * The record of an upgrade: what Redis holds and what `advance` moves on. Each phase of a step
- * carries only the data of that phase, so that no impossible mixture can be written.
+ * The record of an upgrade: Redis holds it, and `advance` moves it on. Each phase of a step carries only the
+ * data of that phase, so that no impossible mixture can be written.
  */
 import type { AttemptId, Cluster, Endpoint, Instance, InstanceTask, Instant, UpgradeInfo } from './domain.ts';
 import type { ExpectedTimes, MeasuredKind, StepKind } from './history.ts';
@@ -9,49 +9,61 @@ import type { Policy } from './policy.ts';
 export interface Upgrade {
   readonly id: string;
   readonly cluster_id: string;
-  /** The one instance that is to be upgraded; absent where the whole cluster is. */
+  /** The one instance that is to be upgraded; absent if the whole cluster is. */
   readonly instance_id?: string;
   readonly tenant_id: string;
-  /** Counts commits; a commit names the revision it read (compare-and-set). */
+  /** Counts commits; a commit names the revision that it read (compare-and-set). */
   readonly revision: number;
-  /** Number of the last event emitted; they are gapless (G9). */
+  /** Number of the last event emitted; the numbers have no gaps (G9). */
   readonly seq: number;
   readonly from_version_id: string;
   readonly from_version: string;
   readonly to_version_id: string;
   readonly to_version: string;
   readonly policy: Policy;
-  /** Who asked, and under which request id; follows the upgrade into every log line. */
+  /** Who asked for the upgrade, and under which request id; every log line about the upgrade names this. */
   readonly requested_by: RequestedBy;
   readonly created: Instant;
   readonly state: UpgradeState;
-  /** A person asked to stop; it ends as `cancelled` once nothing is in flight. */
+  /** A person asked to stop; the upgrade ends as `cancelled` once nothing is in flight. */
   readonly cancelling: boolean;
-  /** A person has approved going on past the canary: with the present version, not with any that it may be sent to later. */
+  /**
+   * A person has approved that the upgrade continues past its canary: with the present version, not with any
+   * later one.
+   */
   readonly approved: boolean;
-  /** Time that does not count against the timeout so far, without the pause that it is in: see `machine/time.ts`. */
+  /**
+   * The time so far that does not count against the timeout, without the pause that the upgrade is in: see
+   * `machine/time.ts`.
+   */
   readonly waited_ms: number;
-  /** Ids of the last messages by which people acted on it: one that comes again, late, changes nothing. */
+  /**
+   * Ids of the last messages by which people acted on the upgrade: a message that arrives again, late, changes
+   * nothing.
+   */
   readonly acted: readonly string[];
-  /** `back` while it returns to the version that it came from. */
+  /** `back` while the cluster returns to the version that it came from. */
   readonly direction: 'forward' | 'back';
   /** Counts the goals: a rollback, or a retry with another version, begins a new round with its own plan. */
   readonly round: number;
-  /** Why it turned round, for whoever looks at its end; absent where nobody turned it. */
+  /** Why the upgrade turned back, for a reader of its end; absent where nothing turned it back. */
   readonly back_because?: string;
   /** The last round that has a plan; -1 before the first. */
   readonly planned_round: number;
-  /** How long the cluster took no writes because of it: switchovers, and primaries that were upgraded in place. */
+  /**
+   * How long the cluster took no writes because of the upgrade: switchovers, and primaries that were upgraded
+   * in place.
+   */
   readonly write_outage_ms: number;
-  /** The batch that it is part of; null for one that stands for itself. */
+  /** The batch that the upgrade is part of; null for one that stands alone. */
   readonly batch: BatchPlace | null;
-  /** How long a step takes, by what was measured before it was accepted. */
+  /** How long steps take, as measured before the upgrade was accepted. */
   readonly expected: ExpectedTimes;
-  /** When something has moved last. */
+  /** When something moved last. */
   readonly progressed: Instant;
-  /** A `no_progress` event has told that nothing has moved since. */
+  /** A `no_progress` event has reported that nothing has moved since then. */
   readonly silent: boolean;
-  /** The ended upgrade that it takes up again; null for one that stands for itself. */
+  /** The ended upgrade that this one takes up again; null for one that stands alone. */
   readonly follows: Follows | null;
   /** Empty until a taskmanager has planned it. */
   readonly steps: readonly Step[];
@@ -73,27 +85,30 @@ export interface RequestedBy {
   readonly request_id: string;
   /** The span of the request, as W3C's `traceparent` names it; absent where nothing is traced. */
   readonly trace?: string;
-  /** From where, and at which of our addresses, as notifications tell it. */
+  /** The client's address, and which of our addresses it used, as notifications report them. */
   readonly client_ip?: string;
   readonly server_ip?: string;
-  /** Which of the three ways in. */
+  /** By which of the three ways the request came in. */
   readonly via: (typeof WAYS_IN)[number];
 }
 
 export const WAYS_IN = ['rest', 'rpc', 'queue'] as const;
 
 export type UpgradeState =
-  /** Accepted and safe; no taskmanager has taken it up. */
+  /** Accepted and stored; no taskmanager has started it. */
   | { readonly name: 'scheduled' }
   | { readonly name: 'running'; readonly started: Instant }
-  /** Waits for a person, or for its window; `message` says for what. Time in here does not count against the timeout. */
+  /**
+   * The upgrade waits for a person, or for its window; `message` says for what. This time does not count
+   * against the timeout.
+   */
   | {
       readonly name: 'paused';
       readonly started: Instant;
       readonly since: Instant;
       readonly reason: PauseReason;
       readonly message: string;
-      /** When it goes on by itself; null when it waits for a person. */
+      /** When the upgrade continues by itself; null when it waits for a person. */
       readonly until: Instant | null;
     }
   | { readonly name: 'succeeded'; readonly started: Instant; readonly ended: Instant }
@@ -136,22 +151,28 @@ export interface Step {
   /** Position in the plan, from 0; names the step for ever. */
   readonly id: number;
   readonly stage: number;
-  /** Which goal it belongs to: see `Upgrade.round`. */
+  /** The goal that the step belongs to: see `Upgrade.round`. */
   readonly round: number;
-  /** The version that its instance is to run afterwards. */
+  /** The version that the instance is to run afterwards. */
   readonly to_version: string;
-  /** False if its guest said that there is no way back from it; null if it did not say. */
+  /** False if the guest answered that there is no way back from this step; null if it did not say. */
   readonly reversible: boolean | null;
-  /** Its guest was told to upgrade: from then on it may run either version, until it says which. */
+  /**
+   * The guest was ordered to upgrade: from then on the instance may run either version, until the guest reports
+   * which.
+   */
   readonly touched: boolean;
-  /** An attempt of it to upgrade stayed without an answer, or was cut off: its guest may be at work on that, until it has had a newer one. */
+  /**
+   * An attempt to upgrade was not answered, or was cut off: the guest may be at work on it, until it has had a
+   * newer one.
+   */
   readonly in_doubt: boolean;
   readonly kind: StepKind;
-  /** Whom it is about; of a switchover: the primary that steps down. */
+  /** The instance that the step is about; in a switchover, the primary that steps down. */
   readonly instance_id: string;
-  /** Of a switchover: who takes over; null until it starts. */
+  /** In a switchover, the instance that takes over; null until the switchover starts. */
   readonly successor_id: string | null;
-  /** Broken before the upgrade: costs no availability, goes first. */
+  /** The instance was broken before the upgrade: its step costs no availability and goes first. */
   readonly repair: boolean;
   /** The latest attempt, from 1; 0 before the first. Fences off every older message (G4). */
   readonly attempt: number;
@@ -161,28 +182,30 @@ export interface Step {
   readonly phase: Phase;
 }
 
-/** A message to a guest is under way: it is said again at `recast`, and given up at `deadline`. */
+/** A message to a guest is under way: it is sent again at `recast`, and given up at `deadline`. */
 interface Outstanding {
   readonly since: Instant;
   readonly recast: Instant;
   readonly deadline: Instant;
-  /** The guest has said that it took the attempt: recasts slow down. */
+  /** The guest has reported that it accepted the attempt: recasts become rarer. */
   readonly accepted: boolean;
 }
 
-/** What was heard from a Trove guest since its order to upgrade, and what was known before: see `trove-guest.ts`. */
+/**
+ * What a Trove guest has reported since its order to upgrade, and what was known before: see `trove-guest.ts`.
+ */
 export interface Evidence {
-  /** When the order was said, by the guest's clock; null if its clock is not known. */
+  /** When the order was sent, by the guest's clock; null if its clock is not known. */
   readonly told_at: Instant | null;
-  /** When it was told. */
+  /** Whether the server was healthy when the order was sent. */
   readonly was_healthy: boolean;
-  /** By the last report since; null before the first. */
+  /** Whether the last report since then says that the server is healthy; null before the first report. */
   readonly is_healthy: boolean | null;
-  /** It was reported out of service after it had been healthy. */
+  /** The server was reported out of service after it had been healthy. */
   readonly has_left: boolean;
-  /** It has answered that it has finished. */
+  /** The guest has answered that it has finished. */
   readonly answered: boolean;
-  /** How many reports have come since. */
+  /** How many reports have come in since. */
   readonly reports: number;
 }
 
@@ -191,21 +214,24 @@ type Handover = Readonly<Record<string, unknown>>;
 export type Phase =
   | { readonly name: 'pending'; readonly blocked: Blocked | null }
   | { readonly name: 'backoff'; readonly until: Instant; readonly error: string }
-  /** `pre_upgrade` is called: the guest fetches and checks, and goes on serving. */
+  /** `pre_upgrade` is called: the guest fetches and checks, while its server continues to serve. */
   | ({ readonly name: 'preparing' } & Outstanding)
   /** `upgrade` is cast: the instance is out of service for a moment. */
   | ({
       readonly name: 'upgrading';
       readonly info: UpgradeInfo;
-      /** Of a Trove guest's instance: absent where a guest of ours reports on its attempts. */
+      /** For an instance with a Trove guest; absent where a guest of ours reports on its attempts. */
       readonly evidence?: Evidence;
     } & Outstanding)
   /** `post_upgrade` is called; the guest checks itself. */
   | ({ readonly name: 'verifying'; readonly info: UpgradeInfo } & Outstanding)
-  /** The guest has done all; its heartbeat must say so too: healthy, on the new version. */
+  /** The guest has done everything; its heartbeat must say so too: healthy, on the new version. */
   | { readonly name: 'settling'; readonly since: Instant; readonly deadline: Instant }
   | { readonly name: 'soaking'; readonly since: Instant; readonly until: Instant }
-  /** A fence: the guest is to say that it has heard of this upgrade, and so of no older one any more. */
+  /**
+   * A fence: the guest is to report that it has received an order of this upgrade, and so carries out no older
+   * one any more.
+   */
   | ({ readonly name: 'fencing' } & Outstanding)
   /** Switchover: the old primary stops after sending everything. */
   | ({ readonly name: 'demoting' } & Outstanding)
@@ -213,11 +239,14 @@ export type Phase =
   | ({
       readonly name: 'promoting';
       readonly lsn: string;
-      /** What the demoted primary passes on to its successor, in the words of their driver; absent where it has nothing. */
+      /**
+       * What the demoted primary passes on to its successor, in a form that only their driver knows; absent if
+       * there is nothing.
+       */
       readonly handover?: Handover;
       readonly down_since: Instant;
     } & Outstanding)
-  /** Switchover: the other standbys turn to the new primary. */
+  /** Switchover: the other standbys follow the new primary. */
   | ({
       readonly name: 'following';
       readonly primary: Endpoint;
@@ -235,10 +264,12 @@ export type Phase =
       readonly name: 'failed';
       readonly ended: Instant;
       readonly error: string;
-      /** Nobody can tell whether its order was carried out: a person who has looked may say so. */
+      /**
+       * Nobody can tell whether the order was carried out: a person who has checked may confirm that it was.
+       */
       readonly unconfirmed?: true;
     }
-  /** The goal has changed before its turn came, or before it succeeded. */
+  /** The goal changed before the step's turn came, or before it succeeded. */
   | { readonly name: 'skipped'; readonly ended: Instant };
 
 export type PhaseName = Phase['name'];
@@ -251,7 +282,7 @@ export interface UpgradeEvent {
   readonly instance_id?: string;
   readonly step?: number;
   readonly attempt?: number;
-  /** Of a `step_phase`: the phase that the step has entered. */
+  /** For a `step_phase`: the phase that the step has entered. */
   readonly phase?: PhaseName;
   readonly message: string;
 }
@@ -281,17 +312,22 @@ export const UPGRADE_EVENT_TYPES = [
 ] as const;
 export type UpgradeEventType = (typeof UPGRADE_EVENT_TYPES)[number];
 
-/** What is to be done outside, as data. All of it is safe to do twice: the attempt number fences. */
+/**
+ * What is to be done outside of the core, as data. All of it is safe to do twice: the attempt number fences.
+ */
 export type Effect =
   /** A message to a guest; a call's answer comes back as an input of its own. */
   | {
       readonly kind: 'call' | 'cast';
       readonly instance_id: string;
       readonly attempt: AttemptId;
-      /** What the guest understands: of Trove's, only what a Trove taskmanager says, word by word. */
+      /**
+       * The messages that the guest understands: a Trove guest gets only those that a Trove taskmanager sends,
+       * word by word.
+       */
       readonly dialect: 'coffer' | 'trove';
       readonly args: Readonly<Record<string, unknown>>;
-      /** For how long the message is worth anything. */
+      /** For how long the message is of use. */
       readonly timeout_ms: number;
     }
   /** Committed together with the record, in the same atomic step. */
@@ -301,10 +337,10 @@ export type Effect =
       readonly task: InstanceTask;
       readonly fault: string | null;
       readonly in_doubt: boolean;
-      /** Of a Trove guest, where it changes: see `Instance`. */
+      /** For a Trove guest, if it changes: see `Instance`. */
       readonly told_version?: string | null;
     }
-  /** How long a step has taken that succeeded at its first attempt. Committed together with the record. */
+  /** How long a step took that succeeded at its first attempt. Committed together with the record. */
   | { readonly kind: 'measured'; readonly step: MeasuredKind; readonly ms: number }
   /** The upgrade has ended: the cluster's task is NONE again. Committed together with the record. */
   | { readonly kind: 'release'; readonly datastore_version_id: string; readonly datastore_version: string };
@@ -314,7 +350,7 @@ export function isActive(upgrade: Upgrade): boolean {
   return ACTIVE_STATES.includes(upgrade.state.name);
 }
 
-/** How people call a step of this instance. */
+/** The name of a step of this instance, for people. */
 export function titleOf({ kind }: Pick<Step, 'kind'>, instance_name: string): string {
   switch (kind) {
     case 'instance':
@@ -328,12 +364,12 @@ export function titleOf({ kind }: Pick<Step, 'kind'>, instance_name: string): st
   }
 }
 
-/** Nothing more comes of it, and what follows may start. */
+/** True if the step is finished, so that the steps after it may start. */
 export function isOver({ phase }: Step): boolean {
   return phase.name === 'done' || phase.name === 'skipped';
 }
 
-/** The instances that it is to bring to its goal: all of the cluster, or the one that it is about. */
+/** The instances that the upgrade is to bring to its goal: all of the cluster, or the one that it is about. */
 export function meantBy(
   { instance_id }: Pick<Upgrade, 'instance_id'>,
   { instances }: Cluster,
@@ -354,7 +390,7 @@ export function isFailed({ phase }: Step): boolean {
   return phase.name === 'failed';
 }
 
-/** True for a step whose guest has been told something that is not yet settled. */
+/** True for a step whose guest has been sent something that is not settled yet. */
 export function isInFlight(step: Step): boolean {
   switch (step.phase.name) {
     case 'pending':

@@ -1,4 +1,7 @@
-/** What an upgrade is doing, in a sentence for people: how far it is, what it waits for, what they can do. */
+/**
+ * What an upgrade is doing, in a sentence for people: how far it has come, what it waits for, and what they can
+ * do.
+ */
 import type { Cluster, Instant } from './domain.ts';
 import { expectedOf } from './history.ts';
 import { possibleActions } from './machine/actions.ts';
@@ -18,7 +21,10 @@ export function describe(upgrade: Upgrade, cluster: Cluster | null, now: Instant
   return `${activity(upgrade, cluster, now)}${silence}${canDo || '; nothing is left for a person to do'}`;
 }
 
-/** When it is done if every further step takes as long as others did; null unless it is running, and where none was measured. */
+/**
+ * When the upgrade ends if every further step takes as long as earlier ones did. Null unless the upgrade is
+ * running, and if no step was measured.
+ */
 export function estimatedEnd(upgrade: Upgrade, cluster: Cluster | null, now: Instant): Instant | null {
   const { state, cancelling, policy, expected, round, planned_round } = upgrade;
   if (state.name !== 'running' || cancelling || !cluster || planned_round !== round) return null;
@@ -48,7 +54,7 @@ function activity(upgrade: Upgrade, cluster: Cluster | null, now: Instant): stri
   return `${tally(upgrade)}; paused since ${iso(state.since)}: ${state.message}${then}${meanwhile}`;
 }
 
-/** What is in flight; else what holds the next step back; and what follows. */
+/** The steps in flight and the next one; if none is in flight, what holds the next step back. */
 function workOf(upgrade: Upgrade, cluster: Cluster | null, now: Instant): string {
   const { cancelling, round, planned_round } = upgrade;
   const atWork = upgrade.steps.filter(isInFlight);
@@ -85,7 +91,7 @@ function phaseOf({ phase }: Step, now: Instant): string {
   return 'since' in phase ? `${phase.name} for ${ago(phase.since, now)}` : phase.name;
 }
 
-/** Of the present goal: after a rollback has begun, the steps back. */
+/** Counts the steps of the present goal: after a rollback has begun, the steps back. */
 function tally(upgrade: Upgrade): string {
   const steps = present(upgrade).filter(({ phase }) => phase.name !== 'skipped');
   const done = steps.filter((step) => step.phase.name === 'done').length;

@@ -1,12 +1,12 @@
 /**
- * Which version may follow which, and which may serve beside which: the rules of the catalogue, and
- * those that hold where it has none. Each function answers why not, or null.
+ * Which version may follow which, and which may serve beside which: the rules of the catalogue, and the rules
+ * that hold where the catalogue has none. Each function returns why not, or null.
  */
 import type { DatastoreVersion } from './domain.ts';
 import { managerOf } from './managers/index.ts';
 import { compareVersions, inRange } from './versions.ts';
 
-/** Why what runs `from` must not go to `to`. A rollback need not ask. */
+/** Why a server that runs `from` must not go to `to`. A rollback need not ask. */
 export function pathRefusal(from: string, to: DatastoreVersion): string | null {
   if (from === to.name) return null;
   if (to.upgrade_from !== null && !inRange(from, to.upgrade_from)) {
@@ -18,7 +18,9 @@ export function pathRefusal(from: string, to: DatastoreVersion): string | null {
   return `${to.name} is older than ${from}, and a cluster is not downgraded`;
 }
 
-/** Why `one` and `other` must not serve in one cluster at a time; `versions`: those of their datastore. */
+/**
+ * Why `one` and `other` must not serve in one cluster at the same time; `versions`: those of their datastore.
+ */
 export function mixRefusal(one: string, other: string, versions: readonly DatastoreVersion[]): string | null {
   const forbids = (holder: string, neighbour: string) => {
     const range = versions.find(({ name }) => name === holder)?.not_mixed_with ?? null;

@@ -1,12 +1,12 @@
-/** Versions as numbers: how they are ordered, and in which range they lie. */
+/** Versions as numbers: how they are ordered, and which range they lie in. */
 import semver from 'semver';
 
-/** True for a range that versions can be held against, e.g. `>=17.0 <17.10`. */
+/** True for a range that versions can be compared with, e.g. `>=17.0 <17.10`. */
 export function isRange(text: string): boolean {
   return semver.validRange(text) !== null;
 }
 
-/** True for a name that has a number which can be ordered: `17.10`, `5.7.29-log`. */
+/** True for a name with a number that can be ordered: `17.10`, `5.7.29-log`. */
 export function isVersion(name: string): boolean {
   return semver.coerce(name) !== null;
 }
@@ -27,7 +27,7 @@ export function compareVersions(a: string, b: string): number {
   return 0;
 }
 
-/** The number before the first dot: 17 of `17.10`; 0 of a name without a number. */
+/** The number before the first dot: 17 for `17.10`; 0 for a name without a number. */
 export function majorOf(version: string): number {
   return numbersOf(version)[0] ?? 0;
 }

@@ -294,8 +294,8 @@ export function rollBack(draft: Draft, why: string): void {
 }
 
 /**
- * M5: every step is done. Every instance that the upgrade is about must also report so, including those that
- * needed no step.
+ * M5: every step is done. Every instance that the upgrade is about must also report the goal's version,
+ * including those that needed no step.
  */
 function succeedOrWait(draft: Draft, started: Instant): void {
   const { policy } = draft.upgrade;
