@@ -77,6 +77,8 @@ const UPGRADES: Typing = {
     // Resumed, or the canary was there before the pause.
     'coffer upgrade-resume shop': 'coffer upgrade-resume shop || waits_for shop canary',
     'coffer upgrade-approve shop': 'waits_for shop canary; coffer upgrade-approve shop',
+    // Nothing waits to be confirmed here: test/interop/trove-guests.test.ts has guests of Trove's kind.
+    'coffer upgrade-confirm shop': 'coffer upgrade-confirm shop || test $? = 4',
     'coffer upgrade-retry shop': 'waits_for shop failure; coffer upgrade-retry shop',
     'coffer upgrade-rollback shop': 'coffer upgrade-watch shop; coffer upgrade-rollback shop',
     'coffer cluster-reset-status shop': `coffer upgrade-watch shop || test $? = 1

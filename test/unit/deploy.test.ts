@@ -6,7 +6,7 @@
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Registry } from 'prom-client';
@@ -205,14 +205,14 @@ describe('docs/operate.md', () => {
     `has units that systemd takes${analyze ? '' : ' (skipped: no systemd-analyze)'}`,
     () => {
       const folder = mkdtempSync(join(tmpdir(), 'coffer-units-'));
+      // A unit takes a path with blanks for a command with arguments.
+      const node = join(folder, 'node');
+      symlinkSync(process.execPath, node);
       const complaints = units.map((unit) => {
         const name = titleOf(unit).split('/').at(-1) ?? '';
-        writeFileSync(join(folder, name), unit.text.replace('/usr/bin/node', process.execPath));
+        writeFileSync(join(folder, name), unit.text.replace('/usr/bin/node', node));
         const args = ['verify', '--man=no', join(folder, name.replace('@.', '@1.'))];
-        writeFileSync(
-          join(folder, name.replace('@.', '@1.')),
-          unit.text.replace('/usr/bin/node', process.execPath),
-        );
+        writeFileSync(join(folder, name.replace('@.', '@1.')), unit.text.replace('/usr/bin/node', node));
         const { stdout, stderr } = spawnSync(analyze ?? '', args, { encoding: 'utf8' });
         // It also speaks of whatever else this machine has.
         return `${stdout}${stderr}`.split('\n').filter((line) => line.includes('coffer'));

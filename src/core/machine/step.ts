@@ -83,13 +83,23 @@ export function answered(draft: Draft, step: Step, action: AnsweredAction, info:
     if (surprise) return attemptFailed(draft, step, surprise, 'permanent');
     // The guest has received this attempt, and carries out no older one any more.
     const told = { ...step, reversible: info.reversible ?? null, touched: true, in_doubt: false };
-    if (draft.isInDoubtBefore(step)) draft.instanceTask(step.instance_id, 'UPGRADING', null);
+    if (isOfUnknownKind(draft, step)) draft.instanceTask(step.instance_id, 'UPGRADING', null, null);
+    else if (draft.isInDoubtBefore(step)) draft.instanceTask(step.instance_id, 'UPGRADING', null);
     say(draft, told, { name: 'upgrading', info, ...outstanding(draft) });
   } else if (phase.name === 'upgrading' && action === 'upgrade') {
     if (phase.evidence) weigh(draft, step, phase, { ...phase.evidence, answered: true });
   } else if (phase.name === 'verifying' && action === 'post_upgrade') {
     settle(draft, step);
   }
+}
+
+/**
+ * True for a registered instance whose guest agent has not reported yet. The agent may be Trove's, and then nobody
+ * knows from the order on which version the instance runs.
+ */
+function isOfUnknownKind(draft: Draft, step: Step): boolean {
+  const instance = draft.instance(step.instance_id);
+  return instance !== undefined && instance.report === null && instance.told_version !== undefined;
 }
 
 /**

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isAlive, isInDoubt, versionOf } from '../../../src/core/domain.ts';
 import { possibleActions } from '../../../src/core/machine/actions.ts';
-import type { Action } from '../../../src/core/machine/advance.ts';
+import { type Action, advance } from '../../../src/core/machine/advance.ts';
 import {
   awaitsConfirmation,
   isCarriedOut,
@@ -54,6 +54,31 @@ describe('Trove guests', () => {
     expect(versions(world)).toEqual([null, FROM, FROM]);
     world.settle();
     expect(world.upgrade.state.name).toBe('succeeded');
+  });
+
+  it('may run either version once they were told, also one that had not reported before its order', () => {
+    const { upgrade, cluster } = newWorld({
+      policy: {
+        overrides: (['guests_alive', 'version_active'] as const).map((gate) => ({ gate, reason: 'known' })),
+      },
+    });
+    const unheard = {
+      ...cluster,
+      instances: cluster.instances.map((one) =>
+        one.name === 'db-1' ? { ...one, report: null, heard: null } : one,
+      ),
+    };
+    const seen = { cluster: unheard, versions: [] };
+    const planned = advance(upgrade, { type: 'wake' }, seen, upgrade.created + 1);
+    const [step] = planned.upgrade.steps;
+    if (!step) throw new Error('nothing was planned');
+    expect(step.phase.name).toBe('preparing');
+    const { id, attempt, instance_id } = step;
+    const input = { type: 'answered', step: id, attempt, action: 'pre_upgrade', info: {} } as const;
+    const { effects } = advance(planned.upgrade, input, seen, upgrade.created + 2);
+    expect(effects).toContainEqual(
+      expect.objectContaining({ kind: 'instance_task', instance_id, task: 'UPGRADING', told_version: null }),
+    );
   });
 
   it('say nothing by a message that is no heartbeat', () => {
