@@ -318,9 +318,9 @@ export function loseBegin(world: World): () => void {
   return () => {
     const upgrade = after_ms === null ? undefined : activeUpgrade(world);
     if (after_ms === null || upgrade?.state.name !== 'scheduled') return;
-    // If the upgrade's time has not come, the record stays as it is when a taskmanager takes its cast: so
-    // nobody could tell whether it has.
-    if ((upgrade.policy.not_before ?? 0) > scheduler.now) return;
+    // An upgrade that had to wait for its time stays as it is when a taskmanager takes its cast: nobody could
+    // tell whether the cast is still to come.
+    if ((upgrade.policy.not_before ?? 0) > upgrade.created) return;
     scheduler.after(after_ms, () => {
       if (store.data.upgrades.get(upgrade.id)?.state.name !== 'scheduled') return;
       world.tell('the store fails over, and has lost the begin of the upgrade');
