@@ -197,8 +197,11 @@ interface Outstanding {
 export interface Evidence {
   /** When the order was sent, by the guest's clock; null if its clock is not known. */
   readonly told_at: Instant | null;
-  /** Whether the server was healthy when the order was sent. */
-  readonly was_healthy: boolean;
+  /**
+   * Whether the server was healthy when the order was sent; null if nobody knows: its guest had not been
+   * heard lately, or called the server neither healthy nor down.
+   */
+  readonly was_healthy: boolean | null;
   /** Whether the last report since then says that the server is healthy; null before the first report. */
   readonly is_healthy: boolean | null;
   /** The server was reported out of service after it had been healthy. */

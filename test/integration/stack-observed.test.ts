@@ -32,7 +32,7 @@ describe('an upgrade seen from outside', () => {
     client = createClient({ endpoint: `${file.api_url}/v1.0/demo` });
     await client.clusters.create({
       ...{ name: 'seen', datastore: { type: 'simulated', version: '1.0' }, instances: [{}, {}, {}] },
-      extended_properties: { simulated: { pre_upgrade_ms: 50, upgrade_ms: 400, post_upgrade_ms: 50 } },
+      extended_properties: { simulated: { pre_upgrade_ms: 50, upgrade_ms: 1_500, post_upgrade_ms: 50 } },
     });
     await client.clusters.waitFor('seen', { intervalMs: 50, signal: AbortSignal.timeout(30_000) });
     const answer = await fetch(`${file.api_url}/v1.0/demo/clusters/seen`, {
@@ -61,6 +61,12 @@ describe('an upgrade seen from outside', () => {
       const { steps } = await client.upgrades.get(upgrade_id);
       return steps[0]?.phase === 'upgrading';
     });
+    // A process that is killed loses the spans that it has not sent yet.
+    await until('the spans of its beginning are out', async () =>
+      ['upgrade_cluster process', 'pre_upgrade call'].every((span) =>
+        receiver.spans.some((one) => one.name === span && one.trace === caller.trace),
+      ),
+    );
     const pid = (await stack.file()).pids[name] ?? 0;
     process.kill(pid, 'SIGKILL');
     await until('it runs again', async () => {

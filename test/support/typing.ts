@@ -82,7 +82,7 @@ const UPGRADES: Typing = {
     'coffer upgrade-retry shop': 'waits_for shop failure; coffer upgrade-retry shop',
     'coffer upgrade-rollback shop': 'coffer upgrade-watch shop; coffer upgrade-rollback shop',
     'coffer cluster-reset-status shop': `coffer upgrade-watch shop || test $? = 1
-      coffer cluster-upgrade shop 1.1
+      coffer cluster-upgrade shop 2.0
       coffer cluster-reset-status shop`,
     'soak=600': 'soak=1',
     'approval --watch': 'approval --wait || test $? = 6',

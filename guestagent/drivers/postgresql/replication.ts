@@ -182,10 +182,15 @@ export function majorOf(version: string): string {
   return version.split('.')[0] ?? version;
 }
 
-export async function dropIdleLogicalSlots(client: Client): Promise<readonly string[]> {
-  const { rows } = await client.query<{ name: string }>(
-    `SELECT slot_name AS name, pg_drop_replication_slot(slot_name) FROM pg_replication_slots
-      WHERE slot_type = 'logical' AND NOT active AND NOT temporary`,
+/** Drops the logical slots that nobody reads. `left` are those that somebody reads. */
+export async function dropIdleLogicalSlots(
+  client: Client,
+): Promise<{ readonly dropped: readonly string[]; readonly left: readonly string[] }> {
+  const slots = "FROM pg_replication_slots WHERE slot_type = 'logical' AND NOT temporary";
+  const dropped = await client.query<{ name: string }>(
+    `SELECT slot_name AS name, pg_drop_replication_slot(slot_name) ${slots} AND NOT active`,
   );
-  return rows.map(({ name }) => name);
+  const left = await client.query<{ name: string }>(`SELECT slot_name AS name ${slots}`);
+  const [gone, there] = [dropped, left].map(({ rows }) => rows.map(({ name }) => name));
+  return { dropped: gone ?? [], left: there ?? [] };
 }

@@ -2,7 +2,7 @@ import type { Client } from 'pg';
 import type { Endpoint } from '../../../src/core/domain.ts';
 import { hasPackage } from '../../../src/core/managers/postgresql.ts';
 import { PermanentError, type Target } from '../../driver.ts';
-import { messageOf, writeFileAtomic } from '../../files.ts';
+import { messageOf, sleep, writeFileAtomic } from '../../files.ts';
 import { type Binaries, ensureBinaries, unknownVersion } from './binaries.ts';
 import { STREAM_GRACE_MS } from './health.ts';
 import type { Demoted, Instance, Serving } from './instance.ts';
@@ -12,6 +12,8 @@ import type { State } from './state.ts';
 import { STREAM_MS, type Switchover } from './switchover.ts';
 
 const UPGRADE_START_MS = 180_000;
+const DROP_TRIES = 10;
+const DROP_AGAIN_MS = 200;
 
 /** Moves the server between versions: stop, swap, start; and back again if the new version does not serve. */
 export class Swap {
@@ -76,12 +78,23 @@ export class Swap {
    */
   async #dropOrphanedSlots(): Promise<void> {
     const { deps } = this.#instance;
-    try {
-      const dropped = await this.#instance.withServer(dropIdleLogicalSlots);
-      if (dropped.length > 0)
-        deps.log.warn({ slots: dropped }, 'dropped logical slots of the former primary');
-    } catch (error) {
-      deps.log.warn({ error: messageOf(error) }, 'logical slots of the former primary may be left');
+    // A server that has just started may hold a slot for a moment.
+    for (let tries = 1; ; tries++) {
+      try {
+        const { dropped, left } = await this.#instance.withServer(dropIdleLogicalSlots);
+        if (dropped.length > 0)
+          deps.log.warn({ slots: dropped }, 'dropped logical slots of the former primary');
+        if (left.length === 0) return;
+        if (tries === DROP_TRIES)
+          return deps.log.warn({ slots: left }, 'logical slots are in use on a standby');
+      } catch (error) {
+        if (tries === DROP_TRIES)
+          return deps.log.warn(
+            { error: messageOf(error) },
+            'logical slots of the former primary may be left',
+          );
+      }
+      await sleep(DROP_AGAIN_MS);
     }
   }
 

@@ -4,7 +4,14 @@
  * an order to upgrade is sent once per attempt. Its end is inferred from the guest's reports. When the reports
  * do not tell the end from silence, a person is asked (decision 0007).
  */
-import { type Instance, type Instant, isHealthy, isTroveGuest, type ServiceStatus } from '../domain.ts';
+import {
+  type Instance,
+  type Instant,
+  isAlive,
+  isHealthy,
+  isTroveGuest,
+  type ServiceStatus,
+} from '../domain.ts';
 import type { Evidence, Phase, Step, Upgrade } from '../record.ts';
 import type { Draft } from './draft.ts';
 
@@ -29,12 +36,21 @@ export function noEvidence(instance: Instance | undefined, now: Instant): Eviden
     // The time now by the guest's clock: when the guest sent its last report, plus the time that has passed by
     // our clock since that report came in.
     told_at: report === null || heard === null ? null : report.sent + now - heard,
-    was_healthy: instance !== undefined && isHealthy(instance, now),
+    was_healthy: instance !== undefined && isAlive(instance, now) ? wasHealthy(report?.service_status) : null,
     is_healthy: null,
     has_left: false,
     answered: false,
     reports: 0,
   };
+}
+
+/**
+ * Null for a server that is neither well nor down, such as one that Trove calls `running` or `restart required`: such a
+ * server may recover by itself, which is no sign of an upgrade.
+ */
+function wasHealthy(status: ServiceStatus | undefined): boolean | null {
+  if (status === 'healthy') return true;
+  return status === 'shutdown' || status === 'failed' ? false : null;
 }
 
 /** The evidence with one more report. A report that was sent before the order says nothing about the order. */
@@ -45,7 +61,7 @@ export function withReport(evidence: Evidence, status: ServiceStatus, sent: Inst
   return {
     ...evidence,
     is_healthy,
-    has_left: evidence.has_left || (was_healthy && !is_healthy),
+    has_left: evidence.has_left || (was_healthy === true && !is_healthy),
     reports: evidence.reports + 1,
   };
 }
@@ -53,10 +69,11 @@ export function withReport(evidence: Evidence, status: ServiceStatus, sent: Inst
 /**
  * The order counts as carried out when the server was healthy, went down and is healthy again; or when it was
  * broken before, is healthy now, and its guest has answered that it has finished. The guest's answer alone is
- * not enough: the agents of some datastores accept `upgrade` and do nothing.
+ * not enough: the agents of some datastores accept `upgrade` and do nothing. A server of which it is
+ * not known whether it was down must be reported healthy, otherwise, and healthy again.
  */
 export function isCarriedOut({ was_healthy, is_healthy, has_left, answered }: Evidence): boolean {
-  return is_healthy === true && (has_left || (!was_healthy && answered));
+  return is_healthy === true && (has_left || (was_healthy === false && answered));
 }
 
 /** The evidence once the time is up: the store may hold a report whose message was lost. */
