@@ -195,8 +195,8 @@ interface Outstanding {
  * What a Trove guest has reported since its order to upgrade, and what was known before: see `trove-guest.ts`.
  */
 export interface Evidence {
-  /** When the order was sent, by the guest's clock; null if its clock is not known. */
-  readonly told_at: Instant | null;
+  /** When the order was sent, by the guest's clock or by ours, whichever is ahead. */
+  readonly told_at: Instant;
   /**
    * Whether the server was healthy when the order was sent; null if nobody knows: its guest had not been
    * heard lately, or called the server neither healthy nor down.

@@ -34,8 +34,9 @@ export function noEvidence(instance: Instance | undefined, now: Instant): Eviden
   const { report = null, heard = null } = instance ?? {};
   return {
     // The time now by the guest's clock: when the guest sent its last report, plus the time that has passed by
-    // our clock since that report came in.
-    told_at: report === null || heard === null ? null : report.sent + now - heard,
+    // our clock since that report came in. The report may have been long on its way, and then this time would be too
+    // early: so our own clock counts if it is ahead.
+    told_at: report === null || heard === null ? now : Math.max(now, report.sent + now - heard),
     was_healthy: instance !== undefined && isAlive(instance, now) ? wasHealthy(report?.service_status) : null,
     is_healthy: null,
     has_left: false,
@@ -55,7 +56,7 @@ function wasHealthy(status: ServiceStatus | undefined): boolean | null {
 
 /** The evidence with one more report. A report that was sent before the order says nothing about the order. */
 export function withReport(evidence: Evidence, status: ServiceStatus, sent: Instant): Evidence {
-  if (evidence.told_at !== null && sent < evidence.told_at) return evidence;
+  if (sent < evidence.told_at) return evidence;
   const is_healthy = status === 'healthy';
   const was_healthy = evidence.is_healthy ?? evidence.was_healthy;
   return {

@@ -301,10 +301,28 @@ describe('The evidence of a Trove guest', () => {
   const report = { service_status: 'healthy' as const, sent: NOW - 5_000 };
   const before = noEvidence({ ...newWorld().instance('db-1'), report, heard: NOW - 4_000 }, NOW);
 
-  it('leaves out what it sent before its order, by its own clock', () => {
-    expect(before.told_at).toBe(NOW - 1_000);
-    expect(withReport(before, 'shutdown', NOW - 1_001)).toBe(before);
-    expect(withReport(before, 'shutdown', NOW - 1_000)).toMatchObject({ has_left: true, reports: 1 });
+  it('leaves out what it sent before its order: by its own clock if that is ahead, else by ours', () => {
+    // Its last report was a second on its way, or its clock is a second behind: what it sent meanwhile may be old.
+    expect(before.told_at).toBe(NOW);
+    expect(withReport(before, 'shutdown', NOW - 1)).toBe(before);
+    expect(withReport(before, 'shutdown', NOW)).toMatchObject({ has_left: true, reports: 1 });
+    const ahead = { ...report, sent: NOW - 1_000 };
+    const later = noEvidence({ ...newWorld().instance('db-1'), report: ahead, heard: NOW - 4_000 }, NOW);
+    expect(later.told_at).toBe(NOW + 3_000);
+    expect(withReport(later, 'shutdown', NOW + 2_999)).toBe(later);
+  });
+
+  it('knows of no health before the order where nobody was heard, or a server was neither well nor down', () => {
+    const of = (service_status: 'shutdown' | 'unknown', heard: number) =>
+      noEvidence({ ...newWorld().instance('db-1'), report: { ...report, service_status }, heard }, NOW)
+        .was_healthy;
+    expect([of('shutdown', NOW), of('unknown', NOW), of('shutdown', NOW - 600_000)]).toEqual([
+      false,
+      null,
+      null,
+    ]);
+    const unknown = { ...before, was_healthy: null, answered: true };
+    expect(isCarriedOut(withReport(unknown, 'healthy', NOW))).toBe(false);
   });
 
   it('is a server that was healthy, went, and came back: neither half is enough', () => {
