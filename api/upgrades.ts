@@ -5,9 +5,9 @@ import { ClusterParams, PageQuery, UpgradeActionBody, UpgradeParams } from '../s
 import { findTarget } from '../src/core/admit.ts';
 import { CofferError } from '../src/core/errors.ts';
 import { FOLLOW_UPS, type FollowUp } from '../src/core/follow-up.ts';
-import { ACTIONS, type Action } from '../src/core/machine/advance.ts';
-import { awaitsConfirmation } from '../src/core/machine/trove-guest.ts';
 import { isActive } from '../src/core/record.ts';
+import { ACTIONS, type Action } from '../src/core/upgrade/advance.ts';
+import { awaitsConfirmation } from '../src/core/upgrade/trove-guest.ts';
 import { beginFollowUp, beginRetryWith } from '../src/store/begin-upgrade.ts';
 import type { Loaded } from '../src/store/store.ts';
 import { actionRule } from './access/enforce.ts';

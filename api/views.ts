@@ -26,12 +26,12 @@ import {
   type Instant,
   versionOf,
 } from '../src/core/domain.ts';
-import { possibleActions } from '../src/core/machine/actions.ts';
 import type { Policy } from '../src/core/policy.ts';
 import type { Plan } from '../src/core/preview.ts';
 import { primaryProblems } from '../src/core/primaries.ts';
 import { isActive, type Step, type Upgrade, type UpgradeEvent } from '../src/core/record.ts';
 import { describe, estimatedEnd } from '../src/core/status.ts';
+import { possibleActions } from '../src/core/upgrade/actions.ts';
 
 /** The address under which the caller has reached us: links use the same address. */
 export interface Urls {

@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { CLUSTER_TASKS, FINDINGS, ROLES, SERVICE_STATUSES } from '../core/domain.ts';
 import { STEP_KINDS } from '../core/history.ts';
-import { ACTIONS } from '../core/machine/advance.ts';
 import { GATES, PAUSE_REASONS, UPGRADE_EVENT_TYPES } from '../core/record.ts';
+import { ACTIONS } from '../core/upgrade/advance.ts';
 import { PolicyDocument } from './policy.ts';
 
 /**

@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { BATCH_ACTIONS } from '../core/batch/orders.ts';
 import { BATCH_PAUSE_REASONS } from '../core/batch/record.ts';
-import { ACTIONS } from '../core/machine/advance.ts';
 import { GATES, PAUSE_REASONS } from '../core/record.ts';
+import { ACTIONS } from '../core/upgrade/advance.ts';
 import { BATCH_STATES } from './batches.ts';
 import { INSTANCE_STATUSES, StoreCheck, UPGRADE_STATES } from './documents.ts';
 

@@ -17,8 +17,8 @@ import {
   type UpgradeInfo,
 } from '../core/domain.ts';
 import { FOLLOW_UPS } from '../core/follow-up.ts';
-import { ACTIONS } from '../core/machine/advance.ts';
 import { WAYS_IN } from '../core/record.ts';
+import { ACTIONS } from '../core/upgrade/advance.ts';
 import { Id, Reference, text } from './fields.ts';
 import { PolicyRequest } from './policy.ts';
 

@@ -6,7 +6,6 @@
  */
 import { type Acceptance, acceptedUpgrade, type UpgradeRequest } from './admit.ts';
 import { type Cluster, type DatastoreVersion, versionOf } from './domain.ts';
-import { rollbackRefusal } from './machine/judge.ts';
 import type { Policy } from './policy.ts';
 import {
   type BatchPlace,
@@ -18,6 +17,7 @@ import {
   type Upgrade,
   type UpgradeEvent,
 } from './record.ts';
+import { rollbackRefusal } from './upgrade/judge.ts';
 
 export type FollowUp = Follows['as'];
 export const FOLLOW_UPS: readonly FollowUp[] = ['retry', 'rollback'];

@@ -19,11 +19,11 @@ import {
 import { CofferError } from './errors.ts';
 import { type ExpectedTimes, expectedTimes, NOTHING_MEASURED } from './history.ts';
 import { lossesAmong, type PlanFinding, planFindings } from './left-behind.ts';
-import { CAUGHT_UP_LAG_BYTES } from './machine/gates.ts';
 import { planSteps, workMs } from './plan.ts';
 import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
 import { noPrimary, replicaSetsOf } from './primaries.ts';
 import type { Step } from './record.ts';
+import { CAUGHT_UP_LAG_BYTES } from './upgrade/gates.ts';
 
 /** The upgrade to preview. */
 export interface Intent {

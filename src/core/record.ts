@@ -34,7 +34,7 @@ export interface Upgrade {
   readonly approved: boolean;
   /**
    * The time so far that does not count against the timeout, without the pause that the upgrade is in: see
-   * `machine/time.ts`.
+   * `upgrade/time.ts`.
    */
   readonly waited_ms: number;
   /**

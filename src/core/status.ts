@@ -4,9 +4,9 @@
  */
 import type { Cluster, Instant } from './domain.ts';
 import { expectedOf } from './history.ts';
-import { possibleActions } from './machine/actions.ts';
 import { workMs } from './plan.ts';
 import { isActive, isInFlight, isOver, type Step, titleOf, type Upgrade } from './record.ts';
+import { possibleActions } from './upgrade/actions.ts';
 
 /** `cluster` gives the instances their names; null once it has been removed. */
 export function describe(upgrade: Upgrade, cluster: Cluster | null, now: Instant): string {

@@ -14,8 +14,8 @@ import {
 } from '../../src/contract/rpc.ts';
 import { SimulatedProperties } from '../../src/contract/simulated.ts';
 import type { GuestReport } from '../../src/core/domain.ts';
-import { ACTIONS } from '../../src/core/machine/advance.ts';
 import type { PhaseName, StateName } from '../../src/core/record.ts';
+import { ACTIONS } from '../../src/core/upgrade/advance.ts';
 
 const ID = '5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a';
 

@@ -37,7 +37,7 @@ describe('docs/guarantees.md', () => {
   });
 
   it('has each invariant of the machine', () => {
-    const machine = readFileSync(join(ROOT, 'src/core/machine/advance.ts'), 'utf8');
+    const machine = readFileSync(join(ROOT, 'src/core/upgrade/advance.ts'), 'utf8');
     const stated = [...machine.matchAll(/^ \* - (M\d):/gm)].map(([, name]) => name);
     expect([...text.matchAll(/^\| (M\d) \|/gm)].map(([, name]) => name)).toEqual(stated);
   });

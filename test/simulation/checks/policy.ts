@@ -1,9 +1,9 @@
 import type { Cluster } from '../../../src/core/domain.ts';
 import { expectedOf } from '../../../src/core/history.ts';
-import { advance } from '../../../src/core/machine/advance.ts';
 import { BUILT_IN_VERSIONS } from '../../../src/core/managers/index.ts';
 import type { Override, Policy } from '../../../src/core/policy.ts';
 import type { Step, Upgrade, UpgradeEvent } from '../../../src/core/record.ts';
+import { advance } from '../../../src/core/upgrade/advance.ts';
 import type { World } from '../world.ts';
 import type { Checks } from './checks.ts';
 

@@ -1,8 +1,8 @@
 /** A second account of an upgrade's time, kept by what is seen of it from outside: `waited_ms` must agree with it. */
 import type { Instant } from '../../../src/core/domain.ts';
-import type { Next } from '../../../src/core/machine/advance.ts';
-import { expiresAt } from '../../../src/core/machine/time.ts';
 import { isActive, type Upgrade } from '../../../src/core/record.ts';
+import type { Next } from '../../../src/core/upgrade/advance.ts';
+import { expiresAt } from '../../../src/core/upgrade/time.ts';
 
 export class Account {
   #at: Instant = 0;

@@ -5,8 +5,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Cluster, Instance } from '../../../src/core/domain.ts';
 import { expectedTimes, NOTHING_MEASURED } from '../../../src/core/history.ts';
-import { possibleActions } from '../../../src/core/machine/actions.ts';
-import { ACTIONS, type Action, advance } from '../../../src/core/machine/advance.ts';
 import { DEFAULT_POLICY } from '../../../src/core/policy.ts';
 import {
   PAUSE_REASONS,
@@ -15,6 +13,8 @@ import {
   type Upgrade,
   type UpgradeState,
 } from '../../../src/core/record.ts';
+import { possibleActions } from '../../../src/core/upgrade/actions.ts';
+import { ACTIONS, type Action, advance } from '../../../src/core/upgrade/advance.ts';
 import { versionOf } from './versions.ts';
 
 const NOW = 1_800_000_000_000;

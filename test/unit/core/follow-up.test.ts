@@ -1,7 +1,7 @@
 /** What can be asked of an upgrade that has ended, and what becomes of it. */
 import { describe, expect, it } from 'vitest';
 import { followUpRefusal, followUpUpgrade, retargetedRequest } from '../../../src/core/follow-up.ts';
-import { possibleActions } from '../../../src/core/machine/actions.ts';
+import { possibleActions } from '../../../src/core/upgrade/actions.ts';
 import { FROM, TO, type World } from './world.ts';
 import { worlds } from './worlds.ts';
 

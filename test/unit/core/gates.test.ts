@@ -1,7 +1,7 @@
 /** What holds a step back, or the end: gates by name with reason and since when, health, the soak (G1, G2, G5). */
 import { describe, expect, it } from 'vitest';
 import { isHealthy } from '../../../src/core/domain.ts';
-import { wakeAt } from '../../../src/core/machine/wake.ts';
+import { wakeAt } from '../../../src/core/upgrade/wake.ts';
 import { worlds } from './worlds.ts';
 
 const world = worlds();

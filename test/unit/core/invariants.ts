@@ -1,8 +1,8 @@
 /** What must hold after every input, whatever it was: of the record, and of the truth behind it. */
 import type { Instant } from '../../../src/core/domain.ts';
-import type { Input, Next } from '../../../src/core/machine/advance.ts';
 import { maxUnavailable } from '../../../src/core/policy.ts';
 import { isActive, type Upgrade } from '../../../src/core/record.ts';
+import type { Input, Next } from '../../../src/core/upgrade/advance.ts';
 import type { World } from './world.ts';
 
 /** What is wrong with a move of the record, in words; empty when nothing is. */

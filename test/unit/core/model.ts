@@ -4,9 +4,10 @@
  * of them is wrong. Of the policy it knows `max_unavailable`, `canary` and `on_failure`; nothing is retried
  * but by a person.
  */
-import type { Action } from '../../../src/core/machine/advance.ts';
+
 import type { Policy } from '../../../src/core/policy.ts';
 import type { PauseReason, StateName } from '../../../src/core/record.ts';
+import type { Action } from '../../../src/core/upgrade/advance.ts';
 
 export type Work = 'preparing' | 'upgrading' | 'verifying';
 export type Verdict = 'applied' | 'stale' | 'refused';

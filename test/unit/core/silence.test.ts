@@ -1,7 +1,7 @@
 /** Nothing moves for longer than expected: whoever watches is told, once. */
 import { describe, expect, it } from 'vitest';
-import { silentAt } from '../../../src/core/machine/silence.ts';
 import { describe as sentence } from '../../../src/core/status.ts';
+import { silentAt } from '../../../src/core/upgrade/silence.ts';
 import type { World } from './world.ts';
 import { worlds } from './worlds.ts';
 

@@ -4,8 +4,8 @@
  */
 import { describe, expect, it } from 'vitest';
 import type { Instance } from '../../../src/core/domain.ts';
-import { Draft } from '../../../src/core/machine/draft.ts';
-import { successorOf } from '../../../src/core/machine/gates.ts';
+import { Draft } from '../../../src/core/upgrade/draft.ts';
+import { successorOf } from '../../../src/core/upgrade/gates.ts';
 import type { Outcome, Script } from './guest.ts';
 import { FROM, T0, TO, type World } from './world.ts';
 import { worlds } from './worlds.ts';

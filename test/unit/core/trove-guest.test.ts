@@ -5,15 +5,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isAlive, isInDoubt, versionOf } from '../../../src/core/domain.ts';
-import { possibleActions } from '../../../src/core/machine/actions.ts';
-import { type Action, advance } from '../../../src/core/machine/advance.ts';
+import { isActive } from '../../../src/core/record.ts';
+import { possibleActions } from '../../../src/core/upgrade/actions.ts';
+import { type Action, advance } from '../../../src/core/upgrade/advance.ts';
 import {
   awaitsConfirmation,
   isCarriedOut,
   noEvidence,
   withReport,
-} from '../../../src/core/machine/trove-guest.ts';
-import { isActive } from '../../../src/core/record.ts';
+} from '../../../src/core/upgrade/trove-guest.ts';
 import type { Outcome } from './guest.ts';
 import { tried } from './properties.ts';
 import { FROM, TO, World, type WorldOptions } from './world.ts';

@@ -1,6 +1,6 @@
 /** When a record wants to be looked at again: no later than time moves it on, and no more often than helps (G1). */
 import { describe, expect, it } from 'vitest';
-import { wakeAt } from '../../../src/core/machine/wake.ts';
+import { wakeAt } from '../../../src/core/upgrade/wake.ts';
 import { T0, type World } from './world.ts';
 import { worlds } from './worlds.ts';
 

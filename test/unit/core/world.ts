@@ -19,8 +19,6 @@ import {
 } from '../../../src/core/domain.ts';
 import { type FollowUp, followUpUpgrade } from '../../../src/core/follow-up.ts';
 import { expectedTimes, type MeasuredTimes, NOTHING_MEASURED } from '../../../src/core/history.ts';
-import { type Action, advance, type Input, type Next } from '../../../src/core/machine/advance.ts';
-import { wakeAt } from '../../../src/core/machine/wake.ts';
 import type { Policy } from '../../../src/core/policy.ts';
 import {
   type Effect,
@@ -31,6 +29,8 @@ import {
   type Upgrade,
   type UpgradeEvent,
 } from '../../../src/core/record.ts';
+import { type Action, advance, type Input, type Next } from '../../../src/core/upgrade/advance.ts';
+import { wakeAt } from '../../../src/core/upgrade/wake.ts';
 import { Account } from './account.ts';
 import { type Answer, Guest, type Script, type Surroundings } from './guest.ts';
 import { checkTruth, violationsOf } from './invariants.ts';

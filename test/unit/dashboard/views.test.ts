@@ -32,8 +32,8 @@ import {
 } from '../../../dashboard/words.ts';
 import { CreateBatchBody } from '../../../src/contract/batches.ts';
 import { PolicyRequest } from '../../../src/contract/policy.ts';
-import { ACTIONS } from '../../../src/core/machine/advance.ts';
 import { DEFAULT_POLICY } from '../../../src/core/policy.ts';
+import { ACTIONS } from '../../../src/core/upgrade/advance.ts';
 
 describe('numbers and times', () => {
   it.each([
