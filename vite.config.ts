@@ -33,7 +33,7 @@ function licences(): Plugin {
 
 export default defineConfig({
   root: join(ROOT, 'dashboard'),
-  // Relative: the page is told where it is by the api, see `api/dashboard.ts`.
+  // Relative: the page is told where it is by the api, see `api/http/dashboard.ts`.
   base: './',
   plugins: [licences()],
   build: {

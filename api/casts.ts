@@ -2,7 +2,7 @@ import { TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
 import type { Cluster } from '../src/core/domain.ts';
 import { every, type Service, type Sleep, sleep } from '../src/service.ts';
 import type { PendingCast } from '../src/store/store.ts';
-import type { Caller } from './auth.ts';
+import type { Caller } from './access/caller.ts';
 import type { Deps } from './deps.ts';
 
 /** How long a request waits for the confirm of its cast: the cast is already safe in the store. */

@@ -14,7 +14,7 @@ import { tracingConfig } from '../src/tracing.ts';
 import { DEFAULT_RATES, LIMITED_VERBS, type Rates } from './access/rate-limits.ts';
 import { readRuleFile } from './access/rule-file.ts';
 import { readTokenFile } from './access/token-file.ts';
-import { readCertificate } from './certificate.ts';
+import { readCertificate } from './http/certificate.ts';
 
 const word = z.string().min(1).max(255);
 const path = z.string().min(1).max(4096);

@@ -8,9 +8,9 @@ import type { MasterKey } from '../src/master-key.ts';
 import type { BatchRequests } from '../src/queue.ts';
 import type { Store } from '../src/store/store.ts';
 import type { Span, Tracing } from '../src/tracing.ts';
+import type { Caller } from './access/caller.ts';
 import type { Access } from './access/enforce.ts';
-import type { Caller } from './auth.ts';
-import type { Claim } from './idempotency.ts';
+import type { Claim } from './http/idempotency.ts';
 
 /** Everything that the handlers work with; nothing of it is global. */
 export interface Deps {

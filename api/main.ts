@@ -1,24 +1,22 @@
 /**
  * The api process: takes HTTP requests and sends casts.
  *
- * - `serve.ts` HTTP or HTTPS · `certificate.ts` · `app.ts` assembles the server · `config.ts` · `deps.ts`
- *   what handlers work with
- * - `auth.ts` who the caller is · `access/` who may do what: `enforce.ts` the only place that enforces it,
- *   `rules.ts` the rules, `language.ts` the language of the rules, `rule-file.ts` an operator's own rules;
- *   `keystone.ts` and `token-file.ts` find the owner of a token; `rate-limits.ts`; `open.ts` assembles these
- * - `errors.ts` every error as Trove's JSON · `views.ts` records as documents
- * - `clusters.ts` clusters and the upgrade request · `create-cluster.ts` · `resize-cluster.ts` ·
- *   `instances.ts`
- * - `join-token.ts` what external agents join with · `one-action.ts` bodies that name an action
- * - `upgrades.ts` upgrades and their actions · `batches.ts` and `batch-views.ts` many upgrades at once ·
- *   `orders.ts` passes on what people want done
- * - `events.ts` and `event-stream.ts` server-sent events · `datastores.ts`, `datastore-versions.ts` the
- *   catalogue · `flavors.ts` · `limits.ts` · `health.ts` · `discovery.ts`
- * - `dead-letters.ts` messages that nobody could act on · `health-report.ts` the state of all parts ·
- *   `troubles.ts` upgrades and batches that need a person · `permissions.ts` what the caller may do
- * - `dashboard.ts` the web page, built from the folder of that name
- * - `casts.ts` publishes the casts that the store holds as pending · `scram.ts` · `openapi.ts`
- * - `static-files.ts` the files of pages · `metrics.ts` · `tracing.ts`
+ * - `app.ts` assembles the server from the routes of the folders below · `deps.ts` what handlers work with ·
+ *   `config.ts`
+ * - `casts.ts` publishes the casts that the store holds as pending · `actions.ts` makes a taskmanager carry out
+ *   what a person asks for, and waits for the answer · `times.ts` times as documents show them
+ * - `access/`: `caller.ts` who the caller is · `enforce.ts` the only place that enforces who may do what ·
+ *   `rules.ts` the rules, `language.ts` the language of the rules, `rule-file.ts` an operator's own rules ·
+ *   `keystone.ts` and `token-file.ts` find the owner of a token · `rate-limits.ts` · `open.ts` assembles these ·
+ *   `identity.ts`, `permissions.ts` and `limits.ts` tell callers who they are and what they may do
+ * - `clusters/`, `instances/`, `upgrades/`, `batches/`, `datastores/`: `routes.ts` the requests, `view.ts` the
+ *   records as documents, and what is too long for the routes
+ * - `health/`: `probes.ts` live and ready · `report.ts` the state of all parts · `troubles.ts` upgrades and
+ *   batches that need a person · `dead-letters.ts` messages that nobody could act on
+ * - `http/`: `serve.ts` HTTP or HTTPS, `certificate.ts` · `errors.ts` every error as Trove's JSON · `urls.ts` ·
+ *   `event-stream.ts` server-sent events · `one-action.ts` bodies that name an action · `idempotency.ts` ·
+ *   `dashboard.ts` the web page, `static-files.ts` its files · `discovery.ts` · `openapi.ts` · `metrics.ts` ·
+ *   `tracing.ts`
  */
 import { randomUUID } from 'node:crypto';
 import { openAmqpBus } from '../src/bus/amqp.ts';
@@ -35,7 +33,7 @@ import { openAccess } from './access/open.ts';
 import { startRelay } from './casts.ts';
 import { loadApiConfig } from './config.ts';
 import type { Deps } from './deps.ts';
-import { serveHttp } from './serve.ts';
+import { serveHttp } from './http/serve.ts';
 
 await runProcess(async () => {
   const config = loadApiConfig(process.env);

@@ -1,4 +1,11 @@
-import { type Cluster, type Instance, type Instant, isHealthy, primaryOf } from '../src/core/domain.ts';
+import {
+  type Cluster,
+  type Instance,
+  type Instant,
+  isHealthy,
+  isPrimary,
+  primaryOf,
+} from '../src/core/domain.ts';
 import { managerOf } from '../src/core/managers/index.ts';
 import type { Logger } from '../src/log.ts';
 import { sleep } from '../src/service.ts';
@@ -127,7 +134,6 @@ export class Provisioning {
     const { store, log, now } = this.#deps;
     const { id: cluster_id } = cluster;
     const doomed = cluster.instances.filter(({ task }) => task === 'DELETING');
-    const isPrimary = ({ report }: Instance) => report?.role === 'primary';
     const primary = doomed.find(isPrimary);
     // If there are two primaries, the one that a person has named may go as long as the other one serves.
     const staysOne = cluster.instances.some(

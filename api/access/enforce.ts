@@ -3,8 +3,8 @@ import { parseAs } from '../../src/contract/explain.ts';
 import { TenantParams } from '../../src/contract/http.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import { counted } from '../../src/core/words.ts';
-import type { Authenticate, Caller, Identity } from '../auth.ts';
 import type { App } from '../deps.ts';
+import type { Authenticate, Caller, Identity } from './caller.ts';
 import { LIMITED_VERBS, type RateLimits } from './rate-limits.ts';
 import type { AccessRules, RuleName } from './rules.ts';
 

@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { CofferError } from '../../src/core/errors.ts';
 import { type Logger, textOf } from '../../src/log.ts';
-import type { Authenticate, Identity } from '../auth.ts';
+import type { Authenticate, Identity } from './caller.ts';
 import { fairLine, type Waiting } from './fair-line.ts';
 import { tokenOf } from './token.ts';
 

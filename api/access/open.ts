@@ -1,8 +1,8 @@
 import type { Logger } from '../../src/log.ts';
 import type { Service } from '../../src/service.ts';
 import { watchFiles } from '../../src/watched-file.ts';
-import { type Authenticate, believeEverybody } from '../auth.ts';
 import type { ApiConfig } from '../config.ts';
+import { type Authenticate, believeEverybody } from './caller.ts';
 import type { Access } from './enforce.ts';
 import { believeKeystone } from './keystone.ts';
 import { rateLimits } from './rate-limits.ts';

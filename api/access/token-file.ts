@@ -7,7 +7,7 @@ import { explain } from '../../src/contract/explain.ts';
 import { TenantId, text } from '../../src/contract/fields.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import { textOf } from '../../src/log.ts';
-import type { Authenticate, Identity } from '../auth.ts';
+import type { Authenticate, Identity } from './caller.ts';
 import { tokenOf } from './token.ts';
 
 const Entry = z

@@ -322,9 +322,14 @@ export function isInDoubt({ in_doubt }: Pick<Instance, 'in_doubt'>): boolean {
   return in_doubt;
 }
 
+/** Whether the guest reports that its server is a primary: there may be more than one. */
+export function isPrimary({ report }: Pick<Instance, 'report'>): boolean {
+  return report?.role === 'primary';
+}
+
 /** The instance that reports to be the primary; undefined if none does, or more than one. */
 export function primaryOf({ instances }: Pick<Cluster, 'instances'>): Instance | undefined {
-  const primaries = instances.filter(({ report }) => report?.role === 'primary');
+  const primaries = instances.filter(isPrimary);
   return primaries.length === 1 ? primaries[0] : undefined;
 }
 

@@ -1,4 +1,4 @@
-import { type Cluster, type Instance, type Instant, isHealthy, isInDoubt } from './domain.ts';
+import { type Cluster, type Instance, type Instant, isHealthy, isInDoubt, isPrimary } from './domain.ts';
 import { type ExpectedTimes, expectedOf } from './history.ts';
 import { managerOf } from './managers/index.ts';
 import type { Move } from './order/order.ts';
@@ -48,7 +48,6 @@ export function planSteps(cluster: Cluster, goal: Goal, now: Instant): readonly 
  * stream from.
  */
 function doubtfulFirst(moves: readonly Move[], { instances }: Cluster, now: Instant): readonly Move[] {
-  const isPrimary = ({ report }: Instance) => report?.role === 'primary';
   const serves = (one: Instance) => isPrimary(one) && isHealthy(one, now);
   const doubtful = instances.filter((one) => isInDoubt(one) && !serves(one));
   const fenced = instances.filter((one) => isInDoubt(one) && serves(one));

@@ -4,7 +4,7 @@
  * judged here.
  */
 import type { Finding } from './admit.ts';
-import { type Cluster, type Instance, replicaSetOf } from './domain.ts';
+import { type Cluster, type Instance, isPrimary, replicaSetOf } from './domain.ts';
 
 /** The instances of a cluster by replica set. */
 export function replicaSetsOf({ instances }: Cluster): readonly (readonly Instance[])[] {
@@ -53,10 +53,6 @@ export function primaryProblems(cluster: Cluster): readonly Finding[] {
   return replicaSetsOf(cluster)
     .map((set) => twoPrimaries(set, cluster.name) ?? (cluster.task === 'NONE' ? noPrimary(set) : null))
     .filter((finding) => finding !== null);
-}
-
-function isPrimary({ report }: Instance): boolean {
-  return report?.role === 'primary';
 }
 
 function placeOf({ name, report }: Instance): string {

@@ -5,7 +5,7 @@
 import { resolve } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { readDashboard } from '../../api/dashboard.ts';
+import { readDashboard } from '../../api/http/dashboard.ts';
 import { type Harness, startApi } from '../integration/api-harness.ts';
 import { describeBrowser, seriousFindings, TestBrowser } from '../support/browser.ts';
 

@@ -4,7 +4,7 @@
  */
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { readDashboard } from '../../api/dashboard.ts';
+import { readDashboard } from '../../api/http/dashboard.ts';
 import { buildCluster, type Harness, startApi } from '../integration/api-harness.ts';
 import { describeBrowser, type FirstPage, firstPage, keepFigures, TestBrowser } from '../support/browser.ts';
 

@@ -5,8 +5,8 @@
 import { resolve } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import type { Authenticate } from '../../api/auth.ts';
-import { readDashboard } from '../../api/dashboard.ts';
+import type { Authenticate } from '../../api/access/caller.ts';
+import { readDashboard } from '../../api/http/dashboard.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import { beginUpgrade, buildCluster, type Harness, startApi } from '../integration/api-harness.ts';
 import { describeBrowser, keepShot, seriousFindings, TestBrowser } from '../support/browser.ts';

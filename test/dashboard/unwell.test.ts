@@ -5,7 +5,7 @@
 import { resolve } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readDashboard } from '../../api/dashboard.ts';
+import { readDashboard } from '../../api/http/dashboard.ts';
 import type { GuestReport } from '../../src/core/domain.ts';
 import { beginUpgrade, buildCluster, type Harness, happen, startApi } from '../integration/api-harness.ts';
 import {

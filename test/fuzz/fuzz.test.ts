@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { expect, it } from 'vitest';
-import { readDashboard } from '../../api/dashboard.ts';
+import { readDashboard } from '../../api/http/dashboard.ts';
 import { GUEST_ARGS } from '../../src/contract/rpc.ts';
 import { startApi } from '../integration/api-harness.ts';
 import { fuzz } from './fuzzer.ts';

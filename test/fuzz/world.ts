@@ -1,6 +1,6 @@
 /** What inputs may be about: records of two tenants, made by way of the api as anybody makes them. */
 import { randomUUID } from 'node:crypto';
-import type { Authenticate } from '../../api/auth.ts';
+import type { Authenticate } from '../../api/access/caller.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import { sleep } from '../../src/service.ts';
 import { ask, beginUpgrade, buildCluster, type Harness } from '../integration/api-harness.ts';

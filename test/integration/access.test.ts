@@ -5,11 +5,11 @@
  */
 import Fastify from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Authenticate } from '../../api/access/caller.ts';
 import { useAccessRules } from '../../api/access/enforce.ts';
 import { parseRule } from '../../api/access/language.ts';
 import { DEFAULT_RATES, rateLimits } from '../../api/access/rate-limits.ts';
 import { type AccessRules, accessRules, DEFAULT_RULES, defaultChecks } from '../../api/access/rules.ts';
-import type { Authenticate } from '../../api/auth.ts';
 import type { App } from '../../api/deps.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import { ask, beginUpgrade, buildCluster, EVERYBODY, type Harness, startApi } from './api-harness.ts';

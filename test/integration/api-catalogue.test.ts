@@ -3,7 +3,7 @@
  * to upgrades under way is in stack-catalogue.test.ts; that Trove's own clients can do it, in interop.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Authenticate } from '../../api/auth.ts';
+import type { Authenticate } from '../../api/access/caller.ts';
 import { seedCatalogue } from '../../src/store/change-catalogue.ts';
 import { ask, beginUpgrade, buildCluster, type Harness, startApi } from './api-harness.ts';
 

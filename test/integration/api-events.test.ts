@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { Authenticate } from '../../api/auth.ts';
+import type { Authenticate } from '../../api/access/caller.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import { ask, beginUpgrade, buildCluster, type Harness, happen, startApi } from './api-harness.ts';
 

@@ -2,7 +2,7 @@ import Fastify from 'fastify';
 import { serializerCompiler } from 'fastify-type-provider-zod';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { App, Deps } from '../../api/deps.ts';
-import { healthRoutes } from '../../api/health.ts';
+import { healthRoutes } from '../../api/health/probes.ts';
 import { openRedisStore } from '../../src/store/redis.ts';
 import { redisProgram, startRedis } from '../support/redis.ts';
 import { silentLog, testUrls } from '../support/services.ts';

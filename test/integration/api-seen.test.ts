@@ -1,7 +1,7 @@
 /** What programs with a person in front of them ask for: what may be done, where a cluster can go, how all parts are. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Authenticate } from '../../api/access/caller.ts';
 import { DEFAULT_RULES } from '../../api/access/rules.ts';
-import type { Authenticate } from '../../api/auth.ts';
 import { createClient } from '../../client/index.ts';
 import { ask, beginUpgrade, buildCluster, type Harness, startApi } from './api-harness.ts';
 

@@ -4,7 +4,7 @@
  */
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readDashboard } from '../../api/dashboard.ts';
+import { readDashboard } from '../../api/http/dashboard.ts';
 import { ask, type Harness, startApi } from './api-harness.ts';
 
 const BUILT = resolve(import.meta.dirname, '../../dist/dashboard');

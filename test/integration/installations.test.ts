@@ -5,7 +5,7 @@ import Fastify from 'fastify';
 import { serializerCompiler } from 'fastify-type-provider-zod';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { App, Deps } from '../../api/deps.ts';
-import { healthRoutes } from '../../api/health.ts';
+import { healthRoutes } from '../../api/health/probes.ts';
 import { openAmqpBus } from '../../src/bus/amqp.ts';
 import type { Bus, Request } from '../../src/bus/bus.ts';
 import { INSTALLATION } from '../../src/bus/installations.ts';

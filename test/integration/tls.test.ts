@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadApiConfig } from '../../api/config.ts';
-import { serveHttp } from '../../api/serve.ts';
+import { serveHttp } from '../../api/http/serve.ts';
 import { openAmqpBus } from '../../src/bus/amqp.ts';
 import { amqpTls, redisTls } from '../../src/config.ts';
 import { sleep } from '../../src/service.ts';

@@ -4,10 +4,10 @@
  * seed.
  */
 
+import { believeEverybody } from '../../api/access/caller.ts';
 import type { Access } from '../../api/access/enforce.ts';
 import { accessRules, defaultChecks } from '../../api/access/rules.ts';
 import { buildApp } from '../../api/app.ts';
-import { believeEverybody } from '../../api/auth.ts';
 import type { App, Deps } from '../../api/deps.ts';
 import type { Logger } from '../../src/log.ts';
 

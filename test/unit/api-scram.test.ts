@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { scramVerifier } from '../../api/scram.ts';
+import { scramVerifier } from '../../api/clusters/scram.ts';
 
 it("makes the verifier that PostgreSQL makes of RFC 7677's password", async () => {
   const salt = Buffer.from('W22ZaJ0SNY7soEsUEjb6gQ==', 'base64');

@@ -1,8 +1,8 @@
 /** Which servers are ours to make: the api goes by it before anything is asked of a guest. */
 import { describe, expect, it } from 'vitest';
-import type { Caller } from '../../api/auth.ts';
+import type { Caller } from '../../api/access/caller.ts';
+import { growCluster, shrinkCluster } from '../../api/clusters/resize.ts';
 import type { Deps } from '../../api/deps.ts';
-import { growCluster, shrinkCluster } from '../../api/resize-cluster.ts';
 import { BUILT_IN_DRIVERS } from '../../guestagent/drivers/index.ts';
 import type { Cluster } from '../../src/core/domain.ts';
 import { BUILDING_MANAGERS, managerOf } from '../../src/core/managers/index.ts';

@@ -13,7 +13,7 @@ import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import type { App } from '../../api/deps.ts';
-import { observeRequests } from '../../api/metrics.ts';
+import { observeRequests } from '../../api/http/metrics.ts';
 import { observeOrders } from '../../guestagent/metrics.ts';
 import { UPGRADE_EVENT_TYPES } from '../../src/core/record.ts';
 import { createRegistry } from '../../src/telemetry.ts';

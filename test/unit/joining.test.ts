@@ -4,7 +4,7 @@
  */
 import { generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { newJoinToken } from '../../api/join-token.ts';
+import { newJoinToken } from '../../api/clusters/join-token.ts';
 import { JOIN_TOKEN } from '../../guestagent/join.ts';
 import {
   agentIdOf,

@@ -1,4 +1,12 @@
-import { type Cluster, type Instance, type Instant, isHealthy, lagOf, versionOf } from '../domain.ts';
+import {
+  type Cluster,
+  type Instance,
+  type Instant,
+  isHealthy,
+  isPrimary,
+  lagOf,
+  versionOf,
+} from '../domain.ts';
 import { creationOrder } from './creation.ts';
 import type { Move } from './order.ts';
 
@@ -10,7 +18,7 @@ import type { Move } from './order.ts';
  * upgraded in place, since no instance could take over.
  */
 export function primaryReplicaOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
-  const primaries = cluster.instances.filter((instance) => instance.report?.role === 'primary');
+  const primaries = cluster.instances.filter(isPrimary);
   const [primary] = primaries;
   if (!primary || primaries.length > 1) return creationOrder(cluster, to_version, now);
 
