@@ -1,86 +1,39 @@
-import {
-  type Bus,
-  CONDUCTOR_TOPIC,
-  guestTopic,
-  noSuchMethod,
-  type Request,
-  type Served,
-} from '../src/bus/bus.ts';
+import { guestTopic, noSuchMethod, type Request, type Served } from '../src/bus/bus.ts';
 import type { Protection } from '../src/bus/protection.ts';
 import { sealedProtection } from '../src/bus/sealed.ts';
 import { parseAs } from '../src/contract/explain.ts';
-import { GUEST_ARGS, heartbeatArgs } from '../src/contract/rpc.ts';
+import { GUEST_ARGS } from '../src/contract/rpc.ts';
 import {
   type AttemptId,
   type AttemptReport,
   type CallAction,
-  type Endpoint,
   GUEST_ACTIONS,
   type GuestAction,
-  type Instant,
   isCall,
   type UpgradeInfo,
 } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
-import type { Logger } from '../src/log.ts';
-import { every, type Service, type Sleep } from '../src/service.ts';
+import { textOf } from '../src/log.ts';
+import { every, type Service } from '../src/service.ts';
 import { NO_TRACING, type Span, type Tracing } from '../src/tracing.ts';
-import { type Driver, type Health, type InstanceConfig, PermanentError, type Target } from './driver.ts';
-import type { Journal, JournalEntry } from './journal.ts';
+import { PermanentError } from './driver.ts';
+import { type HeartbeatDeps, Heartbeats } from './heartbeats.ts';
+import type { JournalEntry } from './journal.ts';
+import { JournalWriter, type Order } from './journal-writer.ts';
 import type { ObserveOrder } from './metrics.ts';
+import { answer, attemptIdOf, execute, type Info, keyOf } from './order.ts';
 
-export interface AgentDeps {
-  readonly config: InstanceConfig;
-  readonly driver: Driver;
-  readonly journal: Journal;
-  readonly bus: Bus;
-  readonly log: Logger;
-  readonly now: () => Instant;
-  readonly sleep: Sleep;
-  /** The time between two heartbeats; news is sent immediately. */
-  readonly heartbeat_ms: () => number;
+export interface AgentDeps extends HeartbeatDeps {
   /** Called after each order, with its outcome and its duration. */
   readonly observe?: ObserveOrder;
   readonly tracing?: Tracing;
 }
 
-/** The fields that a message may have, whichever its action is. */
-type Info = Readonly<Record<string, unknown>> & {
-  readonly datastore_version?: string;
-  readonly primary?: Endpoint | null;
-  readonly handover?: Readonly<Record<string, unknown>>;
-};
-
-/**
- * An order as it was received: the entry of the journal without its progress and without what came before.
- */
-type Order = Omit<JournalEntry, 'attempt' | 'past' | 'fenced'>;
-
-const AGENT = 'coffer/0.1';
-/** The identity under which the agent sends its reports. */
-const AS_GUEST = { tenant_id: null, user: null, is_admin: true };
 /** Several calls of one attempt may wait for its single execution. */
 const PREFETCH = 100;
 /** Work that takes longer than this is reported as accepted, so that the order is not sent again too soon. */
 const TELL_AFTER_MS = 250;
 const RESTART_MS = 3_000;
-/**
- * An agent that sends heartbeats less often than this says so in them; otherwise it would be considered away.
- */
-const OFTEN_MS = 5_000;
-/** An agent that has just started needs a moment to connect. */
-const HEARD_TRIES = 4;
-const HEARD_PAUSE_MS = 500;
-/**
- * A result that could not be written to the journal is written again after this time, then at growing
- * intervals.
- */
-const REWRITE_MS = 250;
-const REWRITE_MAX_MS = 5_000;
-/**
- * How long a failed write of the journal is reported: an order that waits for the journal is repeated sooner.
- */
-const FAULT_COUNTS_MS = 15_000;
 
 /**
  * One instance's agent: takes orders from the bus one at a time, lets the driver carry them out, and reports
@@ -92,19 +45,16 @@ export class Agent implements Service {
   readonly #tracing: Tracing;
   readonly #stopped = new AbortController();
   readonly #parts: Service[] = [];
+  readonly #heartbeats: Heartbeats;
+  readonly #writer: JournalWriter;
   #served: Served | undefined;
   /** Orders are carried out one after the other; calls of one attempt share one execution. */
   #tail: Promise<unknown> = Promise.resolve();
-  #journalTail: Promise<unknown> = Promise.resolve();
   readonly #calls = new Map<string, Promise<unknown>>();
   /** Protects all messages to and from this instance; null where nothing is protected. */
   #protection: Protection | null;
   /** Why the server could not be started. */
   #trouble: string | null = null;
-  /** Why the journal could not be written, and when that was found. */
-  #journalFault: { readonly message: string; readonly at: Instant } | null = null;
-  /** Writes a result that is not in the journal yet, again and again until it is. */
-  #unwritten: Promise<void> = Promise.resolve();
   #busyWith: GuestAction | null = null;
   /** The request that is being worked on: orders are carried out one at a time, so there is at most one. */
   #request_id: string | null = null;
@@ -114,6 +64,18 @@ export class Agent implements Service {
     this.#tracing = deps.tracing ?? NO_TRACING;
     this.#protection = this.#under(deps.config.rpc_key);
     this.name = `agent of ${deps.config.name}`;
+    this.#heartbeats = new Heartbeats(deps, (now) => ({
+      isUpgrading: this.#busyWith === 'upgrade',
+      trouble: this.#trouble,
+      fault: this.#writer.fault(now),
+      protection: this.#protection,
+    }));
+    this.#writer = new JournalWriter({
+      ...deps,
+      instance_id: deps.config.instance_id,
+      stopped: this.#stopped.signal,
+      tell: () => this.#heartbeat(),
+    });
   }
 
   /** The id of the request that the agent is working on; null when it is idle. */
@@ -166,7 +128,7 @@ export class Agent implements Service {
     const parts = [this.#served, ...this.#parts].map((part) => part?.stop());
     await Promise.all([endDriver(), ...parts]);
     await this.#tail;
-    await this.#unwritten;
+    await this.#writer.end();
   }
 
   /**
@@ -229,7 +191,7 @@ export class Agent implements Service {
     }
     const trace = this.#tracing.current();
     const order = { info, request_id, ...(trace !== undefined && { trace }) };
-    return this.#inJournal(() => this.#accept(id, fence, order));
+    return this.#writer.inTurn(() => this.#accept(id, fence, order));
   }
 
   #refuseStale(id: AttemptId, fence: number | null): 'new' | 'same' {
@@ -249,10 +211,7 @@ export class Agent implements Service {
     const key = keyOf(id);
     const running = this.#calls.get(key);
     if (running) return running;
-    const { driver } = this.#deps;
-    const target = { ...targetOf(info), info };
-    const work = (): Promise<unknown> =>
-      action === 'pre_upgrade' ? this.#makeReady(target) : driver.postUpgrade(target);
+    const work = () => this.#answer(action, info);
     const call = this.#serially(() => this.#onBehalfOf(request_id, work));
     this.#calls.set(key, call);
     const forget = () => this.#calls.delete(key);
@@ -264,10 +223,10 @@ export class Agent implements Service {
    * Sends the findings before the call is answered, so that they are in the record by then: a gate may have
    * to hold the step back.
    */
-  async #makeReady(target: Target): Promise<UpgradeInfo> {
-    const info = await this.#deps.driver.preUpgrade(target);
-    if (info.findings?.length) await this.#heartbeat();
-    return info;
+  async #answer(action: CallAction, info: Info): Promise<UpgradeInfo | null> {
+    const answered = await answer(this.#deps.driver, action, info);
+    if (answered?.findings?.length) await this.#heartbeat();
+    return answered;
   }
 
   /** G4: once this resolves, the order is in the journal, and the message may be acknowledged. */
@@ -278,27 +237,14 @@ export class Agent implements Service {
     const plain = fence === null ? ({ plain: true } as const) : {};
     const order = { ...told, ...plain, fence: fence ?? journal.entry?.fence ?? 0 };
     try {
-      await this.#write({ attempt: { ...id, status: 'running' }, ...order });
+      await this.#writer.write({ attempt: { ...id, status: 'running' }, ...order });
     } catch (cause) {
       // The order was not accepted: it is sent again until there is space for it or its sender has given up.
       void this.#heartbeat();
-      throw new CofferError('store_unavailable', this.#journalFault?.message ?? textOf(cause), { cause });
+      const message = this.#writer.fault(this.#deps.now()) ?? textOf(cause);
+      throw new CofferError('store_unavailable', message, { cause });
     }
     void this.#serially(() => this.#carryOut(id, order));
-  }
-
-  async #write(entry: JournalEntry): Promise<void> {
-    const { journal, log, config, now } = this.#deps;
-    try {
-      await journal.write(entry);
-      this.#journalFault = null;
-    } catch (err) {
-      const { instance_id } = config;
-      if (!this.#journalFault) log.error({ err, instance_id }, 'the journal cannot be written; trying again');
-      const message = `the journal of its guest agent cannot be written (${textOf(err)}): it takes no order, and tells no result, until it can`;
-      this.#journalFault = { message, at: now() };
-      throw err;
-    }
   }
 
   /**
@@ -342,56 +288,23 @@ export class Agent implements Service {
     else log.warn({ ...about, reason: report.error }, `${id.action} failed`);
     // Cut off because this agent stops, the order has not failed: the next agent will resume it.
     if (report.status === 'failed' && this.#stopped.signal.aborted) return;
-    if (!(await this.#noteResult(report, order))) this.#unwritten = this.#goOnNoting(report, order);
+    // G4: a result is reported once it is on disk. If it were reported before, the taskmanager would continue,
+    // and a restarted agent would find the order unfinished and carry it out once more.
+    await this.#writer.writeResult(report, order);
     await this.#heartbeat();
   }
 
-  /**
-   * G4: a result is reported once it is on disk. If it were reported before, the taskmanager would continue,
-   * and a restarted agent would find the order unfinished and carry it out once more. Resolves with false if
-   * the result could not be written.
-   */
-  #noteResult(report: AttemptReport, order: Order): Promise<boolean> {
-    return this.#inJournal(async () => {
-      if (!this.#deps.journal.holds(report)) return true;
-      return this.#write({ attempt: report, ...order }).then(
-        () => true,
-        () => false,
-      );
-    });
-  }
-
-  /** Runs in parallel with other work: a full disk must not prevent a start of the server. Never rejects. */
-  async #goOnNoting(report: AttemptReport, order: Order): Promise<void> {
-    const { signal } = this.#stopped;
-    let isWritten = false;
-    for (let pause_ms = REWRITE_MS; !isWritten; pause_ms = Math.min(2 * pause_ms, REWRITE_MAX_MS)) {
-      await this.#deps.sleep(pause_ms, signal);
-      if (signal.aborted) return;
-      isWritten = await this.#noteResult(report, order);
-      await this.#heartbeat();
-    }
-  }
-
   async #tryTo(id: AttemptId, info: Info): Promise<AttemptReport> {
+    const { driver } = this.#deps;
     try {
-      const result = await this.#execute(id.action, info);
+      if (id.action === 'demote') await this.#heartbeats.assureHeard(this.#stopped.signal);
+      const result = await execute(driver, id.action, info);
       // A fence repairs nothing.
       if (id.action !== 'fence') this.#trouble = null;
       return { ...id, status: 'succeeded', result };
     } catch (err) {
       return { ...id, status: 'failed', error: textOf(err), permanent: err instanceof PermanentError };
     }
-  }
-
-  /**
-   * Comparing with the journal and writing it happen one at a time: copies of an order that arrive together
-   * are one order.
-   */
-  #inJournal<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.#journalTail.then(work);
-    this.#journalTail = mine.catch(() => undefined);
-    return mine;
   }
 
   /**
@@ -403,50 +316,8 @@ export class Agent implements Service {
     if (!ended.aborted) await this.#heartbeat();
   }
 
-  async #execute(action: GuestAction, info: Info): Promise<Readonly<Record<string, unknown>> | null> {
-    const { driver } = this.#deps;
-    switch (action) {
-      case 'upgrade':
-        await driver.upgrade({ ...targetOf(info), info });
-        return null;
-      case 'demote':
-        await this.#assureHeard();
-        return driver.demote({ successor: typeof info['successor'] === 'string' ? info['successor'] : null });
-      case 'promote':
-        await driver.promote({ lsn: String(info['lsn']), ...(info.handover && { handover: info.handover }) });
-        return null;
-      case 'follow':
-        await driver.follow({ primary: info.primary ?? this.#noPrimary() });
-        return null;
-      case 'fence':
-      case 'pre_upgrade':
-      case 'post_upgrade':
-        return null;
-      default:
-        return action satisfies never;
-    }
-  }
-
-  /**
-   * Between a primary's stop and its successor's promotion nobody can write, and both are messages: without
-   * RabbitMQ that time would not end. So the primary stops only when RabbitMQ can take the report of its
-   * stop; otherwise the order fails, and the primary keeps serving.
-   */
-  async #assureHeard(): Promise<void> {
-    for (let tries = 1; ; tries++) {
-      try {
-        return await this.#speak();
-      } catch (cause) {
-        const message =
-          'RabbitMQ takes no message now: the primary goes on serving, as nobody would hear of its stop';
-        if (tries === HEARD_TRIES || this.#stopped.signal.aborted) throw new Error(message, { cause });
-        await this.#deps.sleep(HEARD_PAUSE_MS, this.#stopped.signal);
-      }
-    }
-  }
-
-  #noPrimary(): never {
-    throw new PermanentError('told to follow nobody');
+  #heartbeat(): Promise<void> {
+    return this.#heartbeats.send();
   }
 
   #serially<T>(work: () => Promise<T>): Promise<T> {
@@ -457,73 +328,4 @@ export class Agent implements Service {
     this.#tail = mine.catch((err) => this.#deps.log.debug({ err }, 'an order failed'));
     return mine;
   }
-
-  /** Never rejects: the next heartbeat makes up for one that could not be sent. */
-  async #heartbeat(): Promise<void> {
-    const { config, log } = this.#deps;
-    try {
-      await this.#speak();
-    } catch (err) {
-      log.debug({ err, instance_id: config.instance_id }, 'a heartbeat did not get out');
-    }
-  }
-
-  #messageOf({ message }: Health, now: Instant): { readonly message?: string } {
-    const fault = this.#journalFault;
-    if (!fault || now - fault.at >= FAULT_COUNTS_MS) return {};
-    return { message: message ? `${message}; ${fault.message}` : fault.message };
-  }
-
-  /** Resolves when RabbitMQ has the heartbeat. */
-  async #speak(): Promise<void> {
-    const { bus, config, driver, heartbeat_ms, journal, now } = this.#deps;
-    const period_ms = heartbeat_ms();
-    const sent = now();
-    const health = await driver.health();
-    const isUpgrading = this.#busyWith === 'upgrade' && health.service_status !== 'healthy';
-    const report = {
-      ...health,
-      sent,
-      ...(isUpgrading && { service_status: 'upgrading' as const }),
-      ...this.#messageOf(health, sent),
-      ...(this.#trouble !== null && { service_status: 'failed' as const, message: this.#trouble }),
-      attempt: journal.entry?.attempt ?? null,
-      ...(period_ms > OFTEN_MS && { heartbeat_ms: Math.ceil(period_ms) }),
-      agent: AGENT,
-    };
-    const args = heartbeatArgs(config.instance_id, report);
-    // Until the next order, the heartbeat reports on the last one.
-    const request_id = journal.entry?.request_id;
-    const context = request_id === undefined ? {} : { context: { ...AS_GUEST, request_id } };
-    const { installation } = this.#deps.config;
-    await bus.cast(CONDUCTOR_TOPIC, 'heartbeat', args, {
-      ...context,
-      installation,
-      protection: this.#protection,
-    });
-  }
-}
-
-/**
- * A message of a plain Trove taskmanager names no attempt: each message is its own attempt, and a redelivery
- * is the same one.
- */
-function attemptIdOf(info: Info, action: GuestAction, request: Request): AttemptId {
-  const { upgrade_id, step, attempt } = info;
-  if (typeof upgrade_id === 'string' && typeof step === 'number' && typeof attempt === 'number') {
-    return { upgrade_id, step, attempt, action };
-  }
-  return { upgrade_id: request.unique_id, step: 0, attempt: 1, action };
-}
-
-function targetOf(info: Info) {
-  return { datastore_version: info.datastore_version ?? '', primary: info.primary ?? null };
-}
-
-function keyOf({ upgrade_id, step, attempt, action }: AttemptId): string {
-  return `${upgrade_id}/${step}/${attempt}/${action}`;
-}
-
-function textOf(err: unknown): string {
-  return err instanceof Error ? err.message : String(err);
 }

@@ -24,23 +24,31 @@ export type Health = Pick<
 >;
 
 /**
- * Runs one instance of one datastore: starts it and moves it between versions.
+ * Runs one instance of one datastore: starts it and moves it between versions. `docs/drivers.md` leads an
+ * author through it; `test/conformance/driver.ts` holds every driver to it.
  *
  * Every method may be called again after a crash at any await of an earlier call: it then finishes what was
- * begun, or undoes it, and never leaves it half done. Calls for one instance come one at a time, `health`
- * excepted. A rejection means that the work is not done, and that the instance is as it was before the call
- * (or as near to it as the driver could bring it; `health` reports how it is).
+ * begun, or undoes it, and never leaves it half done. Calls for one instance come one at a time, `health`,
+ * `stop` and `destroy` excepted. A rejection means that the work is not done, and that the instance is as it
+ * was before the call (or as near to it as the driver could bring it; `health` reports how it is).
  */
-export interface Driver {
+export interface Driver extends Partial<Roles> {
   /**
-   * Builds the instance if its state directory is empty, otherwise starts the server as it was. Adopts a
-   * server that survived the agent.
+   * Brings the server to the state that its disk demands: builds it if it is Coffer's to build and does not
+   * exist yet, starts it if it is down and should run, adopts it if it survived the agent.
    */
   start(): Promise<void>;
-  /** Stops the server cleanly; the data stays. */
+  /**
+   * Ends the driver's work; an order that is under way ends soon, and rejects unless it succeeds. A server
+   * that `start` starts is stopped cleanly; a server that belongs to its operator runs on. The data stays.
+   */
   stop(): Promise<void>;
-  /** Stops the server and removes everything of this instance. */
+  /**
+   * Removes everything of this instance that the driver has made. A server that belongs to its operator runs
+   * on.
+   */
   destroy(): Promise<void>;
+  /** Answers within seconds, at any moment, and never rejects. */
   health(): Promise<Health>;
   /**
    * Prepares without touching service: fetches the version's binaries, and checks that the upgrade can be
@@ -48,14 +56,20 @@ export interface Driver {
    */
   preUpgrade(target: Target): Promise<UpgradeInfo>;
   /**
-   * Moves this instance to the target version: stops the server, swaps the binaries, starts it, and waits
-   * until it serves again in its role.
+   * Moves this instance to the target version, which may be an older one: stops the server, swaps the
+   * binaries, starts it, and waits until it serves again in its role.
    */
   upgrade(target: Target): Promise<void>;
   /**
    * Checks after `upgrade` that the server runs the version and serves; removes what the old version left.
    */
   postUpgrade(target: Target): Promise<void>;
+  /** Only for the simulated datastore: false makes the agent lose the message, as a fault on demand. */
+  hears?(action: GuestAction): boolean;
+}
+
+/** The orders of a switchover, for a datastore with one primary. Where all instances are alike, there are none. */
+export interface Roles {
   /**
    * Stops a primary for a switchover, after everything it wrote has been sent to its standbys. Returns the
    * log position that a successor must have, and what else the successor is to take over. On a rejection the
@@ -70,10 +84,8 @@ export interface Driver {
    * stays a standby. On a demoted primary it undoes the demotion: the server starts again as primary.
    */
   promote(order: { readonly lsn: string; readonly handover?: Passed }): Promise<void>;
-  /** Makes a standby follow another primary, and waits until it streams from there. */
+  /** Makes a standby, or a demoted primary, replicate from another primary; waits until it does. */
   follow(order: { readonly primary: Endpoint }): Promise<void>;
-  /** Only for the simulated datastore: false makes the agent lose the message, as a fault on demand. */
-  hears?(action: GuestAction): boolean;
 }
 
 /** What the demoted primary hands over to its successor, in the format of their driver. */

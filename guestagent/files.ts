@@ -51,14 +51,6 @@ export async function removeIfThere(path: string): Promise<void> {
   });
 }
 
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-export function sleep(ms: number): Promise<void> {
-  return new Promise((done) => setTimeout(done, ms));
-}
-
 export class LateError extends Error {
   override readonly name = 'LateError';
 }

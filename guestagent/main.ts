@@ -1,22 +1,22 @@
 /**
  * The guest agent: takes orders from the bus and works on a database server.
  *
- * `main.ts` wiring · `host.ts` the instances of a folder · `agent.ts` one instance: orders and heartbeats ·
- * `join.ts` takes a place in a cluster · `journal.ts` what the agent must not forget · `driver.ts` what a
- * datastore's driver must be able to do · `drivers/` one for each datastore, and `command/` for any other ·
- * `metrics.ts` what is counted.
+ * `main.ts` wiring · `host.ts` the instances of a folder · `agent.ts` one instance: takes orders, one at a
+ * time · `order.ts` what an order says, and which method of the driver carries it out · `heartbeats.ts` what
+ * is reported · `journal.ts` what the agent must not forget, and `journal-writer.ts` how it is written on a
+ * disk that refuses · `join.ts` takes a place in a cluster · `driver.ts` what a datastore's driver must be able
+ * to do · `drivers/` one for each datastore, and `command/` for any other · `metrics.ts` what is counted.
  */
 import { basename } from 'node:path';
 import { z } from 'zod';
 import { openAmqpBus } from '../src/bus/amqp.ts';
 import { amqpConfig, amqpTls, loadConfig, logConfig, numberOf } from '../src/config.ts';
 import type { Endpoint } from '../src/core/domain.ts';
-import { createLogger, textOf } from '../src/log.ts';
+import { createLogger } from '../src/log.ts';
 import { runProcess, type Service, Services } from '../src/service.ts';
 import { createRegistry, metricsConfig, serveMetrics } from '../src/telemetry.ts';
 import { openTracing, tracingConfig } from '../src/tracing.ts';
-import { readHooksFile } from './drivers/command/hooks-file.ts';
-import { BUILT_IN_DRIVERS, driversWith } from './drivers/index.ts';
+import { driversConfig, driversOf } from './drivers/index.ts';
 import { Host } from './host.ts';
 import { JOIN_TOKEN, joinCluster } from './join.ts';
 import { observeOrders } from './metrics.ts';
@@ -39,18 +39,7 @@ const configShape = {
     )
     .refine((advertise) => isPort(endpointOf(advertise).port), 'must have a port from 1 to 65535')
     .optional(),
-  /** The commands that upgrade the datastores for which there is no driver here. */
-  COFFER_HOOKS_FILE: z
-    .string()
-    .transform((path, context) => {
-      try {
-        return readHooksFile(path, BUILT_IN_DRIVERS);
-      } catch (err) {
-        context.addIssue({ code: 'custom', message: textOf(err) });
-        return z.NEVER;
-      }
-    })
-    .optional(),
+  ...driversConfig,
   COFFER_GUEST_USER: z.string().min(1).optional(),
   COFFER_HEARTBEAT_MS: numberOf(100, 10_000).default(2_000),
   ...metricsConfig,
@@ -123,7 +112,7 @@ await runProcess(async () => {
       bus,
       log,
       heartbeat_ms: config.COFFER_HEARTBEAT_MS,
-      drivers: driversWith(config.COFFER_HOOKS_FILE),
+      drivers: driversOf(config),
       observe: observeOrders(registry),
       tracing,
     }),

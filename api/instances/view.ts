@@ -4,7 +4,7 @@ import type {
   InstanceDocument,
   InstanceStatus,
 } from '../../src/contract/documents.ts';
-import { type Cluster, type Instance, type Instant, versionOf } from '../../src/core/domain.ts';
+import { type Cluster, type Instance, type Instant, sameEndpoint, versionOf } from '../../src/core/domain.ts';
 import { links, type Urls } from '../http/urls.ts';
 import { troveTime } from '../times.ts';
 
@@ -86,7 +86,7 @@ function neighbour({ id }: Instance, urls: Urls) {
 
 function replicatesFrom({ report }: Instance, other: Instance): boolean {
   const [from, to] = [report?.upstream, other.report?.endpoint];
-  return !!from && !!to && from.host === to.host && from.port === to.port;
+  return !!from && !!to && sameEndpoint(from, to);
 }
 
 /** A label; see `FlavorDocument`. */

@@ -85,18 +85,6 @@ class SimulatedDriver implements Driver {
     await this.#act('post_upgrade', this.#properties.post_upgrade_ms);
   }
 
-  async demote(): Promise<never> {
-    throw new PermanentError('simulated instances are all alike: there is no primary to demote');
-  }
-
-  async promote(): Promise<void> {
-    throw new PermanentError('simulated instances are all alike: there is no primary to promote');
-  }
-
-  async follow(): Promise<void> {
-    throw new PermanentError('simulated instances are all alike: there is no primary to follow');
-  }
-
   hears(action: GuestAction): boolean {
     const fault = this.#properties.silent?.find((each) => this.#isMine(each, action));
     return !fault || !this.#strike(`silent/${action}`, fault.times);

@@ -67,6 +67,10 @@ export interface Endpoint {
   readonly port: number;
 }
 
+export function sameEndpoint(one: Endpoint, other: Endpoint): boolean {
+  return one.host === other.host && one.port === other.port;
+}
+
 export interface Datastore {
   readonly id: string;
   readonly name: string;

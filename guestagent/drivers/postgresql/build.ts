@@ -3,8 +3,10 @@ import { chmod, chown, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Client, escapeIdentifier, escapeLiteral } from 'pg';
+import { textOf } from '../../../src/log.ts';
+import { sleep } from '../../../src/service.ts';
 import { type DriverLog, type InstanceConfig, PermanentError } from '../../driver.ts';
-import { messageOf, removeIfThere, sleep, writeFileAtomic } from '../../files.ts';
+import { removeIfThere, writeFileAtomic } from '../../files.ts';
 import type { Account } from './account.ts';
 import { keepSharedSettings } from './auto-conf.ts';
 import { copyFrom } from './basebackup.ts';
@@ -73,7 +75,7 @@ export async function buildPrimary(deps: BuildDeps, binaries: Binaries): Promise
       },
     );
   } catch (error) {
-    throw new Error(`initdb failed: ${messageOf(error)}`);
+    throw new Error(`initdb failed: ${textOf(error)}`);
   } finally {
     await removeIfThere(pwfile);
   }
@@ -122,10 +124,10 @@ export async function buildReplica(deps: BuildDeps, version: string): Promise<vo
     } catch (error) {
       if (error instanceof PermanentError) throw error;
       deps.abort.throwIfAborted();
-      const message = `the primary at ${where} can't be copied yet: ${messageOf(error)}`;
+      const message = `the primary at ${where} can't be copied yet: ${textOf(error)}`;
       if (Date.now() > deadline) throw new Error(message);
       deps.progress(message);
-      deps.log.debug({ error: messageOf(error), primary: where }, 'waiting for the primary');
+      deps.log.debug({ error: textOf(error), primary: where }, 'waiting for the primary');
       await sleep(RETRY_MS);
     }
   }

@@ -1,8 +1,9 @@
 import { access } from 'node:fs/promises';
 import type { Endpoint, Hindrance, Role, ServiceStatus } from '../../../src/core/domain.ts';
 import { isErrno } from '../../../src/files.ts';
+import { textOf } from '../../../src/log.ts';
 import type { Health, InstanceConfig } from '../../driver.ts';
-import { LateError, messageOf, within } from '../../files.ts';
+import { LateError, within } from '../../files.ts';
 import { beatenWords } from './auto-conf.ts';
 import { readControl } from './control.ts';
 import { notStreaming } from './not-streaming.ts';
@@ -87,7 +88,7 @@ export class HealthWatch {
     try {
       return await this.#look(situation);
     } catch (error) {
-      return this.#down(situation, 'failed', messageOf(error));
+      return this.#down(situation, 'failed', textOf(error));
     }
   }
 
@@ -148,7 +149,7 @@ export class HealthWatch {
       return this.#down(
         situation,
         'failed',
-        await this.#explained(`the server does not answer: ${messageOf(error)}`),
+        await this.#explained(`the server does not answer: ${textOf(error)}`),
       );
     }
     return this.#report(seen, situation);

@@ -1,14 +1,14 @@
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import type { Endpoint, ServiceStatus, UpgradeInfo } from '../../../src/core/domain.ts';
+import { textOf } from '../../../src/log.ts';
 import {
   type Driver,
   type DriverDeps,
-  type DriverFactory,
   type Health,
   PermanentError,
+  type Roles,
   type Target,
 } from '../../driver.ts';
-import { messageOf } from '../../files.ts';
 import { requireReachable } from './account.ts';
 import { ensureBinaries } from './binaries.ts';
 import { buildPrimary, buildReplica } from './build.ts';
@@ -50,11 +50,11 @@ import { handoverIn } from './synchronous.ts';
  * - P3  A standby is promoted only when it has replayed everything that the demoted primary wrote.
  * - P4  A server that does not start on the new version runs on the old one again.
  */
-export const postgresqlDriver: DriverFactory = (deps) => new PostgresqlDriver(deps);
+export const postgresqlDriver = (deps: DriverDeps): Driver & Roles => new PostgresqlDriver(deps);
 
 const REVIVE_EVERY_MS = 5_000;
 
-class PostgresqlDriver implements Driver {
+class PostgresqlDriver implements Driver, Roles {
   readonly #instance: Instance;
   readonly #switchover: Switchover;
   readonly #swap: Swap;
@@ -138,7 +138,7 @@ class PostgresqlDriver implements Driver {
     // Nothing to remove: the old version's binaries belong to the cache, which other instances share.
   }
 
-  demote(order: Parameters<Driver['demote']>[0]): ReturnType<Driver['demote']> {
+  demote(order: Parameters<Roles['demote']>[0]): ReturnType<Roles['demote']> {
     return this.#order('shutdown', 'being stopped for a switchover', async () => {
       const state = await this.#instance.settle();
       if (state.phase === 'serving') await this.#instance.requireOwnSettings();
@@ -148,7 +148,7 @@ class PostgresqlDriver implements Driver {
     });
   }
 
-  promote(order: Parameters<Driver['promote']>[0]): Promise<void> {
+  promote(order: Parameters<Roles['promote']>[0]): Promise<void> {
     return this.#order('shutdown', 'becoming the primary', async () => {
       if (!isLsn(order.lsn)) throw new PermanentError(`not a log position: ${order.lsn}`);
       const state = await this.#instance.settle();
@@ -252,7 +252,7 @@ class PostgresqlDriver implements Driver {
       await this.#switchover.awaitStandbys();
     } catch (error) {
       const { log } = this.#instance.deps;
-      log.warn({ error: messageOf(error) }, 'the names of synchronous standbys are not taken on yet');
+      log.warn({ error: textOf(error) }, 'the names of synchronous standbys are not taken on yet');
     }
   }
 
@@ -268,8 +268,8 @@ class PostgresqlDriver implements Driver {
       if (state.phase === 'serving') await start(state);
       this.#trouble = null;
     }).catch((error: unknown) => {
-      this.#trouble = withWayOut(`${what} and does not start: ${messageOf(error)}`, deps.config);
-      deps.log.error({ error: messageOf(error) }, 'the server does not start');
+      this.#trouble = withWayOut(`${what} and does not start: ${textOf(error)}`, deps.config);
+      deps.log.error({ error: textOf(error) }, 'the server does not start');
     });
   }
 

@@ -1,9 +1,9 @@
 import { chown } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Client } from 'pg';
-import type { Endpoint } from '../../../src/core/domain.ts';
+import { type Endpoint, sameEndpoint } from '../../../src/core/domain.ts';
+import { textOf } from '../../../src/log.ts';
 import type { DriverDeps } from '../../driver.ts';
-import { messageOf } from '../../files.ts';
 import { type Account, serverAccount } from './account.ts';
 import { requireOwnSettings } from './auto-conf.ts';
 import {
@@ -16,7 +16,7 @@ import {
 import { formatLsn, readControl } from './control.ts';
 import { raisedSettings } from './demands.ts';
 import { HealthWatch } from './health.ts';
-import { type Glance, sameEndpoint } from './replication.ts';
+import type { Glance } from './replication.ts';
 import { Server } from './server.ts';
 import { type Places, placesIn, writeSettings } from './settings.ts';
 import { PATIENT, Session, superuserLogin } from './sql.ts';
@@ -100,10 +100,7 @@ export class Instance {
     const sessions = await Promise.allSettled([this.#session.open(), this.watch.holdSession()]);
     for (const session of sessions) {
       if (session.status === 'fulfilled') continue;
-      this.deps.log.warn(
-        { error: messageOf(session.reason) },
-        'can not log in to the server that was started',
-      );
+      this.deps.log.warn({ error: textOf(session.reason) }, 'can not log in to the server that was started');
     }
   }
 
@@ -157,7 +154,7 @@ export class Instance {
       return await this.save(on(state.to));
     } catch (error) {
       this.halt.signal.throwIfAborted();
-      this.deps.log.error({ error: messageOf(error), version: state.to }, 'the new version does not start');
+      this.deps.log.error({ error: textOf(error), version: state.to }, 'the new version does not start');
       await this.server.stop();
       await this.bringUp(on(state.from));
       return await this.save(on(state.from));
@@ -201,7 +198,7 @@ export class Instance {
   /** Logs in for the next order, while nothing is urgent. */
   holdSession(): void {
     this.#session.open().catch((error: unknown) => {
-      this.deps.log.debug({ error: messageOf(error) }, 'no session is held for the next order');
+      this.deps.log.debug({ error: textOf(error) }, 'no session is held for the next order');
     });
   }
 

@@ -1,8 +1,8 @@
 import { createHmac } from 'node:crypto';
 import type { Client } from 'pg';
 import type { GuestFinding } from '../../../src/core/domain.ts';
+import { textOf } from '../../../src/log.ts';
 import type { DriverLog, InstanceConfig } from '../../driver.ts';
-import { messageOf } from '../../files.ts';
 import { beatenWords, isOurs, readAutoConf } from './auto-conf.ts';
 import type { Places } from './settings.ts';
 import { type Login, PATIENT, QUICK, withClient } from './sql.ts';
@@ -48,7 +48,7 @@ export class LeftBehindWatch {
   known(isPrimary: boolean): LeftBehind | null {
     if (Date.now() >= this.#nextAt) {
       this.look(isPrimary).catch((error: unknown) => {
-        this.#deps.log.debug({ error: messageOf(error) }, 'could not look what a switchover leaves behind');
+        this.#deps.log.debug({ error: textOf(error) }, 'could not look what a switchover leaves behind');
       });
     }
     return this.#known;
@@ -88,7 +88,7 @@ export class LeftBehindWatch {
       } catch (error) {
         // A database that accepts no login, or was dropped meanwhile, must not hide the findings of the
         // others.
-        this.#deps.log.debug({ database, error: messageOf(error) }, 'could not look into a database');
+        this.#deps.log.debug({ database, error: textOf(error) }, 'could not look into a database');
       }
     }
     return [...unloggedFinding(unlogged), ...slotsFinding(slots)];

@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import type { Hindrance } from '../../../src/core/domain.ts';
+import { sleep } from '../../../src/service.ts';
 import type { DriverLog } from '../../driver.ts';
-import { sleep } from '../../files.ts';
 import type { Control } from './control.ts';
 import { tooSmall } from './demands.ts';
 import { one } from './sql.ts';

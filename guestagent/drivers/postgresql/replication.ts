@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
-import type { Endpoint } from '../../../src/core/domain.ts';
-import { sleep } from '../../files.ts';
+import { type Endpoint, sameEndpoint } from '../../../src/core/domain.ts';
+import { sleep } from '../../../src/service.ts';
 import { parseLsn } from './control.ts';
 import { one } from './sql.ts';
 
@@ -172,10 +172,6 @@ export async function promoteNow(client: Client, timeoutMs: number): Promise<boo
     if (Date.now() > deadline) return false;
     await sleep(POLL_MS);
   }
-}
-
-export function sameEndpoint(one: Endpoint, other: Endpoint): boolean {
-  return one.host === other.host && one.port === other.port;
 }
 
 export function majorOf(version: string): string {

@@ -3,8 +3,9 @@ import { copyFile, open, readdir, readFile, readlink, realpath, stat, truncate }
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { isErrno, readIfThere } from '../../../src/files.ts';
+import { sleep } from '../../../src/service.ts';
 import type { DriverLog } from '../../driver.ts';
-import { removeIfThere, sleep, writeFileAtomic } from '../../files.ts';
+import { removeIfThere, writeFileAtomic } from '../../files.ts';
 import type { Account } from './account.ts';
 import type { Binaries } from './binaries.ts';
 import { configFile, type Places } from './settings.ts';

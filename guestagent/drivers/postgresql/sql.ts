@@ -1,8 +1,8 @@
 import { Client, type ClientConfig, type QueryResultRow } from 'pg';
 import type { Endpoint } from '../../../src/core/domain.ts';
 import { isErrno } from '../../../src/files.ts';
+import { sleep } from '../../../src/service.ts';
 import type { InstanceConfig } from '../../driver.ts';
-import { sleep } from '../../files.ts';
 import { derivePassword, REPLICATION_USER, SUPERUSER } from './settings.ts';
 
 /** How the driver logs in to a server: over TCP, with a password derived from the cluster's token. */

@@ -1,8 +1,10 @@
 import type { Client } from 'pg';
 import type { Endpoint } from '../../../src/core/domain.ts';
 import { hasPackage } from '../../../src/core/managers/postgresql.ts';
+import { textOf } from '../../../src/log.ts';
+import { sleep } from '../../../src/service.ts';
 import { PermanentError, type Target } from '../../driver.ts';
-import { messageOf, sleep, writeFileAtomic } from '../../files.ts';
+import { writeFileAtomic } from '../../files.ts';
 import { type Binaries, ensureBinaries, unknownVersion } from './binaries.ts';
 import { STREAM_GRACE_MS } from './health.ts';
 import type { Demoted, Instance, Serving } from './instance.ts';
@@ -77,25 +79,24 @@ export class Swap {
    * stays.
    */
   async #dropOrphanedSlots(): Promise<void> {
-    const { deps } = this.#instance;
+    const { log } = this.#instance.deps;
+    let remains = {};
     // A server that has just started may hold a slot for a moment.
-    for (let tries = 1; ; tries++) {
+    for (let tries = 0; tries < DROP_TRIES; tries++) {
+      if (tries > 0) await sleep(DROP_AGAIN_MS);
       try {
         const { dropped, left } = await this.#instance.withServer(dropIdleLogicalSlots);
-        if (dropped.length > 0)
-          deps.log.warn({ slots: dropped }, 'dropped logical slots of the former primary');
+        if (dropped.length > 0) log.warn({ slots: dropped }, 'dropped logical slots of the former primary');
         if (left.length === 0) return;
-        if (tries === DROP_TRIES)
-          return deps.log.warn({ slots: left }, 'logical slots are in use on a standby');
+        remains = { slots: left };
       } catch (error) {
-        if (tries === DROP_TRIES)
-          return deps.log.warn(
-            { error: messageOf(error) },
-            'logical slots of the former primary may be left',
-          );
+        remains = { error: textOf(error) };
       }
-      await sleep(DROP_AGAIN_MS);
     }
+    log.warn(
+      remains,
+      'logical slots of the former primary are in use on this standby, or could not be dropped',
+    );
   }
 
   async #restartOn(
@@ -124,7 +125,7 @@ export class Swap {
           throw new Error(await notStreaming(this.#instance.server, this.#instance.deps.config, primary));
       });
     } catch (error) {
-      await this.#goBack(old, primary, `PostgreSQL ${to.version} does not serve: ${messageOf(error)}`);
+      await this.#goBack(old, primary, `PostgreSQL ${to.version} does not serve: ${textOf(error)}`);
     }
     this.#instance.watch.forgive();
     await this.#instance.save({ phase: 'serving', version: to.version, primary });
@@ -147,7 +148,7 @@ export class Swap {
       await this.#instance.startServer(old, primary, UPGRADE_START_MS);
       await this.#instance.withServer((client) => untilStreamingIfStandby(client, primary));
     } catch (error) {
-      outcome = `and it does not come back on ${old.version} either: ${messageOf(error)}`;
+      outcome = `and it does not come back on ${old.version} either: ${textOf(error)}`;
     }
     await this.#instance.save({ phase: 'serving', version: old.version, primary });
     throw new Error(`${reason}; ${outcome}`);
@@ -158,7 +159,7 @@ export class Swap {
       .withServer((client) => client.query('CHECKPOINT'))
       .catch((error: unknown) => {
         this.#instance.deps.log.warn(
-          { error: messageOf(error) },
+          { error: textOf(error) },
           'no checkpoint before the stop: it will take longer',
         );
       });

@@ -1,7 +1,9 @@
 import type { Client } from 'pg';
 import type { Endpoint } from '../../../src/core/domain.ts';
+import { textOf } from '../../../src/log.ts';
+import { sleep } from '../../../src/service.ts';
 import { PermanentError } from '../../driver.ts';
-import { messageOf, removeIfThere, sleep } from '../../files.ts';
+import { removeIfThere } from '../../files.ts';
 import { formatLsn, readControl } from './control.ts';
 import { tooSmall } from './demands.ts';
 import type { Demoted, Instance, Serving } from './instance.ts';
@@ -207,7 +209,7 @@ export class Switchover {
         if (await this.#instance.withServer((client) => promoteNow(client, PROMOTE_MS))) return;
         this.#instance.deps.log.warn({}, 'the promotion takes long; asking again');
       } catch (error) {
-        this.#instance.deps.log.warn({ error: messageOf(error) }, 'the promotion was cut off; asking again');
+        this.#instance.deps.log.warn({ error: textOf(error) }, 'the promotion was cut off; asking again');
         await sleep(PROMOTE_AGAIN_MS);
       }
     }
