@@ -4,11 +4,10 @@ import type {
   ClustersAnswer,
   CreatedClusterAnswer,
   CreatedClusterDocument,
-  PlanAnswer,
-  PlanDocument,
 } from '../src/contract/documents.ts';
 import type { AddedInstanceInput, CreateClusterInput } from '../src/contract/http.ts';
 import type { PolicyRequest } from '../src/contract/policy.ts';
+import type { PlanAnswer, PlanDocument } from '../src/contract/upgrade-documents.ts';
 import { CofferApiError } from './errors.ts';
 import type { Http } from './http.ts';
 import { allPages } from './pages.ts';

@@ -1,19 +1,17 @@
 import type {
-  ManagedVersionAnswer,
-  ManagedVersionDocument,
-  ManagedVersionsAnswer,
-  NewVersionInput,
-  VersionChangeInput,
-} from '../src/contract/catalogue.ts';
-import type {
   DatastoreAnswer,
   DatastoreDocument,
   DatastoresAnswer,
   DatastoreVersionDocument,
   DatastoreVersionListed,
+  ManagedVersionAnswer,
+  ManagedVersionDocument,
+  ManagedVersionsAnswer,
+  NewVersionInput,
   VersionAnswer,
+  VersionChangeInput,
   VersionsAnswer,
-} from '../src/contract/documents.ts';
+} from '../src/contract/catalogue.ts';
 import type { Http } from './http.ts';
 import { inPath, type Reference } from './references.ts';
 

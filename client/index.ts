@@ -34,8 +34,10 @@ export type {
   ResolvedBatchAnswer,
   WaveDocument,
 } from '../src/contract/batches.ts';
-
 export type {
+  DatastoreDocument,
+  DatastoreVersionDocument,
+  DatastoreVersionListed,
   ManagedVersionDocument,
   NewVersionInput,
   VersionChangeInput,
@@ -49,20 +51,19 @@ export type {
   ClusterDocument,
   ClusterInstanceDocument,
   CreatedClusterDocument,
-  DatastoreDocument,
-  DatastoreVersionDocument,
-  DatastoreVersionListed,
-  EventDocument,
   InstanceDocument,
-  PlanDocument,
-  StepDocument,
-  UpgradeDocument,
 } from '../src/contract/documents.ts';
 export type { HealthReportDocument } from '../src/contract/health.ts';
 export type { AddedInstanceInput, CreateClusterInput } from '../src/contract/http.ts';
 export type { IdentityDocument, PermissionsDocument } from '../src/contract/permissions.ts';
 export type { PolicyDocument, PolicyRequest } from '../src/contract/policy.ts';
 export type { SimulatedProperties } from '../src/contract/simulated.ts';
+export type {
+  EventDocument,
+  PlanDocument,
+  StepDocument,
+  UpgradeDocument,
+} from '../src/contract/upgrade-documents.ts';
 export type { Batches, BatchWatchOptions } from './batches.ts';
 export type { Clusters, UpgradeOptions, UpgradingCluster, WaitOptions } from './clusters.ts';
 export type { Datastores } from './datastores.ts';

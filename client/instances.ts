@@ -1,10 +1,6 @@
-import type {
-  InstanceAnswer,
-  InstanceDocument,
-  PlanAnswer,
-  PlanDocument,
-} from '../src/contract/documents.ts';
+import type { InstanceAnswer, InstanceDocument } from '../src/contract/documents.ts';
 import type { PolicyRequest } from '../src/contract/policy.ts';
+import type { PlanAnswer, PlanDocument } from '../src/contract/upgrade-documents.ts';
 import type { UpgradeOptions } from './clusters.ts';
 import type { Http } from './http.ts';
 import { idOrName, inPath, type Reference } from './references.ts';

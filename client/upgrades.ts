@@ -4,7 +4,7 @@ import type {
   UpgradeAnswer,
   UpgradeDocument,
   UpgradesAnswer,
-} from '../src/contract/documents.ts';
+} from '../src/contract/upgrade-documents.ts';
 import type { Action } from '../src/core/upgrade/advance.ts';
 import { lookUp, type WatchOptions, watchEvents } from './events.ts';
 import type { Http } from './http.ts';

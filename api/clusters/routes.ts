@@ -1,12 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { TASKMANAGER_TOPIC } from '../../src/bus/bus.ts';
-import {
-  ClusterAnswer,
-  ClustersAnswer,
-  CreatedClusterAnswer,
-  PlanAnswer,
-} from '../../src/contract/documents.ts';
+import { ClusterAnswer, ClustersAnswer, CreatedClusterAnswer } from '../../src/contract/documents.ts';
 import { isId } from '../../src/contract/fields.ts';
 import {
   ClusterActionBody,
@@ -19,6 +14,7 @@ import {
   type UpgradeRequest,
 } from '../../src/contract/http.ts';
 import { ResetStatusAnswer } from '../../src/contract/rpc.ts';
+import { PlanAnswer } from '../../src/contract/upgrade-documents.ts';
 import { busy } from '../../src/core/admit.ts';
 import type { Cluster } from '../../src/core/domain.ts';
 import { CofferError } from '../../src/core/errors.ts';

@@ -5,7 +5,7 @@ import {
   DatastoresAnswer,
   VersionAnswer,
   VersionsAnswer,
-} from '../../src/contract/documents.ts';
+} from '../../src/contract/catalogue.ts';
 import {
   DatastoreParams,
   DatastoreVersionParams,

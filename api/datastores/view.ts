@@ -1,9 +1,9 @@
-import type { ManagedVersionDocument } from '../../src/contract/catalogue.ts';
 import type {
   DatastoreDocument,
   DatastoreVersionDocument,
   DatastoreVersionListed,
-} from '../../src/contract/documents.ts';
+  ManagedVersionDocument,
+} from '../../src/contract/catalogue.ts';
 import type { Datastore, DatastoreVersion } from '../../src/core/domain.ts';
 import { links, type Urls } from '../http/urls.ts';
 

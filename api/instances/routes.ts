@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { InstanceAnswer, InstancesAnswer, PlanAnswer } from '../../src/contract/documents.ts';
+import { InstanceAnswer, InstancesAnswer } from '../../src/contract/documents.ts';
 import { isId } from '../../src/contract/fields.ts';
 import {
   ClusterInstanceParams,
@@ -9,6 +9,7 @@ import {
   PatchInstanceBody,
   TenantParams,
 } from '../../src/contract/http.ts';
+import { PlanAnswer } from '../../src/contract/upgrade-documents.ts';
 import type { Cluster, Instance } from '../../src/core/domain.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import type { PageRequest, Store } from '../../src/store/store.ts';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { EventsAnswer } from '../../src/contract/documents.ts';
 import { EventsQuery, UpgradeParams } from '../../src/contract/http.ts';
+import { EventsAnswer } from '../../src/contract/upgrade-documents.ts';
 import { isActive, type UpgradeEvent, type UpgradeEventType } from '../../src/core/record.ts';
 import type { App, Deps } from '../deps.ts';
 import { STREAM_DESCRIPTION, Streams } from '../http/event-stream.ts';

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
-import { UpgradeAnswer, UpgradesAnswer } from '../../src/contract/documents.ts';
 import { isId } from '../../src/contract/fields.ts';
 import { ClusterParams, PageQuery, UpgradeActionBody, UpgradeParams } from '../../src/contract/http.ts';
+import { UpgradeAnswer, UpgradesAnswer } from '../../src/contract/upgrade-documents.ts';
 import { findTarget } from '../../src/core/admit.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import { FOLLOW_UPS, type FollowUp } from '../../src/core/follow-up.ts';

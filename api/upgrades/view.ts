@@ -1,10 +1,10 @@
+import type { PolicyDocument } from '../../src/contract/policy.ts';
 import type {
   EventDocument,
   PlanDocument,
   StepDocument,
   UpgradeDocument,
-} from '../../src/contract/documents.ts';
-import type { PolicyDocument } from '../../src/contract/policy.ts';
+} from '../../src/contract/upgrade-documents.ts';
 import type { Cluster, Instant } from '../../src/core/domain.ts';
 import type { Policy } from '../../src/core/policy.ts';
 import type { Plan } from '../../src/core/preview.ts';

@@ -1,8 +1,9 @@
 /**
  * The bus: casts and calls in oslo.messaging's envelope.
  *
- * Files: `envelope.ts` the wire format · `amqp.ts` the bus on RabbitMQ · `server.ts` serves a topic there ·
- * `queues.ts` declares exchanges and queues there · `connection.ts` keeps its connections alive ·
+ * Files: `envelope.ts` the wire format · `amqp.ts` the bus on RabbitMQ · `publisher.ts` publishes there, with
+ * confirms · `replies.ts` the answers to calls · `server.ts` serves a topic there · `delivery.ts` how often a
+ * message came · `queues.ts` declares exchanges and queues there · `connection.ts` keeps its connections alive ·
  * `dead-letters.ts` the messages that nobody could act on · `depths.ts` how many messages wait ·
  * `protection.ts` secure modes · `test/twins/bus.ts` the bus in memory, for the simulator.
  */
@@ -203,6 +204,10 @@ export class DispatchError extends Error {
 
 export function noSuchMethod(method: string): DispatchError {
   return new DispatchError('NoSuchMethod', `Endpoint does not support RPC method ${method}`);
+}
+
+export function unavailable(message: string): CofferError {
+  return new CofferError('bus_unavailable', message);
 }
 
 /** Errors that say nothing about the message: the same work may succeed shortly afterwards. */

@@ -10,8 +10,17 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const CLOSE_TIMEOUT_MS = 1_000;
 const RETRY_MS = [50, 100, 200, 500, 1_000, 2_000] as const;
 
-/** Called on every new channel before anything else uses it: declares, binds and consumes. */
-export type Setup = (channel: ConfirmChannel) => Promise<void>;
+export interface LinkOptions {
+  readonly url: string;
+  readonly tls?: TlsOptions | undefined;
+  /** Shown in RabbitMQ's list of connections. */
+  readonly name: string;
+  readonly log: Logger;
+  /** Called on every new channel before anything else uses it: declares, binds and consumes. */
+  readonly setup: (channel: ConfirmChannel) => Promise<void>;
+  /** Runs synchronously when `channel` becomes visible: nothing can happen in between. */
+  readonly onReady?: (channel: ConfirmChannel) => void;
+}
 
 /**
  * Keeps one connection to RabbitMQ, with one channel, alive.
@@ -21,12 +30,7 @@ export type Setup = (channel: ConfirmChannel) => Promise<void>;
  * dead after a channel error, and a link of which only a part works is worse than none.
  */
 export class Link {
-  readonly #url: string;
-  readonly #tls: TlsOptions | undefined;
-  readonly #name: string;
-  readonly #log: Logger;
-  readonly #setup: Setup;
-  readonly #onReady: (channel: ConfirmChannel) => void;
+  readonly #options: LinkOptions;
   #connection: ChannelModel | undefined;
   #channel: ConfirmChannel | undefined;
   #running: Promise<void> | undefined;
@@ -36,21 +40,8 @@ export class Link {
   #firstTry: (() => void) | undefined;
   #trouble: string | undefined;
 
-  /** `onReady` runs synchronously when `channel` becomes visible: nothing can happen in between. */
-  constructor(options: {
-    url: string;
-    tls?: TlsOptions | undefined;
-    name: string;
-    log: Logger;
-    setup: Setup;
-    onReady?: (channel: ConfirmChannel) => void;
-  }) {
-    this.#url = options.url;
-    this.#tls = options.tls;
-    this.#name = options.name;
-    this.#log = options.log;
-    this.#setup = options.setup;
-    this.#onReady = options.onReady ?? (() => undefined);
+  constructor(options: LinkOptions) {
+    this.#options = options;
   }
 
   /** The channel while the link is up. */
@@ -88,6 +79,7 @@ export class Link {
   }
 
   async #supervise(): Promise<void> {
+    const { log, name: link } = this.#options;
     let failures = 0;
     while (!this.#stopped.signal.aborted) {
       try {
@@ -100,8 +92,8 @@ export class Link {
         const wait = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)] ?? 1_000;
         const level = failures === 0 ? 'warn' : 'debug';
         this.#trouble = troubleOf(err);
-        this.#log[level](
-          { err: this.#trouble, link: this.#name, wait_ms: wait },
+        log[level](
+          { err: this.#trouble, link, wait_ms: wait },
           isMismatch(err)
             ? 'RabbitMQ: others have declared this in another way: set COFFER_AMQP_QUEUES as theirs are, or delete it'
             : 'RabbitMQ: no connection; trying again',
@@ -113,7 +105,7 @@ export class Link {
         continue;
       }
       await this.#discard();
-      if (!this.#stopped.signal.aborted) this.#log.warn({ link: this.#name }, 'RabbitMQ: connection lost');
+      if (!this.#stopped.signal.aborted) log.warn({ link }, 'RabbitMQ: connection lost');
     }
   }
 
@@ -122,6 +114,7 @@ export class Link {
    * bare promise would be awaited.
    */
   async #open(): Promise<{ readonly broken: Promise<void> }> {
+    const { url, tls, name, log, setup, onReady } = this.#options;
     let isBroken = false;
     const broken = new Promise<void>((resolve) => {
       this.#broken = () => {
@@ -131,16 +124,15 @@ export class Link {
       };
     });
     const breakNow = () => this.#broken?.();
-    const connection = await connect(withHeartbeat(this.#url), {
-      ...this.#tls,
+    const connection = await connect(withHeartbeat(url), {
+      ...tls,
       timeout: CONNECT_TIMEOUT_MS,
       // Without this, a message that needs two writes waits for the peer's delayed acknowledgement: 40 ms.
       noDelay: true,
-      clientProperties: { connection_name: this.#name },
+      clientProperties: { connection_name: name },
     });
     this.#connection = connection;
-    const note = (err: Error) =>
-      this.#log.debug({ err: textOf(err), link: this.#name }, 'RabbitMQ: error event');
+    const note = (err: Error) => log.debug({ err: textOf(err), link: name }, 'RabbitMQ: error event');
     // Before any await: an error event without a listener ends the process.
     connection.on('error', note);
     connection.on('handler-error', note);
@@ -149,13 +141,13 @@ export class Link {
     channel.on('error', note);
     channel.on('handler-error', note);
     channel.on('close', breakNow);
-    await this.#setup(channel);
+    await setup(channel);
     // The connection may have died during the set-up, when nothing was watching it yet.
     if (isBroken || this.#stopped.signal.aborted)
       throw new Error('the connection was lost while it was set up');
     this.#channel = channel;
-    this.#onReady(channel);
-    this.#log.debug({ link: this.#name }, 'RabbitMQ: connected');
+    onReady?.(channel);
+    log.debug({ link: name }, 'RabbitMQ: connected');
     return { broken };
   }
 

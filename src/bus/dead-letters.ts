@@ -4,7 +4,8 @@ import type { TlsOptions } from '../config.ts';
 import { CofferError } from '../core/errors.ts';
 import { textOf } from '../log.ts';
 import { sleep } from '../service.ts';
-import type { DeadLetter, DeadLetters } from './bus.ts';
+import { type DeadLetter, type DeadLetters, unavailable } from './bus.ts';
+import { deliveriesOf, headersAgain } from './delivery.ts';
 import { decodeRequest } from './envelope.ts';
 import { visit } from './visit.ts';
 
@@ -124,7 +125,7 @@ export class AmqpDeadLetters implements DeadLetters {
   async #putBack(reader: Reader): Promise<void> {
     const { channel, held, queue } = reader;
     await Promise.all(
-      held.filter((each) => returnsOf(each) >= MAX_RETURNS).map((each) => this.#renew(reader, each)),
+      held.filter((each) => deliveriesOf(each) >= MAX_RETURNS).map((each) => this.#renew(reader, each)),
     );
     for (const message of held) channel.nack(message, false, true);
     for (let tries = 0; tries < 20; tries++) {
@@ -139,9 +140,8 @@ export class AmqpDeadLetters implements DeadLetters {
    * but is never without it.
    */
   async #renew(reader: Reader, message: GetMessage): Promise<void> {
-    const { 'x-delivery-count': _, ...headers } = message.properties.headers ?? {};
     try {
-      await this.#options.bury(message.content, { ...headers, 'coffer-id': idOf(message) });
+      await this.#options.bury(message.content, { ...headersAgain(message), 'coffer-id': idOf(message) });
       reader.remove(message);
     } catch {
       // The publisher's connection is gone: the next reader will renew the letter.
@@ -228,18 +228,10 @@ function idOf({ properties, content }: GetMessage): string {
   return createHash('sha256').update(content).digest('hex').slice(0, 32);
 }
 
-function returnsOf({ properties }: GetMessage): number {
-  return Number(properties.headers?.['x-delivery-count'] ?? 0);
-}
-
 function methodOf(content: Buffer): string | null {
   try {
     return decodeRequest(content).method;
   } catch {
     return null;
   }
-}
-
-function unavailable(message: string): CofferError {
-  return new CofferError('bus_unavailable', message);
 }

@@ -5,6 +5,7 @@ import { type Logger, textOf } from '../log.ts';
 import { sleep } from '../service.ts';
 import { type Tracing, traceParentOf } from '../tracing.ts';
 import { DispatchError, isFinal, isPassing, type Served, type ServeOptions } from './bus.ts';
+import { deliveriesOf, hasExpiry, settleDelivery, wasDelivered } from './delivery.ts';
 import {
   decodeBody,
   encodeBody,
@@ -35,11 +36,6 @@ const SUSPECT_AFTER = 2;
  * message.
  */
 const MAX_CUT_OFFS = 6;
-/**
- * Header of a message that was sent again because its work could not be done. Anybody may set it: nothing is
- * decided by it.
- */
-export const AGAIN = 'coffer-again';
 /** Header of a message that is part of a trace, as specified by W3C. */
 export const TRACE_HEADER = 'traceparent';
 /**
@@ -137,7 +133,6 @@ export class Server implements Served {
   }
 
   #take(channel: ConfirmChannel, message: ConsumeMessage): void {
-    // A message that expires is not delivered forever.
     const isSuspect = deliveriesOf(message) >= SUSPECT_AFTER && !hasExpiry(message);
     const verdict = isSuspect ? this.#handleInTurn(channel, message) : this.#handle(message);
     const work = verdict
@@ -367,30 +362,4 @@ function isServed(version: string): boolean {
   const [major, minor] = SERVED_VERSION.split('.').map(Number);
   const [their_major, their_minor = 0] = version.split('.').map(Number);
   return their_major === major && their_minor <= (minor ?? 0);
-}
-
-function settleDelivery(channel: ConfirmChannel, message: ConsumeMessage, verdict: 'ack' | 'requeue'): void {
-  try {
-    if (verdict === 'ack') channel.ack(message);
-    else channel.nack(message, false, true);
-  } catch {
-    // The channel is gone: RabbitMQ delivers the message again, to a new channel.
-  }
-}
-
-/**
- * How often the message was delivered before and came back. Only quorum queues count; on the first delivery
- * the header says whatever the sender has set.
- */
-function deliveriesOf({ properties }: ConsumeMessage): number {
-  const count: unknown = properties.headers?.['x-delivery-count'];
-  return typeof count === 'number' && count > 0 ? count : 0;
-}
-
-function wasDelivered({ fields, properties }: ConsumeMessage): boolean {
-  return fields.redelivered || properties.headers?.[AGAIN] === true;
-}
-
-function hasExpiry({ properties }: ConsumeMessage): boolean {
-  return properties.expiration !== undefined;
 }

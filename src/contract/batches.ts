@@ -12,7 +12,7 @@ import {
 } from '../core/batch/record.ts';
 import type { Percentage } from '../core/policy.ts';
 import { PAUSE_REASONS } from '../core/record.ts';
-import { Id, isId, Reference, TenantId, text } from './fields.ts';
+import { Id, isId, nextPage, Reference, TenantId, Time, text } from './fields.ts';
 import { PageQuery, TenantParams } from './http.ts';
 import { PolicyDocument, PolicyRequest } from './policy.ts';
 
@@ -211,7 +211,6 @@ export const BatchActionBody = z.strictObject({
 } satisfies Record<BatchAction, z.ZodType>);
 export type BatchActionBody = z.output<typeof BatchActionBody>;
 
-const Time = z.iso.datetime({ precision: 3 });
 const Counts = z.strictObject(
   Object.fromEntries(MEMBER_STATES.map((name) => [name, z.int()])) as Record<keyof WaveCounts, z.ZodInt>,
 );
@@ -311,16 +310,9 @@ export const ResolvedBatchAnswer = z.strictObject({
   clusters: z.array(BatchMemberDocument),
 });
 export type ResolvedBatchAnswer = z.output<typeof ResolvedBatchAnswer>;
-const Links = z.array(z.strictObject({ href: z.string(), rel: z.enum(['self', 'bookmark', 'next']) }));
-export const BatchesAnswer = z.strictObject({
-  batches: z.array(BatchDocument),
-  links: Links.exactOptional(),
-});
+export const BatchesAnswer = z.strictObject({ batches: z.array(BatchDocument), ...nextPage });
 export type BatchesAnswer = z.output<typeof BatchesAnswer>;
-export const BatchMembersAnswer = z.strictObject({
-  clusters: z.array(BatchMemberDocument),
-  links: Links.exactOptional(),
-});
+export const BatchMembersAnswer = z.strictObject({ clusters: z.array(BatchMemberDocument), ...nextPage });
 export type BatchMembersAnswer = z.output<typeof BatchMembersAnswer>;
 
 export const BatchEventDocument = z

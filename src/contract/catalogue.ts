@@ -1,8 +1,65 @@
-/** What administrators send to change the catalogue, and how they see it: Trove's `/mgmt/datastore-versions`. */
+/**
+ * The catalogue: datastores and their versions as everybody sees them, and what administrators send to change
+ * them: Trove's `/mgmt/datastore-versions`.
+ */
 import { z } from 'zod';
 import { isRange, isVersion } from '../core/versions.ts';
-import { Links, VersionPaths } from './documents.ts';
-import { isId, text } from './fields.ts';
+import { isId, Links, nextPage, text } from './fields.ts';
+
+/** Which versions can be upgraded to this one, and which versions can serve beside it. */
+const VersionPaths = {
+  upgrade_from: z.string().nullable().meta({
+    description:
+      'The versions that it can be reached from, as a semver range; null: what its manager allows.',
+  }),
+  not_mixed_with: z.string().nullable().meta({
+    description: 'The versions that must not run beside it in one cluster, as a semver range; null: none.',
+  }),
+};
+
+const version = {
+  id: z.string(),
+  name: z.string(),
+  version: z.string(),
+  links: Links,
+  packages: z.string(),
+  image: z.string(),
+  image_tags: z.array(z.string()),
+  ...VersionPaths,
+};
+
+/**
+ * A version within its datastore. `active` is a number here and a boolean in the document of a single
+ * version, as in Trove.
+ */
+export const DatastoreDocument = z
+  .strictObject({
+    id: z.string(),
+    name: z.string(),
+    links: Links,
+    versions: z.array(z.strictObject({ ...version, active: z.literal([0, 1]) })),
+    default_version: z
+      .string()
+      .exactOptional()
+      .meta({ description: 'What clusters get that name no version; absent when they have to.' }),
+  })
+  .meta({ id: 'Datastore' });
+export type DatastoreDocument = z.output<typeof DatastoreDocument>;
+export const DatastoreAnswer = z.strictObject({ datastore: DatastoreDocument });
+export type DatastoreAnswer = z.output<typeof DatastoreAnswer>;
+export const DatastoresAnswer = z.strictObject({ datastores: z.array(DatastoreDocument), ...nextPage });
+export type DatastoresAnswer = z.output<typeof DatastoresAnswer>;
+
+const ListedVersion = z.strictObject({ ...version, datastore: z.string(), active: z.literal([0, 1]) });
+export type DatastoreVersionListed = z.output<typeof ListedVersion>;
+export const VersionsAnswer = z.strictObject({ versions: z.array(ListedVersion), ...nextPage });
+export type VersionsAnswer = z.output<typeof VersionsAnswer>;
+export const DatastoreVersionDocument = z
+  .strictObject({ ...version, datastore: z.string(), active: z.boolean() })
+  .meta({ id: 'DatastoreVersion' });
+export type DatastoreVersionDocument = z.output<typeof DatastoreVersionDocument>;
+export const VersionAnswer = z.strictObject({ version: DatastoreVersionDocument });
+export type VersionAnswer = z.output<typeof VersionAnswer>;
 
 /**
  * A version's name is its number: a guest agent reports the number, and Coffer compares the report with the
@@ -81,6 +138,6 @@ export const ManagedVersionAnswer = z.strictObject({ version: ManagedVersionDocu
 export type ManagedVersionAnswer = z.output<typeof ManagedVersionAnswer>;
 export const ManagedVersionsAnswer = z.strictObject({
   versions: z.array(ManagedVersionDocument),
-  links: Links.exactOptional(),
+  ...nextPage,
 });
 export type ManagedVersionsAnswer = z.output<typeof ManagedVersionsAnswer>;

@@ -1,6 +1,6 @@
 /** The REST interface of the dead letters: messages that nobody could process, kept until a person decides. */
 import { z } from 'zod';
-import { Reference } from './fields.ts';
+import { Reference, Time } from './fields.ts';
 import { PageQuery, TenantParams } from './http.ts';
 
 export const DEAD_LETTER_ACTIONS = ['replay', 'discard'] as const;
@@ -22,7 +22,7 @@ const listed = {
   topic: z.string().nullable().meta({ description: 'Where it was to go.' }),
   method: z.string().nullable().meta({ description: 'Null if nobody can read it.' }),
   reason: z.string().nullable().meta({ description: 'Why nobody could act on it.' }),
-  buried: z.iso.datetime({ precision: 3 }).nullable(),
+  buried: Time.nullable(),
   bytes: z.int(),
 };
 

@@ -1,20 +1,9 @@
 /** The documents that the REST API answers with: Trove's documents where Trove has them, with our fields added. */
 import { z } from 'zod';
-import { CLUSTER_TASKS, FINDINGS, ROLES, SERVICE_STATUSES } from '../core/domain.ts';
-import { STEP_KINDS } from '../core/history.ts';
-import { GATES, PAUSE_REASONS, UPGRADE_EVENT_TYPES } from '../core/record.ts';
-import { ACTIONS } from '../core/upgrade/advance.ts';
-import { PolicyDocument } from './policy.ts';
+import { CLUSTER_TASKS, ROLES, SERVICE_STATUSES } from '../core/domain.ts';
+import { Links, nextPage, TroveTime } from './fields.ts';
+import { GateFinding, PresentUpgrade } from './upgrade-documents.ts';
 
-/**
- * `2026-11-22T16:49:48`, UTC without a mark of the zone: Trove's clients expect this form in Trove's
- * documents.
- */
-const TroveTime = z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/);
-/** `2026-11-22T16:49:48.123Z`, in documents of our own. */
-const Time = z.iso.datetime({ precision: 3 });
-
-export const Links = z.array(z.strictObject({ href: z.string(), rel: z.enum(['self', 'bookmark', 'next']) }));
 const Address = z.strictObject({ address: z.string(), type: z.literal('private'), network: z.string() });
 const Flavor = z.strictObject({ id: z.string(), links: Links });
 const Volume = z.strictObject({ size: z.int() });
@@ -63,38 +52,6 @@ const ClusterInstance = z.strictObject({
   ...observed,
 });
 
-export const UPGRADE_STATES = [
-  'scheduled',
-  'running',
-  'paused',
-  'rolling_back',
-  'succeeded',
-  'failed',
-  'rolled_back',
-  'cancelled',
-] as const;
-
-const Silent = z
-  .boolean()
-  .meta({ description: 'Nothing has moved for longer than its steps usually take: see `no_progress`.' });
-
-/** The progress of the upgrade that holds a cluster's task. */
-const PresentUpgrade = z.strictObject({
-  state: z.enum(UPGRADE_STATES),
-  to: z.string().meta({ description: 'Name of the version that it goes to.' }),
-  reason: z.enum(PAUSE_REASONS).nullable().meta({ description: 'Why it is paused.' }),
-  message: z.string().nullable().meta({ description: 'What it waits for.' }),
-  cancelling: z.boolean(),
-  silent: Silent,
-  since: Time.nullable().meta({ description: 'Since when it is paused; null unless it is.' }),
-  until: Time.nullable().meta({
-    description: 'Of one that is paused: when it goes on by itself; null where it waits for a person.',
-  }),
-});
-
-/** A gate that does not hold, and why. */
-const GateFinding = z.strictObject({ gate: z.enum(GATES), reason: z.string() });
-
 export const ClusterDocument = z
   .strictObject({
     id: z.string(),
@@ -141,10 +98,7 @@ export type CreatedClusterDocument = z.output<typeof CreatedClusterDocument>;
 export const CreatedClusterAnswer = z.strictObject({ cluster: CreatedClusterDocument });
 export type CreatedClusterAnswer = z.output<typeof CreatedClusterAnswer>;
 
-export const ClustersAnswer = z.strictObject({
-  clusters: z.array(ClusterDocument),
-  links: Links.exactOptional(),
-});
+export const ClustersAnswer = z.strictObject({ clusters: z.array(ClusterDocument), ...nextPage });
 export type ClustersAnswer = z.output<typeof ClustersAnswer>;
 
 export const InstanceDocument = z
@@ -179,10 +133,7 @@ export const InstanceDocument = z
 export type InstanceDocument = z.output<typeof InstanceDocument>;
 export const InstanceAnswer = z.strictObject({ instance: InstanceDocument });
 export type InstanceAnswer = z.output<typeof InstanceAnswer>;
-export const InstancesAnswer = z.strictObject({
-  instances: z.array(InstanceDocument),
-  links: Links.exactOptional(),
-});
+export const InstancesAnswer = z.strictObject({ instances: z.array(InstanceDocument), ...nextPage });
 export type InstancesAnswer = z.output<typeof InstancesAnswer>;
 
 /** A label that is stored and shown: Coffer chooses no hosts, so a flavor has no size. */
@@ -216,243 +167,6 @@ export const LimitsAnswer = z.strictObject({
     .tuple([AbsoluteLimits], RateLimit)
     .meta({ description: 'First what may be had, then what may be asked.' }),
 });
-
-/** Which versions can be upgraded to this one, and which versions can serve beside it. */
-export const VersionPaths = {
-  upgrade_from: z.string().nullable().meta({
-    description:
-      'The versions that it can be reached from, as a semver range; null: what its manager allows.',
-  }),
-  not_mixed_with: z.string().nullable().meta({
-    description: 'The versions that must not run beside it in one cluster, as a semver range; null: none.',
-  }),
-};
-
-const version = {
-  id: z.string(),
-  name: z.string(),
-  version: z.string(),
-  links: Links,
-  packages: z.string(),
-  image: z.string(),
-  image_tags: z.array(z.string()),
-  ...VersionPaths,
-};
-
-/**
- * A version within its datastore. `active` is a number here and a boolean in the document of a single
- * version, as in Trove.
- */
-export const DatastoreDocument = z
-  .strictObject({
-    id: z.string(),
-    name: z.string(),
-    links: Links,
-    versions: z.array(z.strictObject({ ...version, active: z.literal([0, 1]) })),
-    default_version: z
-      .string()
-      .exactOptional()
-      .meta({ description: 'What clusters get that name no version; absent when they have to.' }),
-  })
-  .meta({ id: 'Datastore' });
-export type DatastoreDocument = z.output<typeof DatastoreDocument>;
-export const DatastoreAnswer = z.strictObject({ datastore: DatastoreDocument });
-export type DatastoreAnswer = z.output<typeof DatastoreAnswer>;
-export const DatastoresAnswer = z.strictObject({
-  datastores: z.array(DatastoreDocument),
-  links: Links.exactOptional(),
-});
-export type DatastoresAnswer = z.output<typeof DatastoresAnswer>;
-
-const ListedVersion = z.strictObject({ ...version, datastore: z.string(), active: z.literal([0, 1]) });
-export type DatastoreVersionListed = z.output<typeof ListedVersion>;
-export const VersionsAnswer = z.strictObject({
-  versions: z.array(ListedVersion),
-  links: Links.exactOptional(),
-});
-export type VersionsAnswer = z.output<typeof VersionsAnswer>;
-export const DatastoreVersionDocument = z
-  .strictObject({ ...version, datastore: z.string(), active: z.boolean() })
-  .meta({ id: 'DatastoreVersion' });
-export type DatastoreVersionDocument = z.output<typeof DatastoreVersionDocument>;
-export const VersionAnswer = z.strictObject({ version: DatastoreVersionDocument });
-export type VersionAnswer = z.output<typeof VersionAnswer>;
-
-/** The names of `Phase` in the core. */
-export const STEP_PHASES = [
-  'pending',
-  'backoff',
-  'preparing',
-  'upgrading',
-  'verifying',
-  'settling',
-  'soaking',
-  'fencing',
-  'demoting',
-  'promoting',
-  'following',
-  'restoring',
-  'done',
-  'failed',
-  'skipped',
-] as const;
-
-const Blocked = z.strictObject({ gate: z.enum(GATES), reason: z.string(), since: Time });
-
-const StepDocument = z.strictObject({
-  id: z.int(),
-  stage: z.int().meta({ description: 'Steps of a lower stage end before one of a higher stage starts.' }),
-  kind: z.enum(STEP_KINDS),
-  instance_id: z.string(),
-  instance_name: z.string().nullable(),
-  successor_id: z
-    .string()
-    .nullable()
-    .meta({ description: 'Of a switchover: who takes over, once it is known.' }),
-  phase: z.enum(STEP_PHASES),
-  attempt: z.int(),
-  error: z.string().nullable(),
-  blocked: Blocked.nullable(),
-  started: Time.nullable(),
-  ended: Time.nullable(),
-});
-export type StepDocument = z.output<typeof StepDocument>;
-
-const VersionReference = z.strictObject({ id: z.string(), name: z.string() });
-
-export const UpgradeDocument = z
-  .strictObject({
-    id: z.string(),
-    cluster_id: z.string(),
-    cluster_name: z.string().nullable(),
-    instance_id: z
-      .string()
-      .nullable()
-      .meta({ description: 'The one instance that it is about; null where it is the whole cluster.' }),
-    state: z.enum(UPGRADE_STATES),
-    reason: z.enum(PAUSE_REASONS).nullable().meta({ description: 'Why it is paused.' }),
-    message: z.string().nullable().meta({ description: 'What it waits for, or why it ended.' }),
-    since: Time.nullable().meta({ description: 'Since when it is paused; null unless it is.' }),
-    until: Time.nullable().meta({
-      description: 'Of one that is paused: when it goes on by itself; null where it waits for a person.',
-    }),
-    status: z.string().meta({
-      description: 'How far it is, what it does or waits for, and what a person can do, in a sentence.',
-    }),
-    cancelling: z
-      .boolean()
-      .meta({ description: 'It was cancelled, and ends as soon as nothing is in flight.' }),
-    actions: z.array(z.enum(ACTIONS)).meta({
-      description:
-        'What a person can do now. Of one that is paused and waits for a person, the first makes it go on. To retry or roll back one that has ended begins another upgrade.',
-    }),
-    from: VersionReference,
-    to: VersionReference,
-    policy: PolicyDocument,
-    progress: z.strictObject({ done: z.int(), total: z.int() }),
-    steps: z.array(StepDocument),
-    seq: z.int().meta({ description: 'Number of its last event.' }),
-    requested_by: z.strictObject({
-      user: z.string().nullable(),
-      request_id: z.string(),
-      via: z.enum(['rest', 'rpc', 'queue']),
-    }),
-    follows: z
-      .strictObject({ upgrade_id: z.string(), as: z.enum(['retry', 'rollback']) })
-      .nullable()
-      .meta({ description: 'The ended upgrade that it takes up again.' }),
-    batch_id: z.string().nullable().meta({ description: 'The batch that it is part of.' }),
-    write_outage_ms: z.number().meta({
-      description:
-        'For how long the cluster took no writes because of it, as the taskmanager heard of it: an upper bound.',
-    }),
-    created: Time,
-    started: Time.nullable(),
-    ended: Time.nullable(),
-    silent: Silent,
-    last_progress: Time.meta({ description: 'When something has moved last.' }),
-    estimated_end: Time.nullable().meta({
-      description:
-        'If every step takes as long as others did; null unless running, and until such steps have been measured.',
-    }),
-  })
-  .meta({ id: 'Upgrade' });
-export type UpgradeDocument = z.output<typeof UpgradeDocument>;
-export const UpgradeAnswer = z.strictObject({ upgrade: UpgradeDocument });
-export type UpgradeAnswer = z.output<typeof UpgradeAnswer>;
-export const UpgradesAnswer = z.strictObject({
-  upgrades: z.array(UpgradeDocument),
-  links: Links.exactOptional(),
-});
-export type UpgradesAnswer = z.output<typeof UpgradesAnswer>;
-
-const PlannedStep = z.strictObject({
-  kind: z.enum(STEP_KINDS),
-  instance_id: z.string(),
-  instance_name: z.string(),
-  role: z.enum(ROLES).nullable(),
-  stage: z.int().meta({ description: 'Steps of a lower stage end before one of a higher stage starts.' }),
-  repair: z.boolean().meta({ description: 'Broken already: goes first, and costs no availability.' }),
-});
-
-/** What an upgrade would do, and what would hold it back now. */
-export const PlanDocument = z
-  .strictObject({
-    from: VersionReference,
-    to: VersionReference,
-    steps: z.array(PlannedStep),
-    successor: z
-      .strictObject({ instance_id: z.string(), instance_name: z.string() })
-      .nullable()
-      .meta({ description: 'Who would become primary, by what is known now.' }),
-    gates: z.array(GateFinding).meta({ description: 'All that would hold it back now.' }),
-    findings: z
-      .array(
-        z.strictObject({
-          name: z.enum(FINDINGS),
-          instance_id: z.string(),
-          instance_name: z.string(),
-          reason: z.string(),
-          holds: z.boolean().meta({
-            description:
-              'It would hold the switchover back, as the gate of this name, until an override acknowledges it.',
-          }),
-          acknowledged: z.boolean().meta({ description: 'The policy overrides the gate of this name.' }),
-        }),
-      )
-      .meta({ description: 'What a switchover would leave behind, and other findings of the guests.' }),
-    estimate_seconds: z.int().nullable().meta({
-      description:
-        'Work alone: neither windows nor human pauses. Null until steps of this datastore have been measured.',
-    }),
-    hash: z
-      .string()
-      .meta({ description: 'The same as long as order, roles, versions and target are: see `plan_hash`.' }),
-  })
-  .meta({ id: 'Plan' });
-export type PlanDocument = z.output<typeof PlanDocument>;
-export const PlanAnswer = z.strictObject({ plan: PlanDocument });
-export type PlanAnswer = z.output<typeof PlanAnswer>;
-
-export const EventDocument = z
-  .strictObject({
-    seq: z.int().meta({ description: 'Gapless within an upgrade, from 1.' }),
-    at: Time,
-    type: z.enum(UPGRADE_EVENT_TYPES),
-    instance_id: z.string().nullable(),
-    instance_name: z.string().nullable(),
-    step: z.int().nullable(),
-    attempt: z.int().nullable(),
-    phase: z
-      .enum(STEP_PHASES)
-      .nullable()
-      .meta({ description: 'Of a `step_phase`: the phase that the step has entered.' }),
-    message: z.string(),
-  })
-  .meta({ id: 'UpgradeEvent' });
-export type EventDocument = z.output<typeof EventDocument>;
-export const EventsAnswer = z.strictObject({ events: z.array(EventDocument) });
-export type EventsAnswer = z.output<typeof EventsAnswer>;
 
 export const LiveAnswer = z.strictObject({ status: z.literal('live') });
 export type LiveAnswer = z.output<typeof LiveAnswer>;

@@ -31,3 +31,15 @@ export const Identifier = text(63).refine(
   (name) => new TextEncoder().encode(name).length <= 63,
   'must be at most 63 bytes long',
 );
+
+/**
+ * `2026-11-22T16:49:48`, UTC without a mark of the zone: Trove's clients expect this form in Trove's
+ * documents.
+ */
+export const TroveTime = z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/);
+/** `2026-11-22T16:49:48.123Z`, in documents of our own. */
+export const Time = z.iso.datetime({ precision: 3 });
+
+export const Links = z.array(z.strictObject({ href: z.string(), rel: z.enum(['self', 'bookmark', 'next']) }));
+/** Of a page that is not the last: the link to the next one. */
+export const nextPage = { links: Links.exactOptional() };

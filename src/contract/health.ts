@@ -2,12 +2,13 @@
 import { z } from 'zod';
 import { BATCH_ACTIONS } from '../core/batch/orders.ts';
 import { BATCH_PAUSE_REASONS } from '../core/batch/record.ts';
-import { GATES, PAUSE_REASONS } from '../core/record.ts';
+import { GATES } from '../core/record.ts';
 import { ACTIONS } from '../core/upgrade/advance.ts';
 import { BATCH_STATES } from './batches.ts';
-import { INSTANCE_STATUSES, StoreCheck, UPGRADE_STATES } from './documents.ts';
+import { INSTANCE_STATUSES, StoreCheck } from './documents.ts';
+import { Time } from './fields.ts';
+import { standing } from './upgrade-documents.ts';
 
-const Time = z.iso.datetime({ precision: 3 });
 const Status = z.enum(['ok', 'unreachable']);
 
 const Queue = z.strictObject({
@@ -44,11 +45,7 @@ const TroubledUpgrade = z.strictObject({
   cluster_id: z.string(),
   cluster_name: z.string().nullable(),
   tenant_id: z.string(),
-  state: z.enum(UPGRADE_STATES),
-  reason: z.enum(PAUSE_REASONS).nullable().meta({ description: 'Why it is paused.' }),
-  message: z.string().nullable().meta({ description: 'What it waits for, or why it ended.' }),
-  since: Time.nullable().meta({ description: 'Since when it is paused.' }),
-  silent: z.boolean().meta({ description: 'Nothing has moved for longer than its steps usually take.' }),
+  ...standing,
   last_progress: Time,
   ended: Time.nullable(),
   actions: z.array(z.enum(ACTIONS)).meta({ description: 'What a person can do now.' }),

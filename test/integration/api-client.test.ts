@@ -2,17 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { z } from 'zod';
 import { CofferApiError, createClient } from '../../client/index.ts';
 import {
-  ClusterAnswer,
-  ClustersAnswer,
   DatastoreAnswer,
   DatastoresAnswer,
-  EventsAnswer,
-  InstanceAnswer,
-  UpgradeAnswer,
-  UpgradesAnswer,
   VersionAnswer,
   VersionsAnswer,
-} from '../../src/contract/documents.ts';
+} from '../../src/contract/catalogue.ts';
+import { ClusterAnswer, ClustersAnswer, InstanceAnswer } from '../../src/contract/documents.ts';
+import { EventsAnswer, UpgradeAnswer, UpgradesAnswer } from '../../src/contract/upgrade-documents.ts';
 import { ask, buildCluster, type Harness, happen, startApi } from './api-harness.ts';
 
 /** The client and the contract against the real api. Broken connections: test/unit/client.test.ts. */

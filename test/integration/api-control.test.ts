@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClient } from '../../client/index.ts';
-import { PlanAnswer } from '../../src/contract/documents.ts';
+import { PlanAnswer } from '../../src/contract/upgrade-documents.ts';
 import { ask, beginUpgrade, buildCluster, type Harness, happen, startApi } from './api-harness.ts';
 
 let api: Harness;

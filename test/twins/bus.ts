@@ -10,9 +10,9 @@ import {
   type Request,
   type Served,
   type ServeOptions,
+  unavailable,
 } from '../../src/bus/bus.ts';
 import type { WireNotification } from '../../src/bus/envelope.ts';
-import { CofferError } from '../../src/core/errors.ts';
 
 /** As `amqp.ts` has them. */
 const CONFIRM_TIMEOUT_MS = 5_000;
@@ -411,8 +411,4 @@ class Server implements Served {
 /** As it comes over the wire. */
 function asJson<T>(value: T): T {
   return JSON.parse(JSON.stringify(value)) as T;
-}
-
-function unavailable(message: string): CofferError {
-  return new CofferError('bus_unavailable', message);
 }

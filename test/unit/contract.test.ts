@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { STEP_PHASES, UPGRADE_STATES } from '../../src/contract/documents.ts';
 import { parseAs } from '../../src/contract/explain.ts';
 import { CreateClusterBody, PatchClusterBody, UpgradeActionBody } from '../../src/contract/http.ts';
 import { PolicyRequest } from '../../src/contract/policy.ts';
@@ -13,6 +12,7 @@ import {
   UpgradeClusterArgs,
 } from '../../src/contract/rpc.ts';
 import { SimulatedProperties } from '../../src/contract/simulated.ts';
+import { STEP_PHASES, UPGRADE_STATES } from '../../src/contract/upgrade-documents.ts';
 import type { GuestReport } from '../../src/core/domain.ts';
 import type { PhaseName, StateName } from '../../src/core/record.ts';
 import { ACTIONS } from '../../src/core/upgrade/advance.ts';
