@@ -183,7 +183,7 @@ export interface Step {
 }
 
 /** A message to a guest is under way: it is sent again at `recast`, and given up at `deadline`. */
-interface Outstanding {
+export interface Outstanding {
   readonly since: Instant;
   readonly recast: Instant;
   readonly deadline: Instant;
@@ -394,15 +394,6 @@ export function isFailed({ phase }: Step): boolean {
 }
 
 /** True for a step whose guest has been sent something that is not settled yet. */
-export function isInFlight(step: Step): boolean {
-  switch (step.phase.name) {
-    case 'pending':
-    case 'backoff':
-    case 'done':
-    case 'failed':
-    case 'skipped':
-      return false;
-    default:
-      return true;
-  }
+export function isInFlight({ phase }: Step): boolean {
+  return 'since' in phase;
 }

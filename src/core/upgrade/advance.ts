@@ -58,7 +58,7 @@ import { Draft } from './draft.ts';
 import { isReturn } from './gates.ts';
 import { judge } from './judge.ts';
 import { dropUntouched, proceed, rollBack } from './schedule.ts';
-import { answered, attemptFailed, confirm, recover, reported, watchTroveGuest } from './step.ts';
+import { answered, callFailed, confirm, heard, recover, reported } from './step.ts';
 import { awaitsConfirmation } from './trove-guest.ts';
 
 /** What can happen to an upgrade. */
@@ -167,12 +167,11 @@ function apply(draft: Draft, input: Input): string | undefined {
     }
     case 'call_failed': {
       const step = draft.stepInFlight(input.step, input.attempt);
-      if (step && callOf(step) === input.action)
-        attemptFailed(draft, step, input.error, input.permanent ? 'permanent' : 'passing');
+      if (step) callFailed(draft, step, input);
       return undefined;
     }
     case 'reported':
-      if (input.server) watchTroveGuest(draft, input.instance_id, input.server);
+      if (input.server) heard(draft, input.instance_id, input.server);
       return applyReport(draft, input.instance_id, input.report);
     case 'reset':
       return reset(draft, input.by);
@@ -210,13 +209,6 @@ function mayLackPrimary(draft: Draft, { instance_id, successor_id, phase }: Step
   return [
     `${old} was handing over to ${next}: if neither serves as the primary now, promote ${next} by hand, then start a new upgrade`,
   ];
-}
-
-/** M1: the action whose answer a step in flight waits for; null if it waits for none. */
-function callOf(step: Step): AnsweredAction | null {
-  if (step.phase.name === 'preparing') return 'pre_upgrade';
-  if (step.phase.name === 'upgrading') return step.phase.evidence ? 'upgrade' : null;
-  return step.phase.name === 'verifying' ? 'post_upgrade' : null;
 }
 
 function applyReport(draft: Draft, instance_id: string, report: AttemptReport | null): undefined {

@@ -9,7 +9,7 @@ import { type Draft, doubtAbout } from './draft.ts';
 import { gateFor, givenUp, isReturn, setOf, skippedGates } from './gates.ts';
 import { rollbackRefusal } from './judge.ts';
 import { tellSilence } from './silence.ts';
-import { isOutstanding, sayAgain, settle, soak, startStep, timedOut } from './step.ts';
+import { check, startStep } from './step.ts';
 import { expiresAt } from './time.ts';
 import { awaitsConfirmation } from './trove-guest.ts';
 
@@ -28,7 +28,7 @@ export function proceed(draft: Draft, mayRepeat: boolean): void {
   if (draft.upgrade.cancelling) dropUntouched(draft);
   for (const { id } of draft.steps) {
     const step = draft.step(id);
-    if (step) look(draft, step, mayRepeat);
+    if (step) check(draft, step, mayRepeat);
   }
   expire(draft);
   awaitWindow(draft);
@@ -211,21 +211,6 @@ function stillPending({ steps }: Draft, { kind, instance_id, repair, phase }: St
 function isWell(draft: Draft, instance_id: string): boolean {
   const instance = draft.instance(instance_id);
   return instance !== undefined && isHealthy(instance, draft.now) && !givenUp(draft).has(instance_id);
-}
-
-/** Does what is due for one step. */
-function look(draft: Draft, step: Step, mayRepeat: boolean): void {
-  const { phase } = step;
-  const { now } = draft;
-  if (phase.name === 'settling') {
-    settle(draft, step);
-    if (draft.step(step.id)?.phase === phase && now >= phase.deadline) timedOut(draft, step);
-  } else if (phase.name === 'soaking') {
-    soak(draft, step, phase);
-  } else if (isOutstanding(phase)) {
-    if (now >= phase.deadline) timedOut(draft, step);
-    else if (mayRepeat && now >= phase.recast) sayAgain(draft, step, phase);
-  }
 }
 
 /** Pauses the upgrade if the time for all of it is up, not counting the time that it waited for a person. */

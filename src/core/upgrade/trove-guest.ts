@@ -4,29 +4,88 @@
  * an order to upgrade is sent once per attempt. Its end is inferred from the guest's reports. When the reports
  * do not tell the end from silence, a person is asked (decision 0007).
  */
-import {
-  type Instance,
-  type Instant,
-  isAlive,
-  isHealthy,
-  isTroveGuest,
-  type ServiceStatus,
-} from '../domain.ts';
-import type { Evidence, Phase, Step, Upgrade } from '../record.ts';
+import { type Instance, type Instant, isAlive, isHealthy, type ServiceStatus } from '../domain.ts';
+import type { Evidence, Step, Upgrade } from '../record.ts';
 import type { Draft } from './draft.ts';
+import { COFFER_GUEST, settle } from './phases.ts';
+import type { At, GuestKind, Outcome, PhaseOf, PhaseRules } from './rules.ts';
 
 /** A call without an answer is repeated after this long: these guests would carry out every copy. */
 const REPEAT_CALL_MS = 120_000;
 
-/** True while the guest agent of the step's instance is Trove's. */
-export function isWithTroveGuest(draft: Draft, { kind, instance_id }: Step): boolean {
-  const instance = draft.instance(instance_id);
-  return kind === 'instance' && instance !== undefined && isTroveGuest(instance);
+type Upgrading = PhaseOf<'upgrading'>;
+
+const preparing: PhaseRules<PhaseOf<'preparing'>> = {
+  order: {
+    action: 'pre_upgrade',
+    isCall: true,
+    args: ({ step }) => ({ datastore_version: step.to_version }),
+    repeat_ms: REPEAT_CALL_MS,
+  },
+  /**
+   * From here on the instance may run either version. The guest's answer is handed back to it unchanged, and
+   * means nothing to us.
+   */
+  answered({ draft, step }, info) {
+    draft.instanceTask(step.instance_id, 'UPGRADING', null, null);
+    const evidence = noEvidence(draft.instance(step.instance_id), draft.now);
+    return {
+      kind: 'order',
+      phase: { name: 'upgrading', info, evidence },
+      step: { touched: true, in_doubt: false },
+    };
+  },
+};
+
+/** A guest that refuses to upgrade tells only its caller. */
+const upgrading: PhaseRules<Upgrading> = {
+  order: {
+    action: 'upgrade',
+    isCall: true,
+    args: ({ step, phase }) => ({ ...phase.info, datastore_version: step.to_version }),
+    repeat_ms: null,
+  },
+  answered: (at) => weigh(at, (evidence) => ({ ...evidence, answered: true })),
+  heard: (at, { status, sent }) => weigh(at, (evidence) => withReport(evidence, status, sent)),
+  silent,
+};
+
+const verifying: PhaseRules<PhaseOf<'verifying'>> = {
+  order: {
+    action: 'post_upgrade',
+    isCall: true,
+    args: ({ step, phase }) => ({ ...phase.info, datastore_version: step.to_version }),
+    repeat_ms: REPEAT_CALL_MS,
+  },
+  answered: settle,
+};
+
+export const TROVE_GUEST: GuestKind = {
+  dialect: 'trove',
+  saysVersion: false,
+  phases: { ...COFFER_GUEST.phases, preparing, upgrading, verifying },
+};
+
+/** What becomes of the order now that more is known. */
+function weigh({ phase }: At<Upgrading>, add: (evidence: Evidence) => Evidence): Outcome {
+  if (!phase.evidence) return null;
+  const evidence = add(phase.evidence);
+  if (isCarriedOut(evidence)) return { kind: 'order', phase: { name: 'verifying', info: phase.info } };
+  if (evidence === phase.evidence) return null;
+  const accepted = phase.accepted || evidence.has_left || evidence.answered;
+  return { kind: 'note', phase: { ...phase, evidence, accepted } };
 }
 
-/** When a message is sent again. Within an attempt, an order to upgrade never is. */
-export function repeatAt(name: Phase['name'], deadline: Instant, now: Instant): Instant {
-  return name === 'upgrading' ? deadline : Math.min(deadline, now + REPEAT_CALL_MS);
+/**
+ * The time is up. A server that serves may run either version, and another order could take it down for
+ * nothing.
+ */
+function silent(at: At<Upgrading>, error: string): Outcome {
+  const { draft, step, phase } = at;
+  const evidence = phase.evidence && latestEvidence(draft, step, phase.evidence);
+  if (!evidence || !serves(draft, step)) return { kind: 'fail', error, failing: 'silence' };
+  if (isCarriedOut(evidence)) return weigh(at, () => evidence);
+  return { kind: 'ask', error: `${error}: ${whatWasSeen(evidence)}` };
 }
 
 /** The evidence before the guest has reported anything about its order. */
@@ -78,22 +137,19 @@ export function isCarriedOut({ was_healthy, is_healthy, has_left, answered }: Ev
 }
 
 /** The evidence once the time is up: the store may hold a report whose message was lost. */
-export function latestEvidence(draft: Draft, step: Step, evidence: Evidence): Evidence {
-  const report = isWithTroveGuest(draft, step) ? draft.instance(step.instance_id)?.report : undefined;
+function latestEvidence(draft: Draft, { instance_id }: Step, evidence: Evidence): Evidence {
+  const report = draft.instance(instance_id)?.report;
   return report ? withReport(evidence, report.service_status, report.sent) : evidence;
 }
 
-/**
- * True if the server serves: then nobody can tell whether the order was carried out without a report of it, or
- * refused without an answer.
- */
-export function isUnconfirmed(draft: Draft, step: Step): boolean {
-  const instance = draft.instance(step.instance_id);
-  return isWithTroveGuest(draft, step) && instance !== undefined && isHealthy(instance, draft.now);
+/** Then nobody can tell whether the order was carried out without a report, or refused without an answer. */
+function serves(draft: Draft, { instance_id }: Step): boolean {
+  const instance = draft.instance(instance_id);
+  return instance !== undefined && isHealthy(instance, draft.now);
 }
 
 /** What was observed of an order when nobody can tell whether it was carried out. */
-export function whatWasSeen({ reports, answered }: Evidence): string {
+function whatWasSeen({ reports, answered }: Evidence): string {
   const said = answered ? 'it answered that it had finished' : 'it did not answer';
   const seen =
     reports === 0 ? 'it has not reported since' : `its server was healthy in all ${reports} reports`;

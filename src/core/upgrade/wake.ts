@@ -1,12 +1,12 @@
 import type { Instant } from '../domain.ts';
 import { isActive, isInFlight, type Step, type Upgrade } from '../record.ts';
+import { COFFER_GUEST, LOOK_MS } from './phases.ts';
+import type { PhaseRules } from './rules.ts';
 import { silentAt } from './silence.ts';
 import { expiresAt } from './time.ts';
 
 /** An accepted upgrade whose cast was lost is taken up after this long. */
 const TAKE_UP_MS = 2_000;
-/** Conditions that no event announces (a gate, a missing heartbeat) are checked this often. */
-const LOOK_MS = 1_000;
 /** While the upgrade waits for a person nothing is due; a slow check keeps the record true all the same. */
 const IDLE_LOOK_MS = 60_000;
 
@@ -24,22 +24,8 @@ export function wakeAt(upgrade: Upgrade, now: Instant): Instant | null {
   return Math.min(...times, expiresAt(upgrade) ?? Infinity, silentAt(upgrade) ?? Infinity);
 }
 
-/** Null for a step that does not move on by time alone. */
 function stepWakeAt({ phase }: Step, now: Instant): Instant | null {
-  switch (phase.name) {
-    case 'pending':
-    case 'done':
-    case 'failed':
-    case 'skipped':
-      return null;
-    case 'backoff':
-      // If `until` is past, the back-off is over and something else holds the step back.
-      return phase.until > now ? phase.until : null;
-    case 'settling':
-      return Math.min(phase.deadline, now + LOOK_MS);
-    case 'soaking':
-      return Math.min(phase.until, now + LOOK_MS);
-    default:
-      return Math.min(phase.recast, phase.deadline);
-  }
+  const rules: PhaseRules = COFFER_GUEST.phases[phase.name];
+  if (rules.wakeAt) return rules.wakeAt(phase, now);
+  return 'recast' in phase ? Math.min(phase.recast, phase.deadline) : null;
 }

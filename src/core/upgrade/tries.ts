@@ -1,0 +1,29 @@
+/** How often a step is tried, and how long it rests between two attempts. */
+import type { Step } from '../record.ts';
+import type { Draft } from './draft.ts';
+
+const BACKOFF_BASE_MS = 1_000;
+const BACKOFF_MAX_MS = 60_000;
+
+export function hasTriesLeft(draft: Draft, step: Step): boolean {
+  return step.attempt - step.attempts_forgiven <= draft.upgrade.policy.retries;
+}
+
+/**
+ * 1 s, 2 s, 4 s … up to a minute, each varied by ±25 % so that the instances of a fleet do not all retry at the
+ * same moment.
+ */
+export function backoffMs(draft: Draft, step: Step): number {
+  const nominal = Math.min(
+    BACKOFF_BASE_MS * 2 ** (step.attempt - step.attempts_forgiven - 1),
+    BACKOFF_MAX_MS,
+  );
+  return Math.round(nominal * (0.75 + 0.5 * spread(`${draft.upgrade.id}/${step.id}/${step.attempt}`)));
+}
+
+/** A number in [0, 1) that depends on the text alone (FNV-1a): the core has no randomness of its own. */
+function spread(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193) >>> 0;
+  return hash / 2 ** 32;
+}
