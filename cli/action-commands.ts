@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { UpgradeDocument } from '../client/index.ts';
-import { ACTIONS, type Action } from '../src/core/upgrade/advance.ts';
+import { ACTIONS, type Action } from '../src/core/upgrade/inputs.ts';
 import type { Io } from './io.ts';
 import { sessionOf } from './session.ts';
 import { findUpgrade, UPGRADE_ARGUMENT, wayOn } from './upgrades.ts';

@@ -5,7 +5,7 @@ import type {
   UpgradeDocument,
   UpgradesAnswer,
 } from '../src/contract/upgrade-documents.ts';
-import type { Action } from '../src/core/upgrade/advance.ts';
+import type { Action } from '../src/core/upgrade/inputs.ts';
 import { lookUp, type WatchOptions, watchEvents } from './events.ts';
 import type { Http } from './http.ts';
 import { allPages } from './pages.ts';

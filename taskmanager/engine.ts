@@ -5,7 +5,8 @@ import { type AnsweredAction, type Instant, isAnswered, isCall } from '../src/co
 import { CofferError } from '../src/core/errors.ts';
 import { inContext, instanceNotification } from '../src/core/notification.ts';
 import type { Effect, Upgrade, UpgradeEventType } from '../src/core/record.ts';
-import { advance, type Input, type Next } from '../src/core/upgrade/advance.ts';
+import { advance } from '../src/core/upgrade/advance.ts';
+import type { Input, Next } from '../src/core/upgrade/inputs.ts';
 import { wakeAt } from '../src/core/upgrade/wake.ts';
 import type { Logger } from '../src/log.ts';
 import type { Commit, Store } from '../src/store/store.ts';

@@ -8,7 +8,7 @@ import {
   type MemberStateName,
 } from '../src/core/batch/record.ts';
 import { ACTIVE_STATES, isActive } from '../src/core/record.ts';
-import type { Next } from '../src/core/upgrade/advance.ts';
+import type { Next } from '../src/core/upgrade/inputs.ts';
 import type { Store } from '../src/store/store.ts';
 
 /** The buckets reach from the time that a simulated guest takes to the time that a large database takes. */

@@ -6,7 +6,7 @@ import { findTarget } from '../../src/core/admit.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import { FOLLOW_UPS, type FollowUp } from '../../src/core/follow-up.ts';
 import { isActive } from '../../src/core/record.ts';
-import { ACTIONS, type Action } from '../../src/core/upgrade/advance.ts';
+import { ACTIONS, type Action } from '../../src/core/upgrade/inputs.ts';
 import { awaitsConfirmation } from '../../src/core/upgrade/trove-guest.ts';
 import { beginFollowUp, beginRetryWith } from '../../src/store/begin-upgrade.ts';
 import type { Loaded } from '../../src/store/store.ts';

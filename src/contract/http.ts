@@ -8,7 +8,7 @@
  * `explain.ts` zod's findings in Trove's words.
  */
 import { z } from 'zod';
-import type { Action } from '../core/upgrade/advance.ts';
+import type { Action } from '../core/upgrade/inputs.ts';
 import { Id, Identifier, isId, Reference, TenantId, text } from './fields.ts';
 import { PolicyRequest } from './policy.ts';
 import { ExtendedProperties } from './simulated.ts';

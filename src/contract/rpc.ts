@@ -18,7 +18,7 @@ import {
 } from '../core/domain.ts';
 import { FOLLOW_UPS } from '../core/follow-up.ts';
 import { WAYS_IN } from '../core/record.ts';
-import { ACTIONS } from '../core/upgrade/advance.ts';
+import { ACTIONS } from '../core/upgrade/inputs.ts';
 import { Id, Reference, text } from './fields.ts';
 import { PolicyRequest } from './policy.ts';
 

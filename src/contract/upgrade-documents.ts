@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { FINDINGS, ROLES } from '../core/domain.ts';
 import { STEP_KINDS } from '../core/history.ts';
 import { GATES, PAUSE_REASONS, UPGRADE_EVENT_TYPES } from '../core/record.ts';
-import { ACTIONS } from '../core/upgrade/advance.ts';
+import { ACTIONS } from '../core/upgrade/inputs.ts';
 import { nextPage, Time } from './fields.ts';
 import { PolicyDocument } from './policy.ts';
 

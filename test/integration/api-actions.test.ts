@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createClient } from '../../client/index.ts';
 import { UpgradeAnswer } from '../../src/contract/upgrade-documents.ts';
-import { ACTIONS } from '../../src/core/upgrade/advance.ts';
+import { ACTIONS } from '../../src/core/upgrade/inputs.ts';
 import { ask, beginUpgrade, buildCluster, type Harness, happen, startApi } from './api-harness.ts';
 
 let api: Harness;

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { ACTIONS } from '../../src/core/upgrade/advance.ts';
+import { ACTIONS } from '../../src/core/upgrade/inputs.ts';
 import { coffer } from '../support/cli.ts';
 import { until } from '../support/stack.ts';
 import { beginUpgrade, buildCluster, type Harness, happen, startApi } from './api-harness.ts';

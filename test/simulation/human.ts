@@ -3,7 +3,7 @@ import { heartbeatArgs } from '../../src/contract/rpc.ts';
 import { isInDoubt } from '../../src/core/domain.ts';
 import type { Policy } from '../../src/core/policy.ts';
 import type { Upgrade } from '../../src/core/record.ts';
-import type { Action } from '../../src/core/upgrade/advance.ts';
+import type { Action } from '../../src/core/upgrade/inputs.ts';
 import type { HttpAnswer, HttpRequest } from './api.ts';
 import { FOLLOWER } from './checks/requests.ts';
 import { ask, askUntilAnswered } from './client.ts';

@@ -1,5 +1,5 @@
 import { DEFAULT_POLICY, OVERRIDABLE_GATES, type Policy } from '../../src/core/policy.ts';
-import { ACTIONS } from '../../src/core/upgrade/advance.ts';
+import { ACTIONS } from '../../src/core/upgrade/inputs.ts';
 import type { Window } from '../../src/core/window.ts';
 import { Random } from './random.ts';
 import { T0 } from './scheduler.ts';

@@ -15,7 +15,7 @@ import { SimulatedProperties } from '../../src/contract/simulated.ts';
 import { STEP_PHASES, UPGRADE_STATES } from '../../src/contract/upgrade-documents.ts';
 import type { GuestReport } from '../../src/core/domain.ts';
 import type { PhaseName, StateName } from '../../src/core/record.ts';
-import { ACTIONS } from '../../src/core/upgrade/advance.ts';
+import { ACTIONS } from '../../src/core/upgrade/inputs.ts';
 
 const ID = '5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a';
 

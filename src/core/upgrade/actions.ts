@@ -1,7 +1,7 @@
 import type { Cluster } from '../domain.ts';
 import { possibleFollowUps } from '../follow-up.ts';
 import { isActive, isFailed, type Step, type Upgrade } from '../record.ts';
-import { ACTIONS, type Action } from './advance.ts';
+import { ACTIONS, type Action } from './inputs.ts';
 import { judge } from './judge.ts';
 
 /**

@@ -8,17 +8,17 @@
  * `upgrade` again until its guest answers. So nothing is lost when a process dies between commit and cast: the
  * process that reads the record next sends the message again, under the same attempt number.
  *
- * Files:
- * - `advance.ts`: inputs, one function each
- * - `schedule.ts`: which steps start, wait or end next
- * - `step.ts`: the phases of a step
- * - `trove-guest.ts`: guests that report less than ours
- * - `gates.ts`: conditions that hold a step back
- * - `judge.ts`: which actions of a person are possible
+ * Files, in the order in which an input passes through them:
+ * - `inputs.ts`: what can happen to an upgrade
+ * - `advance.ts`: one function for each input
+ * - `phases.ts`: one entry for each phase of a step, of a switchover in `switchover.ts`, of an instance with a
+ *   Trove guest in `trove-guest.ts`; their form is in `rules.ts`
+ * - `step.ts`: carries out what an entry decides; `tries.ts`: how often a step is tried
+ * - `schedule.ts`: what follows from every input: `ending.ts`, `rounds.ts`, `starting.ts` with `gates.ts` and
+ *   `closed-window.ts`, `silence.ts`
  * - `draft.ts`: the record while it is being changed
- * - `time.ts`: which part of an upgrade's time counts
- * - `silence.ts`: when nothing has moved for too long
- * - `wake.ts`: when to check the record again
+ * - `wake.ts`: when to check the record again; `time.ts`: which part of an upgrade's time counts
+ * - `judge.ts`, `actions.ts`: which actions of a person are possible
  *
  * Invariants, cited where they are kept:
  * - M1: a report or an answer counts only for the step, attempt and action that is in flight (G4).
@@ -32,109 +32,18 @@
  *   (G6).
  */
 import { scopeOf, versionFindings } from '../admit.ts';
-import {
-  type AnsweredAction,
-  type AttemptReport,
-  type Cluster,
-  CUT_OFF,
-  type DatastoreVersion,
-  type Instant,
-  type ServiceStatus,
-  type UpgradeInfo,
-} from '../domain.ts';
+import { type AttemptReport, type Cluster, CUT_OFF, type Instant } from '../domain.ts';
 import { isOverridden } from '../policy.ts';
-import {
-  type Effect,
-  isActive,
-  isFailed,
-  isInFlight,
-  isOver,
-  type Step,
-  type Upgrade,
-  type UpgradeEvent,
-} from '../record.ts';
+import { isActive, isFailed, isInFlight, isOver, type Step, type Upgrade } from '../record.ts';
 import { counted } from '../words.ts';
 import { Draft } from './draft.ts';
 import { isReturn } from './gates.ts';
+import type { Input, Next, Seen } from './inputs.ts';
 import { judge } from './judge.ts';
-import { dropUntouched, proceed, rollBack } from './schedule.ts';
+import { dropUntouched, rollBack } from './rounds.ts';
+import { proceed } from './schedule.ts';
 import { answered, callFailed, confirm, heard, recover, reported } from './step.ts';
 import { awaitsConfirmation } from './trove-guest.ts';
-
-/** What can happen to an upgrade. */
-export type Input =
-  /** Time has passed, or the cluster has changed: check everything that waits. */
-  | { readonly type: 'wake' }
-  /** A process starts and does not know what its predecessor had sent: send all outstanding messages again. */
-  | { readonly type: 'recover' }
-  /** A guest answered a call. */
-  | {
-      readonly type: 'answered';
-      readonly step: number;
-      readonly attempt: number;
-      readonly action: AnsweredAction;
-      readonly info: UpgradeInfo;
-    }
-  /**
-   * A guest executed a call and failed. A missing answer is not a failure: the call is sent again until the
-   * deadline.
-   */
-  | {
-      readonly type: 'call_failed';
-      readonly step: number;
-      readonly attempt: number;
-      readonly action: AnsweredAction;
-      readonly error: string;
-      readonly permanent: boolean;
-    }
-  /** A heartbeat came in; `report` is about the guest's last attempt, if there was one. */
-  | {
-      readonly type: 'reported';
-      readonly instance_id: string;
-      readonly report: AttemptReport | null;
-      /**
-       * What the heartbeat says about the server, and when it was sent by the guest's clock: a Trove guest
-       * never reports more.
-       */
-      readonly server?: { readonly status: ServiceStatus; readonly sent: Instant };
-    }
-  /** An administrator frees the cluster: the upgrade ends now, whether steps are in flight or not. */
-  | { readonly type: 'reset'; readonly by: string }
-  | {
-      readonly type: 'action';
-      /** The id of the message that asks for this action: the message may arrive twice, and late. */
-      readonly id?: string;
-      readonly action: Action;
-      readonly by: string;
-      /**
-       * With `retry`: a corrected version in place of the one that fails. With `approve`: the version that is
-       * approved.
-       */
-      readonly target?: { readonly id: string; readonly name: string };
-      /** With `confirm`: the attempt whose server the person has checked. */
-      readonly about?: Pick<AttemptReport, 'step' | 'attempt'>;
-    };
-
-export const ACTIONS = ['pause', 'resume', 'approve', 'confirm', 'retry', 'cancel', 'rollback'] as const;
-/** What a person can do to an upgrade. */
-export type Action = (typeof ACTIONS)[number];
-
-export interface Next {
-  readonly upgrade: Upgrade;
-  readonly effects: readonly Effect[];
-  readonly events: readonly UpgradeEvent[];
-  /** `stale`: nothing to commit. `refused`: a person asked for what the state does not allow; see `reason`. */
-  readonly verdict: 'applied' | 'stale' | 'refused';
-  readonly reason?: string;
-}
-
-/** The data that was read together with the record, as one consistent view. */
-export interface Seen {
-  /** With the last report of each guest. */
-  readonly cluster: Cluster;
-  /** All versions of its datastore: the catalogue may have changed since the upgrade was accepted. */
-  readonly versions: readonly DatastoreVersion[];
-}
 
 /** Moves an upgrade on. */
 export function advance(upgrade: Upgrade, input: Input, seen: Seen, now: Instant): Next {

@@ -21,7 +21,7 @@ import {
   type UpgradeEventType,
   type UpgradeState,
 } from '../record.ts';
-import type { Next, Seen } from './advance.ts';
+import type { Next, Seen } from './inputs.ts';
 import { waitedForNewGoal, waitedMs, waitedWhenResumed } from './time.ts';
 
 /** A copy of a message that arrives after so many other actions is refused because of its age: calls expire. */

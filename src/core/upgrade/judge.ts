@@ -1,5 +1,5 @@
 import { isFailed, type Upgrade } from '../record.ts';
-import type { Action } from './advance.ts';
+import type { Action } from './inputs.ts';
 import { awaitsConfirmation } from './trove-guest.ts';
 
 /**

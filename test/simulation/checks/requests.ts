@@ -1,7 +1,7 @@
 import type { Request } from '../../../src/bus/bus.ts';
 import type { Policy } from '../../../src/core/policy.ts';
 import type { Upgrade } from '../../../src/core/record.ts';
-import type { Action } from '../../../src/core/upgrade/advance.ts';
+import type { Action } from '../../../src/core/upgrade/inputs.ts';
 import type { HttpAnswer, HttpRequest } from '../api.ts';
 import { TENANT, type World } from '../world.ts';
 import type { Checks } from './checks.ts';

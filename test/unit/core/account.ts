@@ -1,7 +1,7 @@
 /** A second account of an upgrade's time, kept by what is seen of it from outside: `waited_ms` must agree with it. */
 import type { Instant } from '../../../src/core/domain.ts';
 import { isActive, type Upgrade } from '../../../src/core/record.ts';
-import type { Next } from '../../../src/core/upgrade/advance.ts';
+import type { Next } from '../../../src/core/upgrade/inputs.ts';
 import { expiresAt } from '../../../src/core/upgrade/time.ts';
 
 export class Account {

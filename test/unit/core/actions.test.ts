@@ -14,7 +14,8 @@ import {
   type UpgradeState,
 } from '../../../src/core/record.ts';
 import { possibleActions } from '../../../src/core/upgrade/actions.ts';
-import { ACTIONS, type Action, advance } from '../../../src/core/upgrade/advance.ts';
+import { advance } from '../../../src/core/upgrade/advance.ts';
+import { ACTIONS, type Action } from '../../../src/core/upgrade/inputs.ts';
 import { versionOf } from './versions.ts';
 
 const NOW = 1_800_000_000_000;

@@ -1,6 +1,6 @@
 /** What a person can do: each action is idempotent, or refused with the reason (G8); time that waits for a person is free. */
 import { describe, expect, it } from 'vitest';
-import { ACTIONS } from '../../../src/core/upgrade/advance.ts';
+import { ACTIONS } from '../../../src/core/upgrade/inputs.ts';
 import { versionOf } from './versions.ts';
 import { worlds } from './worlds.ts';
 

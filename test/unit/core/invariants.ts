@@ -2,7 +2,7 @@
 import type { Instant } from '../../../src/core/domain.ts';
 import { maxUnavailable } from '../../../src/core/policy.ts';
 import { isActive, type Upgrade } from '../../../src/core/record.ts';
-import type { Input, Next } from '../../../src/core/upgrade/advance.ts';
+import type { Input, Next } from '../../../src/core/upgrade/inputs.ts';
 import type { World } from './world.ts';
 
 /** What is wrong with a move of the record, in words; empty when nothing is. */

@@ -5,7 +5,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { GUEST_ACTIONS, ROLES, SERVICE_STATUSES } from '../../../src/core/domain.ts';
-import { ACTIONS, type Input } from '../../../src/core/upgrade/advance.ts';
+import { ACTIONS, type Input } from '../../../src/core/upgrade/inputs.ts';
 import { tried } from './properties.ts';
 import { FROM, TO, World } from './world.ts';
 

@@ -10,7 +10,7 @@ import { expect, it } from 'vitest';
 import { ON_FAILURE } from '../../../src/core/policy.ts';
 import { isActive, isInFlight, type Step } from '../../../src/core/record.ts';
 import { describe } from '../../../src/core/status.ts';
-import { ACTIONS, type Action, type Input, type Next } from '../../../src/core/upgrade/advance.ts';
+import { ACTIONS, type Action, type Input, type Next } from '../../../src/core/upgrade/inputs.ts';
 import { act, type Limits, type Model, modelOf, settle, workDone, workFailed } from './model.ts';
 import { tried } from './properties.ts';
 import { FROM, TO, World } from './world.ts';

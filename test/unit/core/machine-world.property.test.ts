@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { GUEST_ACTIONS } from '../../../src/core/domain.ts';
 import { isActive } from '../../../src/core/record.ts';
-import { ACTIONS, type Action } from '../../../src/core/upgrade/advance.ts';
+import { ACTIONS, type Action } from '../../../src/core/upgrade/inputs.ts';
 import type { Outcome } from './guest.ts';
 import { tried } from './properties.ts';
 import { type Network, World } from './world.ts';

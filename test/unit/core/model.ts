@@ -7,7 +7,7 @@
 
 import type { Policy } from '../../../src/core/policy.ts';
 import type { PauseReason, StateName } from '../../../src/core/record.ts';
-import type { Action } from '../../../src/core/upgrade/advance.ts';
+import type { Action } from '../../../src/core/upgrade/inputs.ts';
 
 export type Work = 'preparing' | 'upgrading' | 'verifying';
 export type Verdict = 'applied' | 'stale' | 'refused';

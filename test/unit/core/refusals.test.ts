@@ -1,6 +1,6 @@
 /** What a person is told who asks for what can't be: the reason, and what to do instead. The record stays as it is. */
 import { describe, expect, it } from 'vitest';
-import type { Action, Input } from '../../../src/core/upgrade/advance.ts';
+import type { Action, Input } from '../../../src/core/upgrade/inputs.ts';
 import type { World, WorldOptions } from './world.ts';
 import { worlds } from './worlds.ts';
 

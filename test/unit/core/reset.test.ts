@@ -1,6 +1,6 @@
 /** A reset ends an upgrade at once; whatever a guest still does for it changes nothing (M7). */
 import { describe, expect, it } from 'vitest';
-import { ACTIONS } from '../../../src/core/upgrade/advance.ts';
+import { ACTIONS } from '../../../src/core/upgrade/inputs.ts';
 import { World, type WorldOptions } from './world.ts';
 
 const members = (options: WorldOptions = {}) => new World({ manager: 'simulated', instances: 3, ...options });

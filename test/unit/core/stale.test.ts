@@ -1,6 +1,6 @@
 /** What is late, repeated or not meant for the step in flight changes nothing: the very same record (G4, M1). */
 import { describe, expect, it } from 'vitest';
-import type { Next } from '../../../src/core/upgrade/advance.ts';
+import type { Next } from '../../../src/core/upgrade/inputs.ts';
 import type { World } from './world.ts';
 import { worlds } from './worlds.ts';
 

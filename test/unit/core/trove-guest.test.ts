@@ -7,7 +7,8 @@ import { describe, expect, it } from 'vitest';
 import { isAlive, isInDoubt, versionOf } from '../../../src/core/domain.ts';
 import { isActive } from '../../../src/core/record.ts';
 import { possibleActions } from '../../../src/core/upgrade/actions.ts';
-import { type Action, advance } from '../../../src/core/upgrade/advance.ts';
+import { advance } from '../../../src/core/upgrade/advance.ts';
+import type { Action } from '../../../src/core/upgrade/inputs.ts';
 import {
   awaitsConfirmation,
   isCarriedOut,

@@ -29,7 +29,8 @@ import {
   type Upgrade,
   type UpgradeEvent,
 } from '../../../src/core/record.ts';
-import { type Action, advance, type Input, type Next } from '../../../src/core/upgrade/advance.ts';
+import { advance } from '../../../src/core/upgrade/advance.ts';
+import type { Action, Input, Next } from '../../../src/core/upgrade/inputs.ts';
 import { wakeAt } from '../../../src/core/upgrade/wake.ts';
 import { Account } from './account.ts';
 import { type Answer, Guest, type Script, type Surroundings } from './guest.ts';

@@ -33,7 +33,7 @@ import {
 import { CreateBatchBody } from '../../../src/contract/batches.ts';
 import { PolicyRequest } from '../../../src/contract/policy.ts';
 import { DEFAULT_POLICY } from '../../../src/core/policy.ts';
-import { ACTIONS } from '../../../src/core/upgrade/advance.ts';
+import { ACTIONS } from '../../../src/core/upgrade/inputs.ts';
 
 describe('numbers and times', () => {
   it.each([
