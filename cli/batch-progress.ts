@@ -10,7 +10,7 @@ const FRAME_MS = 200;
 const REFRESH_MS = 1000;
 const BAR = 24;
 
-export interface BatchProgressOptions {
+interface BatchProgressOptions {
   readonly stream: Terminal;
   /** On a terminal each wave has a bar, redrawn in place; elsewhere each event is one line. */
   readonly isTTY: boolean;

@@ -41,7 +41,7 @@ function formatItem(this: Help, term: string, termWidth: number, description: st
  * Lines that are too long continue on the next line, indented to where their text begins. Long commands break
  * so that a shell still takes them as one command.
  */
-export function fitted(text: string, width: number): string {
+function fitted(text: string, width: number): string {
   return text
     .split('\n')
     .flatMap((line) =>

@@ -28,7 +28,7 @@ export interface Follow {
   readonly signal?: AbortSignal;
 }
 
-export interface LiveOptions extends Follow {
+interface LiveOptions extends Follow {
   readonly color: boolean;
 }
 

@@ -10,7 +10,7 @@ interface Prose {
   readonly title: string;
   readonly breaks: true;
 }
-export type Column = string | Prose;
+type Column = string | Prose;
 
 export function prose(title: string): Prose {
   return { title, breaks: true };
@@ -159,7 +159,7 @@ function framed(columns: readonly Measured[], rows: readonly (readonly string[])
 }
 
 /** Breaks text between words; only a word longer than a whole line is broken within. */
-export function wrapped(text: string, width: number): string[] {
+function wrapped(text: string, width: number): string[] {
   const lines = [''];
   for (const word of text.split(' ').flatMap((each) => pieces(each, width))) {
     const line = lines.at(-1) ?? '';

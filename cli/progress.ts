@@ -4,7 +4,7 @@ import { type Follow, renderLive } from './live.ts';
 import { printable } from './output.ts';
 import { wayOn } from './upgrades.ts';
 
-export interface ProgressOptions extends Follow {
+interface ProgressOptions extends Follow {
   /** On a terminal each instance has a row, redrawn in place; elsewhere each event is one line. */
   readonly isTTY: boolean;
   readonly color?: boolean;

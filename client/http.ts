@@ -12,7 +12,7 @@ export interface ClientOptions {
   readonly timeoutMs?: number;
 }
 
-export interface RequestOptions {
+interface RequestOptions {
   readonly body?: unknown;
   readonly signal?: AbortSignal | undefined;
   readonly headers?: Readonly<Record<string, string>>;

@@ -3,7 +3,7 @@ import { useCallback, useEffect, useRef, useState } from 'react';
 import { type ClusterDocument, CofferApiError, type CofferClient } from '../client/index.ts';
 import { useSession } from './session.tsx';
 
-export interface Polled<T> {
+interface Polled<T> {
   /** The last data that were read; undefined before the first read. */
   readonly data: T | undefined;
   /** Why the last try failed; undefined if it succeeded. The data stay after a failure. */
@@ -74,7 +74,7 @@ function isExpiry(error: unknown): boolean {
 }
 
 /** Whether the same request may succeed in a moment: then it is sent again. */
-export function isPassing(error: unknown): boolean {
+function isPassing(error: unknown): boolean {
   return error instanceof CofferApiError && (error.isTemporary || error.code === 'rate_limited');
 }
 
@@ -104,7 +104,7 @@ function untilVisible(signal: AbortSignal): Promise<void> {
 
 export type Connection = 'connecting' | 'live' | 'lost' | 'over';
 
-export interface Followed<Document, Event> {
+interface Followed<Document, Event> {
   readonly document: Document | undefined;
   /** Each event once and in order, however often the connection was lost. */
   readonly events: readonly Event[];
@@ -126,7 +126,7 @@ interface FollowHooks {
   readonly onDisconnect: () => void;
 }
 
-export interface FollowOptions<Document, Event extends Numbered> {
+interface FollowOptions<Document, Event extends Numbered> {
   readonly key: string;
   readonly get: (client: CofferClient) => Promise<Document>;
   readonly watch: (client: CofferClient, hooks: FollowHooks) => AsyncIterable<Event>;
@@ -228,7 +228,7 @@ async function follow<Event>(
   }
 }
 
-export interface Doing<Args extends readonly unknown[]> {
+interface Doing<Args extends readonly unknown[]> {
   readonly isBusy: boolean;
   readonly error: unknown;
   /** Resolves with whether the action succeeded. */

@@ -7,7 +7,7 @@ const BASE = new URL(document.baseURI).pathname;
 /** The address of the API, seen from the dashboard. */
 export const API_URL = new URL('../v1.0', document.baseURI).href;
 
-export interface Place {
+interface Place {
   /** The path below the dashboard, decoded: `['demo', 'clusters']`. */
   readonly path: readonly string[];
   readonly query: URLSearchParams;

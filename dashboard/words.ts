@@ -9,7 +9,7 @@ import type {
 } from '../client/index.ts';
 import type { Tone } from './looks.ts';
 
-export interface Word {
+interface Word {
   readonly text: string;
   readonly tone: Tone;
 }

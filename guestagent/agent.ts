@@ -23,7 +23,7 @@ import { JournalWriter, type Order } from './journal-writer.ts';
 import type { ObserveOrder } from './metrics.ts';
 import { answer, attemptIdOf, execute, type Info, keyOf } from './order.ts';
 
-export interface AgentDeps extends HeartbeatDeps {
+interface AgentDeps extends HeartbeatDeps {
   /** Called after each order, with its outcome and its duration. */
   readonly observe?: ObserveOrder;
   readonly tracing?: Tracing;

@@ -20,7 +20,7 @@ export interface HeartbeatDeps {
 }
 
 /** What the agent adds to its driver's report. */
-export interface Circumstances {
+interface Circumstances {
   readonly isUpgrading: boolean;
   /** Why the server could not be started. */
   readonly trouble: string | null;

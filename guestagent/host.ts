@@ -11,7 +11,7 @@ import type { Driver, DriverLoader, DriverLog, InstanceConfig } from './driver.t
 import { fileIn, Journal } from './journal.ts';
 import type { ObserveOrder } from './metrics.ts';
 
-export interface HostDeps {
+interface HostDeps {
   /** The folder with one `<instance_id>.json` for each instance; `state/<instance_id>` below it is ours. */
   readonly dir: string;
   readonly cacheDir: string;

@@ -16,7 +16,7 @@ const RETRY_MS = 2_000;
 export const JOIN_TOKEN = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[A-Za-z0-9_-]{43}$/;
 
 /** A taskmanager has refused the agent: asking again would not help. */
-export class JoinRefused extends Error {
+class JoinRefused extends Error {
   override readonly name = 'JoinRefused';
 }
 

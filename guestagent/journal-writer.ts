@@ -8,7 +8,7 @@ import type { Journal, JournalEntry } from './journal.ts';
  */
 export type Order = Omit<JournalEntry, 'attempt' | 'past' | 'fenced'>;
 
-export interface JournalWriterDeps {
+interface JournalWriterDeps {
   readonly journal: Journal;
   readonly instance_id: string;
   readonly log: Logger;

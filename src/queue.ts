@@ -38,7 +38,7 @@ const MAX_TRIES = 30;
 /** Shown in Redis' list of clients. */
 const CONNECTION_NAME = 'coffer-queue';
 
-export interface QueueOptions {
+interface QueueOptions {
   readonly url: string;
   /** Only with `rediss://`. */
   readonly tls?: TlsOptions | undefined;
@@ -74,7 +74,7 @@ export interface BatchJobRequest {
   readonly data: unknown;
 }
 
-export interface LookQueue extends Service {
+interface LookQueue extends Service {
   /**
    * Makes one taskmanager check the batch soon: once for all calls made while no check is under way, and once
    * more after a check that is under way. Never rejects.

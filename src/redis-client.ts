@@ -23,7 +23,7 @@ const READONLY_PAUSE_MS = 5_000;
 const TIMED_OUT = 'Command timed out';
 
 /** Where Redis is, and with `rediss://` which certificates to trust. */
-export interface RedisServer {
+interface RedisServer {
   readonly url: string;
   readonly tls?: TlsOptions | undefined;
 }

@@ -36,7 +36,7 @@ export interface Span {
 }
 
 /** A span that is over, reported by the process that saw its end. */
-export interface PastSpan {
+interface PastSpan {
   /** The name that `spanWithin` returned. */
   readonly name: TraceParent;
   readonly parent: TraceParent;
@@ -80,7 +80,7 @@ export const tracingConfig = {
   OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
   OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: protocol,
 };
-export type TracingConfig = z.infer<z.ZodObject<typeof tracingConfig>>;
+type TracingConfig = z.infer<z.ZodObject<typeof tracingConfig>>;
 
 /** On if an endpoint or an exporter is given, unless tracing is switched off. */
 export function isTraced(config: TracingConfig): boolean {

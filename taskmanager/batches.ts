@@ -40,7 +40,7 @@ export interface BatchDeps {
  * `hinted`: check the members whose upgrades have moved, and those that can begin. `thorough`: check all
  * running members too.
  */
-export type Depth = 'hinted' | 'thorough';
+type Depth = 'hinted' | 'thorough';
 
 /** For a case that should never happen, as in the engine. */
 const MAX_CONFLICTS = 50;

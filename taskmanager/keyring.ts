@@ -21,7 +21,7 @@ interface Held {
   readonly heard: Protection | null;
 }
 
-export interface KeyringDeps {
+interface KeyringDeps {
   readonly store: Pick<Store, 'getKey'>;
   /** Null: messages of instances that have a key cannot be read. */
   readonly master: MasterKey | null;

@@ -15,7 +15,7 @@ const BATCH = 100;
 /** The name that Trove's services use in notifications about requests to their api. */
 const PUBLISHER = `api.${hostname()}`;
 
-export interface NotifierDeps {
+interface NotifierDeps {
   readonly store: Store;
   readonly bus: Bus;
   readonly log: Logger;

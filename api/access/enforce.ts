@@ -12,7 +12,7 @@ import type { AccessRules, RuleName } from './rules.ts';
  * What a route requires: a rule, or a function that finds the rules in the body. By then the body has passed
  * the route's schema.
  */
-export type RouteRule = RuleName | ((body: unknown) => readonly RuleName[]);
+type RouteRule = RuleName | ((body: unknown) => readonly RuleName[]);
 
 declare module 'fastify' {
   interface FastifyContextConfig {

@@ -12,7 +12,7 @@ import type { Authenticate, Identity } from './caller.ts';
 import { fairLine, type Waiting } from './fair-line.ts';
 import { tokenOf } from './token.ts';
 
-export interface KeystoneOptions {
+interface KeystoneOptions {
   /** With or without `/v3`. */
   readonly url: string;
   readonly user: string;

@@ -10,7 +10,7 @@
 /** What is known about the caller: `user_id`, `project_id`, `roles`, `is_admin` … */
 export type Credentials = Readonly<Record<string, unknown>>;
 /** What is known about the object of the request: its owner. */
-export type Target = Readonly<Record<string, string>>;
+type Target = Readonly<Record<string, string>>;
 
 export type Check =
   | { readonly is: 'everybody' }

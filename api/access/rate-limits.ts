@@ -5,7 +5,7 @@
  */
 
 export const LIMITED_VERBS = ['GET', 'POST', 'PATCH', 'PUT', 'DELETE'] as const;
-export type LimitedVerb = (typeof LIMITED_VERBS)[number];
+type LimitedVerb = (typeof LIMITED_VERBS)[number];
 /** Requests per minute. */
 export type Rates = Readonly<Record<LimitedVerb, number>>;
 

@@ -34,7 +34,7 @@ const Entry = z
 const TokenFile = z.strictObject({ tokens: z.array(Entry).min(1).max(10_000) });
 
 /** Finds the owner of a token. */
-export interface Tokens {
+interface Tokens {
   find(token: string): Identity | undefined;
 }
 

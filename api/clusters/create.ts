@@ -14,7 +14,7 @@ import type { Deps } from '../deps.ts';
 import { newJoinToken } from './join-token.ts';
 import { scramVerifier } from './scram.ts';
 
-export interface Created {
+interface Created {
   readonly cluster: Cluster;
   /**
    * The token with which external agents join the cluster; null where the provisioner makes the instances. To

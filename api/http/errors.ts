@@ -8,7 +8,7 @@ import { CofferError, type ErrorCode } from '../../src/core/errors.ts';
 const RETRY_AFTER_SECONDS = 2;
 
 /** `{"itemNotFound": {"code": 404, "message": "…", "error": "cluster_not_found"}}` */
-export function errorAnswer(error: CofferError): ErrorAnswer {
+function errorAnswer(error: CofferError): ErrorAnswer {
   return { [error.key]: { code: error.status, message: error.message, error: error.code } };
 }
 

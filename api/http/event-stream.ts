@@ -29,7 +29,7 @@ interface TypedEvent extends Numbered {
 }
 
 /** Provides the events of one record. */
-export interface EventSource<Event extends TypedEvent> {
+interface EventSource<Event extends TypedEvent> {
   readonly id: string;
   /** The last number that the reader has seen, according to the URL. */
   readonly after: number;

@@ -12,7 +12,7 @@ export interface ClusterFilter {
 }
 
 /** A value of the filter by state: all clusters that somebody must look at. */
-export const PROBLEMS = 'problems';
+const PROBLEMS = 'problems';
 
 export const FILTER_FIELDS = ['text', 'datastore', 'version', 'state'] as const;
 
@@ -27,9 +27,7 @@ export function filterOf(query: URLSearchParams): ClusterFilter {
  */
 type Urgency = 0 | 1 | 2 | 3;
 
-export function urgencyOf(
-  cluster: Pick<ClusterDocument, 'task' | 'instances' | 'upgrade' | 'problems'>,
-): Urgency {
+function urgencyOf(cluster: Pick<ClusterDocument, 'task' | 'instances' | 'upgrade' | 'problems'>): Urgency {
   const { upgrade, instances } = cluster;
   if (clusterWord(cluster).tone === 'bad') return 0;
   if (upgrade && waitsForPerson(upgrade)) return 1;

@@ -19,7 +19,7 @@ export interface Arrow {
   readonly isLive: boolean;
 }
 
-export interface Topology {
+interface Topology {
   readonly width: number;
   readonly height: number;
   readonly spots: readonly Spot[];

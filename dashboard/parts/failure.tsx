@@ -21,11 +21,11 @@ const ADVICE: Readonly<Record<string, string>> = {
   batch_empty: 'Widen the selection: the preview shows what it comes to.',
 };
 
-export function adviceFor(error: unknown): string | undefined {
+function adviceFor(error: unknown): string | undefined {
   return error instanceof CofferApiError ? ADVICE[error.code] : undefined;
 }
 
-export function messageOf(error: unknown): string {
+function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 

@@ -5,7 +5,7 @@ import { clock, fullTime, instant, zoneName } from '../format.ts';
 import type { Tone } from '../looks.ts';
 import { Button, Card } from './basics.tsx';
 
-export interface LogLine {
+interface LogLine {
   readonly seq: number;
   readonly at: string;
   readonly type: string;

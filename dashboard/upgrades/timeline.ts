@@ -27,19 +27,19 @@ export interface Lane {
 }
 
 /** A time in which nothing was allowed to start. */
-export interface Pause {
+interface Pause {
   readonly from: number;
   readonly to: number | null;
   readonly message: string;
 }
 
 /** A moment that gets a line across all lanes. */
-export interface Mark {
+interface Mark {
   readonly at: number;
   readonly text: string;
 }
 
-export interface Timeline {
+interface Timeline {
   readonly start: number | null;
   /** Null until the upgrade has ended. */
   readonly end: number | null;

@@ -61,7 +61,7 @@ export function shortHash(text) {
   return createHash('sha256').update(text).digest('hex').slice(0, 8);
 }
 
-export function isRoot() {
+function isRoot() {
   return process.getuid?.() === 0;
 }
 

@@ -17,7 +17,7 @@ export const MARK = 'COFFER_STACK';
  * @param {number} pid
  * @returns {string | undefined} undefined when there is no such process, or only a zombie
  */
-export function startOf(pid) {
+function startOf(pid) {
   return process.platform === 'linux' ? startFromProc(pid) : startFromPs(pid);
 }
 

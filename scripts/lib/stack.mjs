@@ -247,7 +247,7 @@ function built(name) {
  * @param {NodeJS.ProcessEnv} env
  * @returns {Spec}
  */
-export function nodeProcess(name, script, env) {
+function nodeProcess(name, script, env) {
   return { name, command: process.execPath, args: ['--enable-source-maps', script], env, cwd: projectRoot };
 }
 

@@ -44,7 +44,7 @@ const SLOWEST_MS = 2_000;
  * The delay before the next start after this many deaths in a row.
  * @param {number} deaths
  */
-export function restartDelayMs(deaths) {
+function restartDelayMs(deaths) {
   return deaths <= 1 ? 0 : Math.min(SLOWEST_MS, 250 * 2 ** (deaths - 2));
 }
 

@@ -20,7 +20,7 @@ const MAX_READ = 10_000;
  */
 const MAX_RETURNS = 10;
 
-export interface AmqpDeadLettersOptions {
+interface AmqpDeadLettersOptions {
   readonly url: string;
   readonly tls: TlsOptions | undefined;
   readonly queue: string;

@@ -26,7 +26,7 @@ export interface ReplyTo {
   readonly monitor_s: number | null;
 }
 
-export interface WireReply {
+interface WireReply {
   readonly msg_id: string;
   readonly result: unknown;
   readonly failure: { readonly class: string; readonly message: string } | null;

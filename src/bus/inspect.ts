@@ -6,7 +6,7 @@ import { shapeOf } from './queues.ts';
 import { visit } from './visit.ts';
 
 /** Compares an exchange or a queue with what our processes declare. */
-export interface Declared {
+interface Declared {
   readonly name: string;
   readonly state: 'as ours' | 'missing' | 'different';
   /** RabbitMQ's answer, if the state is `different`. */

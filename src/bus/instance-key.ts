@@ -7,7 +7,7 @@ import { troveProtection } from './trove-secure.ts';
  * An instance's key, and how it is used. `trove`: the key as written in the configuration of Trove's guest
  * agent.
  */
-export interface InstanceKey {
+interface InstanceKey {
   readonly mode: 'coffer' | 'trove';
   readonly secret: string;
 }

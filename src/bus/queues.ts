@@ -12,7 +12,7 @@ const LIGHT: Options.AssertQueue = { durable: false, expires: TRANSIENT_EXPIRES_
 const QUORUM: Options.AssertQueue = { durable: true, arguments: { 'x-queue-type': 'quorum' } };
 
 /** A server of a topic: `server` is its name among those that serve the same topic. */
-export interface Place {
+interface Place {
   readonly topic: string;
   readonly server: string;
   readonly queue: QueueKind;

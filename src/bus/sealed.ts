@@ -32,7 +32,7 @@ export function sealOf(body: Body): Pick<Seal, 'instance_id' | 'key_id'> | null 
 }
 
 /** An id for a key, from which the key cannot be derived. */
-export function keyId(secret: string): string {
+function keyId(secret: string): string {
   return createHash('sha256').update(`coffer key ${secret}`).digest('hex').slice(0, 8);
 }
 

@@ -162,7 +162,6 @@ export const BatchJob = z
     request_id: text(255).exactOptional(),
   })
   .superRefine(oneWayToSelect);
-export type BatchJob = z.output<typeof BatchJob>;
 
 export const BatchParams = TenantParams.extend({
   batch_id: Reference.transform((id) => id.toLowerCase()),
@@ -209,7 +208,6 @@ export const BatchActionBody = z.strictObject({
     .exactOptional()
     .meta({ description: 'Begins no further cluster, and ends when what is in flight has.' }),
 } satisfies Record<BatchAction, z.ZodType>);
-export type BatchActionBody = z.output<typeof BatchActionBody>;
 
 const Counts = z.strictObject(
   Object.fromEntries(MEMBER_STATES.map((name) => [name, z.int()])) as Record<keyof WaveCounts, z.ZodInt>,

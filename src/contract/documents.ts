@@ -134,7 +134,6 @@ export type InstanceDocument = z.output<typeof InstanceDocument>;
 export const InstanceAnswer = z.strictObject({ instance: InstanceDocument });
 export type InstanceAnswer = z.output<typeof InstanceAnswer>;
 export const InstancesAnswer = z.strictObject({ instances: z.array(InstanceDocument), ...nextPage });
-export type InstancesAnswer = z.output<typeof InstancesAnswer>;
 
 /** A label that is stored and shown: Coffer chooses no hosts, so a flavor has no size. */
 export const FlavorDocument = z
@@ -169,7 +168,6 @@ export const LimitsAnswer = z.strictObject({
 });
 
 export const LiveAnswer = z.strictObject({ status: z.literal('live') });
-export type LiveAnswer = z.output<typeof LiveAnswer>;
 const Check = z.enum(['ok', 'unreachable']);
 export const StoreCheck = z.enum(['ok', 'unreachable', 'refuses_writes']);
 export const ReadyAnswer = z.strictObject({
@@ -181,7 +179,6 @@ export const ReadyAnswer = z.strictObject({
     .exactOptional()
     .meta({ description: 'Ids of installations that consume from the same queues.' }),
 });
-export type ReadyAnswer = z.output<typeof ReadyAnswer>;
 
 const ApiVersion = z.strictObject({
   id: z.literal('v1.0'),
@@ -190,9 +187,7 @@ const ApiVersion = z.strictObject({
   links: Links,
 });
 export const ApiVersionsAnswer = z.strictObject({ versions: z.array(ApiVersion) });
-export type ApiVersionsAnswer = z.output<typeof ApiVersionsAnswer>;
 export const ApiVersionAnswer = z.strictObject({ version: ApiVersion });
-export type ApiVersionAnswer = z.output<typeof ApiVersionAnswer>;
 
 /** `{"itemNotFound": {"code": 404, "message": "…", "error": "cluster_not_found"}}` */
 export const ErrorAnswer = z

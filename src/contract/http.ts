@@ -14,7 +14,7 @@ import { PolicyRequest } from './policy.ts';
 import { ExtendedProperties } from './simulated.ts';
 
 /** The number of answers on a page when the request names none; Trove's default. */
-export const DEFAULT_LIMIT = 20;
+const DEFAULT_LIMIT = 20;
 export const MAX_LIMIT = 100;
 
 export const TenantParams = z.object({ tenant_id: TenantId });
@@ -57,7 +57,6 @@ const Limit = numeral(1, 999_999_999).transform((limit) => Math.min(limit, MAX_L
 const Marker = Id.exactOptional().meta({ description: 'The last id of the page before.' });
 
 export const PageQuery = z.object({ limit: Limit.default(DEFAULT_LIMIT), marker: Marker });
-export type PageQuery = z.output<typeof PageQuery>;
 
 /** For a listing that Trove returns whole: it is split into pages only for clients that ask for a page. */
 export const SomePageQuery = z.object({ limit: Limit.exactOptional(), marker: Marker });

@@ -87,5 +87,3 @@ export const PolicyRequest = z
   .meta({ id: 'PolicyRequest' });
 /** The policy as a client writes it. */
 export type PolicyRequest = z.input<typeof PolicyRequest>;
-/** The policy after it was parsed. */
-export type RequestedPolicy = z.output<typeof PolicyRequest>;

@@ -40,11 +40,9 @@ export type UpgradeClusterArgs = z.output<typeof UpgradeClusterArgs>;
 
 /** taskmanager: `upgrade`, for one instance. */
 export const UpgradeInstanceArgs = z.looseObject({ instance_id: Id, ...beginArgs });
-export type UpgradeInstanceArgs = z.output<typeof UpgradeInstanceArgs>;
 
 /** taskmanager: `create_cluster`, `grow_cluster`, `shrink_cluster` and `delete_cluster`. */
 export const ClusterArgs = z.looseObject({ cluster_id: Id });
-export type ClusterArgs = z.output<typeof ClusterArgs>;
 
 /** taskmanager: `upgrade_action`, the action that a person wants on an upgrade. */
 export const UpgradeActionArgs = z.looseObject({
@@ -60,7 +58,6 @@ export const UpgradeActionArgs = z.looseObject({
    */
   about: z.object({ step: z.int().min(0), attempt: z.int().min(0) }).exactOptional(),
 });
-export type UpgradeActionArgs = z.output<typeof UpgradeActionArgs>;
 
 /** The answer. `stale`: the upgrade was in that state already. `missing`: the upgrade no longer exists. */
 export const UpgradeActionAnswer = z.discriminatedUnion('verdict', [
@@ -71,7 +68,6 @@ export type UpgradeActionAnswer = z.output<typeof UpgradeActionAnswer>;
 
 /** taskmanager: `reset_status`: an administrator wants to free a cluster of its task. */
 export const ResetStatusArgs = z.looseObject({ cluster_id: Id, by: text(255) });
-export type ResetStatusArgs = z.output<typeof ResetStatusArgs>;
 
 /** The answer. `busy`: the cluster has a task that a reset does not end. */
 export const ResetStatusAnswer = z.object({ verdict: z.enum(['done', 'missing', 'busy']) });

@@ -42,7 +42,7 @@ export const CLUSTER_TASKS = [
 /** What a cluster is busy with. Trove's names. */
 export type ClusterTask = (typeof CLUSTER_TASKS)[number];
 
-export const INSTANCE_TASKS = ['NONE', 'BUILDING', 'UPGRADING', 'UPGRADING_ERROR', 'DELETING'] as const;
+const INSTANCE_TASKS = ['NONE', 'BUILDING', 'UPGRADING', 'UPGRADING_ERROR', 'DELETING'] as const;
 /** What an instance is busy with, as the taskmanager sees it. Trove's names. */
 export type InstanceTask = (typeof INSTANCE_TASKS)[number];
 

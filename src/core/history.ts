@@ -10,7 +10,7 @@ export const STEP_KINDS = [...MEASURED_KINDS, 'fence'] as const;
 export type StepKind = (typeof STEP_KINDS)[number];
 
 /** Milliseconds from a step's start to its end, soaks left out. */
-export interface StepTimes {
+interface StepTimes {
   /**
    * Half of the steps took no longer than this: estimates are based on it. Null before a step was measured:
    * then there is no estimate.

@@ -8,8 +8,8 @@ import type { Cluster, FindingName, GuestFinding, Instance } from './domain.ts';
 import { isOverridden, type Policy } from './policy.ts';
 
 /** Each of these is the name of a gate, too. */
-export const LOSSES = ['unlogged_tables', 'logical_slots'] as const;
-export type Loss = (typeof LOSSES)[number];
+const LOSSES = ['unlogged_tables', 'logical_slots'] as const;
+type Loss = (typeof LOSSES)[number];
 
 /** Something that a person should know before the upgrade begins. */
 export interface PlanFinding {

@@ -4,12 +4,12 @@
  */
 import type { Upgrade, UpgradeEvent } from './record.ts';
 
-export type Notification = Readonly<Record<string, string>>;
+type Notification = Readonly<Record<string, string>>;
 
 type About = Pick<Upgrade, 'requested_by' | 'tenant_id' | 'cluster_id' | 'to_version_id'>;
 
 /** Who sends the notification: the api about its request, or a guest about its work. */
-export type ServerType = 'api' | 'guest';
+type ServerType = 'api' | 'guest';
 
 /** About the whole upgrade: `dbaas.cluster_upgrade.*`. */
 export function clusterNotification(about: About, server_type: ServerType = 'api'): Notification {

@@ -6,7 +6,7 @@ import { maxUnavailable, type Policy } from './policy.ts';
 import type { Step } from './record.ts';
 
 /** The goal of a plan, and the id that its steps begin with. */
-export interface Goal {
+interface Goal {
   readonly to_version: string;
   readonly direction: 'forward' | 'back';
   readonly round: number;

@@ -56,7 +56,7 @@ export interface Override {
 }
 
 export const ON_FAILURE = ['pause', 'rollback', 'fail'] as const;
-export type OnFailure = (typeof ON_FAILURE)[number];
+type OnFailure = (typeof ON_FAILURE)[number];
 
 export const DEFAULT_POLICY: Policy = {
   max_unavailable: 1,

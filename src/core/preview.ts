@@ -26,7 +26,7 @@ import type { Step } from './record.ts';
 import { CAUGHT_UP_LAG_BYTES } from './upgrade/gates.ts';
 
 /** The upgrade to preview. */
-export interface Intent {
+interface Intent {
   readonly target: DatastoreVersion;
   /**
    * The part of the cluster that the upgrade is about, if only one instance is to be upgraded: see `scopeOf`.
@@ -41,7 +41,7 @@ export interface Intent {
   readonly expected?: ExpectedTimes;
 }
 
-export interface PlannedStep {
+interface PlannedStep {
   readonly kind: Step['kind'];
   readonly instance_id: string;
   readonly instance_name: string;

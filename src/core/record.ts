@@ -140,7 +140,7 @@ export const GATES = [
 export type GateName = (typeof GATES)[number];
 
 /** A condition that holds a step back, and since when. */
-export interface Blocked {
+interface Blocked {
   readonly gate: GateName;
   readonly reason: string;
   readonly since: Instant;

@@ -16,7 +16,7 @@ export interface Window {
 }
 
 /** `closes` while the window is open, else `opens`; null for a window that cannot be read. */
-export type WindowState =
+type WindowState =
   | { readonly name: 'open'; readonly closes: Instant }
   | { readonly name: 'closed'; readonly opens: Instant | null };
 

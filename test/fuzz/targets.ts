@@ -65,7 +65,7 @@ export function meaningsOf(things: Things) {
   } satisfies Readonly<Record<string, readonly string[]>> as Readonly<Record<string, readonly string[]>>;
 }
 
-export const CREATE = {
+const CREATE = {
   cluster: {
     name: 'fuzzed',
     datastore: { type: 'simulated', version: '1.0' },
@@ -151,7 +151,7 @@ export function bodyFor(dice: Dice, path: string, things: Things): unknown {
   return dice.pick(fitting ?? Object.values(bodies).flat());
 }
 
-export type Call = readonly [topic: Topic, method: string, args: object];
+type Call = readonly [topic: Topic, method: string, args: object];
 
 /** For each method of each topic, arguments that are right. */
 export function callsTo(ids: Ids & Partial<Things>): readonly Call[] {

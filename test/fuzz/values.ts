@@ -1,7 +1,7 @@
 /** Arbitrary values and texts, from a seed: what people, broken programs and attackers send. */
 
 /** mulberry32: from 0 inclusive to 1 exclusive. */
-export function randomFrom(seed: number): () => number {
+function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { startPython } from '../support/python.ts';
 
-export interface Said {
+interface Said {
   readonly code: number | null;
   readonly out: string;
   readonly err: string;

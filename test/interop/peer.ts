@@ -11,7 +11,7 @@ import { until } from '../support/stack.ts';
 export type PeerEvent = Readonly<Record<string, unknown>> & { readonly event: string };
 
 /** The other side has failed: its class as Python names it. */
-export class PeerError extends Error {
+class PeerError extends Error {
   override readonly name = 'PeerError';
   readonly remote_class: string;
 

@@ -12,7 +12,7 @@ import type { App, Deps } from '../../api/deps.ts';
 import type { Logger } from '../../src/log.ts';
 
 /** What one life of the process gives its API. */
-export type ApiDeps = Omit<Deps, 'access' | 'max_clusters'>;
+type ApiDeps = Omit<Deps, 'access' | 'max_clusters'>;
 
 export interface HttpRequest {
   readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';

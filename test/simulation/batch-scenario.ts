@@ -5,7 +5,7 @@ import type { WaveRequest } from '../../src/core/batch/selection.ts';
 import { Random } from './random.ts';
 import { CALM, type Weather } from './scenario.ts';
 
-export type BatchTrouble =
+type BatchTrouble =
   | { readonly kind: 'kill'; readonly who: number; readonly steps: number; readonly down_ms: number }
   | { readonly kind: 'store_away'; readonly ms: number }
   | { readonly kind: 'busy'; readonly cluster: number }

@@ -31,9 +31,9 @@ import { CALM } from './scenario.ts';
 import { Scheduler, T0 } from './scheduler.ts';
 
 const HEARTBEAT_MS = 2_000;
-export const TENANTS = ['tenant-1', 'tenant-2'] as const;
-export const FROM = '1.0';
-export const TO = '1.1';
+const TENANTS = ['tenant-1', 'tenant-2'] as const;
+const FROM = '1.0';
+const TO = '1.1';
 
 /** A server that has a version and nothing else. */
 class Server {

@@ -17,7 +17,7 @@ const STREAM_MS = 10_000;
 const REVIVE_MS = 2_000;
 const POLL_MS = 250;
 
-export interface DriverDeps {
+interface DriverDeps {
   readonly server: Server;
   readonly servers: Servers;
   readonly life: Life;

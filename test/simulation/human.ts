@@ -98,7 +98,7 @@ export function activeUpgrade(world: World): Upgrade | undefined {
  * A person requests an action on the upgrade that holds the cluster, or on the last one; `retry` perhaps with
  * another version.
  */
-export function act(world: World, action: Action, to?: Target): void {
+function act(world: World, action: Action, to?: Target): void {
   const { clusters, upgrades } = world.store.data;
   const upgrade = upgrades.get(clusters.get(world.cluster.id)?.upgrade_id ?? '');
   // Nobody confirms a version that does not run.

@@ -53,7 +53,7 @@ export type Trouble =
 export type Moment = 'demoting' | 'promoting' | 'following' | 'window';
 
 /** A trouble that waits for its moment, and happens a little later. */
-export interface Ambush {
+interface Ambush {
   readonly moment: Moment;
   readonly after_ms: number;
   /** `successor_unlinked`: the chosen successor no longer receives the primary's writes. */

@@ -5,7 +5,7 @@ export const WRITE_BYTES = 100_000;
 /** How many writes a stopping primary still sends. */
 const NEAR_WRITES = 100;
 
-export type ServerState =
+type ServerState =
   | { readonly phase: 'serving' }
   | { readonly phase: 'upgrading'; readonly from: string; readonly to: string }
   | { readonly phase: 'demoting' }

@@ -16,7 +16,7 @@ const KNOWN_IDS = 16;
 /** Whatever runs the server restarts it after a crash. */
 const REVIVE_MS = 2_000;
 
-export interface TroveGuestDeps {
+interface TroveGuestDeps {
   readonly instance_id: string;
   readonly server: Server;
   readonly servers: Servers;

@@ -1,6 +1,6 @@
 import { run } from '../../cli/program.ts';
 
-export interface World {
+interface World {
   readonly isTTY?: boolean;
   /** How wide the terminal is. */
   readonly columns?: number;

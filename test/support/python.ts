@@ -9,13 +9,13 @@ import { describe } from 'vitest';
 
 const missing = process.env['COFFER_TEST_PYTHON_MISSING'];
 
-export interface Output {
+interface Output {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-export interface RunOptions {
+interface RunOptions {
   readonly args?: readonly string[];
   /** On top of an environment that holds no setting of OpenStack or of a Python of the user's own. */
   readonly env?: NodeJS.ProcessEnv;

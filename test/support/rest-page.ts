@@ -7,7 +7,7 @@ export interface ApiDocument {
   readonly components?: { readonly schemas?: Readonly<Record<string, Schema>> };
 }
 
-export interface Schema {
+interface Schema {
   readonly $ref?: string;
   readonly type?: string | readonly string[];
   readonly description?: string;
@@ -41,7 +41,7 @@ interface Parameter {
   readonly schema?: Schema;
 }
 
-export interface Route {
+interface Route {
   readonly method: string;
   readonly path: string;
   readonly summary: string;
@@ -52,7 +52,7 @@ export interface Route {
   readonly answers: readonly { readonly status: string; readonly shape: string }[];
 }
 
-export interface Section {
+interface Section {
   readonly tag: string;
   readonly routes: readonly Route[];
 }

@@ -5,7 +5,7 @@
 import type { Typing } from './docs.ts';
 
 /** The stack that a page is typed against: its environment. */
-export interface Session {
+interface Session {
   readonly title: string;
   readonly stack: NodeJS.ProcessEnv;
   readonly pages: Readonly<Record<string, Typing>>;

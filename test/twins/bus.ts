@@ -22,7 +22,7 @@ const MAX_DELIVERIES = 4;
 /** What is on its way: to the broker, back from it, to a consumer, and an answer to its caller. */
 export type Passage = 'publish' | 'confirm' | 'delivery' | 'reply';
 
-export interface BrokerDeps {
+interface BrokerDeps {
   readonly now: () => number;
   /** Runs something later; answers how to call it off. */
   readonly after: (ms: number, run: () => void) => () => void;
@@ -49,7 +49,7 @@ interface Queue {
   readonly consumers: Server[];
 }
 
-export interface DeadLetter {
+interface DeadLetter {
   readonly topic: string;
   readonly method: string;
   readonly args: Readonly<Record<string, unknown>>;

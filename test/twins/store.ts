@@ -36,7 +36,7 @@ import { asJson, byText, EventLog, pageOf } from './parts.ts';
 const RETRY_CLUSTER_MS = 5_000;
 
 /** What the store holds, for those who check it: never to be written from outside. */
-export interface MemoryData {
+interface MemoryData {
   readonly clusters: ReadonlyMap<string, Cluster>;
   readonly upgrades: ReadonlyMap<string, Upgrade>;
   readonly events: ReadonlyMap<string, readonly UpgradeEvent[]>;

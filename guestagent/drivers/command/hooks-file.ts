@@ -7,7 +7,7 @@ import { explain } from '../../../src/contract/explain.ts';
 import { textOf } from '../../../src/log.ts';
 
 /** The hooks that an operator can give commands for, in the sequence of an upgrade. */
-export const HOOKS = ['pre_upgrade', 'upgrade', 'post_upgrade', 'health', 'rollback'] as const;
+const HOOKS = ['pre_upgrade', 'upgrade', 'post_upgrade', 'health', 'rollback'] as const;
 export type HookName = (typeof HOOKS)[number];
 
 /** A hook as it is run: an argument vector, which no shell interprets. */

@@ -9,7 +9,7 @@ import type { Hook } from './hooks-file.ts';
  * kept in memory up to a limit. A run that takes too long or is cancelled is ended, together with everything
  * that it has started.
  */
-export interface HookCall {
+interface HookCall {
   readonly hook: Hook;
   readonly env: Readonly<Record<string, string>>;
   /** Identifies the processes of the run, even after the agent's death. */

@@ -16,7 +16,7 @@ import { SYNCHRONOUS } from './synchronous.ts';
  * The driver reads the file instead of asking the server: a server that does not start because of the file
  * can't be asked.
  */
-export const AUTO_CONF = 'postgresql.auto.conf';
+const AUTO_CONF = 'postgresql.auto.conf';
 
 /** True for a value that does not disturb Coffer. */
 type Harmless = (value: string, config: InstanceConfig, places: Places) => boolean;

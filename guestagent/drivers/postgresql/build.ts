@@ -28,7 +28,7 @@ import { PATIENT, replicationLogin, superuserLogin, withClient } from './sql.ts'
  * Creates an instance's data directory for the first time. Until the caller has recorded that it is complete,
  * the next start after a crash begins again from nothing: both functions remove what they find.
  */
-export interface BuildDeps {
+interface BuildDeps {
   readonly config: InstanceConfig;
   readonly places: Places;
   readonly account: Account | null;

@@ -38,7 +38,7 @@ export interface Activity {
 }
 
 /** What the driver knows beyond what it can observe. */
-export interface Situation {
+interface Situation {
   readonly state: State | null;
   readonly activity: Activity | null;
   /** False before `start` and after `stop`. */

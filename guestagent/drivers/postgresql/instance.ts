@@ -23,7 +23,7 @@ import { PATIENT, Session, superuserLogin } from './sql.ts';
 import { loadState, type State, saveState } from './state.ts';
 
 /** A start after an unclean end first replays up to `max_wal_size` of log. */
-export const START_MS = 600_000;
+const START_MS = 600_000;
 
 export type Serving = Extract<State, { phase: 'serving' }>;
 export type Demoted = Extract<State, { phase: 'demoted' }>;

@@ -16,7 +16,7 @@ import { SYNCHRONOUS } from './synchronous.ts';
  * One check needs a session in each database. So it is made rarely for heartbeats, and again for each
  * `pre_upgrade`.
  */
-export interface LeftBehind {
+interface LeftBehind {
   readonly findings: readonly GuestFinding[];
   readonly settings: Readonly<Record<string, string>>;
 }

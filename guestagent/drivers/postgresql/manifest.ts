@@ -41,7 +41,7 @@ const Manifest = z.object({
 });
 type Manifest = z.output<typeof Manifest>;
 
-export interface VerifyOptions {
+interface VerifyOptions {
   readonly segmentBytes: number;
   readonly abort: AbortSignal;
 }

@@ -17,7 +17,7 @@ import { configFile, type Places } from './settings.ts';
  * agent finds it through `postmaster.pid`, and trusts that file only if the process named there is a server
  * on this same data directory: process ids are reused.
  */
-export interface Running {
+interface Running {
   readonly pid: number;
   /** Path of the executable that the process was started with: it shows which version runs. */
   readonly executable: string;

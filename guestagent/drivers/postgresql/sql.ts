@@ -103,7 +103,7 @@ function startupOptions(settings: Login['settings']): string {
  * refused for the moment is tried again: while clients that fill the server log in, they hold even the
  * connections that are reserved for superusers.
  */
-export async function connect(login: Login, limits: Limits, database?: string): Promise<Client> {
+async function connect(login: Login, limits: Limits, database?: string): Promise<Client> {
   const deadline = Date.now() + limits.connectMs;
   for (;;) {
     const connectMs = Math.max(1, Math.min(deadline - Date.now(), TRY_MS));

@@ -9,7 +9,7 @@ import type { Account } from './account.ts';
  * Unpacks the two kinds of tar streams that the driver reads: npm packages, and the base backup of a running
  * server. Both contain only folders and plain files; an archive with anything else is refused.
  */
-export interface ExtractOptions {
+interface ExtractOptions {
   /** Where an entry goes, relative to the target; null to leave the entry out. */
   readonly place?: (name: string) => string | null;
   readonly owner?: Account | null;

@@ -43,7 +43,7 @@ export interface Resolved {
 const BATCH_POLICY: Partial<Policy> = { on_failure: 'fail' };
 
 /** What a batch needs when it is accepted. */
-export interface BatchAcceptance {
+interface BatchAcceptance {
   readonly id: string;
   readonly now: Instant;
   readonly inRange: InRange;

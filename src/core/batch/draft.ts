@@ -201,7 +201,7 @@ export function isParked({ state }: Member): boolean {
   return state.name === 'running' && state.held?.reason === 'window';
 }
 
-export function failuresOf({ counts, troubled }: Wave): number {
+function failuresOf({ counts, troubled }: Wave): number {
   return counts.failed + troubled;
 }
 

@@ -82,7 +82,7 @@ export type BatchState =
       readonly message: string;
     };
 
-export type BatchStateName = BatchState['name'];
+type BatchStateName = BatchState['name'];
 export const ACTIVE_BATCH_STATES: readonly BatchStateName[] = [
   'scheduled',
   'running',
@@ -93,7 +93,7 @@ export const BATCH_ENDS = ['succeeded', 'incomplete', 'cancelled'] as const;
 export type BatchEnd = (typeof BATCH_ENDS)[number];
 
 /** A time between two waves: until it is over, the upgraded clusters must stay healthy. */
-export interface Soak {
+interface Soak {
   readonly until: Instant;
   /** Since when a cluster has been unhealthy; null while all are healthy. */
   readonly unwell_since: Instant | null;
@@ -182,7 +182,7 @@ export type MemberState =
   | { readonly name: 'succeeded'; readonly ended: Instant }
   | { readonly name: 'failed' | 'skipped' | 'cancelled'; readonly ended: Instant; readonly reason: string };
 
-export interface Held {
+interface Held {
   readonly reason: UpgradePauseReason;
   readonly message: string;
 }

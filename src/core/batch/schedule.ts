@@ -229,7 +229,7 @@ function closedFor(draft: BatchDraft, member: Member): { reason: string; until: 
 }
 
 /** How many members are in which state, in a few words. */
-export function tallyOf({ waves, left_out }: Batch): string {
+function tallyOf({ waves, left_out }: Batch): string {
   const sum = (name: keyof Wave['counts']) => waves.reduce((total, { counts }) => total + counts[name], 0);
   return `${sum('succeeded')} succeeded, ${sum('failed')} failed, ${sum('skipped') + left_out} skipped, ${sum('cancelled')} cancelled`;
 }

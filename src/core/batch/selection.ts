@@ -23,13 +23,13 @@ export interface Selection {
   readonly all_tenants: boolean;
 }
 
-export interface ChosenCluster {
+interface ChosenCluster {
   readonly id: string;
   /** Replaces the batch's policy, field by field. */
   readonly policy?: Partial<Policy>;
 }
 
-export type WaveSettings = Pick<
+type WaveSettings = Pick<
   Wave,
   'max_concurrent' | 'failure_budget' | 'write_outage_budget_seconds' | 'soak_seconds' | 'approval'
 >;
@@ -68,7 +68,7 @@ export function isSelected(cluster: Cluster, selector: Selector, inRange: InRang
 }
 
 /** A cluster's tags: `extended_properties.tags`, set when it is created. */
-export function tagsOf({ extended_properties }: Cluster): readonly string[] {
+function tagsOf({ extended_properties }: Cluster): readonly string[] {
   const { tags } = extended_properties;
   return Array.isArray(tags) ? (tags as readonly string[]) : [];
 }

@@ -23,7 +23,7 @@ export interface Manager {
 }
 
 /** A datastore and its versions that a release of Coffer includes. The ids never change. */
-export interface BuiltIn {
+interface BuiltIn {
   readonly datastore_id: string;
   readonly default_version_id: string;
   readonly versions: readonly Pick<DatastoreVersion, 'id' | 'name' | 'packages'>[];

@@ -7,7 +7,7 @@
  */
 import type { Platform } from './manager.ts';
 
-export interface Build {
+interface Build {
   readonly id: string;
   readonly name: string;
   /** The version of the npm package: the newest build of this minor. */

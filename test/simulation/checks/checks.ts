@@ -15,7 +15,7 @@ import { RecordChecks } from './records.ts';
 import { RequestChecks } from './requests.ts';
 
 /** `policy` is section 4 of the design. */
-export type Guarantee = 'G1' | 'G2' | 'G3' | 'G4' | 'G5' | 'G6' | 'G7' | 'G8' | 'G9' | 'G10' | 'policy';
+type Guarantee = 'G1' | 'G2' | 'G3' | 'G4' | 'G5' | 'G6' | 'G7' | 'G8' | 'G9' | 'G10' | 'policy';
 
 export class Checks {
   readonly violations: string[] = [];

@@ -46,7 +46,7 @@ const USUAL_MS: Readonly<Record<GuestAction, number>> = {
 const STREAM_GRACE_MS = 5_000;
 
 /** What reaches a guest: an effect of the machine with the fence that the shell adds. */
-export interface Order {
+interface Order {
   readonly attempt: AttemptId;
   readonly args: Readonly<Record<string, unknown>>;
   readonly fence: Instant;
@@ -70,7 +70,7 @@ export interface Surroundings {
   violation(text: string): void;
 }
 
-export interface GuestOptions {
+interface GuestOptions {
   readonly id: string;
   readonly name: string;
   readonly version: string;

@@ -9,8 +9,8 @@ import type { Policy } from '../../../src/core/policy.ts';
 import type { PauseReason, StateName } from '../../../src/core/record.ts';
 import type { Action } from '../../../src/core/upgrade/inputs.ts';
 
-export type Work = 'preparing' | 'upgrading' | 'verifying';
-export type Verdict = 'applied' | 'stale' | 'refused';
+type Work = 'preparing' | 'upgrading' | 'verifying';
+type Verdict = 'applied' | 'stale' | 'refused';
 export type Limits = Pick<Policy, 'canary' | 'on_failure'> & { readonly max_unavailable: number };
 
 export interface Model {

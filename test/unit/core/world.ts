@@ -37,7 +37,7 @@ import { type Answer, Guest, type Script, type Surroundings } from './guest.ts';
 import { checkTruth, violationsOf } from './invariants.ts';
 import { versionOf } from './versions.ts';
 
-export type Message = Extract<Effect, { kind: 'call' | 'cast' }>;
+type Message = Extract<Effect, { kind: 'call' | 'cast' }>;
 
 /** For how long each copy of a message is under way: none is lost, two are a duplicate. */
 export type Network = (what: 'order' | 'answer' | 'heartbeat') => readonly number[];
