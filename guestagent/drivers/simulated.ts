@@ -26,6 +26,8 @@ class SimulatedDriver implements Driver {
   readonly #path: string;
   #state: State;
   #isUp = false;
+  /** Aborted when the agent stops. */
+  readonly #halt = new AbortController();
 
   constructor(deps: DriverDeps) {
     this.#deps = deps;
@@ -43,11 +45,12 @@ class SimulatedDriver implements Driver {
   }
 
   async stop(): Promise<void> {
+    this.#halt.abort(new Error('the guest agent is stopping'));
     this.#isUp = false;
   }
 
   async destroy(): Promise<void> {
-    this.#isUp = false;
+    await this.stop();
     await rm(this.#deps.stateDir, { recursive: true, force: true, maxRetries: 5 });
   }
 
@@ -77,11 +80,15 @@ class SimulatedDriver implements Driver {
       await this.#act('upgrade', this.#properties.upgrade_ms);
       await this.#save({ ...this.#state, version: datastore_version });
     } finally {
-      this.#isUp = true;
+      this.#isUp = !this.#halt.signal.aborted;
     }
   }
 
-  async postUpgrade(): Promise<void> {
+  async postUpgrade({ datastore_version }: Target): Promise<void> {
+    const { version } = this.#state;
+    if (datastore_version !== '' && datastore_version !== version) {
+      throw new Error(`the server runs ${version}, not ${datastore_version}`);
+    }
     await this.#act('post_upgrade', this.#properties.post_upgrade_ms);
   }
 
@@ -91,7 +98,8 @@ class SimulatedDriver implements Driver {
   }
 
   async #act(action: SimulatedAction, duration_ms = 0): Promise<void> {
-    if (duration_ms > 0) await sleep(duration_ms);
+    if (duration_ms > 0) await sleep(duration_ms, this.#halt.signal);
+    this.#halt.signal.throwIfAborted();
     const fault = this.#properties.fail?.find((each) => this.#isMine(each, action));
     if (!fault || !this.#strike(`fail/${action}`, fault.times)) return;
     await this.#save(this.#state);

@@ -1,0 +1,464 @@
+/**
+ * The rules that every driver of the guest agent must keep: run on each driver, with real servers. A driver's own suites
+ * test what is special about its datastore.
+ */
+import { randomUUID } from 'node:crypto';
+import { access } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import {
+  type Driver,
+  type Health,
+  PermanentError,
+  type Roles,
+  type Target,
+} from '../../guestagent/driver.ts';
+import { HeartbeatArgs, heartbeatArgs } from '../../src/contract/rpc.ts';
+import type { Endpoint } from '../../src/core/domain.ts';
+import { cutOff } from '../support/cut-off.ts';
+import { until } from '../support/stack.ts';
+
+/** One instance: its driver, and the ways past the driver to its server. */
+export interface Subject<D extends Driver = Driver> {
+  readonly driver: D;
+  readonly name: string;
+  readonly endpoint: Endpoint;
+  readonly stateDir: string;
+  /** What the server itself answers, and which process answers; null if nobody does. */
+  ask(): Promise<{ readonly version: string; readonly process: number } | null>;
+  /** What clients do; absent from servers that keep nothing. */
+  readonly data?: { write(value: string): Promise<void>; read(): Promise<string> };
+  /** The agent was killed: a driver for the same instance that knows nothing but what is on its disk. */
+  reopen(): Subject<D>;
+}
+
+export interface Suite<D extends Driver = Driver> {
+  /** Two versions between which an instance may go forth and back. */
+  readonly versions: readonly [from: string, to: string];
+  /** A version that the host does not have; null if the driver takes every version. */
+  readonly unknown: string | null;
+  /** A version that passes `preUpgrade`, and on which no server starts. */
+  readonly broken: string;
+  /** `agent`: the server stops with its agent; `operator`: the server runs on. */
+  readonly serversBelongTo: 'agent' | 'operator';
+  /** New instances of one cluster at the first version, not started yet. With roles, the first is the primary. */
+  open(count: number, options?: { readonly isBroken: boolean }): Promise<readonly Subject<D>[]>;
+  /** Ends what the instances of `open` have left. */
+  close(): Promise<void>;
+}
+
+/** A cut-off is tried at each effect of an order, with a whole order afterwards. */
+const MANY_ORDERS_MS = 600_000;
+
+const KEPT = 'kept';
+
+/** What the tests of one driver share. */
+class Bench<D extends Driver> {
+  readonly suite: Suite<D>;
+  #subjects: readonly Subject<D>[] = [];
+
+  constructor(suite: Suite<D>) {
+    this.suite = suite;
+  }
+
+  async open(count = 1, options?: { readonly isBroken: boolean }): Promise<readonly Subject<D>[]> {
+    this.#subjects = await this.suite.open(count, options);
+    return this.#subjects;
+  }
+
+  async start(count = 1, options?: { readonly isBroken: boolean }): Promise<readonly Subject<D>[]> {
+    const subjects = await this.open(count, options);
+    await Promise.all(subjects.map(({ driver }) => driver.start()));
+    return subjects;
+  }
+
+  async startOne(options?: { readonly isBroken: boolean }): Promise<Subject<D>> {
+    return at(await this.start(1, options), 0);
+  }
+
+  /** The next agent of an instance whose agent was killed. */
+  async replace(subject: Subject<D>): Promise<Subject<D>> {
+    const next = subject.reopen();
+    this.#subjects = this.#subjects.map((each) => (each === subject ? next : each));
+    await next.driver.start();
+    return next;
+  }
+
+  async clean(): Promise<void> {
+    const subjects = this.#subjects;
+    this.#subjects = [];
+    await Promise.all(subjects.map(({ driver }) => driver.destroy()));
+  }
+
+  /** Does an order, and cuts it off at its first effect, then at its second, until it has no more effects. */
+  async atEachEffect(
+    subject: Subject<D>,
+    order: (driver: D) => Promise<unknown>,
+    then: (next: Subject<D>) => Promise<Subject<D>>,
+  ): Promise<number> {
+    let current = subject;
+    for (let effects = 0; ; effects++) {
+      const { driver } = current;
+      const isCut = await cutOff(() => order(driver), effects);
+      if (!isCut) return effects;
+      current = await this.replace(current);
+      await order(current.driver);
+      current = await then(current);
+    }
+  }
+}
+
+export function describeDriver<D extends Driver>(name: string, suite: Suite<D>): void {
+  describe(`${name} as a driver`, () => {
+    const bench = new Bench(suite);
+    afterEach(() => bench.clean());
+    afterAll(() => suite.close());
+    describeServer(bench);
+    describeUpgrade(bench);
+    describeRefusals(bench);
+    describeEnd(bench);
+  });
+}
+
+/** For a driver whose servers have roles. */
+export function describeRoles(
+  name: string,
+  suite: Suite<Driver & Roles> & {
+    /** A log position that no server of a new cluster has reached. */
+    readonly farPosition: string;
+  },
+): void {
+  describe(`${name} as a driver of a primary and its replicas`, () => {
+    const bench = new Bench(suite);
+    afterEach(() => bench.clean());
+    afterAll(() => suite.close());
+    describeSwitchover(bench);
+    describeRoleRefusals(bench, suite.farPosition);
+    describeCutOffSwitchover(bench);
+  });
+}
+
+function describeServer(bench: Bench<Driver>): void {
+  const [from] = bench.suite.versions;
+
+  it('starts a server, reports it as it is, and leaves a server that runs alone', async () => {
+    const subject = await bench.startOne();
+    await serves(subject, from);
+    const before = await subject.ask();
+    await subject.driver.start();
+    expect(await subject.ask()).toEqual(before);
+  });
+
+  it('finds the server that a killed agent has left, and does not disturb it', async () => {
+    const subject = await bench.startOne();
+    const before = await subject.ask();
+    const next = await bench.replace(subject);
+    expect(await next.ask()).toEqual(before);
+    await serves(next, from);
+  });
+
+  it('reports at any moment: before the start, during orders and after the stop', async () => {
+    const { versions } = bench.suite;
+    const subject = at(await bench.open(), 0);
+    const { driver } = subject;
+    await healthOf(subject);
+    let isOver = false;
+    const reports = (async () => {
+      const all: Health[] = [];
+      while (!isOver) {
+        all.push(await healthOf(subject));
+        await sleep(5);
+      }
+      return all;
+    })();
+    await driver.start();
+    await driver.upgrade(target(versions[1]));
+    await driver.stop();
+    isOver = true;
+    for (const { version } of await reports) expect([...versions, null, undefined]).toContain(version);
+    await healthOf(subject);
+  });
+}
+
+function describeUpgrade(bench: Bench<Driver>): void {
+  const [from, to] = bench.suite.versions;
+
+  it('prepares without touching the server', async () => {
+    const subject = await bench.startOne();
+    const before = await subject.ask();
+    for (let times = 0; times < 2; times++) {
+      const info = await subject.driver.preUpgrade(target(to));
+      expect(info).toMatchObject({ reversible: true, role: (await healthOf(subject)).role });
+    }
+    expect(await subject.ask()).toEqual(before);
+    await serves(subject, from);
+  });
+
+  it('brings the version that is asked for, once, and goes back', async () => {
+    const subject = await bench.startOne();
+    const { driver } = subject;
+    await subject.data?.write(KEPT);
+    for (const version of [to, from]) {
+      await driver.upgrade({ ...target(version), info: await driver.preUpgrade(target(version)) });
+      await serves(subject, version);
+      const before = await subject.ask();
+      await driver.upgrade(target(version));
+      await driver.postUpgrade(target(version));
+      await driver.postUpgrade(target(version));
+      expect(await subject.ask()).toEqual(before);
+    }
+    await keeps(subject, KEPT);
+  });
+
+  it(
+    'ends an upgrade that was cut off at any point, when it is said again',
+    async () => {
+      let subject = await bench.startOne();
+      await subject.data?.write(KEPT);
+      let goal = to;
+      const effects = await bench.atEachEffect(
+        subject,
+        (driver) => driver.upgrade(target(goal)),
+        async (next) => {
+          await serves(next, goal);
+          goal = goal === to ? from : to;
+          subject = next;
+          return next;
+        },
+      );
+      expect(effects).toBeGreaterThan(0);
+      await serves(subject, goal);
+      await keeps(subject, KEPT);
+    },
+    MANY_ORDERS_MS,
+  );
+}
+
+function describeRefusals(bench: Bench<Driver>): void {
+  const { versions, unknown, broken } = bench.suite;
+  const [from, to] = versions;
+
+  if (unknown !== null) {
+    it('refuses a version that it does not know, in a sentence, and changes nothing', async () => {
+      const subject = await bench.startOne();
+      const before = await subject.ask();
+      const orders = [
+        () => subject.driver.preUpgrade(target(unknown)),
+        () => subject.driver.upgrade(target(unknown)),
+      ];
+      for (const order of orders) {
+        const error: unknown = await order().catch((err: unknown) => err);
+        expect(error).toBeInstanceOf(PermanentError);
+        expect(String(error)).toContain(unknown);
+        expect(String(error).split(' ').length).toBeGreaterThan(5);
+      }
+      expect(await subject.ask()).toEqual(before);
+      await serves(subject, from);
+    });
+  }
+
+  it('serves on the old version after an upgrade that fails, and takes the next order', async () => {
+    const subject = await bench.startOne({ isBroken: true });
+    await subject.data?.write(KEPT);
+    await expect(subject.driver.upgrade(target(broken))).rejects.toThrow();
+    await serves(subject, from);
+    const next = await bench.replace(subject);
+    await serves(next, from);
+    await next.driver.upgrade(target(to));
+    await serves(next, to);
+    await keeps(next, KEPT);
+  });
+
+  it('confirms no upgrade to a version that does not run', async () => {
+    const subject = await bench.startOne();
+    await expect(subject.driver.postUpgrade(target(to))).rejects.toThrow(from);
+    await subject.driver.postUpgrade(target(from));
+  });
+}
+
+function describeEnd(bench: Bench<Driver>): void {
+  const { versions, serversBelongTo } = bench.suite;
+  const [from, to] = versions;
+
+  it(`stops ${serversBelongTo === 'agent' ? 'its server' : 'and leaves the server running'}; the next agent goes on`, async () => {
+    const subject = await bench.startOne();
+    await subject.driver.upgrade(target(to));
+    await subject.data?.write(KEPT);
+    const before = await subject.ask();
+    await subject.driver.stop();
+    await subject.driver.stop();
+    if (serversBelongTo === 'operator') expect(await subject.ask()).toEqual(before);
+    else expect((await healthOf(subject)).service_status).toBe('shutdown');
+    const next = await bench.replace(subject);
+    await serves(next, to);
+    await keeps(next, KEPT);
+  });
+
+  it('ends an order that is under way when the agent stops; said again, it is carried out', async () => {
+    const subject = await bench.startOne();
+    const order = subject.driver.upgrade(target(to)).catch((error: unknown) => error);
+    await subject.driver.stop();
+    await order;
+    const next = await bench.replace(subject);
+    await next.driver.upgrade(target(to));
+    await serves(next, to);
+  });
+
+  it('is removed with all that it has made, also when that is said twice', async () => {
+    const subject = await bench.startOne();
+    const before = await subject.ask();
+    await subject.driver.destroy();
+    await subject.driver.destroy();
+    await expect(access(subject.stateDir)).rejects.toThrow('ENOENT');
+    if (serversBelongTo === 'operator') expect(await subject.ask()).toEqual(before);
+    expect((await healthOf(subject)).service_status).not.toBe('healthy');
+    expect(from).not.toBe(to);
+  });
+}
+
+function describeSwitchover(bench: Bench<Driver & Roles>): void {
+  const [from] = bench.suite.versions;
+
+  it('hands over without losing a write; each order may be said twice', async () => {
+    const subjects = await bench.start(3);
+    const [[a, b], c] = [pair(subjects), at(subjects, 2)];
+    await a.data?.write('before');
+    const demote = () => a.driver.demote({ successor: b.name });
+    const passed = await demote();
+    expect(await demote()).toEqual(passed);
+    expect(await a.ask()).toBeNull();
+    expect(await healthOf(a)).toMatchObject({ service_status: 'shutdown', role: null, version: null });
+    await b.driver.promote(passed);
+    await b.driver.promote(passed);
+    await keeps(b, 'before');
+    await b.data?.write('after');
+    for (const other of [c, a]) {
+      await other.driver.follow({ primary: b.endpoint });
+      const before = await other.ask();
+      await other.driver.follow({ primary: b.endpoint });
+      expect(await other.ask()).toEqual(before);
+      await until(`${other.name} has what was written`, async () => (await other.data?.read()) === 'after');
+    }
+    for (const subject of [a, b, c]) {
+      await serves(subject, from);
+      expect((await healthOf(subject)).role).toBe(subject === b ? 'primary' : 'replica');
+    }
+  });
+
+  it('keeps a demoted primary down, also under the next agent, until it is told its role', async () => {
+    const [first, second] = pair(await bench.start(2));
+    const passed = await first.driver.demote({ successor: null });
+    let next = await bench.replace(first);
+    expect(await next.ask()).toBeNull();
+    expect(await healthOf(next)).toMatchObject({ service_status: 'shutdown', role: null });
+    expect(await next.driver.demote({ successor: null })).toEqual(passed);
+    await next.driver.promote(passed);
+    await next.driver.promote(passed);
+    await serves(next, from);
+    expect((await healthOf(next)).role).toBe('primary');
+    next = await bench.replace(next);
+    expect((await healthOf(next)).role).toBe('primary');
+    await until('the replica replicates again', async () => (await healthOf(second)).lag_bytes === 0);
+  });
+}
+
+function describeRoleRefusals(bench: Bench<Driver & Roles>, farPosition: string): void {
+  it('refuses what could lose a write or make two primaries, and the servers serve on', async () => {
+    const [a, b] = pair(await bench.start(2));
+    const before = await Promise.all([a.ask(), b.ask()]);
+    await expect(b.driver.promote({ lsn: farPosition })).rejects.toThrow();
+    await expect(b.driver.demote({ successor: null })).rejects.toThrow(PermanentError);
+    await expect(a.driver.follow({ primary: b.endpoint })).rejects.toThrow(PermanentError);
+    await expect(b.driver.follow({ primary: b.endpoint })).rejects.toThrow(PermanentError);
+    await expect(a.driver.demote({ successor: 'a stranger' })).rejects.toThrow('a stranger');
+    expect(await Promise.all([a.ask(), b.ask()])).toEqual(before);
+    expect([(await healthOf(a)).role, (await healthOf(b)).role]).toEqual(['primary', 'replica']);
+    await b.driver.stop();
+    await expect(a.driver.demote({ successor: null })).rejects.toThrow();
+    expect(await a.ask()).toEqual(before[0]);
+  });
+}
+
+function describeCutOffSwitchover(bench: Bench<Driver & Roles>): void {
+  const [from] = bench.suite.versions;
+  const orders = ['demote', 'promote', 'follow'] as const;
+
+  it.each(orders)(
+    'ends a %s that was cut off at any point, when it is said again',
+    async (cut) => {
+      let [primary, replica] = pair(await bench.start(2));
+      /** Carries out an order; the one in question only up to its n-th effect, and then again. */
+      const carryOut = async <T>(
+        name: (typeof orders)[number],
+        subject: Subject<Driver & Roles>,
+        order: (driver: Driver & Roles) => Promise<T>,
+        effects: number,
+      ): Promise<[Subject<Driver & Roles>, T, boolean]> => {
+        let isCut = false;
+        let next = subject;
+        if (name === cut) {
+          isCut = await cutOff(() => order(subject.driver), effects);
+          if (isCut) next = await bench.replace(subject);
+        }
+        return [next, await order(next.driver), isCut];
+      };
+      for (let effects = 0, isCut = true; isCut; effects++) {
+        await primary.data?.write(`${effects}`);
+        const { name, endpoint } = replica;
+        const demoted = await carryOut(
+          'demote',
+          primary,
+          (driver) => driver.demote({ successor: name }),
+          effects,
+        );
+        const promoted = await carryOut('promote', replica, (driver) => driver.promote(demoted[1]), effects);
+        const follow = (driver: Roles) => driver.follow({ primary: endpoint });
+        const followed = await carryOut('follow', demoted[0], follow, effects);
+        [primary, replica] = [promoted[0], followed[0]];
+        isCut = [demoted, promoted, followed].some((each) => each[2]);
+        await serves(primary, from);
+        await serves(replica, from);
+        expect([(await healthOf(primary)).role, (await healthOf(replica)).role]).toEqual([
+          'primary',
+          'replica',
+        ]);
+        await keeps(primary, `${effects}`);
+        expect(isCut || effects > 0, 'an order without an effect').toBe(true);
+      }
+    },
+    MANY_ORDERS_MS,
+  );
+}
+
+/** The server runs the version, and the driver says so. */
+async function serves(subject: Subject, version: string): Promise<void> {
+  expect((await subject.ask())?.version).toBe(version);
+  expect(await healthOf(subject)).toMatchObject({ service_status: 'healthy', version });
+}
+
+/** A report that a taskmanager takes. */
+async function healthOf({ driver }: Subject): Promise<Health> {
+  const health = await driver.health();
+  const args = heartbeatArgs(randomUUID(), { ...health, sent: Date.now(), agent: 'coffer/0.1' });
+  HeartbeatArgs.parse(JSON.parse(JSON.stringify(args)));
+  if (health.service_status === 'healthy') expect(health.version).toBeTruthy();
+  return health;
+}
+
+async function keeps({ data }: Subject, value: string): Promise<void> {
+  if (data) expect(await data.read()).toBe(value);
+}
+
+function target(datastore_version: string): Target {
+  return { datastore_version, primary: null, info: {} };
+}
+
+function at<T>(list: readonly T[], index: number): T {
+  const item = list[index];
+  if (item === undefined) throw new Error(`no item ${index}`);
+  return item;
+}
+
+function pair<T>(list: readonly T[]): [T, T] {
+  return [at(list, 0), at(list, 1)];
+}

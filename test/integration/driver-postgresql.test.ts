@@ -1,0 +1,88 @@
+/** Real PostgreSQL servers. What is special about PostgreSQL: the suites `postgresql*.test.ts`. */
+import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Driver, Roles } from '../../guestagent/driver.ts';
+import { binariesFolder, ensureBinaries } from '../../guestagent/drivers/postgresql/binaries.ts';
+import { describeDriver, describeRoles, type Subject, type Suite } from '../conformance/driver.ts';
+import {
+  asSuperuser,
+  CACHE,
+  member,
+  type Node,
+  postmasterPid,
+  query,
+  reopen,
+  rootFolder,
+  silent,
+  useNodes,
+} from './postgresql-nodes.ts';
+
+useNodes();
+
+const VERSIONS = ['17.6', '17.10'] as const;
+const BROKEN = '17.9';
+
+/** A cache that lends what this machine has, beside a release that answers with its version and does not start. */
+async function cacheWithBroken(): Promise<string> {
+  const cacheDir = join(rootFolder(), 'cache');
+  if ((await mkdir(cacheDir, { recursive: true, mode: 0o755 })) === undefined) return cacheDir;
+  for (const version of VERSIONS) {
+    await ensureBinaries({ cacheDir: CACHE, account: null, log: silent }, version);
+    await symlink(binariesFolder(CACHE, version), binariesFolder(cacheDir, version));
+  }
+  const bin = join(binariesFolder(cacheDir, BROKEN), 'bin');
+  await mkdir(bin, { recursive: true, mode: 0o755 });
+  const program = `#!/bin/sh\n[ "$1" = --version ] && echo 'postgres (PostgreSQL) ${BROKEN}'\n`;
+  await writeFile(join(bin, 'postgres'), program);
+  await chmod(join(bin, 'postgres'), 0o755);
+  return cacheDir;
+}
+
+function subjectOf(node: Node): Subject<Driver & Roles> {
+  const { driver, config, stateDir } = node;
+  return {
+    ...{ driver, stateDir, name: config.name, endpoint: config.endpoint },
+    ask: async () => {
+      const rows = await query(node, 'SHOW server_version').catch(() => []);
+      const version = rows[0]?.['server_version'];
+      return version === undefined ? null : { version: String(version), process: await postmasterPid(node) };
+    },
+    data: {
+      write: async (value) => {
+        await asSuperuser(
+          node,
+          'CREATE TABLE IF NOT EXISTS kept (value text)',
+          'DELETE FROM kept',
+          `INSERT INTO kept VALUES ('${value}')`,
+        );
+      },
+      read: async () => {
+        const rows = await asSuperuser(node, 'SELECT value FROM kept').catch(() => []);
+        return String(rows[0]?.['value']);
+      },
+    },
+    reopen: () => subjectOf(reopen(node)),
+  };
+}
+
+async function open(count: number): Promise<readonly Subject<Driver & Roles>[]> {
+  const cacheDir = await cacheWithBroken();
+  const primary = await member({ primary: null, cacheDir });
+  const replicas = Array.from({ length: count - 1 }, (_, index) =>
+    member({ primary, cacheDir, ordinal: index + 1 }),
+  );
+  return [primary, ...(await Promise.all(replicas))].map(subjectOf);
+}
+
+const suite: Suite<Driver & Roles> = {
+  versions: VERSIONS,
+  unknown: '17.99',
+  broken: BROKEN,
+  serversBelongTo: 'agent',
+  open,
+  // `useNodes` ends what a test leaves.
+  close: async () => undefined,
+};
+
+describeDriver('postgresql', suite);
+describeRoles('postgresql', { ...suite, farPosition: 'FF/00000000' });
