@@ -1,7 +1,7 @@
 import { TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
 import type { Cluster } from '../src/core/domain.ts';
 import { every, type Service, type Sleep, sleep } from '../src/service.ts';
-import type { PendingCast } from '../src/store/store.ts';
+import type { PendingCast } from '../src/store/outbox.ts';
 import type { Caller } from './access/caller.ts';
 import type { Deps } from './deps.ts';
 
@@ -46,7 +46,7 @@ export async function publish(deps: CastDeps, cast: PendingCast): Promise<void> 
 export function startRelay(deps: CastDeps): Service {
   return every('cast relay', RELAY_PERIOD_MS, deps, async () => {
     if (!deps.bus.isConnected()) return;
-    const casts = await deps.store.pendingCasts(deps.now() - RELAY_AGE_MS, RELAY_BATCH);
+    const casts = await deps.store.outbox.pendingCasts(deps.now() - RELAY_AGE_MS, RELAY_BATCH);
     await Promise.all(casts.map((cast) => send(deps, cast)));
   });
 }
@@ -58,7 +58,7 @@ async function send(deps: CastDeps, cast: PendingCast): Promise<void> {
       context: { request_id, tenant_id, user: null, is_admin: false, ...(notification && { notification }) },
       trace,
     });
-    await deps.store.castConfirmed(id);
+    await deps.store.outbox.castConfirmed(id);
   } catch (err) {
     deps.log.warn(
       { err, cast_id: id, method, request_id },

@@ -50,7 +50,7 @@ await runProcess(async () => {
     log,
   });
   services.add({ name: 'store', stop: () => store.close() });
-  await seedCatalogue(store);
+  await seedCatalogue(store.catalogue);
   const installation = await store.installation(randomUUID());
   const bus = await openAmqpBus({
     url: config.COFFER_AMQP_URL,

@@ -21,7 +21,7 @@ import type { Engine } from './engine.ts';
 import { Turns } from './turns.ts';
 
 export interface BatchDeps {
-  readonly store: Store;
+  readonly store: Pick<Store, 'batches' | 'catalogue' | 'clusters' | 'upgrades'>;
   readonly engine: Engine;
   readonly log: Logger;
   readonly now: () => Instant;
@@ -117,7 +117,7 @@ export class Batches {
     const ids = members.flatMap(({ state, upgrade_id }) =>
       state.name === 'running' && upgrade_id !== null ? [upgrade_id] : [],
     );
-    const upgrades = await store.upgradesOf(ids);
+    const upgrades = await store.upgrades.getMany(ids);
     const isSoaking = batch.state.name === 'running' && batch.state.soak !== null;
     return {
       members,
@@ -140,7 +140,7 @@ export class Batches {
     let marker: string | null = null;
     do {
       const page = await store.batches.members(id, { limit: HEALTH_CHUNK, marker, state: 'succeeded' });
-      const clusters = await store.clustersOf(page.items.map(({ cluster_id }) => cluster_id));
+      const clusters = await store.clusters.getMany(page.items.map(({ cluster_id }) => cluster_id));
       for (const { name, instances } of clusters) {
         if (!instances.every((instance) => isHealthy(instance, now()))) found.push(name);
       }
@@ -231,7 +231,7 @@ export class Batches {
         upgrade_id,
       });
     } else {
-      const loaded = await store.load(undo);
+      const loaded = await store.upgrades.load(undo);
       if (!loaded) throw new CofferError('upgrade_not_found', `upgrade ${undo} is not there any more`);
       await beginFollowUp(this.#deps, loaded, { as: 'rollback', requested_by, batch: place, upgrade_id });
     }
@@ -241,7 +241,7 @@ export class Batches {
 
   /** True if something other than this upgrade has brought the cluster to the version already. */
   async #runsAlready(cluster_id: string, upgrade_id: string, version: string): Promise<boolean> {
-    const cluster = await this.#deps.store.getCluster(cluster_id);
+    const cluster = await this.#deps.store.clusters.get(cluster_id);
     if (cluster?.task !== 'NONE' || cluster.upgrade_id === upgrade_id) return false;
     return (
       cluster.datastore_version === version &&

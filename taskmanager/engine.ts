@@ -9,7 +9,8 @@ import { advance } from '../src/core/upgrade/advance.ts';
 import type { Input, Next } from '../src/core/upgrade/inputs.ts';
 import { wakeAt } from '../src/core/upgrade/wake.ts';
 import type { Logger } from '../src/log.ts';
-import type { Commit, Store } from '../src/store/store.ts';
+import type { Store } from '../src/store/store.ts';
+import type { Commit } from '../src/store/upgrades.ts';
 import { NO_TRACING, type Tracing } from '../src/tracing.ts';
 import type { Keyring } from './keyring.ts';
 import { Repeats } from './repeats.ts';
@@ -19,7 +20,7 @@ import { Turns } from './turns.ts';
 export interface EngineDeps {
   /** Without a keyring, messages to guests are sent unprotected. */
   readonly keyring?: Keyring;
-  readonly store: Store;
+  readonly store: Pick<Store, 'upgrades' | 'due'>;
   readonly bus: Bus;
   readonly log: Logger;
   readonly now: () => Instant;
@@ -92,11 +93,11 @@ export class Engine {
     const { store, now } = this.#deps;
     const quiet_until = input.type === 'wake' ? this.#repeats.quietUntil(upgrade_id, now()) : null;
     if (quiet_until !== null) {
-      await store.defer({ kind: 'upgrade', id: upgrade_id }, quiet_until);
+      await store.due.defer({ kind: 'upgrade', id: upgrade_id }, quiet_until);
       return 'stale';
     }
     for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts++) {
-      const loaded = await store.load(upgrade_id);
+      const loaded = await store.upgrades.load(upgrade_id);
       if (!loaded?.cluster) return 'missing';
       const at = now();
       const { upgrade, cluster, versions } = loaded;
@@ -105,7 +106,7 @@ export class Engine {
       if (next.verdict === 'refused') throw new CofferError('action_refused', next.reason ?? 'refused');
       if (next.verdict === 'stale') {
         if (input.type === 'wake' && wake_at !== null)
-          await store.defer({ kind: 'upgrade', id: upgrade_id }, wake_at);
+          await store.due.defer({ kind: 'upgrade', id: upgrade_id }, wake_at);
         return 'stale';
       }
       const commit = commitOf(next, loaded.cluster.manager, wake_at, at);
@@ -128,7 +129,7 @@ export class Engine {
     const { id, revision } = commit.upgrade;
     const parent = this.#tracing.current() ?? upgradeSpan(commit.upgrade);
     const attributes = { 'coffer.upgrade_id': id, 'coffer.revision': revision };
-    return this.#tracing.span('commit', { parent, attributes }, () => store.commit(commit));
+    return this.#tracing.span('commit', { parent, attributes }, () => store.upgrades.commit(commit));
   }
 
   #tell({ upgrade, events }: Next): void {

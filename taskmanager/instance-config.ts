@@ -1,7 +1,7 @@
 import type { PlannedInstance } from '../src/contract/guest-config.ts';
 import { type Cluster, type Endpoint, type Instance, primaryOf } from '../src/core/domain.ts';
 import { managerOf } from '../src/core/managers/index.ts';
-import type { BuildOrder } from '../src/store/store.ts';
+import type { BuildOrder } from '../src/store/provisioning.ts';
 
 const NOWHERE: Endpoint = { host: '127.0.0.1', port: 0 };
 

@@ -13,7 +13,7 @@ import type { Keyring } from './keyring.ts';
 const WINDOW_MS = 30_000;
 
 interface JoinDeps {
-  readonly store: Store;
+  readonly store: Pick<Store, 'clusters' | 'provisioning'>;
   readonly log: Logger;
   readonly now: () => Instant;
   readonly keyring?: Keyring;
@@ -33,16 +33,16 @@ export async function join(
   const question = parseAs(JoinArgs, request.args, 'join');
   const { cluster_id, endpoint, sent } = question;
   const agent_id = agentIdOf(question.agent_key);
-  const cluster = await store.getCluster(cluster_id);
+  const cluster = await store.clusters.get(cluster_id);
   if (!cluster) requireAlone(bus?.otherInstallations?.() ?? [], cluster_id);
-  const order = await store.getBuildOrder(cluster_id);
+  const order = await store.provisioning.getOrder(cluster_id);
   const join_key = (await keyring?.joinKeyOf(cluster_id)) ?? null;
   if (!cluster || !order || join_key === null || !isProven(join_key, question)) {
     log.warn({ cluster_id, agent_id }, 'an agent with a wrong join token');
     return refused('the join token fits no cluster that is being built or grown: none other takes an agent');
   }
   requireFresh(now() - sent);
-  const joined = await store.joinCluster(cluster_id, { id: agent_id, endpoint, sent });
+  const joined = await store.provisioning.join(cluster_id, { id: agent_id, endpoint, sent });
   if (joined === 'stale')
     throw new CofferError('conflict', 'this agent has asked anew since: it is a replay');
   const instance = joined !== 'full' && cluster.instances.find(({ id }) => id === joined.instance_id);

@@ -3,7 +3,7 @@ import { type Guard, MessageRefused, type Protection } from '../src/bus/protecti
 import { sealOf } from '../src/bus/sealed.ts';
 import { isTroveSecure, troveProtection, troveSpeakerOf } from '../src/bus/trove-secure.ts';
 import type { MasterKey } from '../src/master-key.ts';
-import { joinKeyId, type Store } from '../src/store/store.ts';
+import { joinKeyId, type KeyStore } from '../src/store/keys.ts';
 
 /** Limits the memory that heartbeats in the name of unknown instances can take. */
 const MAX_HELD = 100_000;
@@ -22,7 +22,7 @@ interface Held {
 }
 
 interface KeyringDeps {
-  readonly store: Pick<Store, 'getKey'>;
+  readonly store: { readonly keys: Pick<KeyStore, 'get'> };
   /** Null: messages of instances that have a key cannot be read. */
   readonly master: MasterKey | null;
   readonly now: () => number;
@@ -42,14 +42,14 @@ export class Keyring {
 
   /** The secret for the instance's own agent; null if the instance has no key. */
   async secretOf(instance_id: string): Promise<string | null> {
-    const sealed = await this.#deps.store.getKey(instance_id);
+    const sealed = await this.#deps.store.keys.get(instance_id);
     return sealed === null ? null : openKey(this.#master(), instance_id, sealed).secret;
   }
 
   /** The key with which agents prove that they may join the cluster; null if no agent may join. */
   async joinKeyOf(cluster_id: string): Promise<string | null> {
     const id = joinKeyId(cluster_id);
-    const sealed = await this.#deps.store.getKey(id);
+    const sealed = await this.#deps.store.keys.get(id);
     return sealed === null ? null : this.#master().open(sealed, id);
   }
 
@@ -79,7 +79,7 @@ export class Keyring {
     const { store, now } = this.#deps;
     const before = this.#held.get(instance_id);
     if (before && now() - before.at < KEPT_MS) return before;
-    const text = await store.getKey(instance_id);
+    const text = await store.keys.get(instance_id);
     // A key that has not changed must keep its record of the messages that have arrived under it.
     const held = before && before.text === text ? { ...before, at: now() } : this.#open(instance_id, text);
     if (this.#held.size >= MAX_HELD) this.#held.clear();

@@ -147,7 +147,7 @@ await runProcess(async () => {
     name: 'taskmanager',
   });
   services.add({ name: 'store', stop: () => store.close() });
-  await seedCatalogue(store);
+  await seedCatalogue(store.catalogue);
   const installation = await store.installation(randomUUID());
   const bus = await openBus(config, { log, installation, tracing, notifies });
   services.add({ name: 'bus', stop: () => bus.close() });

@@ -72,7 +72,7 @@ export function observeUpgrades(registry: Registry): Observe {
 }
 
 interface Sources {
-  readonly store: Store;
+  readonly store: Pick<Store, 'counts'>;
   readonly bus: Bus;
   readonly now: () => number;
 }

@@ -16,7 +16,7 @@ const BATCH = 100;
 const PUBLISHER = `api.${hostname()}`;
 
 interface NotifierDeps {
-  readonly store: Store;
+  readonly store: Pick<Store, 'duties' | 'outbox' | 'upgrades'>;
   readonly bus: Bus;
   readonly log: Logger;
   readonly now: () => Instant;
@@ -32,19 +32,19 @@ interface NotifierDeps {
 export function startNotifier(deps: NotifierDeps): Service {
   const self = deps.newId();
   return every('notifier', ROUND_MS, deps, async () => {
-    if (!deps.bus.isConnected() || !(await deps.store.holdDuty('notifier', self, DUTY_MS))) return;
-    for (const { upgrade_id, seq } of await deps.store.untold()) await tell(deps, upgrade_id, seq);
+    if (!deps.bus.isConnected() || !(await deps.store.duties.hold('notifier', self, DUTY_MS))) return;
+    for (const { upgrade_id, seq } of await deps.store.outbox.untold()) await tell(deps, upgrade_id, seq);
   });
 }
 
 async function tell({ store, bus }: NotifierDeps, upgrade_id: string, after_seq: number): Promise<void> {
-  const events = await store.events(upgrade_id, after_seq, { limit: BATCH, wait_ms: 0 });
-  const upgrade = await store.getUpgrade(upgrade_id);
-  if (!upgrade) return store.told(upgrade_id, null);
+  const events = await store.upgrades.events(upgrade_id, after_seq, { limit: BATCH, wait_ms: 0 });
+  const upgrade = await store.upgrades.get(upgrade_id);
+  if (!upgrade) return store.outbox.told(upgrade_id, null);
   for (const event of events) await tellOf(bus, upgrade, event);
   const last = events.at(-1)?.seq ?? after_seq;
-  if (!isActive(upgrade) && last >= upgrade.seq) await store.told(upgrade_id, null);
-  else if (last > after_seq) await store.told(upgrade_id, last);
+  if (!isActive(upgrade) && last >= upgrade.seq) await store.outbox.told(upgrade_id, null);
+  else if (last > after_seq) await store.outbox.told(upgrade_id, last);
 }
 
 async function tellOf(bus: Bus, upgrade: Upgrade, event: UpgradeEvent): Promise<void> {

@@ -6,7 +6,7 @@ import type { InstanceConfig } from '../src/contract/guest-config.ts';
 import type { Cluster, Endpoint, Instance } from '../src/core/domain.ts';
 import { managerOf } from '../src/core/managers/index.ts';
 import { readIfThere, readJsonIfThere } from '../src/files.ts';
-import type { BuildOrder } from '../src/store/store.ts';
+import type { BuildOrder } from '../src/store/provisioning.ts';
 import { instanceConfig } from './instance-config.ts';
 import type { Keyring } from './keyring.ts';
 import type { Provisioner } from './provisioning.ts';

@@ -9,7 +9,8 @@ import {
 import { managerOf } from '../src/core/managers/index.ts';
 import type { Logger } from '../src/log.ts';
 import { sleep } from '../src/service.ts';
-import type { BuildOrder, Store } from '../src/store/store.ts';
+import type { BuildOrder } from '../src/store/provisioning.ts';
+import type { Store } from '../src/store/store.ts';
 
 /**
  * Where instances come from. `provision` and `remove` may be called again at any time, with the same result.
@@ -33,50 +34,57 @@ const REMOVAL_POLL_MS = 100;
 const REMOVAL_WAIT_MS = 10_000;
 const NEXT_LOOK_MS = 2_000;
 
+interface ProvisioningDeps {
+  readonly store: Pick<Store, 'clusters' | 'provisioning' | 'due' | 'outbox'>;
+  readonly provisioner: Provisioner;
+  readonly log: Logger;
+  readonly now: () => Instant;
+}
+
 /** Builds, grows, shrinks and removes clusters: makes the provisioner follow the record. */
 export class Provisioning {
-  readonly #deps: { store: Store; provisioner: Provisioner; log: Logger; now: () => Instant };
+  readonly #deps: ProvisioningDeps;
 
-  constructor(deps: { store: Store; provisioner: Provisioner; log: Logger; now: () => Instant }) {
+  constructor(deps: ProvisioningDeps) {
     this.#deps = deps;
   }
 
   /** Carries out the cluster's task, if the task is to add or remove instances. */
   async resume(cluster_id: string): Promise<void> {
-    const cluster = await this.#deps.store.getCluster(cluster_id);
+    const cluster = await this.#deps.store.clusters.get(cluster_id);
     if (cluster?.task === 'BUILDING') await this.create(cluster_id);
     if (cluster?.task === 'GROWING_CLUSTER') await this.grow(cluster_id);
     if (cluster?.task === 'SHRINKING_CLUSTER') await this.shrink(cluster_id);
     if (cluster?.task === 'DELETING') await this.remove(cluster_id);
-    await this.#deps.store.defer({ kind: 'cluster', id: cluster_id }, this.#deps.now() + NEXT_LOOK_MS);
+    await this.#deps.store.due.defer({ kind: 'cluster', id: cluster_id }, this.#deps.now() + NEXT_LOOK_MS);
   }
 
   /** The cluster is built once every guest reports a healthy server: these heartbeats end the task. */
   async create(cluster_id: string): Promise<void> {
     const { store } = this.#deps;
-    const cluster = await store.getCluster(cluster_id);
+    const cluster = await store.clusters.get(cluster_id);
     if (cluster?.task === 'BUILDING') await this.#provision(cluster);
-    await store.castConfirmed(`${cluster_id}:create_cluster`);
+    await store.outbox.castConfirmed(`${cluster_id}:create_cluster`);
   }
 
   /** Likewise, the cluster has grown once every new guest reports a healthy server. */
   async grow(cluster_id: string): Promise<void> {
     const { store, log } = this.#deps;
-    const cluster = await store.getCluster(cluster_id);
+    const cluster = await store.clusters.get(cluster_id);
     if (cluster?.task === 'GROWING_CLUSTER') {
       const hasSource = !managerOf(cluster.manager).hasServers || primaryOf(cluster)?.report?.endpoint;
       if (hasSource) await this.#provision(cluster);
       else log.warn({ cluster_id }, 'no primary to copy: its guest has to report first');
     }
-    await store.castConfirmed(`${cluster_id}:grow_cluster`);
+    await store.outbox.castConfirmed(`${cluster_id}:grow_cluster`);
   }
 
   async #provision(cluster: Cluster): Promise<void> {
     const { store, provisioner } = this.#deps;
-    const order = await store.getBuildOrder(cluster.id);
+    const order = await store.provisioning.getOrder(cluster.id);
     if (!order) return;
     await provisioner.provision(cluster, order);
-    await this.#dropUnwanted(cluster, await store.getCluster(cluster.id));
+    await this.#dropUnwanted(cluster, await store.clusters.get(cluster.id));
   }
 
   /**
@@ -99,7 +107,7 @@ export class Provisioning {
   async clearLeftovers(): Promise<void> {
     const { store, provisioner, log } = this.#deps;
     for (const provisioned of await provisioner.unsettled()) {
-      const now = await store.getCluster(provisioned.id);
+      const now = await store.clusters.get(provisioned.id);
       if (now?.task === 'BUILDING' || now?.task === 'GROWING_CLUSTER') continue;
       log.info({ cluster_id: provisioned.id }, 'looking for what a dead taskmanager has left of a cluster');
       await this.#dropUnwanted(provisioned, now);
@@ -112,11 +120,11 @@ export class Provisioning {
    */
   async shrink(cluster_id: string): Promise<void> {
     const { store } = this.#deps;
-    const cluster = await store.getCluster(cluster_id);
+    const cluster = await store.clusters.get(cluster_id);
     if (cluster?.task === 'SHRINKING_CLUSTER') {
       await this.#shrink(cluster, (doomed) => this.#removed(cluster, doomed));
     }
-    await store.castConfirmed(`${cluster_id}:shrink_cluster`);
+    await store.outbox.castConfirmed(`${cluster_id}:shrink_cluster`);
   }
 
   /**
@@ -141,11 +149,11 @@ export class Provisioning {
     );
     if (primary && !staysOne) {
       const fault = `${primary.name} has become the primary: nothing was removed`;
-      await store.finishShrink(cluster, [], fault, now());
+      await store.provisioning.finishShrink(cluster, [], fault, now());
       log.warn({ cluster_id, instance_id: primary.id }, fault);
     } else if (await remove(doomed)) {
       const ids = doomed.map(({ id }) => id);
-      await store.finishShrink(cluster, ids, null, now());
+      await store.provisioning.finishShrink(cluster, ids, null, now());
       log.info({ cluster_id, removed: ids }, 'cluster shrunk');
     }
   }
@@ -166,12 +174,12 @@ export class Provisioning {
 
   async remove(cluster_id: string): Promise<void> {
     const { store, log } = this.#deps;
-    const cluster = await store.getCluster(cluster_id);
+    const cluster = await store.clusters.get(cluster_id);
     if (cluster?.task === 'DELETING') {
       if (!(await this.#removed(cluster, cluster.instances))) return;
-      await store.removeCluster(cluster_id);
+      await store.provisioning.remove(cluster_id);
       log.info({ cluster_id }, 'cluster deleted');
     }
-    await store.castConfirmed(`${cluster_id}:delete_cluster`);
+    await store.outbox.castConfirmed(`${cluster_id}:delete_cluster`);
   }
 }

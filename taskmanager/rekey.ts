@@ -11,8 +11,8 @@ import { isId } from '../src/contract/fields.ts';
 import { counted } from '../src/core/words.ts';
 import { createLogger } from '../src/log.ts';
 import { type MasterKey, masterKeyConfig, masterKeyOf } from '../src/master-key.ts';
+import type { KeyStore } from '../src/store/keys.ts';
 import { openRedisStore } from '../src/store/redis.ts';
-import type { Store } from '../src/store/store.ts';
 import { replaceRpcKey } from './provisioner-local.ts';
 
 const shape = {
@@ -33,35 +33,35 @@ async function main(): Promise<string> {
     ...{ url, tls: redisTls(config), prefix: config.COFFER_REDIS_PREFIX, log, name: 'rekey' },
   });
   try {
-    if (values.instance === undefined) return await encryptAnew(store, master);
-    return await giveNewKey(store, master, values.instance, config.COFFER_GUESTS_DIR);
+    if (values.instance === undefined) return await encryptAnew(store.keys, master);
+    return await giveNewKey(store.keys, master, values.instance, config.COFFER_GUESTS_DIR);
   } finally {
     await store.close();
   }
 }
 
-async function encryptAnew(store: Store, master: MasterKey): Promise<string> {
-  const ids = await store.keyIds();
+async function encryptAnew(keys: KeyStore, master: MasterKey): Promise<string> {
+  const ids = await keys.ids();
   for (const id of ids) {
-    const held = await store.getKey(id);
+    const held = await keys.get(id);
     // A key that is null was removed in the meantime, together with its cluster.
-    if (held !== null) await store.replaceKey(id, master.seal(master.open(held, id), id));
+    if (held !== null) await keys.replace(id, master.seal(master.open(held, id), id));
   }
   return `${counted(ids.length, 'key is', 'keys are')} encrypted under COFFER_MASTER_KEY now: COFFER_MASTER_KEY_PREVIOUS can go`;
 }
 
 async function giveNewKey(
-  store: Store,
+  keys: KeyStore,
   master: MasterKey,
   id: string,
   guests_dir: string | undefined,
 ): Promise<string> {
-  const held = await store.getKey(id);
+  const held = await keys.get(id);
   if (held === null || !isId(id)) throw new Error(`instance ${id} has no key`);
   if (openKey(master, id, held).mode === 'trove')
     throw new Error(`instance ${id} has a key of Trove's making: change it there, and register it anew`);
   const key = newInstanceKey();
-  await store.replaceKey(id, sealKey(master, id, key));
+  await keys.replace(id, sealKey(master, id, key));
   const { secret } = key;
   if (guests_dir !== undefined && (await replaceRpcKey(guests_dir, id, secret)))
     return `instance ${id} has a new key`;

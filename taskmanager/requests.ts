@@ -19,6 +19,7 @@ import type { Follows, RequestedBy } from '../src/core/record.ts';
 import { counted } from '../src/core/words.ts';
 import { uuidFrom } from '../src/ids.ts';
 import { beginFollowUp, beginUpgrade } from '../src/store/begin-upgrade.ts';
+import type { Store } from '../src/store/store.ts';
 import { batchAction } from './batch-requests.ts';
 import type { Batches } from './batches.ts';
 import type { Engine, EngineDeps } from './engine.ts';
@@ -30,6 +31,7 @@ import type { Provisioning } from './provisioning.ts';
 const MAX_AHEAD_MS = 60_000;
 
 export interface RequestDeps extends EngineDeps {
+  readonly store: Store;
   readonly engine: Engine;
   readonly provisioning: Provisioning;
   readonly batches: Batches;
@@ -103,7 +105,7 @@ async function upgradeCluster(deps: RequestDeps, request: Request): Promise<void
 async function upgradeInstance(deps: RequestDeps, request: Request): Promise<void> {
   const args = parseAs(UpgradeInstanceArgs, request.args, 'upgrade');
   const { instance_id } = args;
-  const cluster_id = await deps.store.clusterOfInstance(instance_id);
+  const cluster_id = await deps.store.clusters.ofInstance(instance_id);
   if (cluster_id === null)
     throw new CofferError('instance_not_found', `Instance ${instance_id} cannot be found.`);
   return upgrade(deps, request, args, { cluster_id, instance_id });
@@ -116,7 +118,7 @@ async function upgrade(
   what: Pick<UpgradeRequest, 'cluster_id' | 'instance_id'>,
 ): Promise<void> {
   const upgrade_id = args.upgrade_id ?? uuidFrom(`coffer upgrade ${request.unique_id}`);
-  if ((await deps.store.getUpgrade(upgrade_id)) === null) {
+  if ((await deps.store.upgrades.get(upgrade_id)) === null) {
     const requested_by = requestedBy(deps, request, args);
     if (args.follows) await followUp(deps, { ...what, follows: args.follows, requested_by, upgrade_id });
     else {
@@ -134,7 +136,7 @@ async function upgrade(
   // Redis has lost the record just now. The message is delivered again, and begins the upgrade again.
   if (verdict === 'missing')
     throw new CofferError('store_unavailable', `Upgrade '${upgrade_id}' has just been lost.`);
-  await deps.store.castConfirmed(upgrade_id);
+  await deps.store.outbox.castConfirmed(upgrade_id);
 }
 
 /** Begins the follow-up of an ended upgrade, with the version, policy and direction of that upgrade. */
@@ -149,7 +151,7 @@ async function followUp(
     readonly follows: Follows;
   },
 ): Promise<void> {
-  const ended = await deps.store.load(follows.upgrade_id);
+  const ended = await deps.store.upgrades.load(follows.upgrade_id);
   if (ended?.upgrade.cluster_id !== cluster_id) {
     const message = `Upgrade '${follows.upgrade_id}' of cluster '${cluster_id}' cannot be found: its ${follows.as} cannot begin.`;
     throw new CofferError('upgrade_not_found', message);
@@ -218,13 +220,14 @@ async function resetStatus(
   request: Request,
 ): Promise<ResetStatusAnswer> {
   const { cluster_id, by } = parseAs(ResetStatusArgs, request.args, 'reset_status');
-  const cluster = await store.getCluster(cluster_id);
+  const cluster = await store.clusters.get(cluster_id);
   if (!cluster) return { verdict: 'missing' };
   const { task, upgrade_id } = cluster;
   if (task === 'DELETING') return { verdict: 'busy' };
   const { request_id } = request.context;
   log.warn({ cluster_id, task, upgrade_id, by, request_id }, 'the status of a cluster is reset');
-  if (task === 'BUILDING' || task === 'GROWING_CLUSTER') await store.finishBuild(cluster_id, now());
+  if (task === 'BUILDING' || task === 'GROWING_CLUSTER')
+    await store.provisioning.finishBuild(cluster_id, now());
   if (task === 'SHRINKING_CLUSTER') await provisioning.abandonShrink(cluster);
   if (task === 'UPGRADING_CLUSTER' && upgrade_id) await engine.handle(upgrade_id, { type: 'reset', by });
   return { verdict: 'done' };
@@ -241,7 +244,7 @@ export async function handleConductorRequest(deps: RequestDeps, request: Request
   }
   const { store, engine, now, log } = deps;
   const report = withSaneClock(reportOf(args), now());
-  const outcome = await store.heartbeat(args.instance_id, report, now());
+  const outcome = await store.clusters.heartbeat(args.instance_id, report, now());
   if (!outcome) return log.debug({ instance_id: args.instance_id }, 'a heartbeat of an unknown instance');
   if (!outcome.fresh) return;
   if (outcome.task === 'BUILDING' || outcome.task === 'GROWING_CLUSTER')
@@ -261,10 +264,10 @@ function withSaneClock(report: GuestReport, now: Instant): GuestReport {
 }
 
 async function finishBuildIfReady({ store, now, log }: RequestDeps, cluster_id: string): Promise<void> {
-  const cluster = await store.getCluster(cluster_id);
+  const cluster = await store.clusters.get(cluster_id);
   const fresh = cluster?.instances.filter(({ task }) => task === 'BUILDING') ?? [];
   if (!cluster || !fresh.every((instance) => isHealthy(instance, now()))) return;
-  await store.finishBuild(cluster_id, now(), cluster.updated);
+  await store.provisioning.finishBuild(cluster_id, now(), cluster.updated);
   log.info(
     { cluster_id },
     `cluster ready: ${counted(fresh.length, 'new instance is', 'new instances are')} healthy`,

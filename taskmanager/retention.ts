@@ -1,7 +1,8 @@
 import type { Instant } from '../src/core/domain.ts';
 import type { Logger } from '../src/log.ts';
 import { every, type Service, type Sleep } from '../src/service.ts';
-import type { Forgotten, PageRequest, Store } from '../src/store/store.ts';
+import type { Forgotten, PageRequest } from '../src/store/page.ts';
+import type { Store } from '../src/store/store.ts';
 
 /** Records are kept for days, so one round per minute is often enough. */
 const ROUND_MS = 60_000;
@@ -14,7 +15,7 @@ const BATCHES_A_STEP = 50;
 const DAY_MS = 86_400_000;
 
 interface Deps {
-  readonly store: Store;
+  readonly store: Pick<Store, 'batches' | 'upgrades' | 'duties'>;
   readonly log: Logger;
   readonly now: () => Instant;
   readonly newId: () => string;
@@ -30,9 +31,9 @@ export function startRetention(deps: Deps, days: number): Service {
   const self = deps.newId();
   const forgetBatches = walk(BATCHES_A_STEP, (before, page) => store.batches.forget(before, page));
   // After the batches, because a batch keeps its upgrades.
-  const forgetUpgrades = walk(CLUSTERS_A_STEP, (before, page) => store.forgetUpgrades(before, page));
+  const forgetUpgrades = walk(CLUSTERS_A_STEP, (before, page) => store.upgrades.forget(before, page));
   return every('retention', ROUND_MS, deps, async () => {
-    if (!(await store.holdDuty('retention', self, DUTY_MS))) return;
+    if (!(await store.duties.hold('retention', self, DUTY_MS))) return;
     const before = now() - days * DAY_MS;
     const [batches, upgrades] = [await forgetBatches(before), await forgetUpgrades(before)];
     if (batches + upgrades > 0) log.info({ batches, upgrades, days }, 'what has ended long ago was removed');

@@ -1,6 +1,6 @@
 import type { Logger } from '../src/log.ts';
 import { every, type Service, type Sleep } from '../src/service.ts';
-import type { DueItem } from '../src/store/store.ts';
+import type { DueItem } from '../src/store/due.ts';
 import type { RequestDeps } from './requests.ts';
 
 /** How often the store is asked for what is due. No deadline is kept more exactly than this. */
@@ -20,7 +20,7 @@ type Deps = Pick<RequestDeps, 'store' | 'engine' | 'provisioning' | 'batches' | 
 export function startSweep(deps: Deps & { readonly sleep: Sleep }): Service {
   return every('sweep', SWEEP_MS, deps, async () => {
     for (;;) {
-      const due = await deps.store.takeDue(deps.now(), BATCH, LEND_MS);
+      const due = await deps.store.due.take(deps.now(), BATCH, LEND_MS);
       await Promise.all(due.map((item) => look(deps, item, 'wake')));
       if (due.length < BATCH) return;
     }
@@ -32,7 +32,7 @@ export async function recover(deps: Deps): Promise<number> {
   await deps.provisioning
     .clearLeftovers()
     .catch((err) => deps.log.warn({ err }, 'leftovers could not be cleared; the next start tries again'));
-  const active = await deps.store.listActive();
+  const active = await deps.store.due.list();
   for (let at = 0; at < active.length; at += RECOVER_AT_ONCE) {
     await Promise.all(active.slice(at, at + RECOVER_AT_ONCE).map((item) => look(deps, item, 'recover')));
   }

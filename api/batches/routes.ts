@@ -210,7 +210,10 @@ function memberRoutes(app: App, deps: Deps): void {
     },
     async (request, reply) => {
       const batch = await findBatch(deps, request.caller, request.params.batch_id);
-      const report = resolvedView({ batch, members: await allMembers(deps.store, batch) }, deps.now());
+      const report = resolvedView(
+        { batch, members: await allMembers(deps.store.batches, batch) },
+        deps.now(),
+      );
       if (request.query.format === 'json') return report;
       reply.header('content-type', 'text/csv; charset=utf-8').serializer((text: unknown) => String(text));
       reply.header('content-disposition', `attachment; filename="batch-${batch.id}.csv"`);

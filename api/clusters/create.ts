@@ -7,7 +7,8 @@ import type { Cluster, Datastore, DatastoreVersion, Instance } from '../../src/c
 import { CofferError } from '../../src/core/errors.ts';
 import { managerOf } from '../../src/core/managers/index.ts';
 import type { MasterKey } from '../../src/master-key.ts';
-import { type BuildOrder, joinKeyId, type Keys, NO_KEYS } from '../../src/store/store.ts';
+import { joinKeyId, type Keys, NO_KEYS } from '../../src/store/keys.ts';
+import type { BuildOrder } from '../../src/store/provisioning.ts';
 import type { Caller } from '../access/caller.ts';
 import { clusterCast, publish } from '../casts.ts';
 import type { Deps } from '../deps.ts';
@@ -43,10 +44,10 @@ export async function createCluster(
   const { max_clusters } = deps;
   const order = await buildOrder(request);
   const keys = keysFor(deps, request, cluster, join_token);
-  const outcome = await deps.store.createCluster(cluster, order, cast, { max_clusters, keys });
+  const outcome = await deps.store.provisioning.create(cluster, order, cast, { max_clusters, keys });
   if (outcome === 'full') throw quotaExceeded(max_clusters);
   if (outcome === 'taken') {
-    const earlier = await deps.store.getCluster(cluster.id);
+    const earlier = await deps.store.clusters.get(cluster.id);
     if (earlier?.tenant_id === caller.tenant_id) return { cluster: earlier, join_token: null };
     throw new Error(`a new cluster was given the id ${cluster.id}, which is taken`);
   }
@@ -88,7 +89,7 @@ async function checkRegistration(
   if (ids.includes(undefined)) refuse("cluster['instances'] either every instance has an 'id', or none");
   if (new Set(ids).size < ids.length) refuse("cluster['instances'] has an 'id' twice");
   for (const id of ids) {
-    const owner = await store.clusterOfInstance(id ?? '');
+    const owner = await store.clusters.ofInstance(id ?? '');
     if (owner === null || owner === cluster_id) continue;
     throw new CofferError('conflict', `Instance '${id}' belongs to a cluster already.`);
   }
@@ -129,7 +130,7 @@ export function newKeys(masterKey: MasterKey, instances: readonly Instance[]): K
  * The version that the request names, or its datastore's default. Throws if that version is not available.
  */
 async function chosen({ store }: Deps, { datastore: { type, version: name } }: ClusterRequest) {
-  const catalogue = await store.getCatalogue();
+  const catalogue = await store.catalogue.get();
   const datastore = findDatastore(catalogue, type);
   const reference = name ?? datastore.default_version_id;
   if (reference === null) {

@@ -10,7 +10,9 @@ import {
 } from '../../src/core/domain.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import { managerOf } from '../../src/core/managers/index.ts';
-import { joinKeyId, NO_KEYS, type PendingCast, type ResizeVerdict } from '../../src/store/store.ts';
+import { joinKeyId, NO_KEYS } from '../../src/store/keys.ts';
+import type { PendingCast } from '../../src/store/outbox.ts';
+import type { ResizeVerdict } from '../../src/store/provisioning.ts';
 import type { Caller } from '../access/caller.ts';
 import { clusterCast, publish } from '../casts.ts';
 import type { Deps } from '../deps.ts';
@@ -47,7 +49,7 @@ export async function growCluster(
     });
     checkNames([...seen.instances, ...added]);
     const keys = masterKey ? newKeys(masterKey, added) : NO_KEYS;
-    return deps.store.beginGrow(seen, added, cast, now, keys);
+    return deps.store.provisioning.beginGrow(seen, added, cast, now, keys);
   });
 }
 
@@ -66,7 +68,7 @@ export async function shrinkCluster(
     // The same was requested twice: the first request's cast does the work.
     if (seen.task === 'SHRINKING_CLUSTER' && doomed.every(({ task }) => task === 'DELETING')) return null;
     if (seen.task === 'NONE') checkRemovable(seen, doomed, now);
-    return deps.store.beginShrink(
+    return deps.store.provisioning.beginShrink(
       seen,
       doomed.map(({ id }) => id),
       cast,
@@ -91,7 +93,7 @@ async function resize(
     const verdict = await begin(seen, Math.max(deps.now(), seen.updated + 1));
     // Read before the cast is sent: the answer shows what was begun, even if a taskmanager finishes it a
     // moment later.
-    const after = await deps.store.getCluster(cluster.id);
+    const after = await deps.store.clusters.get(cluster.id);
     if (verdict === 'begun') await publish(deps, cast);
     if (!after) throw new CofferError('cluster_not_found', `Cluster '${cluster.id}' cannot be found.`);
     if (verdict === 'begun' || !verdict) return after;
@@ -122,7 +124,7 @@ function requireBuilt({ name, datastore_name, manager }: Cluster): void {
 
 /** Where agents are external, new ones join with the token of the cluster, whose key may be lost. */
 async function requireJoinable({ provisioner, store }: Deps, { id }: Cluster): Promise<void> {
-  if (provisioner === 'local' || (await store.getKey(joinKeyId(id))) !== null) return;
+  if (provisioner === 'local' || (await store.keys.get(joinKeyId(id))) !== null) return;
   refuse('The key with which agents join this cluster is not kept any more: none can join it.');
 }
 

@@ -21,7 +21,8 @@ import { CofferError } from '../../src/core/errors.ts';
 import { reachableIn } from '../../src/core/reachable.ts';
 import type { Upgrade } from '../../src/core/record.ts';
 import { beginUpgrade, planUpgrade } from '../../src/store/begin-upgrade.ts';
-import type { Found, PendingCast } from '../../src/store/store.ts';
+import type { Found } from '../../src/store/clusters.ts';
+import type { PendingCast } from '../../src/store/outbox.ts';
 import { type Caller, requestedBy } from '../access/caller.ts';
 import { actionRule } from '../access/enforce.ts';
 import { clusterCast, publish } from '../casts.ts';
@@ -94,8 +95,8 @@ function readRoutes(app: App, deps: Deps): void {
     async (request) => {
       const { limit, marker = null } = request.query;
       const [page, catalogue] = await Promise.all([
-        deps.store.listClusters(request.caller.tenant_id, { limit, marker }),
-        deps.store.getCatalogue(),
+        deps.store.clusters.list(request.caller.tenant_id, { limit, marker }),
+        deps.store.catalogue.get(),
       ]);
       const urls = urlsOf(request);
       const upgradesTo = reachableIn(catalogue);
@@ -143,7 +144,7 @@ async function presentUpgrades(
     task === 'UPGRADING_CLUSTER' && upgrade_id !== null ? [upgrade_id] : [],
   );
   if (ids.length === 0) return new Map();
-  const upgrades = await store.upgradesOf(ids);
+  const upgrades = await store.upgrades.getMany(ids);
   return new Map(upgrades.map((upgrade) => [upgrade.cluster_id, upgrade]));
 }
 
@@ -275,13 +276,14 @@ async function resetStatus(deps: Deps, caller: Caller, cluster: Cluster): Promis
 
 async function deleteCluster(deps: Deps, caller: Caller, cluster: Cluster): Promise<void> {
   const cast: PendingCast = clusterCast(caller, 'delete_cluster', cluster);
-  const outcome = await deps.store.beginDelete(cluster.id, cast, deps.now());
+  const outcome = await deps.store.provisioning.beginDelete(cluster.id, cast, deps.now());
   if (outcome === null) throw clusterMissing(cluster.id);
   // The cluster was deleted twice: the first request's cast does the work.
   if (outcome === 'DELETING') return;
   // The upgrade may have begun after the cluster was read: the message names the upgrade that holds the
   // cluster now.
-  if (outcome !== 'begun') throw busy(outcome, (await deps.store.getCluster(cluster.id))?.upgrade_id ?? null);
+  if (outcome !== 'begun')
+    throw busy(outcome, (await deps.store.clusters.get(cluster.id))?.upgrade_id ?? null);
   await publish(deps, cast);
 }
 
@@ -295,13 +297,13 @@ export async function findCluster(deps: Deps, caller: Caller, reference: string)
 async function lookUp(deps: Deps, caller: Caller, reference: string): Promise<Found> {
   const ids = isId(reference)
     ? [reference.toLowerCase()]
-    : await deps.store.findClusters(caller.tenant_id, reference);
+    : await deps.store.clusters.find(caller.tenant_id, reference);
   const [id] = ids;
   if (ids.length > 1) {
     const message = `${ids.length} clusters are named '${reference}'. Use the id of one: ${ids.slice(0, 5).join(', ')}.`;
     throw new CofferError('conflict', message);
   }
-  const found = id === undefined ? null : await deps.store.seeCluster(id);
+  const found = id === undefined ? null : await deps.store.clusters.see(id);
   // Another tenant's cluster is treated as missing, so that nobody learns which ids exist.
   if (!found || !caller.sees(found.cluster.tenant_id)) throw clusterMissing(reference);
   return found;

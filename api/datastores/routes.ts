@@ -45,7 +45,7 @@ export function datastoreRoutes(app: App, deps: Deps): void {
       },
     },
     async (request) => {
-      const catalogue = await deps.store.getCatalogue();
+      const catalogue = await deps.store.catalogue.get();
       const { items, ...links } = pageOf(request, request.query, 'datastores', catalogue.datastores);
       return { datastores: items.map((datastore) => viewOf(request, catalogue, datastore)), ...links };
     },
@@ -58,7 +58,7 @@ export function datastoreRoutes(app: App, deps: Deps): void {
       schema: { tags, summary: 'A datastore', params: DatastoreParams, response: { 200: DatastoreAnswer } },
     },
     async (request) => {
-      const catalogue = await deps.store.getCatalogue();
+      const catalogue = await deps.store.catalogue.get();
       const datastore = findDatastore(catalogue, request.params.datastore);
       return { datastore: viewOf(request, catalogue, datastore) };
     },
@@ -77,7 +77,7 @@ export function datastoreRoutes(app: App, deps: Deps): void {
     },
     async (request, reply) => {
       const { datastore } = request.params;
-      await changeCatalogue(deps.store, (catalogue) => removeDatastore(catalogue, datastore));
+      await changeCatalogue(deps.store.catalogue, (catalogue) => removeDatastore(catalogue, datastore));
       return reply.code(202).send({});
     },
   );
@@ -99,7 +99,7 @@ function versionRoutes(app: App, deps: Deps): void {
       },
     },
     async (request) => {
-      const catalogue = await deps.store.getCatalogue();
+      const catalogue = await deps.store.catalogue.get();
       const datastore = findDatastore(catalogue, request.params.datastore);
       const versions = visible(request, versionsOf(catalogue, datastore.id));
       const path = `datastores/${datastore.id}/versions`;
@@ -120,7 +120,7 @@ function versionRoutes(app: App, deps: Deps): void {
       },
     },
     async (request) => {
-      const catalogue = await deps.store.getCatalogue();
+      const catalogue = await deps.store.catalogue.get();
       const datastore = findDatastore(catalogue, request.params.datastore);
       const version = findVersion(versionsOf(catalogue, datastore.id), request.params.version);
       return { version: versionView(version, urlsOf(request)) };
@@ -140,7 +140,7 @@ function versionRoutes(app: App, deps: Deps): void {
     },
     async (request) => {
       const { version_id } = request.params;
-      const version = findVersionById(await deps.store.getCatalogue(), version_id);
+      const version = findVersionById(await deps.store.catalogue.get(), version_id);
       return { version: versionView(version, urlsOf(request)) };
     },
   );

@@ -48,7 +48,7 @@ function readingRoutes(app: App, { store }: Deps): void {
       },
     },
     async (request) => {
-      const catalogue = await store.getCatalogue();
+      const catalogue = await store.catalogue.get();
       const { items, ...links } = pageOf(request, request.query, PATH, catalogue.versions);
       return { versions: items.map((version) => viewOf(catalogue, version.id)), ...links };
     },
@@ -65,7 +65,7 @@ function readingRoutes(app: App, { store }: Deps): void {
         response: { 200: ManagedVersionAnswer },
       },
     },
-    async (request) => ({ version: viewOf(await store.getCatalogue(), request.params.version_id) }),
+    async (request) => ({ version: viewOf(await store.catalogue.get(), request.params.version_id) }),
   );
 }
 
@@ -86,7 +86,7 @@ function changingRoutes(app: App, { store, newId }: Deps): void {
     async (request, reply) => {
       const id = request.claim?.operation_id ?? newId();
       const version = newVersion(id, request.body.version);
-      await changeCatalogue(store, (catalogue) => addVersion(catalogue, version, newId));
+      await changeCatalogue(store.catalogue, (catalogue) => addVersion(catalogue, version, newId));
       reply.header('location', `${urlsOf(request).tenant}/${PATH}/${id}`);
       // Trove's client fails on any other body.
       return reply.code(202).send({});
@@ -110,7 +110,9 @@ function changingRoutes(app: App, { store, newId }: Deps): void {
     async (request, reply) => {
       const { version_id } = request.params;
       const change = changeOf(request.body);
-      const after = await changeCatalogue(store, (catalogue) => changeVersion(catalogue, version_id, change));
+      const after = await changeCatalogue(store.catalogue, (catalogue) =>
+        changeVersion(catalogue, version_id, change),
+      );
       return reply.code(202).send({ version: viewOf(after, version_id) });
     },
   );
@@ -128,7 +130,7 @@ function changingRoutes(app: App, { store, newId }: Deps): void {
     },
     async (request, reply) => {
       const { version_id } = request.params;
-      await changeCatalogue(store, (catalogue) => removeVersion(catalogue, version_id));
+      await changeCatalogue(store.catalogue, (catalogue) => removeVersion(catalogue, version_id));
       return reply.code(202).send({});
     },
   );

@@ -3,6 +3,7 @@ import { HealthReportAnswer, type HealthReportDocument } from '../../src/contrac
 import { MAX_LIMIT, TenantParams } from '../../src/contract/http.ts';
 import type { Cluster, Instance, Instant } from '../../src/core/domain.ts';
 import { primaryProblems } from '../../src/core/primaries.ts';
+import { readAll } from '../../src/store/page.ts';
 import type { App, Deps } from '../deps.ts';
 import { instanceStatus } from '../instances/view.ts';
 import { suspectOf, troublesOf } from './troubles.ts';
@@ -101,31 +102,24 @@ async function countGuests({ store, now }: Deps) {
   const unwell: Guests['unwell'] = [];
   const problems: Guests['problems'] = [];
   let [clusters, total] = [0, 0];
-  let marker: string | null = null;
-  do {
-    const page: Awaited<ReturnType<typeof store.listClusters>> = await store.listClusters(null, {
-      limit: MAX_LIMIT,
-      marker,
-    });
-    for (const cluster of page.items) {
-      clusters += 1;
-      const suspect = suspectOf(cluster);
-      if (suspect !== null) suspects.push(suspect);
-      const { id, name, tenant_id } = cluster;
-      for (const problem of primaryProblems(cluster)) {
-        if (problems.length < MAX_UNWELL)
-          problems.push({ cluster_id: id, cluster_name: name, tenant_id, ...problem });
-      }
-      for (const instance of cluster.instances) {
-        const status = instanceStatus(cluster, instance, now());
-        total += 1;
-        by_status[status] = (by_status[status] ?? 0) + 1;
-        if (status !== 'ACTIVE' && unwell.length < MAX_UNWELL)
-          unwell.push({ ...guest(cluster, instance), status });
-      }
+  const all = readAll((marker) => store.clusters.list(null, { limit: MAX_LIMIT, marker }));
+  for await (const cluster of all) {
+    clusters += 1;
+    const suspect = suspectOf(cluster);
+    if (suspect !== null) suspects.push(suspect);
+    const { id, name, tenant_id } = cluster;
+    for (const problem of primaryProblems(cluster)) {
+      if (problems.length < MAX_UNWELL)
+        problems.push({ cluster_id: id, cluster_name: name, tenant_id, ...problem });
     }
-    marker = page.next_marker;
-  } while (marker !== null);
+    for (const instance of cluster.instances) {
+      const status = instanceStatus(cluster, instance, now());
+      total += 1;
+      by_status[status] = (by_status[status] ?? 0) + 1;
+      if (status !== 'ACTIVE' && unwell.length < MAX_UNWELL)
+        unwell.push({ ...guest(cluster, instance), status });
+    }
+  }
   return { guests: { counted: iso(now()), clusters, total, by_status, unwell, problems }, suspects };
 }
 

@@ -19,10 +19,10 @@ type Report = Pick<HealthReportDocument, 'upgrades' | 'batches'>;
 
 /** `suspects`: ids of ended upgrades that have left their clusters on more than one version. */
 export async function troublesOf({ store, now }: Deps, suspects: readonly string[]): Promise<Report> {
-  const active = (await store.listActive()).flatMap(({ kind, id }) => (kind === 'upgrade' ? [id] : []));
-  const upgrades = await store.upgradesOf([...active, ...suspects]);
+  const active = (await store.due.list()).flatMap(({ kind, id }) => (kind === 'upgrade' ? [id] : []));
+  const upgrades = await store.upgrades.getMany([...active, ...suspects]);
   const told = upgrades.filter(isTroubled).slice(0, MAX_TOLD);
-  const clusters = await store.clustersOf([...new Set(told.map(({ cluster_id }) => cluster_id))]);
+  const clusters = await store.clusters.getMany([...new Set(told.map(({ cluster_id }) => cluster_id))]);
   const byId = new Map(clusters.map((cluster) => [cluster.id, cluster]));
   return {
     upgrades: told.map((upgrade) => troubledUpgrade(upgrade, byId.get(upgrade.cluster_id) ?? null, now())),

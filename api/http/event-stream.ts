@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { parseAs } from '../../src/contract/explain.ts';
 import { EventsQuery } from '../../src/contract/http.ts';
 import { CofferError } from '../../src/core/errors.ts';
-import type { Numbered } from '../../src/store/event-field.ts';
+import type { Numbered } from '../../src/store/events.ts';
 import type { Caller } from '../access/caller.ts';
 import type { App, Deps } from '../deps.ts';
 

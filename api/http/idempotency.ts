@@ -7,7 +7,7 @@ import { createHash, scrypt } from 'node:crypto';
 import { promisify } from 'node:util';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CofferError } from '../../src/core/errors.ts';
-import type { KeyedRequest, StoredAnswer } from '../../src/store/store.ts';
+import type { KeyedRequest, StoredAnswer } from '../../src/store/requests.ts';
 import type { App, Deps } from '../deps.ts';
 
 const HEADER = 'idempotency-key';
@@ -48,7 +48,7 @@ function keyOf(header: string | string[]): string {
 async function claim(deps: Deps, request: FastifyRequest, reply: FastifyReply, key: string) {
   const { tenant_id } = request.caller;
   const keyed = { tenant_id, key, fingerprint: await fingerprintOf(request, key), claim: deps.newId() };
-  const outcome = await deps.store.beginRequest(keyed, deps.now());
+  const outcome = await deps.store.requests.begin(keyed, deps.now());
   switch (outcome.verdict) {
     case 'begun':
       request.claim = { request: keyed, operation_id: outcome.operation_id };
@@ -107,7 +107,7 @@ function withoutSecrets(payload: string): string {
 /** The request itself is done, whether or not its answer can be stored here. */
 async function keep(deps: Deps, { log }: FastifyRequest, { request }: Claim, answer: StoredAnswer | null) {
   try {
-    await deps.store.endRequest(request, answer);
+    await deps.store.requests.end(request, answer);
   } catch (err) {
     log.warn({ err }, 'the answer is not kept under its idempotency key; the next try finds what was begun');
   }

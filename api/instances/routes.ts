@@ -12,7 +12,8 @@ import {
 import { PlanAnswer } from '../../src/contract/upgrade-documents.ts';
 import type { Cluster, Instance } from '../../src/core/domain.ts';
 import { CofferError } from '../../src/core/errors.ts';
-import type { PageRequest, Store } from '../../src/store/store.ts';
+import type { ClusterStore } from '../../src/store/clusters.ts';
+import { type PageRequest, readAll } from '../../src/store/page.ts';
 import type { Caller } from '../access/caller.ts';
 import { findCluster, plan, upgrade } from '../clusters/routes.ts';
 import type { App, Deps } from '../deps.ts';
@@ -44,7 +45,9 @@ export function instanceRoutes(app: App, deps: Deps): void {
     async (request) => {
       const { limit, marker = null, include_clustered } = request.query;
       const urls = urlsOf(request);
-      const after = include_clustered ? await readAfter(deps.store, request.caller, { limit, marker }) : [];
+      const after = include_clustered
+        ? await readAfter(deps.store.clusters, request.caller, { limit, marker })
+        : [];
       const page = after.slice(0, limit);
       const last = after.length > limit ? (page.at(-1)?.instance.id ?? null) : null;
       return {
@@ -74,7 +77,7 @@ export function instanceRoutes(app: App, deps: Deps): void {
       const { cluster, instance } = await findInstance(deps, request.caller, request.params.instance_id);
       const wanted = request.body.instance;
       const only = { instance_id: instance.id };
-      const found = { cluster, catalogue: await deps.store.getCatalogue() };
+      const found = { cluster, catalogue: await deps.store.catalogue.get() };
       if (wanted.dry_run) return plan(deps, found, wanted, only);
       await upgrade(deps, request, reply, found, wanted, only);
       return reply.code(202).type('application/json').send('');
@@ -122,8 +125,8 @@ function showRoutes(app: App, deps: Deps): void {
  */
 async function findInstance(deps: Deps, caller: Caller, reference: string): Promise<Placed> {
   const found = isId(reference)
-    ? await instancesWithId(deps.store, reference.toLowerCase())
-    : await instancesNamed(deps.store, caller.tenant_id, reference);
+    ? await instancesWithId(deps.store.clusters, reference.toLowerCase())
+    : await instancesNamed(deps.store.clusters, caller.tenant_id, reference);
   const [placed] = found.filter(({ cluster }) => caller.sees(cluster.tenant_id));
   if (!placed) throw instanceMissing(reference);
   if (found.length > 1) {
@@ -134,28 +137,32 @@ async function findInstance(deps: Deps, caller: Caller, reference: string): Prom
   return placed;
 }
 
-async function instancesWithId(store: Store, id: string): Promise<readonly Placed[]> {
-  const cluster_id = await store.clusterOfInstance(id);
-  const cluster = cluster_id === null ? null : await store.getCluster(cluster_id);
+async function instancesWithId(clusters: ClusterStore, id: string): Promise<readonly Placed[]> {
+  const cluster_id = await clusters.ofInstance(id);
+  const cluster = cluster_id === null ? null : await clusters.get(cluster_id);
   return cluster ? placedIn(cluster).filter(({ instance }) => instance.id === id) : [];
 }
 
 /** Finds names by reading through the tenant's clusters, as Trove's client does, but nearer to the data. */
-async function instancesNamed(store: Store, tenant_id: string, name: string): Promise<readonly Placed[]> {
+async function instancesNamed(
+  clusters: ClusterStore,
+  tenant_id: string,
+  name: string,
+): Promise<readonly Placed[]> {
   const found: Placed[] = [];
-  for await (const cluster of clustersAfter(store, tenant_id, null))
+  for await (const cluster of clustersAfter(clusters, tenant_id, null))
     found.push(...placedIn(cluster).filter(({ instance }) => instance.name === name));
   return found;
 }
 
 /** The instances after the marker: one more than a page holds, if there are so many. */
 async function readAfter(
-  store: Store,
+  clusters: ClusterStore,
   { tenant_id }: Caller,
   { limit, marker }: PageRequest,
 ): Promise<readonly Placed[]> {
   const found: Placed[] = [];
-  const first = marker === null ? [] : await instancesWithId(store, marker);
+  const first = marker === null ? [] : await instancesWithId(clusters, marker);
   if (marker !== null && first[0]?.cluster.tenant_id !== tenant_id) {
     throw new CofferError('invalid_request', `marker ${marker} is no instance: begin without one.`);
   }
@@ -163,25 +170,16 @@ async function readAfter(
     const all = placedIn(cluster);
     found.push(...all.slice(all.findIndex(({ instance }) => instance.id === marker) + 1));
   }
-  for await (const cluster of clustersAfter(store, tenant_id, first[0]?.cluster.id ?? null)) {
+  for await (const cluster of clustersAfter(clusters, tenant_id, first[0]?.cluster.id ?? null)) {
     if (found.length > limit) break;
     found.push(...placedIn(cluster));
   }
   return found;
 }
 
-/** A tenant's clusters by id, beginning after `marker`, read page by page. */
-async function* clustersAfter(
-  store: Store,
-  tenant_id: string,
-  marker: string | null,
-): AsyncGenerator<Cluster> {
-  let next = marker;
-  do {
-    const page = await store.listClusters(tenant_id, { limit: MAX_LIMIT, marker: next });
-    yield* page.items;
-    next = page.next_marker;
-  } while (next !== null);
+/** A tenant's clusters by id, beginning after `marker`. */
+function clustersAfter(clusters: ClusterStore, tenant_id: string, after: string | null) {
+  return readAll((marker) => clusters.list(tenant_id, { limit: MAX_LIMIT, marker }), after);
 }
 
 function placedIn(cluster: Cluster): readonly Placed[] {

@@ -35,7 +35,7 @@ export function eventRoutes(app: App, deps: Deps): void {
         after: request.query.last_event_id ?? 0,
         last: isActive(upgrade) ? null : upgrade.seq,
         terminal: TERMINAL,
-        read: (after, options) => deps.store.events(upgrade.id, after, options),
+        read: (after, options) => deps.store.upgrades.events(upgrade.id, after, options),
         view: (event) => eventView(event, cluster),
         isSeenBy: (caller) => caller.sees(upgrade.tenant_id),
       });

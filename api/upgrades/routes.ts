@@ -9,7 +9,7 @@ import { isActive } from '../../src/core/record.ts';
 import { ACTIONS, type Action } from '../../src/core/upgrade/inputs.ts';
 import { awaitsConfirmation } from '../../src/core/upgrade/trove-guest.ts';
 import { beginFollowUp, beginRetryWith } from '../../src/store/begin-upgrade.ts';
-import type { Loaded } from '../../src/store/store.ts';
+import type { Loaded } from '../../src/store/upgrades.ts';
 import { type Caller, requestedBy } from '../access/caller.ts';
 import { actionRule } from '../access/enforce.ts';
 import type { RuleName } from '../access/rules.ts';
@@ -49,7 +49,7 @@ export function upgradeRoutes(app: App, deps: Deps): void {
     async (request) => {
       const { limit, marker = null } = request.query;
       const cluster = await findCluster(deps, request.caller, request.params.cluster_id);
-      const page = await deps.store.listUpgrades(cluster.id, { limit, marker });
+      const page = await deps.store.upgrades.list(cluster.id, { limit, marker });
       return {
         upgrades: page.items.map((upgrade) => upgradeView(upgrade, cluster, deps.now())),
         ...nextLink(urlsOf(request), `clusters/${cluster.id}/upgrades`, limit, page.next_marker),
@@ -165,7 +165,7 @@ function targetOf(
 
 /** An upgrade that the caller may see, with its cluster as it is now. */
 export async function findUpgrade(deps: Deps, caller: Caller, id: string): Promise<Loaded> {
-  const loaded = isId(id) ? await deps.store.load(id) : null;
+  const loaded = isId(id) ? await deps.store.upgrades.load(id) : null;
   if (!loaded || !caller.sees(loaded.upgrade.tenant_id)) {
     throw new CofferError('upgrade_not_found', `Upgrade '${id}' cannot be found.`);
   }

@@ -7,6 +7,9 @@ import type { Cluster, DatastoreVersion, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import { inRange } from '../core/versions.ts';
 import { counted } from '../core/words.ts';
+import type { BatchStore } from './batches.ts';
+import type { ClusterStore } from './clusters.ts';
+import { readAll } from './page.ts';
 import type { Store } from './store.ts';
 
 /** A selector that finds more clusters is refused. Several batches do the same work. */
@@ -23,7 +26,7 @@ export interface BegunBatch {
 }
 
 interface BatchDeps {
-  readonly store: Store;
+  readonly store: Pick<Store, 'batches' | 'catalogue' | 'clusters'>;
   readonly now: () => Instant;
   readonly newId: () => string;
 }
@@ -38,7 +41,7 @@ interface BatchDeps {
 export async function beginBatch(deps: BatchDeps, request: BatchRequest): Promise<BegunBatch> {
   const { store } = deps;
   const earlier = request.batch_id === undefined ? null : await store.batches.get(request.batch_id);
-  if (earlier) return { batch: earlier, members: await allMembers(store, earlier), duplicate: true };
+  if (earlier) return { batch: earlier, members: await allMembers(store.batches, earlier), duplicate: true };
   const { batch, members, event } = await planBatch(deps, request);
   if (batch.left_out === batch.size) throw nothingToDo(members);
   const verdict = await store.batches.create(batch, members, event, batch.created + BATCH_TAKE_UP_MS);
@@ -49,9 +52,9 @@ export async function beginBatch(deps: BatchDeps, request: BatchRequest): Promis
 export async function planBatch({ store, now, newId }: BatchDeps, request: BatchRequest): Promise<Resolved> {
   const { selection } = request;
   const clusters = selection.clusters
-    ? await namedClusters(store, request)
-    : await selectedClusters(store, request, selection.selector ?? {});
-  const catalogue = await store.getCatalogue();
+    ? await namedClusters(store.clusters, request)
+    : await selectedClusters(store.clusters, request, selection.selector ?? {});
+  const catalogue = await store.catalogue.get();
   const target = targetOf(clusters, request, catalogue);
   const id = request.batch_id ?? newId();
   const versions = versionsOf(catalogue, target.datastore_id);
@@ -59,23 +62,19 @@ export async function planBatch({ store, now, newId }: BatchDeps, request: Batch
 }
 
 /** Every member of a batch, in order. */
-export async function allMembers(store: Store, { id }: Pick<Batch, 'id'>): Promise<readonly Member[]> {
+export async function allMembers(batches: BatchStore, { id }: Pick<Batch, 'id'>): Promise<readonly Member[]> {
   const found: Member[] = [];
-  let marker: string | null = null;
-  do {
-    const page = await store.batches.members(id, { limit: PAGE, marker, state: null });
-    found.push(...page.items);
-    marker = page.next_marker;
-  } while (marker !== null);
+  const pages = readAll((marker) => batches.members(id, { limit: PAGE, marker, state: null }));
+  for await (const member of pages) found.push(member);
   return found;
 }
 
 async function namedClusters(
-  store: Store,
+  clusters: ClusterStore,
   { selection, tenant_id }: BatchRequest,
 ): Promise<readonly Cluster[]> {
   const ids = (selection.clusters ?? []).map(({ id }) => id);
-  const found = new Map((await store.clustersOf(ids)).map((cluster) => [cluster.id, cluster]));
+  const found = new Map((await clusters.getMany(ids)).map((cluster) => [cluster.id, cluster]));
   const isTheirs = (cluster: Cluster | undefined) =>
     cluster !== undefined && (selection.all_tenants || cluster.tenant_id === tenant_id);
   const missing = ids.filter((id) => !isTheirs(found.get(id)));
@@ -89,18 +88,14 @@ async function namedClusters(
 }
 
 async function selectedClusters(
-  store: Store,
+  clusters: ClusterStore,
   { selection, tenant_id }: BatchRequest,
   selector: Selector,
 ): Promise<readonly Cluster[]> {
   const found: Cluster[] = [];
-  let marker: string | null = null;
-  do {
-    const tenant = selection.all_tenants ? null : tenant_id;
-    const page = await store.listClusters(tenant, { limit: PAGE, marker });
-    found.push(...page.items.filter((cluster) => isSelected(cluster, selector, inRange)));
-    marker = page.next_marker;
-  } while (marker !== null);
+  const tenant = selection.all_tenants ? null : tenant_id;
+  const all = readAll((marker) => clusters.list(tenant, { limit: PAGE, marker }));
+  for await (const cluster of all) if (isSelected(cluster, selector, inRange)) found.push(cluster);
   if (found.length === 0) {
     throw new CofferError('batch_empty', 'The selector finds no cluster.');
   }

@@ -25,7 +25,10 @@ import {
   type UpgradeEvent,
 } from '../core/record.ts';
 import { uuidFrom } from '../ids.ts';
-import type { Found, Loaded, PendingCast, Store } from './store.ts';
+import type { Found } from './clusters.ts';
+import type { PendingCast } from './outbox.ts';
+import type { Store } from './store.ts';
+import type { Loaded } from './upgrades.ts';
 
 /**
  * How long the process that began an upgrade has to publish its cast before a taskmanager checks the upgrade
@@ -43,7 +46,7 @@ export interface Begun {
 }
 
 interface BeginDeps {
-  readonly store: Store;
+  readonly store: Pick<Store, 'clusters' | 'upgrades'>;
   readonly now: () => Instant;
   readonly newId: () => string;
 }
@@ -61,14 +64,14 @@ export async function beginUpgrade(deps: BeginDeps, request: UpgradeRequest, fou
   const id = request.upgrade_id ?? newId();
   const seen = found ?? (await lookUp(store, request));
   const { cluster } = seen;
-  const earlier = request.upgrade_id === undefined ? null : await store.getUpgrade(id);
+  const earlier = request.upgrade_id === undefined ? null : await store.upgrades.get(id);
   if (earlier) return { upgrade: earlier, cluster, cast: castFor(earlier), duplicate: true };
 
   const versions = versionsOf(seen.catalogue, cluster.datastore_id);
   const target = findTarget(versions, cluster, request.datastore_version);
   const scope = scopeOf(versions, cluster, request.instance_id);
   checkAdmission(scope, target, { versions, whole: cluster, overrides: request.policy?.overrides ?? [] });
-  const expected = expectedTimes(await store.measuredTimes(cluster.manager));
+  const expected = expectedTimes(await store.upgrades.measuredTimes(cluster.manager));
   checkWindow(request.policy ?? {}, expected);
   if (request.plan_hash !== undefined)
     checkPlanHash(await planUpgrade(deps, seen, request), request.plan_hash);
@@ -123,19 +126,19 @@ export async function beginFollowUp(
   const { as, requested_by, batch, upgrade_id } = request;
   if (!cluster) throw clusterMissing(ended);
   const id = upgrade_id ?? uuidFrom(`coffer ${as} of upgrade ${ended.id}`);
-  const earlier = await store.getUpgrade(id);
+  const earlier = await store.upgrades.get(id);
   if (earlier && (isActive(earlier) || upgrade_id !== undefined)) {
     return { upgrade: earlier, cluster, cast: castFor(earlier), duplicate: true };
   }
   mustFollow(ended, followUpRefusal(ended, cluster, as), as);
-  const expected = expectedTimes(await store.measuredTimes(cluster.manager));
+  const expected = expectedTimes(await store.upgrades.measuredTimes(cluster.manager));
   // A rollback waits for no window.
   if (as === 'retry' && ended.direction === 'forward') checkWindow(ended.policy, expected);
   const acceptance = { id, now: timeOfBirth(cluster, now()), expected };
   const asked = { ...acceptance, as, requested_by, ...(batch && { batch }) };
   const begun = await begin(store, cluster, followUpUpgrade(ended, cluster, asked));
   if (begun) return begun;
-  const again = await store.load(ended.id);
+  const again = await store.upgrades.load(ended.id);
   if (!again) throw clusterMissing(ended);
   return beginFollowUp(deps, again, request);
 }
@@ -147,13 +150,13 @@ function timeOfBirth({ updated }: Cluster, now: Instant): Instant {
 
 /** Null if another upgrade has begun and ended since `cluster` was read: the caller must decide again. */
 async function begin(
-  store: Store,
+  store: BeginDeps['store'],
   cluster: Cluster,
   { upgrade, event }: { readonly upgrade: Upgrade; readonly event: UpgradeEvent },
 ): Promise<Begun | null> {
   const cast = castFor(upgrade);
   // A batch takes up its upgrades by itself.
-  const outcome = await store.begin(
+  const outcome = await store.upgrades.begin(
     upgrade,
     event,
     upgrade.batch ? null : cast,
@@ -214,7 +217,7 @@ export async function planUpgrade(
 ): Promise<Plan> {
   const versions = versionsOf(catalogue, cluster.datastore_id);
   const target = findTarget(versions, cluster, request.datastore_version);
-  const expected = expectedTimes(await store.measuredTimes(cluster.manager));
+  const expected = expectedTimes(await store.upgrades.measuredTimes(cluster.manager));
   checkWindow(request.policy ?? {}, expected);
   const scope = scopeOf(versions, cluster, request.instance_id);
   return previewUpgrade(cluster, { ...request, target, versions, scope, expected }, now());
@@ -222,8 +225,8 @@ export async function planUpgrade(
 
 type Asked = Pick<UpgradeRequest, 'cluster_id' | 'tenant_id'>;
 
-async function lookUp(store: Store, { cluster_id, tenant_id }: Asked): Promise<Found> {
-  const found = await store.seeCluster(cluster_id);
+async function lookUp({ clusters }: BeginDeps['store'], { cluster_id, tenant_id }: Asked): Promise<Found> {
+  const found = await clusters.see(cluster_id);
   if (!found || (tenant_id !== null && found.cluster.tenant_id !== tenant_id))
     throw clusterMissing({ cluster_id });
   return found;

@@ -1,6 +1,6 @@
 import { type Catalogue, mustBeUnused, withBuiltIns } from '../core/catalogue.ts';
 import { CofferError } from '../core/errors.ts';
-import type { Store } from './store.ts';
+import type { CatalogueStore } from './catalogue.ts';
 
 /**
  * Two administrators who change the catalogue at once agree after a try or two. This limit is for a case that
@@ -16,14 +16,14 @@ const MAX_NAMED = 5;
  * with `store_unavailable`.
  */
 export async function changeCatalogue(
-  store: Pick<Store, 'getCatalogue' | 'putCatalogue'>,
+  store: CatalogueStore,
   change: (catalogue: Catalogue) => Catalogue,
 ): Promise<Catalogue> {
   for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts++) {
-    const before = await store.getCatalogue();
+    const before = await store.get();
     const after = change(before);
     if (after === before) return before;
-    const outcome = await store.putCatalogue(after, mustBeUnused(before, after));
+    const outcome = await store.put(after, mustBeUnused(before, after));
     if (outcome.verdict === 'put') return after;
     if (outcome.verdict === 'in_use') throw inUse(before, outcome.version_id, outcome.users);
   }
@@ -33,7 +33,7 @@ export async function changeCatalogue(
 /**
  * For a process that starts: ensures that the catalogue contains the versions that come with this release.
  */
-export async function seedCatalogue(store: Store): Promise<void> {
+export async function seedCatalogue(store: CatalogueStore): Promise<void> {
   await changeCatalogue(store, withBuiltIns);
 }
 

@@ -30,16 +30,12 @@ export class Changes {
     });
   }
 
-  /** The channel of one upgrade or batch. */
-  channelOf(id: string): string {
-    return `${this.#prefix}:changes:${id}`;
-  }
-
   /**
    * Uses a timer that is referenced: Node.js may collect `AbortSignal.timeout()` as garbage before its time.
    */
   next(id: string, wait_ms: number): NextChange {
-    const channel = this.channelOf(id);
+    // `EVENTS_LUA.tell` publishes there.
+    const channel = `${this.#prefix}:changes:${id}`;
     let notice = () => {};
     const noticed = new Promise<void>((resolve) => {
       notice = resolve;

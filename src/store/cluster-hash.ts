@@ -1,3 +1,11 @@
+/**
+ * How Redis holds a cluster with its instances: the hash `cluster:<id>` with the fields
+ *
+ * - `doc`: what never changes; `datastore`, `task`, `upgrade`, `version_id`, `version`, `updated`
+ * - `members`: ids of instances in creation order, separated by blanks
+ * - per instance `instance:<id>` (what never changes), `task:<id>`, `report:<id>`, `sent:<id>`, `heard:<id>`,
+ *   `told:<id>`
+ */
 import type { Cluster, ClusterTask, GuestReport, Instance, Instant } from '../core/domain.ts';
 
 type StaticInstance = Pick<
@@ -36,6 +44,26 @@ type Work = Pick<Instance, 'task' | 'fault' | 'in_doubt'>;
 export function taskField({ task, fault, in_doubt }: Work): string {
   return JSON.stringify({ task, fault, in_doubt });
 }
+
+/**
+ * For a script: returns a cluster as one JSON text, which `clusterFromText` reads. If each field were a reply of its own, a client would need more time for them than Redis needs
+ * to find and join them here.
+ */
+export const CLUSTER_TEXT = `
+local function clusterText(key)
+  local held = redis.call('HMGET', key, 'doc', 'updated', 'members', 'task', 'upgrade', 'version_id', 'version')
+  if not held[1] then return nil end
+  local instances = {}
+  for id in string.gmatch(held[3] or '', '%S+') do
+    local of = redis.call('HMGET', key, 'instance:' .. id, 'task:' .. id, 'report:' .. id, 'heard:' .. id, 'told:' .. id)
+    for i = 1, 4 do of[i] = of[i] or 'null' end
+    of[5] = of[5] and cjson.encode(of[5]) or 'null'
+    instances[#instances + 1] = '[' .. table.concat(of, ',') .. ']'
+  end
+  local state = cjson.encode({ held[4], held[5] or '', held[6], held[7] })
+  return table.concat({ '[' .. held[1], held[2], state, '[' .. table.concat(instances, ',') .. ']]' }, ',')
+end
+`;
 
 /** A cluster in the form that `CLUSTER_TEXT` returns. */
 type HeldCluster = readonly [

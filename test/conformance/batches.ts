@@ -36,7 +36,7 @@ export function describeBatches(name: string, open: () => Store): void {
         members,
       );
       expect(await batches.events(batch.id, 0, { limit: 9, wait_ms: 0 })).toEqual([event]);
-      expect(await store.listActive()).toContainEqual({ kind: 'batch', id: batch.id });
+      expect(await store.due.list()).toContainEqual({ kind: 'batch', id: batch.id });
     });
 
     it('lists a tenant’s own, newest first, page by page', async () => {
@@ -144,9 +144,9 @@ export function describeBatches(name: string, open: () => Store): void {
     it('is due until it has ended', async () => {
       const { batch } = await created();
       await batches.commit({ ...commitOf(batch, []), wake_at: null, load: null });
-      expect(await store.listActive()).not.toContainEqual({ kind: 'batch', id: batch.id });
+      expect(await store.due.list()).not.toContainEqual({ kind: 'batch', id: batch.id });
       await batches.looked({ ...batch, revision: 2 }, [], NOW + 5);
-      expect(await store.listActive()).not.toContainEqual({ kind: 'batch', id: batch.id });
+      expect(await store.due.list()).not.toContainEqual({ kind: 'batch', id: batch.id });
     });
 
     it('gets a hint with the commit of an upgrade that has moved, and forgets it when told to', async () => {
@@ -157,18 +157,22 @@ export function describeBatches(name: string, open: () => Store): void {
         ...{ instance_tasks: [], measured: [], release: null, wake_at: null, now: NOW },
       };
       await batches.commit({ ...commitOf(batch, []), wake_at: NOW + 60_000 });
-      expect(await store.commit({ ...moved, moves_batch: true })).toBe('committed');
-      await store.commit({ ...moved, moves_batch: false, upgrade: { ...moved.upgrade, revision: 3 } });
-      expect(await store.takeDue(NOW + 1_000, 1_000, 1)).toContainEqual({ kind: 'batch', id: batch.id });
+      expect(await store.upgrades.commit({ ...moved, moves_batch: true })).toBe('committed');
+      await store.upgrades.commit({
+        ...moved,
+        moves_batch: false,
+        upgrade: { ...moved.upgrade, revision: 3 },
+      });
+      expect(await store.due.take(NOW + 1_000, 1_000, 1)).toContainEqual({ kind: 'batch', id: batch.id });
       const loaded = await load(batch.id);
       expect(loaded?.hints).toHaveLength(1);
       expect(loaded?.members.map(({ position }) => position)).toContain(4);
       const looked = { ...batch, revision: 2 };
       await batches.looked(looked, [], NOW + 60_000);
-      expect(await store.takeDue(NOW + 2_000, 1_000, 1)).toContainEqual({ kind: 'batch', id: batch.id });
+      expect(await store.due.take(NOW + 2_000, 1_000, 1)).toContainEqual({ kind: 'batch', id: batch.id });
       await batches.looked(looked, loaded?.hints ?? [], NOW + 60_000);
       expect((await load(batch.id))?.hints).toEqual([]);
-      expect(await store.takeDue(NOW + 4_000, 1_000, 1)).not.toContainEqual({ kind: 'batch', id: batch.id });
+      expect(await store.due.take(NOW + 4_000, 1_000, 1)).not.toContainEqual({ kind: 'batch', id: batch.id });
     });
 
     it('forgets those that ended long ago, with their members and events', async () => {

@@ -6,15 +6,12 @@ import type { Cluster, GuestReport, Instance } from '../../src/core/domain.ts';
 import { expectedTimes, MEASURED_STEPS, NOTHING_MEASURED } from '../../src/core/history.ts';
 import { DEFAULT_POLICY } from '../../src/core/policy.ts';
 import type { Upgrade, UpgradeEvent } from '../../src/core/record.ts';
-import {
-  type BuildOrder,
-  type Commit,
-  FORGET_AT_ONCE,
-  joinKeyId,
-  type KeyedRequest,
-  type PendingCast,
-  type Store,
-} from '../../src/store/store.ts';
+import { joinKeyId } from '../../src/store/keys.ts';
+import type { PendingCast } from '../../src/store/outbox.ts';
+import type { BuildOrder } from '../../src/store/provisioning.ts';
+import type { KeyedRequest } from '../../src/store/requests.ts';
+import type { Store } from '../../src/store/store.ts';
+import { type Commit, FORGET_AT_ONCE } from '../../src/store/upgrades.ts';
 import { describeBatches, newBatch } from './batches.ts';
 
 const NOW = 1_800_000_000_000;
@@ -44,45 +41,47 @@ export function describeStore(
     describe('clusters', () => {
       it('gives back what was created, once', async () => {
         const cluster = newCluster();
-        expect(await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'))).toBe(
+        expect(await store.provisioning.create(cluster, NO_ORDER, castOf(cluster, 'create_cluster'))).toBe(
           'created',
         );
-        expect(await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'))).toBe('taken');
-        expect(await store.getCluster(cluster.id)).toEqual(cluster);
-        expect(await store.getCluster(randomUUID())).toBeNull();
-        expect(await store.clusterOfInstance(cluster.instances[0]?.id ?? '')).toBe(cluster.id);
+        expect(await store.provisioning.create(cluster, NO_ORDER, castOf(cluster, 'create_cluster'))).toBe(
+          'taken',
+        );
+        expect(await store.clusters.get(cluster.id)).toEqual(cluster);
+        expect(await store.clusters.get(randomUUID())).toBeNull();
+        expect(await store.clusters.ofInstance(cluster.instances[0]?.id ?? '')).toBe(cluster.id);
       });
 
       it('shows a cluster together with the catalogue', async () => {
         const { id } = await built(store);
-        const cluster = await store.getCluster(id);
-        const catalogue = await store.getCatalogue();
-        expect(await store.seeCluster(id)).toEqual({ cluster, catalogue });
-        expect(await store.seeCluster(randomUUID())).toBeNull();
-        await store.putCatalogue({ ...catalogue, revision: catalogue.revision + 1 }, []);
-        expect((await store.seeCluster(id))?.catalogue.revision).toBe(catalogue.revision + 1);
+        const cluster = await store.clusters.get(id);
+        const catalogue = await store.catalogue.get();
+        expect(await store.clusters.see(id)).toEqual({ cluster, catalogue });
+        expect(await store.clusters.see(randomUUID())).toBeNull();
+        await store.catalogue.put({ ...catalogue, revision: catalogue.revision + 1 }, []);
+        expect((await store.clusters.see(id))?.catalogue.revision).toBe(catalogue.revision + 1);
       });
 
       it('gives back text of any kind as it was, and many clusters in the order asked for', async () => {
         const odd = `"'\\/ \n\u0000 ü 🐘`;
         const many = Array.from({ length: 45 }, () => newCluster({ name: odd, datastore_version: odd }));
-        for (const one of many) await store.createCluster(one, NO_ORDER, castOf(one, 'create_cluster'));
+        for (const one of many) await store.provisioning.create(one, NO_ORDER, castOf(one, 'create_cluster'));
         const ids = many.map(({ id }) => id);
-        expect(await store.clustersOf([randomUUID(), ...ids])).toEqual(many);
-        expect(await store.clustersOf([])).toEqual([]);
+        expect(await store.clusters.getMany([randomUUID(), ...ids])).toEqual(many);
+        expect(await store.clusters.getMany([])).toEqual([]);
       });
 
       it('takes no more clusters of a tenant than it may have, however many come at once', async () => {
         const tenant_id = randomUUID();
         const create = (tenant: string, max: number | null) => {
           const cluster = newCluster({ tenant_id: tenant });
-          return store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'), {
+          return store.provisioning.create(cluster, NO_ORDER, castOf(cluster, 'create_cluster'), {
             max_clusters: max,
           });
         };
         const outcomes = await Promise.all(Array.from({ length: 8 }, () => create(tenant_id, 3)));
         expect(outcomes.sort()).toEqual([...Array(3).fill('created'), ...Array(5).fill('full')]);
-        expect((await store.listClusters(tenant_id, { limit: 10, marker: null })).items).toHaveLength(3);
+        expect((await store.clusters.list(tenant_id, { limit: 10, marker: null })).items).toHaveLength(3);
         expect(await create(randomUUID(), 3)).toBe('created');
         expect(await create(tenant_id, null)).toBe('created');
         expect(await create(randomUUID(), 0)).toBe('full');
@@ -95,9 +94,9 @@ export function describeStore(
           newCluster({ tenant_id, name: 'twin', created: NOW + 5 }),
         ];
         for (const one of [newer, older])
-          await store.createCluster(one, NO_ORDER, castOf(one, 'create_cluster'));
-        expect(await store.findClusters(tenant_id, 'twin')).toEqual([older.id, newer.id]);
-        expect(await store.findClusters(randomUUID(), 'twin')).toEqual([]);
+          await store.provisioning.create(one, NO_ORDER, castOf(one, 'create_cluster'));
+        expect(await store.clusters.find(tenant_id, 'twin')).toEqual([older.id, newer.id]);
+        expect(await store.clusters.find(randomUUID(), 'twin')).toEqual([]);
       });
 
       it('lists page by page, each cluster once, no matter what comes in between', async () => {
@@ -106,18 +105,18 @@ export function describeStore(
         for (let i = 0; i < 7; i++) {
           const cluster = newCluster({ tenant_id });
           ids.add(cluster.id);
-          await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
+          await store.provisioning.create(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
         }
         const seen: string[] = [];
         let marker: string | null = null;
         do {
-          const page = await store.listClusters(tenant_id, { limit: 3, marker });
+          const page = await store.clusters.list(tenant_id, { limit: 3, marker });
           expect(page.items.length).toBeLessThanOrEqual(3);
           seen.push(...page.items.map((one) => one.id));
           marker = page.next_marker;
         } while (marker !== null);
         expect(seen).toEqual([...ids].sort());
-        expect(await store.listClusters(randomUUID(), { limit: 3, marker: null })).toEqual({
+        expect(await store.clusters.list(randomUUID(), { limit: 3, marker: null })).toEqual({
           items: [],
           next_marker: null,
         });
@@ -126,75 +125,79 @@ export function describeStore(
       it('ends a build once, and drops the build order', async () => {
         const order: BuildOrder = { ...NO_ORDER, databases: ['app'] };
         const cluster = newCluster();
-        await store.createCluster(cluster, order, castOf(cluster, 'create_cluster'));
-        expect(await store.getBuildOrder(cluster.id)).toEqual(order);
-        await store.finishBuild(cluster.id, NOW + 1);
-        await store.finishBuild(cluster.id, NOW + 2);
-        const built = await store.getCluster(cluster.id);
+        await store.provisioning.create(cluster, order, castOf(cluster, 'create_cluster'));
+        expect(await store.provisioning.getOrder(cluster.id)).toEqual(order);
+        await store.provisioning.finishBuild(cluster.id, NOW + 1);
+        await store.provisioning.finishBuild(cluster.id, NOW + 2);
+        const built = await store.clusters.get(cluster.id);
         expect(built?.task).toBe('NONE');
         expect(built?.updated).toBe(NOW + 1);
         expect(built?.instances.map((one) => one.task)).toEqual(['NONE', 'NONE']);
-        expect(await store.getBuildOrder(cluster.id)).toBeNull();
+        expect(await store.provisioning.getOrder(cluster.id)).toBeNull();
       });
 
       it('deletes what is idle, and leaves nothing', async () => {
         const cluster = await built(store);
         const cast = castOf(cluster, 'delete_cluster');
-        await store.removeCluster(cluster.id);
-        expect(await store.getCluster(cluster.id), 'not removed while it is not DELETING').not.toBeNull();
-        expect(await store.beginDelete(cluster.id, cast, NOW)).toBe('begun');
-        expect(await store.beginDelete(cluster.id, cast, NOW)).toBe('DELETING');
-        await store.removeCluster(cluster.id);
-        expect(await store.getCluster(cluster.id)).toBeNull();
-        expect(await store.clusterOfInstance(cluster.instances[0]?.id ?? '')).toBeNull();
-        expect(await store.findClusters(cluster.tenant_id, cluster.name)).toEqual([]);
-        expect(await store.beginDelete(cluster.id, cast, NOW)).toBeNull();
+        await store.provisioning.remove(cluster.id);
+        expect(await store.clusters.get(cluster.id), 'not removed while it is not DELETING').not.toBeNull();
+        expect(await store.provisioning.beginDelete(cluster.id, cast, NOW)).toBe('begun');
+        expect(await store.provisioning.beginDelete(cluster.id, cast, NOW)).toBe('DELETING');
+        await store.provisioning.remove(cluster.id);
+        expect(await store.clusters.get(cluster.id)).toBeNull();
+        expect(await store.clusters.ofInstance(cluster.instances[0]?.id ?? '')).toBeNull();
+        expect(await store.clusters.find(cluster.tenant_id, cluster.name)).toEqual([]);
+        expect(await store.provisioning.beginDelete(cluster.id, cast, NOW)).toBeNull();
       });
 
       it('deletes what is being built: it may never be', async () => {
         const cluster = newCluster();
-        await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
-        expect(await store.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW)).toBe('begun');
-        await store.finishBuild(cluster.id, NOW);
-        expect((await store.getCluster(cluster.id))?.task, 'a late heartbeat ends no build').toBe('DELETING');
+        await store.provisioning.create(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
+        expect(await store.provisioning.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW)).toBe(
+          'begun',
+        );
+        await store.provisioning.finishBuild(cluster.id, NOW);
+        expect((await store.clusters.get(cluster.id))?.task, 'a late heartbeat ends no build').toBe(
+          'DELETING',
+        );
         const agent = { id: randomUUID(), endpoint: ENDPOINT, sent: NOW };
-        expect(await store.joinCluster(cluster.id, agent)).toBe('full');
-        await store.removeCluster(cluster.id);
-        expect(await store.getCluster(cluster.id)).toBeNull();
-        expect(await store.getBuildOrder(cluster.id)).toBeNull();
+        expect(await store.provisioning.join(cluster.id, agent)).toBe('full');
+        await store.provisioning.remove(cluster.id);
+        expect(await store.clusters.get(cluster.id)).toBeNull();
+        expect(await store.provisioning.getOrder(cluster.id)).toBeNull();
       });
 
       it('does not delete what is being upgraded', async () => {
         const { cluster } = await begun(store);
         const cast = castOf(cluster, 'delete_cluster');
-        expect(await store.beginDelete(cluster.id, cast, NOW)).toBe('UPGRADING_CLUSTER');
-        expect((await store.getCluster(cluster.id))?.task).toBe('UPGRADING_CLUSTER');
+        expect(await store.provisioning.beginDelete(cluster.id, cast, NOW)).toBe('UPGRADING_CLUSTER');
+        expect((await store.clusters.get(cluster.id))?.task).toBe('UPGRADING_CLUSTER');
       });
 
       it('gives each agent that joins a place of its own, and the same one again', async () => {
         const cluster = newCluster();
-        await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
+        await store.provisioning.create(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
         const [first, second] = cluster.instances.map(({ id }) => id);
         let sent = NOW;
         const join = (id: string, port: number) => {
           sent += 1;
-          return store.joinCluster(cluster.id, { id, endpoint: { host: 'h', port }, sent });
+          return store.provisioning.join(cluster.id, { id, endpoint: { host: 'h', port }, sent });
         };
         expect(await join('agent-1', 1)).toEqual({ instance_id: first, first: { host: 'h', port: 1 } });
         expect(await join('agent-2', 2)).toEqual({ instance_id: second, first: { host: 'h', port: 1 } });
         expect(await join('agent-3', 3)).toBe('full');
         expect(await join('agent-1', 4), 'it has moved').toMatchObject({ instance_id: first });
         expect(await join('agent-2', 2)).toEqual({ instance_id: second, first: { host: 'h', port: 4 } });
-        await store.finishBuild(cluster.id, NOW);
+        await store.provisioning.finishBuild(cluster.id, NOW);
         expect(await join('agent-1', 4), 'nobody joins what is built').toBe('full');
       });
 
       it('takes no older word of an agent that has joined; the same again changes nothing', async () => {
         const cluster = newCluster();
-        await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
+        await store.provisioning.create(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
         const [first] = cluster.instances.map(({ id }) => id);
         const join = (sent: number, port: number) =>
-          store.joinCluster(cluster.id, { id: 'agent-1', endpoint: { host: 'h', port }, sent });
+          store.provisioning.join(cluster.id, { id: 'agent-1', endpoint: { host: 'h', port }, sent });
         const told = { instance_id: first, first: { host: 'h', port: 2 } };
         await join(NOW + 1, 1);
         expect(await join(NOW + 2, 2)).toEqual(told);
@@ -211,69 +214,69 @@ export function describeStore(
           [joinKeyId(cluster.id), 'join key'],
         ]);
         const cast = castOf(cluster, 'create_cluster');
-        await store.createCluster(cluster, NO_ORDER, cast, { keys });
+        await store.provisioning.create(cluster, NO_ORDER, cast, { keys });
         const other = new Map([[a, 'another key']]);
-        expect(await store.createCluster(cluster, NO_ORDER, cast, { keys: other })).toBe('taken');
-        expect(await store.getKey(a)).toBe('key of a');
-        expect(await store.replaceKey(a, 'new key of a')).toBe(true);
-        expect(await store.getKey(a)).toBe('new key of a');
-        expect(await store.keyIds()).toEqual(expect.arrayContaining([...keys.keys()]));
-        await store.finishBuild(cluster.id, NOW);
-        await store.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW);
-        await store.removeCluster(cluster.id);
-        for (const id of keys.keys()) expect(await store.getKey(id)).toBeNull();
-        expect(await store.replaceKey(a, 'too late')).toBe(false);
-        expect(await store.getKey(a)).toBeNull();
+        expect(await store.provisioning.create(cluster, NO_ORDER, cast, { keys: other })).toBe('taken');
+        expect(await store.keys.get(a)).toBe('key of a');
+        expect(await store.keys.replace(a, 'new key of a')).toBe(true);
+        expect(await store.keys.get(a)).toBe('new key of a');
+        expect(await store.keys.ids()).toEqual(expect.arrayContaining([...keys.keys()]));
+        await store.provisioning.finishBuild(cluster.id, NOW);
+        await store.provisioning.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW);
+        await store.provisioning.remove(cluster.id);
+        for (const id of keys.keys()) expect(await store.keys.get(id)).toBeNull();
+        expect(await store.keys.replace(a, 'too late')).toBe(false);
+        expect(await store.keys.get(a)).toBeNull();
       });
     });
 
     describe('clusters that grow and shrink', () => {
       const grow = async (cluster: Cluster, added: readonly Instance[], now = NOW + 10) =>
-        store.beginGrow(cluster, added, castOf(cluster, 'grow_cluster'), now);
+        store.provisioning.beginGrow(cluster, added, castOf(cluster, 'grow_cluster'), now);
       const shrink = async (cluster: Cluster, ids: readonly string[], now = NOW + 10) =>
-        store.beginShrink(cluster, ids, castOf(cluster, 'shrink_cluster'), now);
+        store.provisioning.beginShrink(cluster, ids, castOf(cluster, 'shrink_cluster'), now);
       const idle = async () => {
         const { id } = await built(store);
-        return (await store.getCluster(id)) as Cluster;
+        return (await store.clusters.get(id)) as Cluster;
       };
       const ids = ({ instances }: Cluster) => instances.map((one) => one.id);
 
       it('hold new instances at the end, in task BUILDING, until they are built', async () => {
         const cluster = await idle();
         const added = newInstance(cluster.id, 2);
-        await store.heartbeat(ids(cluster)[0] ?? '', reportOf(5, '1.0'), NOW);
+        await store.clusters.heartbeat(ids(cluster)[0] ?? '', reportOf(5, '1.0'), NOW);
         expect(await grow(cluster, [added])).toBe('begun');
-        const growing = (await store.getCluster(cluster.id)) as Cluster;
+        const growing = (await store.clusters.get(cluster.id)) as Cluster;
         expect(growing).toMatchObject({ task: 'GROWING_CLUSTER', updated: NOW + 10 });
         expect(ids(growing)).toEqual([...ids(cluster), added.id]);
         expect(growing.instances.map((one) => one.task)).toEqual(['NONE', 'NONE', 'BUILDING']);
         expect(growing.instances[0]?.report, 'what guests said is kept').not.toBeNull();
-        expect(await store.clusterOfInstance(added.id)).toBe(cluster.id);
-        expect(await store.getBuildOrder(cluster.id)).toEqual(NO_ORDER);
-        const due = await store.listActive();
+        expect(await store.clusters.ofInstance(added.id)).toBe(cluster.id);
+        expect(await store.provisioning.getOrder(cluster.id)).toEqual(NO_ORDER);
+        const due = await store.due.list();
         expect(due).toContainEqual({ kind: 'cluster', id: cluster.id });
-        expect((await store.pendingCasts(NOW + 10, 100_000)).map((cast) => cast.id)).toContain(
+        expect((await store.outbox.pendingCasts(NOW + 10, 100_000)).map((cast) => cast.id)).toContain(
           `${cluster.id}:grow_cluster`,
         );
 
-        await store.finishBuild(cluster.id, NOW + 20, growing.updated);
-        const grown = (await store.getCluster(cluster.id)) as Cluster;
+        await store.provisioning.finishBuild(cluster.id, NOW + 20, growing.updated);
+        const grown = (await store.clusters.get(cluster.id)) as Cluster;
         expect(grown).toMatchObject({ task: 'NONE', updated: NOW + 20 });
         expect(grown.instances.map((one) => one.task)).toEqual(['NONE', 'NONE', 'NONE']);
-        expect(await store.getBuildOrder(cluster.id)).toBeNull();
-        expect(await store.listActive()).not.toContainEqual({ kind: 'cluster', id: cluster.id });
+        expect(await store.provisioning.getOrder(cluster.id)).toBeNull();
+        expect(await store.due.list()).not.toContainEqual({ kind: 'cluster', id: cluster.id });
       });
 
       it('begin nothing on a cluster that is busy, has changed, or is none', async () => {
         const { cluster } = await begun(store);
-        const upgrading = (await store.getCluster(cluster.id)) as Cluster;
+        const upgrading = (await store.clusters.get(cluster.id)) as Cluster;
         expect(await grow(upgrading, [newInstance(cluster.id, 2)])).toBe('UPGRADING_CLUSTER');
         expect(await shrink(upgrading, [ids(cluster)[1] ?? ''])).toBe('UPGRADING_CLUSTER');
-        expect(await store.getCluster(cluster.id)).toEqual(upgrading);
+        expect(await store.clusters.get(cluster.id)).toEqual(upgrading);
 
         const other = await idle();
         await grow(other, [newInstance(other.id, 2)]);
-        await store.finishBuild(other.id, NOW + 20);
+        await store.provisioning.finishBuild(other.id, NOW + 20);
         expect(await grow(other, [newInstance(other.id, 2)]), 'it has three instances by now').toBe(
           'changed',
         );
@@ -286,12 +289,12 @@ export function describeStore(
         const cluster = await idle();
         await grow(cluster, [newInstance(cluster.id, 2)]);
         const upgrade = newUpgrade(cluster);
-        expect(await store.begin(upgrade, accepted(upgrade), null, NOW)).toEqual({
+        expect(await store.upgrades.begin(upgrade, accepted(upgrade), null, NOW)).toEqual({
           ...{ verdict: 'busy', task: 'GROWING_CLUSTER', upgrade_id: null },
         });
-        const growing = (await store.getCluster(cluster.id)) as Cluster;
+        const growing = (await store.clusters.get(cluster.id)) as Cluster;
         expect(await shrink(growing, ids(cluster))).toBe('GROWING_CLUSTER');
-        expect(await store.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW)).toBe(
+        expect(await store.provisioning.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW)).toBe(
           'GROWING_CLUSTER',
         );
       });
@@ -299,11 +302,11 @@ export function describeStore(
       it('do not take the end of an earlier task for their own', async () => {
         const cluster = await idle();
         await grow(cluster, [newInstance(cluster.id, 2)], NOW + 10);
-        const first = (await store.getCluster(cluster.id)) as Cluster;
-        await store.finishBuild(cluster.id, NOW + 20);
-        await grow((await store.getCluster(cluster.id)) as Cluster, [newInstance(cluster.id, 3)], NOW + 30);
-        await store.finishBuild(cluster.id, NOW + 40, first.updated);
-        expect((await store.getCluster(cluster.id))?.task).toBe('GROWING_CLUSTER');
+        const first = (await store.clusters.get(cluster.id)) as Cluster;
+        await store.provisioning.finishBuild(cluster.id, NOW + 20);
+        await grow((await store.clusters.get(cluster.id)) as Cluster, [newInstance(cluster.id, 3)], NOW + 30);
+        await store.provisioning.finishBuild(cluster.id, NOW + 40, first.updated);
+        expect((await store.clusters.get(cluster.id))?.task).toBe('GROWING_CLUSTER');
       });
 
       it('give new instances only to agents that join, with a key each', async () => {
@@ -311,47 +314,48 @@ export function describeStore(
         const added = newInstance(cluster.id, 2);
         const keys = new Map([[added.id, 'its key']]);
         const cast = castOf(cluster, 'grow_cluster');
-        expect(await store.beginGrow(cluster, [added], cast, NOW + 10, keys)).toBe('begun');
-        expect(await store.getKey(added.id)).toBe('its key');
-        const join = (id: string) => store.joinCluster(cluster.id, { id, endpoint: ENDPOINT, sent: NOW });
+        expect(await store.provisioning.beginGrow(cluster, [added], cast, NOW + 10, keys)).toBe('begun');
+        expect(await store.keys.get(added.id)).toBe('its key');
+        const join = (id: string) =>
+          store.provisioning.join(cluster.id, { id, endpoint: ENDPOINT, sent: NOW });
         expect(await join('agent-3')).toMatchObject({ instance_id: added.id });
         expect(await join('agent-4')).toBe('full');
-        await store.finishBuild(cluster.id, NOW + 20);
-        const grown = (await store.getCluster(cluster.id)) as Cluster;
+        await store.provisioning.finishBuild(cluster.id, NOW + 20);
+        const grown = (await store.clusters.get(cluster.id)) as Cluster;
         await shrink(grown, [added.id], NOW + 30);
-        const shrinking = (await store.getCluster(cluster.id)) as Cluster;
-        await store.finishShrink(shrinking, [added.id], null, NOW + 40);
-        expect(await store.getKey(added.id), 'gone with it').toBeNull();
+        const shrinking = (await store.clusters.get(cluster.id)) as Cluster;
+        await store.provisioning.finishShrink(shrinking, [added.id], null, NOW + 40);
+        expect(await store.keys.get(added.id), 'gone with it').toBeNull();
       });
 
       it('forget what was removed, and nothing else', async () => {
         const cluster = await idle();
         const [kept = '', gone = ''] = ids(cluster);
-        await store.heartbeat(gone, reportOf(5, '1.0'), NOW);
+        await store.clusters.heartbeat(gone, reportOf(5, '1.0'), NOW);
         expect(await shrink(cluster, [gone])).toBe('begun');
-        const shrinking = (await store.getCluster(cluster.id)) as Cluster;
+        const shrinking = (await store.clusters.get(cluster.id)) as Cluster;
         expect(shrinking.task).toBe('SHRINKING_CLUSTER');
         expect(shrinking.instances.map((one) => one.task)).toEqual(['NONE', 'DELETING']);
 
-        await store.finishShrink(shrinking, [gone], null, NOW + 20);
-        const shrunk = (await store.getCluster(cluster.id)) as Cluster;
+        await store.provisioning.finishShrink(shrinking, [gone], null, NOW + 20);
+        const shrunk = (await store.clusters.get(cluster.id)) as Cluster;
         expect(shrunk).toMatchObject({ task: 'NONE', updated: NOW + 20 });
         expect(ids(shrunk)).toEqual([kept]);
-        expect(await store.clusterOfInstance(gone)).toBeNull();
-        expect(await store.heartbeat(gone, reportOf(9, '1.0'), NOW)).toBeNull();
-        expect(await store.clusterOfInstance(kept)).toBe(cluster.id);
-        expect(await store.listActive()).not.toContainEqual({ kind: 'cluster', id: cluster.id });
+        expect(await store.clusters.ofInstance(gone)).toBeNull();
+        expect(await store.clusters.heartbeat(gone, reportOf(9, '1.0'), NOW)).toBeNull();
+        expect(await store.clusters.ofInstance(kept)).toBe(cluster.id);
+        expect(await store.due.list()).not.toContainEqual({ kind: 'cluster', id: cluster.id });
 
-        await store.finishShrink(shrinking, [kept], null, NOW + 30);
-        expect(ids((await store.getCluster(cluster.id)) as Cluster), 'only once').toEqual([kept]);
+        await store.provisioning.finishShrink(shrinking, [kept], null, NOW + 30);
+        expect(ids((await store.clusters.get(cluster.id)) as Cluster), 'only once').toEqual([kept]);
       });
 
       it('spare what was to go, and say why', async () => {
         const cluster = await idle();
         await shrink(cluster, [ids(cluster)[1] ?? '']);
-        const shrinking = (await store.getCluster(cluster.id)) as Cluster;
-        await store.finishShrink(shrinking, [], 'it became the primary', NOW + 20);
-        const spared = await store.getCluster(cluster.id);
+        const shrinking = (await store.clusters.get(cluster.id)) as Cluster;
+        await store.provisioning.finishShrink(shrinking, [], 'it became the primary', NOW + 20);
+        const spared = await store.clusters.get(cluster.id);
         expect(spared?.task).toBe('NONE');
         expect(spared?.instances.map(({ task, fault }) => [task, fault])).toEqual([
           ['NONE', null],
@@ -362,8 +366,8 @@ export function describeStore(
 
     describe('the catalogue', () => {
       const add = (version_id: string) => async (own: Store) => {
-        const held = await own.getCatalogue();
-        return own.putCatalogue(withVersion(held, version_id), []);
+        const held = await own.catalogue.get();
+        return own.catalogue.put(withVersion(held, version_id), []);
       };
       const without = (held: Catalogue, version_id: string): Catalogue => ({
         ...{ ...held, revision: held.revision + 1 },
@@ -372,36 +376,36 @@ export function describeStore(
 
       it('is empty at first, and then what was put', async () => {
         const { store: own, close: closeOwn } = await open();
-        expect(await own.getCatalogue()).toEqual(EMPTY_CATALOGUE);
+        expect(await own.catalogue.get()).toEqual(EMPTY_CATALOGUE);
         const catalogue = newCatalogue(['v1', 'v2']);
-        expect(await own.putCatalogue(catalogue, [])).toEqual({ verdict: 'put' });
-        expect(await own.getCatalogue()).toEqual(catalogue);
+        expect(await own.catalogue.put(catalogue, [])).toEqual({ verdict: 'put' });
+        expect(await own.catalogue.get()).toEqual(catalogue);
         await closeOwn();
       });
 
       it('is put by one of several who have read the same', async () => {
-        const held = await store.getCatalogue();
+        const held = await store.catalogue.get();
         const outcomes = await Promise.all(
-          ['a', 'b', 'c'].map((id) => store.putCatalogue(withVersion(held, id), [])),
+          ['a', 'b', 'c'].map((id) => store.catalogue.put(withVersion(held, id), [])),
         );
         expect(outcomes.map(({ verdict }) => verdict).sort()).toEqual(['conflict', 'conflict', 'put']);
-        expect((await store.getCatalogue()).revision).toBe(held.revision + 1);
-        expect(await store.putCatalogue(held, []), 'an old one').toEqual({ verdict: 'conflict' });
+        expect((await store.catalogue.get()).revision).toBe(held.revision + 1);
+        expect(await store.catalogue.put(held, []), 'an old one').toEqual({ verdict: 'conflict' });
       });
 
       it('keeps what a cluster has, and lets go of it with the cluster', async () => {
         const version_id = randomUUID();
         await add(version_id)(store);
         const cluster = newCluster({ datastore_version_id: version_id });
-        await store.createCluster(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
-        const held = await store.getCatalogue();
+        await store.provisioning.create(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
+        const held = await store.catalogue.get();
         const users = [`cluster:${cluster.id}`];
         const removal = [without(held, version_id), [version_id]] as const;
-        expect(await store.putCatalogue(...removal)).toEqual({ verdict: 'in_use', version_id, users });
-        expect(await store.getCatalogue()).toEqual(held);
-        await store.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW);
-        await store.removeCluster(cluster.id);
-        expect(await store.putCatalogue(...removal)).toEqual({ verdict: 'put' });
+        expect(await store.catalogue.put(...removal)).toEqual({ verdict: 'in_use', version_id, users });
+        expect(await store.catalogue.get()).toEqual(held);
+        await store.provisioning.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW);
+        await store.provisioning.remove(cluster.id);
+        expect(await store.catalogue.put(...removal)).toEqual({ verdict: 'put' });
       });
 
       it('keeps what an active upgrade goes to, then what the cluster has got, and lets go of the old one', async () => {
@@ -409,31 +413,33 @@ export function describeStore(
         for (const id of [from, to, other]) await add(id)(store);
         const cluster = await built(store, NO_ORDER, { datastore_version_id: from });
         const upgrade = { ...newUpgrade(cluster), from_version_id: from, to_version_id: to };
-        await store.begin(upgrade, accepted(upgrade), null, NOW);
+        await store.upgrades.begin(upgrade, accepted(upgrade), null, NOW);
         const usersOf = async (id: string) => {
-          const held = await store.getCatalogue();
-          const outcome = await store.putCatalogue({ ...held, revision: held.revision + 1 }, [id]);
+          const held = await store.catalogue.get();
+          const outcome = await store.catalogue.put({ ...held, revision: held.revision + 1 }, [id]);
           return outcome.verdict === 'in_use' ? outcome.users : [];
         };
         expect(await usersOf(to)).toEqual([`upgrade:${upgrade.id}`]);
         const retargeted = { ...upgrade, to_version_id: other };
-        await store.commit(commitOf(retargeted, []));
+        await store.upgrades.commit(commitOf(retargeted, []));
         expect([await usersOf(to), await usersOf(other)]).toEqual([[], [`upgrade:${upgrade.id}`]]);
         const ended: Upgrade['state'] = { name: 'succeeded', started: NOW, ended: NOW };
         const release = { datastore_version_id: other, datastore_version: 'other' };
         const last = commitOf({ ...retargeted, revision: 2, state: ended }, []);
-        await store.commit({ ...last, release, wake_at: null });
+        await store.upgrades.commit({ ...last, release, wake_at: null });
         expect([await usersOf(from), await usersOf(other)]).toEqual([[], [`cluster:${cluster.id}`]]);
       });
 
       it('gives nobody a version that was deleted meanwhile', async () => {
         const cluster = newCluster({ datastore_version_id: randomUUID() });
         const cast = castOf(cluster, 'create_cluster');
-        expect(await store.createCluster(cluster, NO_ORDER, cast)).toBe('no_version');
-        expect(await store.getCluster(cluster.id)).toBeNull();
+        expect(await store.provisioning.create(cluster, NO_ORDER, cast)).toBe('no_version');
+        expect(await store.clusters.get(cluster.id)).toBeNull();
         const upgrade = { ...newUpgrade(await built(store)), to_version_id: randomUUID() };
-        expect(await store.begin(upgrade, accepted(upgrade), null, NOW)).toEqual({ verdict: 'no_version' });
-        expect(await store.getUpgrade(upgrade.id)).toBeNull();
+        expect(await store.upgrades.begin(upgrade, accepted(upgrade), null, NOW)).toEqual({
+          verdict: 'no_version',
+        });
+        expect(await store.upgrades.get(upgrade.id)).toBeNull();
       });
     });
 
@@ -442,14 +448,14 @@ export function describeStore(
         const cluster = await built(store);
         const [instance] = cluster.instances;
         const id = instance?.id ?? '';
-        expect(await store.heartbeat(id, reportOf(20, '1.1'), NOW)).toEqual({
+        expect(await store.clusters.heartbeat(id, reportOf(20, '1.1'), NOW)).toEqual({
           fresh: true,
           cluster_id: cluster.id,
           task: 'NONE',
           upgrade_id: null,
         });
-        expect((await store.heartbeat(id, reportOf(10, '1.0'), NOW + 1))?.fresh).toBe(false);
-        const seen = (await store.getCluster(cluster.id))?.instances[0];
+        expect((await store.clusters.heartbeat(id, reportOf(10, '1.0'), NOW + 1))?.fresh).toBe(false);
+        const seen = (await store.clusters.get(cluster.id))?.instances[0];
         expect(seen?.report?.version).toBe('1.1');
         expect(seen?.heard).toBe(NOW);
       });
@@ -458,7 +464,7 @@ export function describeStore(
         const cluster = await built(store);
         const id = cluster.instances[0]?.id ?? '';
         const isFresh = async (sent: number) =>
-          (await store.heartbeat(id, reportOf(sent, '1.0'), NOW))?.fresh;
+          (await store.clusters.heartbeat(id, reportOf(sent, '1.0'), NOW))?.fresh;
         expect(await isFresh(NOW + 90_000)).toBe(true);
         expect(await isFresh(NOW + 30_001), 'less than a minute older: overtaken').toBe(false);
         expect(await isFresh(NOW + 30_000)).toBe(true);
@@ -466,7 +472,7 @@ export function describeStore(
       });
 
       it('of an unknown instance change nothing', async () => {
-        expect(await store.heartbeat(randomUUID(), reportOf(1, '1.0'), NOW)).toBeNull();
+        expect(await store.clusters.heartbeat(randomUUID(), reportOf(1, '1.0'), NOW)).toBeNull();
       });
     });
 
@@ -476,46 +482,48 @@ export function describeStore(
         const first = newUpgrade(cluster);
         const outcomes = await Promise.all(
           [first, newUpgrade(cluster), newUpgrade(cluster)].map((one) =>
-            store.begin(one, accepted(one), null, NOW),
+            store.upgrades.begin(one, accepted(one), null, NOW),
           ),
         );
         expect(outcomes.filter((one) => one.verdict === 'begun')).toHaveLength(1);
         expect(outcomes.filter((one) => one.verdict === 'busy')).toHaveLength(2);
-        const holder = (await store.getCluster(cluster.id))?.upgrade_id ?? '';
-        const again = await store.getUpgrade(holder);
-        expect(again && (await store.begin(again, accepted(again), null, NOW))).toEqual({
+        const holder = (await store.clusters.get(cluster.id))?.upgrade_id ?? '';
+        const again = await store.upgrades.get(holder);
+        expect(again && (await store.upgrades.begin(again, accepted(again), null, NOW))).toEqual({
           verdict: 'duplicate',
         });
         const stranger = newUpgrade(newCluster());
-        expect(await store.begin(stranger, accepted(stranger), null, NOW)).toEqual({ verdict: 'missing' });
+        expect(await store.upgrades.begin(stranger, accepted(stranger), null, NOW)).toEqual({
+          verdict: 'missing',
+        });
       });
 
       it('do not begin in a cluster that has changed since they were decided on: fences never go back (G4)', async () => {
         const { cluster, upgrade } = await begun(store);
         const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
         const done = { ...commitOf(upgrade, []), release, wake_at: null };
-        expect(await store.commit({ ...done, now: NOW - 60_000 }), 'by a clock that is behind').toBe(
+        expect(await store.upgrades.commit({ ...done, now: NOW - 60_000 }), 'by a clock that is behind').toBe(
           'committed',
         );
-        expect((await store.getCluster(cluster.id))?.updated).toBe(upgrade.created);
+        expect((await store.clusters.get(cluster.id))?.updated).toBe(upgrade.created);
         const late = { ...newUpgrade(cluster), created: upgrade.created - 1 };
-        expect(await store.begin(late, accepted(late), null, NOW)).toEqual({ verdict: 'changed' });
-        expect(await store.getUpgrade(late.id)).toBeNull();
+        expect(await store.upgrades.begin(late, accepted(late), null, NOW)).toEqual({ verdict: 'changed' });
+        expect(await store.upgrades.get(late.id)).toBeNull();
         const next = { ...late, created: upgrade.created + 1 };
-        expect(await store.begin(next, accepted(next), null, NOW)).toEqual({ verdict: 'begun' });
+        expect(await store.upgrades.begin(next, accepted(next), null, NOW)).toEqual({ verdict: 'begun' });
       });
 
       it('load with their cluster, and commit only the revision that was read', async () => {
         const { cluster, upgrade } = await begun(store);
-        const loaded = await store.load(upgrade.id);
+        const loaded = await store.upgrades.load(upgrade.id);
         expect(loaded?.upgrade).toEqual(upgrade);
         expect(loaded?.cluster?.task).toBe('UPGRADING_CLUSTER');
-        expect(loaded?.versions).toEqual((await store.getCatalogue()).versions);
+        expect(loaded?.versions).toEqual((await store.catalogue.get()).versions);
         const commit = commitOf(upgrade, [event(2, 'started')]);
-        const outcomes = await Promise.all([store.commit(commit), store.commit(commit)]);
+        const outcomes = await Promise.all([store.upgrades.commit(commit), store.upgrades.commit(commit)]);
         expect(outcomes.sort()).toEqual(['committed', 'conflict']);
-        expect((await store.getUpgrade(upgrade.id))?.revision).toBe(2);
-        expect((await store.listUpgrades(cluster.id, { limit: 5, marker: null })).items).toHaveLength(1);
+        expect((await store.upgrades.get(upgrade.id))?.revision).toBe(2);
+        expect((await store.upgrades.list(cluster.id, { limit: 5, marker: null })).items).toHaveLength(1);
       });
 
       it('write instance tasks and the release together with the record', async () => {
@@ -525,8 +533,8 @@ export function describeStore(
           ...{ instance_id, task: 'UPGRADING_ERROR' as const, fault: 'disk on fire', in_doubt: true },
           told_version: null,
         };
-        await store.commit({ ...commitOf(upgrade, []), instance_tasks: [failing] });
-        const during = await store.getCluster(cluster.id);
+        await store.upgrades.commit({ ...commitOf(upgrade, []), instance_tasks: [failing] });
+        const during = await store.clusters.get(cluster.id);
         expect(during?.instances[1]).toMatchObject({
           in_doubt: true,
           task: 'UPGRADING_ERROR',
@@ -534,22 +542,22 @@ export function describeStore(
           told_version: null,
         });
         const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
-        await store.commit({ ...commitOf({ ...upgrade, revision: 2 }, []), release, wake_at: null });
-        expect(await store.getCluster(cluster.id)).toMatchObject({
+        await store.upgrades.commit({ ...commitOf({ ...upgrade, revision: 2 }, []), release, wake_at: null });
+        expect(await store.clusters.get(cluster.id)).toMatchObject({
           task: 'NONE',
           ...release,
           upgrade_id: upgrade.id,
         });
-        expect((await store.listActive()).some((one) => one.id === upgrade.id)).toBe(false);
+        expect((await store.due.list()).some((one) => one.id === upgrade.id)).toBe(false);
       });
 
       it('write to the cluster only while it is theirs', async () => {
         const { cluster, upgrade } = await begun(store);
         const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
-        await store.commit({ ...commitOf(upgrade, []), release, wake_at: null });
+        await store.upgrades.commit({ ...commitOf(upgrade, []), release, wake_at: null });
         const next = newUpgrade(cluster);
-        await store.begin(next, accepted(next), null, NOW);
-        const before = await store.getCluster(cluster.id);
+        await store.upgrades.begin(next, accepted(next), null, NOW);
+        const before = await store.clusters.get(cluster.id);
         const late = commitOf({ ...upgrade, revision: 2 }, []);
         const task = {
           instance_id: cluster.instances[0]?.id ?? '',
@@ -557,27 +565,27 @@ export function describeStore(
           fault: null,
           in_doubt: false,
         };
-        expect(await store.commit({ ...late, instance_tasks: [task], release })).toBe('committed');
-        expect(await store.getCluster(cluster.id)).toEqual(before);
+        expect(await store.upgrades.commit({ ...late, instance_tasks: [task], release })).toBe('committed');
+        expect(await store.clusters.get(cluster.id)).toEqual(before);
       });
 
       it('keep how long steps took, the latest of each kind for each manager', async () => {
         const { upgrade } = await begun(store);
         const [manager, other] = [randomUUID(), randomUUID()];
-        expect(await store.measuredTimes(other)).toEqual(NOTHING_MEASURED);
+        expect(await store.upgrades.measuredTimes(other)).toEqual(NOTHING_MEASURED);
         const many = Array.from({ length: MEASURED_STEPS + 5 }, (_, ms) => ({
           ...{ manager, step: 'instance' as const, ms },
         }));
         const measured = [...many, { manager, step: 'switchover' as const, ms: 7 }];
-        await store.commit({ ...commitOf(upgrade, [event(2, 'started')]), measured });
-        const { instance, switchover } = await store.measuredTimes(manager);
+        await store.upgrades.commit({ ...commitOf(upgrade, [event(2, 'started')]), measured });
+        const { instance, switchover } = await store.upgrades.measuredTimes(manager);
         expect(instance).toHaveLength(MEASURED_STEPS);
         expect([Math.min(...instance), Math.max(...instance)]).toEqual([5, MEASURED_STEPS + 4]);
         expect(switchover).toEqual([7]);
       });
 
       it('do not commit what never began', async () => {
-        expect(await store.commit(commitOf(newUpgrade(newCluster()), []))).toBe('conflict');
+        expect(await store.upgrades.commit(commitOf(newUpgrade(newCluster()), []))).toBe('conflict');
       });
 
       it('page from the newest to the oldest', async () => {
@@ -585,13 +593,13 @@ export function describeStore(
         const ids: string[] = [];
         for (let i = 0; i < 4; i++) {
           const upgrade = { ...newUpgrade(cluster), created: NOW + i };
-          await store.begin(upgrade, accepted(upgrade), null, NOW);
+          await store.upgrades.begin(upgrade, accepted(upgrade), null, NOW);
           const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
-          await store.commit({ ...commitOf(upgrade, []), release, wake_at: null });
+          await store.upgrades.commit({ ...commitOf(upgrade, []), release, wake_at: null });
           ids.unshift(upgrade.id);
         }
-        const first = await store.listUpgrades(cluster.id, { limit: 3, marker: null });
-        const second = await store.listUpgrades(cluster.id, { limit: 3, marker: first.next_marker });
+        const first = await store.upgrades.list(cluster.id, { limit: 3, marker: null });
+        const second = await store.upgrades.list(cluster.id, { limit: 3, marker: first.next_marker });
         expect([...first.items, ...second.items].map((one) => one.id)).toEqual(ids);
         expect(second.next_marker).toBeNull();
       });
@@ -600,13 +608,13 @@ export function describeStore(
     describe('events (G9)', () => {
       it('are read from any number on, without a gap', async () => {
         const { upgrade } = await begun(store);
-        await store.commit(commitOf(upgrade, [event(2, 'started'), event(3, 'planned')]));
-        const all = await store.events(upgrade.id, 0, { limit: 10, wait_ms: 0 });
+        await store.upgrades.commit(commitOf(upgrade, [event(2, 'started'), event(3, 'planned')]));
+        const all = await store.upgrades.events(upgrade.id, 0, { limit: 10, wait_ms: 0 });
         expect(all.map((one) => one.seq)).toEqual([1, 2, 3]);
-        expect((await store.events(upgrade.id, 1, { limit: 1, wait_ms: 0 })).map((one) => one.seq)).toEqual([
-          2,
-        ]);
-        expect(await store.events(upgrade.id, 3, { limit: 10, wait_ms: 0 })).toEqual([]);
+        expect(
+          (await store.upgrades.events(upgrade.id, 1, { limit: 1, wait_ms: 0 })).map((one) => one.seq),
+        ).toEqual([2]);
+        expect(await store.upgrades.events(upgrade.id, 3, { limit: 10, wait_ms: 0 })).toEqual([]);
       });
 
       it.each([
@@ -615,8 +623,8 @@ export function describeStore(
         ['a gap after a good one', [event(3, 'planned'), event(5, 'step_started')]],
       ])('never get %s, and the record does not move on without them', async (_what, events) => {
         const { cluster, upgrade } = await begun(store);
-        await store.commit(commitOf(upgrade, [event(2, 'started')]));
-        const before = await store.load(upgrade.id);
+        await store.upgrades.commit(commitOf(upgrade, [event(2, 'started')]));
+        const before = await store.upgrades.load(upgrade.id);
         const task = {
           instance_id: cluster.instances[0]?.id ?? '',
           task: 'UPGRADING',
@@ -624,22 +632,22 @@ export function describeStore(
           in_doubt: false,
         } as const;
         const odd = { ...commitOf({ ...upgrade, revision: 2 }, events), instance_tasks: [task] };
-        await expect(store.commit(odd)).rejects.toMatchObject({ code: 'internal' });
-        expect(await store.load(upgrade.id)).toEqual(before);
-        const all = await store.events(upgrade.id, 0, { limit: 10, wait_ms: 0 });
+        await expect(store.upgrades.commit(odd)).rejects.toMatchObject({ code: 'internal' });
+        expect(await store.upgrades.load(upgrade.id)).toEqual(before);
+        const all = await store.upgrades.events(upgrade.id, 0, { limit: 10, wait_ms: 0 });
         expect(all.map(({ type }) => type)).toEqual(['accepted', 'started']);
       });
 
       it('wake the one who waits for them', async () => {
         const { upgrade } = await begun(store);
-        const waiting = store.events(upgrade.id, 1, { limit: 10, wait_ms: 20_000 });
-        await store.commit(commitOf(upgrade, [event(2, 'started')]));
+        const waiting = store.upgrades.events(upgrade.id, 1, { limit: 10, wait_ms: 20_000 });
+        await store.upgrades.commit(commitOf(upgrade, [event(2, 'started')]));
         expect((await waiting).map((one) => one.seq)).toEqual([2]);
       });
 
       it('do not keep the reader longer than asked', async () => {
         const { upgrade } = await begun(store);
-        expect(await store.events(upgrade.id, 1, { limit: 10, wait_ms: 50 })).toEqual([]);
+        expect(await store.upgrades.events(upgrade.id, 1, { limit: 10, wait_ms: 50 })).toEqual([]);
       });
     });
 
@@ -654,25 +662,25 @@ export function describeStore(
         const first = keyed();
         const second = { ...first, claim: randomUUID() };
         const begun = { verdict: 'begun', operation_id: first.claim };
-        expect(await store.beginRequest(first, NOW)).toEqual(begun);
-        expect(await store.beginRequest(first, NOW), 'asked again after a lost answer').toEqual(begun);
-        expect(await store.beginRequest(second, NOW)).toEqual({ verdict: 'in_flight' });
-        await store.endRequest(second, { ...answer, status: 500 });
-        await store.endRequest(first, answer);
-        await store.endRequest(first, { ...answer, status: 500 });
-        expect(await store.beginRequest(second, NOW)).toEqual({ verdict: 'answered', answer });
-        expect(await store.beginRequest(first, NOW)).toEqual({ verdict: 'answered', answer });
+        expect(await store.requests.begin(first, NOW)).toEqual(begun);
+        expect(await store.requests.begin(first, NOW), 'asked again after a lost answer').toEqual(begun);
+        expect(await store.requests.begin(second, NOW)).toEqual({ verdict: 'in_flight' });
+        await store.requests.end(second, { ...answer, status: 500 });
+        await store.requests.end(first, answer);
+        await store.requests.end(first, { ...answer, status: 500 });
+        expect(await store.requests.begin(second, NOW)).toEqual({ verdict: 'answered', answer });
+        expect(await store.requests.begin(first, NOW)).toEqual({ verdict: 'answered', answer });
       });
 
       it('of another content are told apart, in flight or answered', async () => {
         const first = keyed();
         const other = { ...first, fingerprint: 'g', claim: randomUUID() };
-        await store.beginRequest(first, NOW);
-        expect(await store.beginRequest(other, NOW)).toEqual({ verdict: 'reused' });
-        await store.endRequest(first, answer);
-        expect(await store.beginRequest(other, NOW)).toEqual({ verdict: 'reused' });
+        await store.requests.begin(first, NOW);
+        expect(await store.requests.begin(other, NOW)).toEqual({ verdict: 'reused' });
+        await store.requests.end(first, answer);
+        expect(await store.requests.begin(other, NOW)).toEqual({ verdict: 'reused' });
         const tenant = { ...other, tenant_id: randomUUID() };
-        expect(await store.beginRequest(tenant, NOW)).toMatchObject({ verdict: 'begun' });
+        expect(await store.requests.begin(tenant, NOW)).toMatchObject({ verdict: 'begun' });
       });
 
       it('begin the same operation in every try, after a failure and after a death', async () => {
@@ -680,13 +688,13 @@ export function describeStore(
         const second = { ...first, claim: randomUUID() };
         const third = { ...first, claim: randomUUID() };
         const begun = { verdict: 'begun', operation_id: first.claim };
-        await store.beginRequest(first, NOW);
-        await store.endRequest(first, null);
-        expect(await store.beginRequest(second, NOW)).toEqual(begun);
-        expect(await store.beginRequest(third, NOW + 14_999)).toEqual({ verdict: 'in_flight' });
-        expect(await store.beginRequest(third, NOW + 15_000)).toEqual(begun);
-        await store.endRequest(second, answer);
-        expect(await store.beginRequest(first, NOW + 15_001), 'the late one counts for nothing').toEqual({
+        await store.requests.begin(first, NOW);
+        await store.requests.end(first, null);
+        expect(await store.requests.begin(second, NOW)).toEqual(begun);
+        expect(await store.requests.begin(third, NOW + 14_999)).toEqual({ verdict: 'in_flight' });
+        expect(await store.requests.begin(third, NOW + 15_000)).toEqual(begun);
+        await store.requests.end(second, answer);
+        expect(await store.requests.begin(first, NOW + 15_001), 'the late one counts for nothing').toEqual({
           verdict: 'in_flight',
         });
       });
@@ -694,7 +702,7 @@ export function describeStore(
       it('are claimed by one of many', async () => {
         const first = keyed();
         const tries = Array.from({ length: 20 }, () => ({ ...first, claim: randomUUID() }));
-        const outcomes = await Promise.all(tries.map((one) => store.beginRequest(one, NOW)));
+        const outcomes = await Promise.all(tries.map((one) => store.requests.begin(one, NOW)));
         expect(outcomes.filter(({ verdict }) => verdict === 'begun')).toHaveLength(1);
       });
     });
@@ -703,21 +711,22 @@ export function describeStore(
       it('are owed of every upgrade that begins, until all was told', async () => {
         const { upgrade } = await begun(store);
         const owed = async () =>
-          (await store.untold()).find(({ upgrade_id }) => upgrade_id === upgrade.id)?.seq;
+          (await store.outbox.untold()).find(({ upgrade_id }) => upgrade_id === upgrade.id)?.seq;
         expect(await owed()).toBe(0);
-        await store.told(upgrade.id, 1);
+        await store.outbox.told(upgrade.id, 1);
         expect(await owed()).toBe(1);
-        await store.told(upgrade.id, null);
+        await store.outbox.told(upgrade.id, null);
         expect(await owed()).toBeUndefined();
       });
 
       it('are one process’s duty, and another one’s when that is gone', async () => {
         const duty = randomUUID();
-        expect(await store.holdDuty(duty, 'a', 60_000)).toBe(true);
-        expect(await store.holdDuty(duty, 'b', 60_000)).toBe(false);
-        expect(await store.holdDuty(duty, 'a', 20)).toBe(true);
+        expect(await store.duties.hold(duty, 'a', 60_000)).toBe(true);
+        expect(await store.duties.hold(duty, 'b', 60_000)).toBe(false);
+        expect(await store.duties.hold(duty, 'a', 20)).toBe(true);
         const isFree = async () => {
-          while (!(await store.holdDuty(duty, 'b', 60_000))) await new Promise((done) => setTimeout(done, 5));
+          while (!(await store.duties.hold(duty, 'b', 60_000)))
+            await new Promise((done) => setTimeout(done, 5));
         };
         await isFree();
       });
@@ -731,12 +740,12 @@ export function describeStore(
         const upgrades: Upgrade[] = [];
         for (const at of times) {
           const upgrade = { ...newUpgrade(cluster), created: at - 1_000, ...fields };
-          await store.begin(upgrade, accepted(upgrade), null, NOW);
+          await store.upgrades.begin(upgrade, accepted(upgrade), null, NOW);
           const last = commitOf(upgrade, [event(2, 'succeeded')]);
           const state = { name: 'succeeded', started: at - 900, ended: at } as const;
           const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
           const change = { ...last, upgrade: { ...last.upgrade, state }, release, wake_at: null };
-          await store.commit({ ...change, now: at - 1_000 });
+          await store.upgrades.commit({ ...change, now: at - 1_000 });
           upgrades.push(upgrade);
         }
         return { cluster, ids: upgrades.map(({ id }) => id) };
@@ -744,38 +753,43 @@ export function describeStore(
       const forget = async (before: number, limit = 1_000) => {
         let [count, marker]: [number, string | null] = [0, null];
         do {
-          const step = await store.forgetUpgrades(before, { limit, marker });
+          const step = await store.upgrades.forget(before, { limit, marker });
           count += step.count;
           marker = step.next_marker;
         } while (marker !== null);
         return count;
       };
       const kept = async (ids: readonly string[]) =>
-        (await store.upgradesOf(ids)).map(({ id }) => ids.indexOf(id));
+        (await store.upgrades.getMany(ids)).map(({ id }) => ids.indexOf(id));
 
       it('is forgotten with its events, and a cluster keeps its latest upgrade', async () => {
         const { cluster, ids } = await ended([LONG_AGO - 5, LONG_AGO - 4, LONG_AGO, LONG_AGO + 1]);
         expect(await forget(LONG_AGO)).toBe(2);
         expect(await kept(ids)).toEqual([2, 3]);
-        expect(await store.getUpgrade(ids[0] ?? '')).toBeNull();
-        expect(await store.load(ids[1] ?? '')).toBeNull();
-        expect(await store.events(ids[0] ?? '', 0, { limit: 9, wait_ms: 0 })).toEqual([]);
-        const page = await store.listUpgrades(cluster.id, { limit: 9, marker: null });
+        expect(await store.upgrades.get(ids[0] ?? '')).toBeNull();
+        expect(await store.upgrades.load(ids[1] ?? '')).toBeNull();
+        expect(await store.upgrades.events(ids[0] ?? '', 0, { limit: 9, wait_ms: 0 })).toEqual([]);
+        const page = await store.upgrades.list(cluster.id, { limit: 9, marker: null });
         expect(page.items.map(({ id }) => id)).toEqual([ids[3], ids[2]]);
         expect(await forget(NOW)).toBe(1);
         expect(await forget(NOW), 'again').toBe(0);
         expect(await kept(ids)).toEqual([3]);
-        expect(await store.events(ids[3] ?? '', 0, { limit: 9, wait_ms: 0 })).toHaveLength(2);
+        expect(await store.upgrades.events(ids[3] ?? '', 0, { limit: 9, wait_ms: 0 })).toHaveLength(2);
       });
 
       it('goes by its end: one that is under way is not old, whenever it began', async () => {
         const { cluster, ids } = await ended([LONG_AGO - 5]);
         const upgrade = { ...newUpgrade(cluster), created: LONG_AGO - 1 };
-        await store.begin(upgrade, accepted(upgrade), null, NOW);
+        await store.upgrades.begin(upgrade, accepted(upgrade), null, NOW);
         expect(await forget(NOW)).toBe(1);
         expect(await kept([...ids, upgrade.id])).toEqual([1]);
         const late = await ended([NOW], { created: LONG_AGO - 9 });
-        await store.begin({ ...newUpgrade(late.cluster), created: NOW + 1 }, event(1, 'accepted'), null, NOW);
+        await store.upgrades.begin(
+          { ...newUpgrade(late.cluster), created: NOW + 1 },
+          event(1, 'accepted'),
+          null,
+          NOW,
+        );
         expect(await forget(NOW)).toBe(0);
         expect(await kept(late.ids)).toEqual([0]);
       });
@@ -788,18 +802,18 @@ export function describeStore(
         const cluster = await built(store, NO_ORDER, { created: LONG_AGO - 50_000 });
         const upgrade = { ...newUpgrade(cluster), created: LONG_AGO - 9 };
         const cast = { ...castOf(cluster, 'upgrade_cluster'), id: upgrade.id };
-        await store.begin(upgrade, accepted(upgrade), cast, NOW);
+        await store.upgrades.begin(upgrade, accepted(upgrade), cast, NOW);
         const state = { name: 'cancelled', started: LONG_AGO, ended: LONG_AGO, message: 'm' } as const;
         const last = commitOf(upgrade, []);
         const release = { datastore_version_id: 'v1', datastore_version: '1.0' };
-        await store.commit({ ...last, upgrade: { ...last.upgrade, state }, release, wake_at: null });
+        await store.upgrades.commit({ ...last, upgrade: { ...last.upgrade, state }, release, wake_at: null });
         const next = { ...newUpgrade(cluster), created: NOW };
-        await store.begin(next, accepted(next), null, NOW);
+        await store.upgrades.begin(next, accepted(next), null, NOW);
         expect(await forget(NOW)).toBe(1);
         expect([await kept(own.ids), await kept(gone.ids), await kept([upgrade.id])]).toEqual([
           ...[[0, 1], [1], [0]],
         ]);
-        await store.castConfirmed(upgrade.id);
+        await store.outbox.castConfirmed(upgrade.id);
         expect(await forget(NOW)).toBe(1);
         expect(await kept([upgrade.id])).toEqual([]);
       });
@@ -808,7 +822,7 @@ export function describeStore(
         const times = Array.from({ length: FORGET_AT_ONCE + 20 }, (_, index) => LONG_AGO - 1_000 + index);
         const many = await ended(times);
         const others = await Promise.all([1, 2, 3].map(() => ended([LONG_AGO - 5, LONG_AGO - 4])));
-        const step = await store.forgetUpgrades(LONG_AGO, { limit: 1_000, marker: null });
+        const step = await store.upgrades.forget(LONG_AGO, { limit: 1_000, marker: null });
         expect(step.count).toBeLessThanOrEqual(FORGET_AT_ONCE);
         const counts = await Promise.all([forget(LONG_AGO, 1), forget(LONG_AGO, 2), forget(LONG_AGO)]);
         const rest = (await forget(LONG_AGO)) + step.count;
@@ -822,14 +836,14 @@ export function describeStore(
       it('lends what is due to one taker at a time', async () => {
         const { upgrade } = await begun(store);
         const isMine = (items: readonly { id: string }[]) => items.some((one) => one.id === upgrade.id);
-        expect(isMine(await store.takeDue(NOW - 1, 100_000, 1_000))).toBe(false);
-        const takers = await Promise.all([1, 2, 3].map(() => store.takeDue(NOW, 100_000, 1_000)));
+        expect(isMine(await store.due.take(NOW - 1, 100_000, 1_000))).toBe(false);
+        const takers = await Promise.all([1, 2, 3].map(() => store.due.take(NOW, 100_000, 1_000)));
         expect(takers.filter(isMine)).toHaveLength(1);
-        expect(isMine(await store.takeDue(NOW + 999, 100_000, 1_000))).toBe(false);
-        expect(isMine(await store.takeDue(NOW + 1_000, 100_000, 1_000))).toBe(true);
-        await store.defer({ kind: 'upgrade', id: upgrade.id }, NOW + 50_000);
-        expect(isMine(await store.takeDue(NOW + 49_999, 100_000, 1_000))).toBe(false);
-        expect(isMine(await store.listActive())).toBe(true);
+        expect(isMine(await store.due.take(NOW + 999, 100_000, 1_000))).toBe(false);
+        expect(isMine(await store.due.take(NOW + 1_000, 100_000, 1_000))).toBe(true);
+        await store.due.defer({ kind: 'upgrade', id: upgrade.id }, NOW + 50_000);
+        expect(isMine(await store.due.take(NOW + 49_999, 100_000, 1_000))).toBe(false);
+        expect(isMine(await store.due.list())).toBe(true);
       });
 
       it('counts what waits: upgrades by state, what is overdue, casts that are not confirmed', async () => {
@@ -838,7 +852,7 @@ export function describeStore(
         const cluster = await built(own);
         const before = await own.counts(NOW);
         const upgrade = newUpgrade(cluster);
-        await own.begin(upgrade, accepted(upgrade), castOf(cluster, 'upgrade_cluster'), NOW - 3_000);
+        await own.upgrades.begin(upgrade, accepted(upgrade), castOf(cluster, 'upgrade_cluster'), NOW - 3_000);
         const counts = await own.counts(NOW);
         expect(counts.upgrades['scheduled']).toBe((before.upgrades['scheduled'] ?? 0) + 1);
         expect(counts.overdue).toBe(before.overdue + 1);
@@ -847,7 +861,7 @@ export function describeStore(
         expect((await own.counts(NOW + 4_000)).pending_casts_ms).toBeGreaterThanOrEqual(4_000);
         const running = { ...commitOf(upgrade, []), wake_at: NOW + 9_000 };
         const state = { name: 'running', started: NOW } as const;
-        await own.commit({ ...running, upgrade: { ...running.upgrade, state } });
+        await own.upgrades.commit({ ...running, upgrade: { ...running.upgrade, state } });
         const later = await own.counts(NOW);
         expect(later.upgrades['running']).toBe((before.upgrades['running'] ?? 0) + 1);
         expect(later.overdue).toBe(before.overdue);
@@ -860,21 +874,21 @@ export function describeStore(
         const ids: string[] = [];
         for (const wake_at of [NOW - 5_000, NOW - 9_000, NOW - 7_000]) {
           const upgrade = newUpgrade(await built(own));
-          await own.begin(upgrade, accepted(upgrade), null, wake_at);
+          await own.upgrades.begin(upgrade, accepted(upgrade), null, wake_at);
           ids.push(upgrade.id);
         }
         const mine = (items: readonly { id: string }[]) =>
           items.map(({ id }) => id).filter((id) => ids.includes(id));
-        expect(mine(await own.takeDue(NOW - 5_000, 2, 60_000))).toEqual([ids[1], ids[2]]);
-        expect(mine(await own.takeDue(NOW - 5_000, 2, 60_000))).toEqual([ids[0]]);
+        expect(mine(await own.due.take(NOW - 5_000, 2, 60_000))).toEqual([ids[1], ids[2]]);
+        expect(mine(await own.due.take(NOW - 5_000, 2, 60_000))).toEqual([ids[0]]);
         await closeOwn();
       });
 
       it('does not bring back what has ended', async () => {
         const { upgrade } = await begun(store);
-        await store.commit({ ...commitOf(upgrade, []), wake_at: null });
-        await store.defer({ kind: 'upgrade', id: upgrade.id }, NOW);
-        expect((await store.listActive()).some((one) => one.id === upgrade.id)).toBe(false);
+        await store.upgrades.commit({ ...commitOf(upgrade, []), wake_at: null });
+        await store.due.defer({ kind: 'upgrade', id: upgrade.id }, NOW);
+        expect((await store.due.list()).some((one) => one.id === upgrade.id)).toBe(false);
       });
     });
 
@@ -882,13 +896,13 @@ export function describeStore(
       const cluster = await built(store);
       const upgrade = newUpgrade(cluster);
       const cast: PendingCast = { ...castOf(cluster, 'upgrade_cluster'), id: upgrade.id };
-      await store.begin(upgrade, accepted(upgrade), cast, NOW);
+      await store.upgrades.begin(upgrade, accepted(upgrade), cast, NOW);
       const pending = async () =>
-        (await store.pendingCasts(NOW, 100_000)).filter((one) => one.id === upgrade.id);
-      expect(await store.pendingCasts(NOW - 200_000, 10)).toEqual([]);
+        (await store.outbox.pendingCasts(NOW, 100_000)).filter((one) => one.id === upgrade.id);
+      expect(await store.outbox.pendingCasts(NOW - 200_000, 10)).toEqual([]);
       expect(await pending()).toEqual([cast]);
-      await Promise.all([upgrade.id, randomUUID(), upgrade.id].map((id) => store.castConfirmed(id)));
-      await store.castConfirmed(upgrade.id);
+      await Promise.all([upgrade.id, randomUUID(), upgrade.id].map((id) => store.outbox.castConfirmed(id)));
+      await store.outbox.castConfirmed(upgrade.id);
       expect(await pending()).toEqual([]);
     });
   });
@@ -896,7 +910,7 @@ export function describeStore(
 
 /** Adds the versions that the clusters and upgrades of these tests have. */
 export async function seeded<T extends Store>(store: T): Promise<T> {
-  await store.putCatalogue(newCatalogue(['v1', 'v2']), []);
+  await store.catalogue.put(newCatalogue(['v1', 'v2']), []);
   return store;
 }
 
@@ -952,15 +966,15 @@ function newInstance(cluster_id: string, n: number): Instance {
 
 export async function built(store: Store, order = NO_ORDER, fields: Partial<Cluster> = {}): Promise<Cluster> {
   const cluster = newCluster(fields);
-  await store.createCluster(cluster, order, castOf(cluster, 'create_cluster'));
-  await store.finishBuild(cluster.id, cluster.created);
+  await store.provisioning.create(cluster, order, castOf(cluster, 'create_cluster'));
+  await store.provisioning.finishBuild(cluster.id, cluster.created);
   return cluster;
 }
 
 export async function begun(store: Store): Promise<{ cluster: Cluster; upgrade: Upgrade }> {
   const cluster = await built(store);
   const upgrade = newUpgrade(cluster);
-  await store.begin(upgrade, accepted(upgrade), null, NOW);
+  await store.upgrades.begin(upgrade, accepted(upgrade), null, NOW);
   return { cluster, upgrade };
 }
 

@@ -45,8 +45,12 @@ describeBrowser('what is not well', () => {
     return id;
   };
   const say = async (name: string, report: Omit<GuestReport, 'sent'>, heard = Date.now()) => {
-    const found = await api.store.getCluster(clusters.get(name) ?? '');
-    await api.store.heartbeat(found?.instances[1]?.id ?? '', { ...report, sent: Date.now() + 1 }, heard);
+    const found = await api.store.clusters.get(clusters.get(name) ?? '');
+    await api.store.clusters.heartbeat(
+      found?.instances[1]?.id ?? '',
+      { ...report, sent: Date.now() + 1 },
+      heard,
+    );
   };
   const go = (page: Page, path: string) => page.goto(`${api.origin}/dashboard/t1/${path}`);
   const look = async (page: Page, name: string) => {

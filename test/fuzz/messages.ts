@@ -82,7 +82,7 @@ async function openRound(api: Harness, taskmanager: Taskmanager, own: Ids, count
   const watch = watchFor(problems, count);
   const guest = await startGuest(own.instance);
   const keyring = new Keyring({ store: api.store, master: api.masterKey, now: Date.now });
-  const key = openKey(api.masterKey, own.instance, (await api.store.getKey(own.instance)) ?? '');
+  const key = openKey(api.masterKey, own.instance, (await api.store.keys.get(own.instance)) ?? '');
   const protection = sealedProtection({ instance_id: own.instance, secret: key.secret, now: Date.now });
   const common = { queue: 'shared' as const, prefetch: 50, server: 'here' };
   const served: readonly Served[] = [

@@ -39,7 +39,7 @@ export async function newIds(api: Harness, name: string, tenant: string, headers
   return patiently(async () => {
     const cluster = await buildCluster(api, name, tenant, headers);
     const upgrade = await beginUpgrade({ ...api, url: `${api.origin}/v1.0/${tenant}` }, cluster, headers);
-    const instance = (await api.store.getCluster(cluster))?.instances[0]?.id ?? '';
+    const instance = (await api.store.clusters.get(cluster))?.instances[0]?.id ?? '';
     return { cluster, instance, upgrade };
   });
 }
@@ -75,8 +75,8 @@ export async function snapshot({ store }: Harness, ids: Ids & Partial<Things>): 
   const { cluster, upgrade, idle, batch } = ids;
   const read = () =>
     Promise.all([
-      ...[cluster, ...(idle === undefined ? [] : [idle])].map((id) => store.getCluster(id)),
-      store.getUpgrade(upgrade),
+      ...[cluster, ...(idle === undefined ? [] : [idle])].map((id) => store.clusters.get(id)),
+      store.upgrades.get(upgrade),
       ...(batch === undefined ? [] : [store.batches.get(batch)]),
     ]);
   return JSON.stringify(await patiently(read));

@@ -129,7 +129,7 @@ describe('access', () => {
       as('eve', { method: 'POST', json: { cancel: {} } }),
     );
     expect(cancelled.status).toBe(202);
-    expect((await api.store.getUpgrade(upgrade))?.tenant_id).toBe('t1');
+    expect((await api.store.upgrades.get(upgrade))?.tenant_id).toBe('t1');
   });
 
   it('keeps to administrators what Trove keeps to them, and the overriding of gates', async () => {
@@ -162,7 +162,7 @@ describe('access', () => {
         `Policy does not allow ${rule} to be performed.`,
       ]);
     }
-    expect((await api.store.getCluster(id))?.task).toBe('NONE');
+    expect((await api.store.clusters.get(id))?.task).toBe('NONE');
     expect((await ask(url, as('eve', bodies[1][1]))).status).toBe(202);
   });
 });

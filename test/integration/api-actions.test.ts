@@ -27,7 +27,7 @@ async function started(name: string): Promise<string> {
 }
 
 const typesOf = async (id: string) =>
-  (await api.store.events(id, 0, { limit: 100, wait_ms: 0 })).map(({ type }) => type);
+  (await api.store.upgrades.events(id, 0, { limit: 100, wait_ms: 0 })).map(({ type }) => type);
 
 describe('an action', () => {
   it('is answered 202 with the upgrade as it is afterwards, and the actions that are next', async () => {
@@ -88,7 +88,7 @@ describe('an action', () => {
     async (action, state, reason, before) => {
       const id = await beginUpgrade(api, await buildCluster(api, `refused-${action}`));
       await before(id);
-      const record = await api.store.getUpgrade(id);
+      const record = await api.store.upgrades.get(id);
       const { status, body } = await act(id, { [action]: {} });
       expect(status).toBe(422);
       expect(body.unprocessableEntity).toEqual({
@@ -96,7 +96,7 @@ describe('an action', () => {
         error: 'action_refused',
         message: `Upgrade ${id} is ${state}, and '${action}' is refused: ${reason}.`,
       });
-      expect(await api.store.getUpgrade(id)).toEqual(record);
+      expect(await api.store.upgrades.get(id)).toEqual(record);
     },
   );
 
@@ -136,7 +136,7 @@ describe('an action', () => {
     expect(body.upgrade.id).not.toBe(id);
     expect(headers.get('location')).toBe(`${api.url}/upgrades/${body.upgrade.id}`);
     expect(body.upgrade.follows).toEqual({ upgrade_id: id, as: action });
-    expect((await api.store.getUpgrade(body.upgrade.id))?.direction).toBe(direction);
+    expect((await api.store.upgrades.get(body.upgrade.id))?.direction).toBe(direction);
     const again = await act(id, { [action]: {} });
     expect([again.status, again.body.upgrade.id]).toEqual([202, body.upgrade.id]);
     await act(body.upgrade.id, { cancel: {} });
@@ -163,11 +163,11 @@ describe('an action', () => {
 
   it("retry of one instance's upgrade with another version is about that instance, under the same policy", async () => {
     const cluster_id = await buildCluster(api, 'corrected-alone');
-    const [, second] = (await api.store.getCluster(cluster_id))?.instances ?? [];
+    const [, second] = (await api.store.clusters.get(cluster_id))?.instances ?? [];
     const policy = { retries: 7, soak_seconds: 5, not_before: '2099-01-01T00:00:00Z' };
     const json = { instance: { datastore_version: '1.1', policy } };
     await ask(`${api.url}/instances/${second?.id}`, { method: 'PATCH', json });
-    const id = (await api.store.getCluster(cluster_id))?.upgrade_id ?? '';
+    const id = (await api.store.clusters.get(cluster_id))?.upgrade_id ?? '';
     expect((await act(id, { cancel: {} })).body.upgrade.state).toBe('cancelled');
     const { status, body } = await act(id, { retry: { datastore_version: '2.0' } });
     expect(status).toBe(202);
@@ -196,7 +196,7 @@ describe('an action', () => {
     const { body } = await ask(`${api.url}/clusters/${cluster_id}`, { method: 'POST', json });
     const id: string = body.cluster.upgrade_id;
     await happen(api.store, id, 'failed', { name: 'failed', started: 1, ended: 2, message: 'no disk' });
-    const measured = vi.spyOn(api.store, 'measuredTimes');
+    const measured = vi.spyOn(api.store.upgrades, 'measuredTimes');
     measured.mockResolvedValue({ instance: [90_000], switchover: [] });
     const { status, body: answer } = await act(id, { retry: {} });
     measured.mockRestore();
@@ -211,7 +211,7 @@ describe('an action', () => {
       expect(answer.body.itemNotFound.error).toBe('upgrade_not_found');
     }
     expect((await act('nope', { pause: {} })).status).toBe(404);
-    expect((await api.store.getUpgrade(id))?.state.name).toBe('running');
+    expect((await api.store.upgrades.get(id))?.state.name).toBe('running');
   });
 
   it.each([
@@ -224,12 +224,12 @@ describe('an action', () => {
     [{ pause: true }, "pause true is not of type 'object'"],
     [{ pause: { for: 5 } }, "Additional properties are not allowed ('for' was unexpected)"],
   ])('asked for with %j is answered 400', async (json, message) => {
-    const id = (await api.store.findClusters('t1', 'wrong'))[0] ?? (await buildCluster(api, 'wrong'));
-    const upgrade_id = (await api.store.getCluster(id))?.upgrade_id ?? (await beginUpgrade(api, id));
+    const id = (await api.store.clusters.find('t1', 'wrong'))[0] ?? (await buildCluster(api, 'wrong'));
+    const upgrade_id = (await api.store.clusters.get(id))?.upgrade_id ?? (await beginUpgrade(api, id));
     const { status, body } = await act(upgrade_id, json);
     expect(status).toBe(400);
     expect(body.badRequest.message).toContain(message);
-    expect((await api.store.getUpgrade(upgrade_id))?.revision).toBe(1);
+    expect((await api.store.upgrades.get(upgrade_id))?.revision).toBe(1);
   });
 
   it('is a method of the client, which rejects with a code that is stable', async () => {

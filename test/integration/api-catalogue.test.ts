@@ -138,7 +138,7 @@ describe('a change', () => {
     expect((await remove(id)).status).toBe(202);
     const other = await idOf('postgresql', '17.6');
     await change(other, { active: false });
-    await seedCatalogue(api.store);
+    await seedCatalogue(api.store.catalogue);
     expect(await idOf('postgresql', '17.5')).toBe('');
     expect((await at(managed(other))).body.version.active).toBe(false);
   });
@@ -164,7 +164,7 @@ describe('a deletion', () => {
         /is in use by .*deactivate this one/,
       );
       expect(
-        (await api.store.putCatalogue(nextOf(await api.store.getCatalogue()), [id])) as object,
+        (await api.store.catalogue.put(nextOf(await api.store.catalogue.get()), [id])) as object,
       ).toMatchObject({
         users: expect.arrayContaining([user.replace(' ', ':')]) as string[],
       });

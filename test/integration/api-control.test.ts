@@ -101,7 +101,7 @@ describe('an Idempotency-Key', () => {
     expect(second.status).toBe(first.status);
     expect(second.body).toEqual(first.body);
     expect(second.headers.get('content-type')).toContain('application/json');
-    expect(await api.store.findClusters('t1', 'once')).toHaveLength(1);
+    expect(await api.store.clusters.find('t1', 'once')).toHaveLength(1);
   });
 
   it('makes a repeated upgrade one upgrade, by POST and by PATCH, with its Location', async () => {
@@ -111,7 +111,7 @@ describe('an Idempotency-Key', () => {
     const second = await patch(`/cluster/${id}`, { datastore_version: '1.1' }, headers);
     expect([first.status, second.status]).toEqual([202, 202]);
     expect(second.headers.get('location')).toBe(first.headers.get('location'));
-    const { items } = await api.store.listUpgrades(id, { limit: 10, marker: null });
+    const { items } = await api.store.upgrades.list(id, { limit: 10, marker: null });
     expect(items).toHaveLength(1);
   });
 
@@ -159,7 +159,7 @@ describe('an Idempotency-Key', () => {
     const all = await Promise.all(
       Array.from({ length: 10 }, () => post('/clusters', creation('at-once'), headers)),
     );
-    expect(await api.store.findClusters('t1', 'at-once')).toHaveLength(1);
+    expect(await api.store.clusters.find('t1', 'at-once')).toHaveLength(1);
     for (const { status, headers: got, body } of all.filter((one) => one.status !== 200)) {
       expect(status).toBe(409);
       expect(got.get('retry-after')).toBe('1');
@@ -180,13 +180,13 @@ describe('an Idempotency-Key', () => {
     const second = await post('/clusters', creation('after-503'), headers);
     expect(second.status).toBe(200);
     expect(second.body.cluster.id).toBe(first.body.cluster.id);
-    expect(await api.store.findClusters('t1', 'after-503')).toHaveLength(1);
+    expect(await api.store.clusters.find('t1', 'after-503')).toHaveLength(1);
   });
 
   it('of a wrong form is refused', async () => {
     const { status } = await post('/clusters', creation('form'), { 'idempotency-key': 'a b' });
     expect(status).toBe(400);
-    expect(await api.store.findClusters('t1', 'form')).toHaveLength(0);
+    expect(await api.store.clusters.find('t1', 'form')).toHaveLength(0);
   });
 
   it('never has a secret stored: neither join token nor password', async () => {

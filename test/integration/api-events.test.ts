@@ -111,7 +111,7 @@ describe('an event stream', () => {
 
   it('stops reading Redis when the reader has left', async () => {
     const id = await newUpgrade('left');
-    const reads = vi.spyOn(api.store, 'events');
+    const reads = vi.spyOn(api.store.upgrades, 'events');
     const stream = await open(id);
     await vi.waitFor(() => expect(stream.ids()).toEqual([1]));
     stream.leave();

@@ -68,7 +68,7 @@ export async function startApi({
     ...{ url: amqpProxy.urlFor(amqp_url), name, log },
     ...{ control_exchange: name, dead_letters: `${name}.dead-letters` },
   });
-  await seedCatalogue(store);
+  await seedCatalogue(store.catalogue);
   const casts = await interceptCasts(amqp_url, name);
   const common = { store, bus, log, now, newId: randomUUID, wakeBatch: () => undefined };
   const masterKey = new MasterKey(randomBytes(32));
@@ -231,10 +231,10 @@ export async function buildCluster(
   const { body } = await ask(`${api.origin}/v1.0/${tenant}/clusters`, { method: 'POST', json, headers });
   if (!body.cluster) throw new Error(`no cluster was made: ${JSON.stringify(body)}`);
   const id: string = body.cluster.id;
-  await api.store.finishBuild(id, Date.now());
+  await api.store.provisioning.finishBuild(id, Date.now());
   for (const instance of body.cluster.instances) {
     const report = { service_status: 'healthy', version: '1.0', role: 'member', sent: Date.now() } as const;
-    await api.store.heartbeat(instance.id, report, Date.now());
+    await api.store.clusters.heartbeat(instance.id, report, Date.now());
   }
   return id;
 }
@@ -259,12 +259,12 @@ export async function happen(
   steps?: readonly Step[],
   more: Partial<Upgrade> = {},
 ): Promise<void> {
-  const loaded = await store.load(upgrade_id);
+  const loaded = await store.upgrades.load(upgrade_id);
   if (!loaded) throw new Error(`no upgrade ${upgrade_id}`);
   const { upgrade } = loaded;
   const seq = upgrade.seq + 1;
   const hasEnded = state !== undefined && 'ended' in state;
-  await store.commit({
+  await store.upgrades.commit({
     upgrade: {
       ...upgrade,
       revision: upgrade.revision + 1,

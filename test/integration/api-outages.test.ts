@@ -61,7 +61,7 @@ describe('with RabbitMQ away', () => {
         timeout: 15_000,
       },
     );
-    await vi.waitFor(async () => expect(await api.store.pendingCasts(Date.now(), 10)).toEqual([]));
+    await vi.waitFor(async () => expect(await api.store.outbox.pendingCasts(Date.now(), 10)).toEqual([]));
     expect(api.casts.length).toBe(sent + 1);
   });
 
@@ -77,7 +77,7 @@ describe('with RabbitMQ away', () => {
 describe.each(['refuse', 'hang'] as const)('with a Redis that would %s', (mode) => {
   it('answers 503 with Retry-After, within seconds, and nothing has changed', async () => {
     const id = await buildCluster(api, `away-${mode}`);
-    await vi.waitFor(async () => expect(await api.store.pendingCasts(Date.now(), 10)).toEqual([]));
+    await vi.waitFor(async () => expect(await api.store.outbox.pendingCasts(Date.now(), 10)).toEqual([]));
     const before = await api.keyspace();
     api.redisProxy[mode]();
 

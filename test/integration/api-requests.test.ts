@@ -258,11 +258,11 @@ describe('a wrong request is answered clearly and changes nothing', () => {
   });
 
   it('that crashes a handler gets a number that is in the log, and no stack', async () => {
-    const app = api.store;
-    const seeCluster = app.seeCluster;
-    app.seeCluster = () => Promise.reject(new Error('out of cheese'));
+    const { clusters } = api.store;
+    const see = clusters.see;
+    clusters.see = () => Promise.reject(new Error('out of cheese'));
     const answer = await ask(`${api.url}/clusters/${idle}`).finally(() => {
-      app.seeCluster = seeCluster;
+      clusters.see = see;
     });
     expect(answer.status).toBe(500);
     const { message, error } = answer.body.instanceFault;
@@ -311,7 +311,7 @@ describe('an upgrade request', () => {
         },
         context: { tenant_id: 't1', request_id: answer.headers.get('x-openstack-request-id') },
       });
-    expect(await api.store.pendingCasts(Date.now() + 1000, 10)).toEqual([]);
+    expect(await api.store.outbox.pendingCasts(Date.now() + 1000, 10)).toEqual([]);
   });
 
   it("in Trove's form is answered with the cluster, which still has its old version", async () => {
@@ -371,7 +371,7 @@ describe('creating a cluster', () => {
         { name: 'shop-member-2', type: 'member', status: 'BUILD', volume: { size: 1 }, flavor: { id: '2' } },
       ],
     });
-    const order = await api.store.getBuildOrder(body.cluster.id);
+    const order = await api.store.provisioning.getOrder(body.cluster.id);
     expect(order).toMatchObject({ databases: ['shop'], users: [{ name: 'shop', databases: ['shop'] }] });
     expect(order?.users[0]?.verifier).toMatch(/^SCRAM-SHA-256\$4096:[\w+/]{22}==\$[\w+/]{43}=:[\w+/]{43}=$/);
     expect(JSON.stringify(await api.keyspace()) + api.lines.join()).not.toContain('swordfish');

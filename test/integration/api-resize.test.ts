@@ -5,7 +5,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Cluster, Instance } from '../../src/core/domain.ts';
-import { type BuildOrder, joinKeyId } from '../../src/store/store.ts';
+import { joinKeyId } from '../../src/store/keys.ts';
+import type { BuildOrder } from '../../src/store/provisioning.ts';
 import { instanceConfig } from '../../taskmanager/instance-config.ts';
 import { externalProvisioner } from '../../taskmanager/provisioner-external.ts';
 import { Provisioning } from '../../taskmanager/provisioning.ts';
@@ -21,9 +22,9 @@ afterAll(() => api.close());
 
 const act = (cluster: string, json: unknown, headers: Record<string, string> = {}) =>
   ask(`${api.url}/clusters/${cluster}`, { method: 'POST', json, headers });
-const held = async (id: string) => (await api.store.getCluster(id)) as Cluster;
+const held = async (id: string) => (await api.store.clusters.get(id)) as Cluster;
 const hear = (id: string, role: 'primary' | 'replica' | 'member' = 'member') =>
-  api.store.heartbeat(
+  api.store.clusters.heartbeat(
     id,
     {
       ...{ service_status: 'healthy', version: '1.0', role, sent: Date.now() },
@@ -38,7 +39,7 @@ async function buildPostgresql(name: string): Promise<Cluster> {
     cluster: { name, datastore: { type: 'postgresql', version: '17.6' }, instances: [{}, {}, {}] },
   };
   const { body } = await ask(`${api.url}/clusters`, { method: 'POST', json });
-  await api.store.finishBuild(body.cluster.id, Date.now());
+  await api.store.provisioning.finishBuild(body.cluster.id, Date.now());
   const { instances } = await held(body.cluster.id);
   for (const { id } of instances) await hear(id, id === instances[0]?.id ? 'primary' : 'replica');
   return held(body.cluster.id);
@@ -93,7 +94,7 @@ describe('growing', () => {
     const added = instances.at(-1)?.id ?? '';
     expect((await ask(`${api.url}/instances/${added}`)).body.instance.status).toBe('BUILD');
     await hear(added);
-    await api.store.finishBuild(id, Date.now(), (await held(id)).updated);
+    await api.store.provisioning.finishBuild(id, Date.now(), (await held(id)).updated);
     expect(await held(id)).toMatchObject({ task: 'NONE' });
   });
 
@@ -132,12 +133,12 @@ describe('growing', () => {
     const before = await held(id);
     expect((await act(id, json)).status).toBe(status);
     expect(await held(id)).toEqual(before);
-    await api.store.beginDelete(
+    await api.store.provisioning.beginDelete(
       id,
       { id, topic: '', method: '', args: {}, request_id: '', tenant_id: '' },
       0,
     );
-    await api.store.removeCluster(id);
+    await api.store.provisioning.remove(id);
   });
 
   it('copies the present primary, whichever instance that is by now', async () => {
@@ -281,7 +282,7 @@ describe('a cluster whose servers their operator makes', () => {
 
   it('neither grows nor shrinks here, and whoever tries hears what to do', async () => {
     const { id, instances } = (await create('notes')).body.cluster;
-    await api.store.finishBuild(id, Date.now());
+    await api.store.provisioning.finishBuild(id, Date.now());
     const [before, casts] = [await held(id), api.casts.length];
     for (const body of [{ grow: [{}] }, { shrink: [{ id: instances[1].id }] }]) {
       expect(await act(id, body)).toMatchObject({
@@ -307,7 +308,7 @@ describe('a cluster whose servers their operator makes', () => {
     expect(refused.body.badRequest.message).toContain(
       `cluster['${asked}'] would not be made: these servers of datastore 'kv' are their operator's.`,
     );
-    expect(await api.store.findClusters('t1', `with-${asked}`)).toEqual([]);
+    expect(await api.store.clusters.find('t1', `with-${asked}`)).toEqual([]);
   });
 });
 
@@ -323,12 +324,12 @@ describe('where others make the instances', () => {
     const { status, body } = await ask(`${theirs.url}/clusters`, { method: 'POST', json });
     expect([status, body]).toMatchObject([200, { cluster: { name } }]);
     const id: string = body.cluster.id;
-    await theirs.store.finishBuild(id, Date.now());
+    await theirs.store.provisioning.finishBuild(id, Date.now());
     return { id, ids: (body.cluster.instances as Instance[]).map((one) => one.id) };
   };
   /** As a guest of Trove speaks: of its server's health, and of nothing else. */
   const speak = (id: string) =>
-    theirs.store.heartbeat(id, { service_status: 'healthy', sent: Date.now() }, Date.now());
+    theirs.store.clusters.heartbeat(id, { service_status: 'healthy', sent: Date.now() }, Date.now());
   const refusal = async (id: string, json: object) => {
     const answer = await ask(`${theirs.url}/clusters/${id}`, { method: 'POST', json });
     return [answer.status, answer.body.unprocessableEntity] as const;
@@ -337,7 +338,7 @@ describe('where others make the instances', () => {
   it('instances that were registered are neither added to nor removed, and whoever tries hears what to do', async () => {
     const { id, ids } = await create('registered', [{ id: randomUUID() }, { id: randomUUID() }]);
     for (const each of ids) await speak(each);
-    const [before, casts] = [await theirs.store.getCluster(id), theirs.casts.length];
+    const [before, casts] = [await theirs.store.clusters.get(id), theirs.casts.length];
     const because = 'The instances of cluster registered were registered by their ids: whoever made them';
     expect(await refusal(id, { grow: [{}] })).toMatchObject([
       ...[422, { error: 'action_refused', message: expect.stringContaining(because) }],
@@ -347,7 +348,7 @@ describe('where others make the instances', () => {
     ]);
     const deleted = await ask(`${theirs.url}/instances/${ids[1]}`, { method: 'DELETE' });
     expect([deleted.status, deleted.body.itemNotFound?.code]).toEqual([404, 404]);
-    expect(await theirs.store.getCluster(id)).toEqual(before);
+    expect(await theirs.store.clusters.get(id)).toEqual(before);
     expect(theirs.casts).toHaveLength(casts);
   });
 
@@ -369,7 +370,7 @@ describe('where others make the instances', () => {
     expect((await ask(`${theirs.url}/clusters/${id}`, { method: 'DELETE' })).status).toBe(202);
     const deps = { store: theirs.store, provisioner: externalProvisioner, log: silentLog, now: Date.now };
     await new Provisioning(deps).remove(id);
-    expect(await theirs.store.getCluster(id)).toBeNull();
+    expect(await theirs.store.clusters.get(id)).toBeNull();
     const again = await create(
       'forgotten',
       [...ids, randomUUID()].map((one) => ({ id: one })),
@@ -382,7 +383,7 @@ describe('where others make the instances', () => {
     expect((await ask(`${theirs.url}/clusters/${id}`, { method: 'POST', json: { grow: [{}] } })).status).toBe(
       202,
     );
-    await theirs.store.finishBuild(id, Date.now());
+    await theirs.store.provisioning.finishBuild(id, Date.now());
     const keys = Object.keys(await theirs.keyspace()).find((name) => name.endsWith(':keys')) ?? '';
     await theirs.forget(keys, [joinKeyId(id)]);
     expect(await refusal(id, { grow: [{}] })).toMatchObject([

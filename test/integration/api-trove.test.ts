@@ -44,7 +44,7 @@ beforeAll(async () => {
   const id = await buildCluster(api, 'cl0');
   await buildCluster(api, 'cl1');
   await buildCluster(api, 'cl2');
-  cluster = (await api.store.getCluster(id)) as Cluster;
+  cluster = (await api.store.clusters.get(id)) as Cluster;
   for (const { id: one } of cluster.instances) {
     const endpoint = { host: '10.1.0.9', port: 5432 };
     const report = {
@@ -54,7 +54,7 @@ beforeAll(async () => {
       sent: Date.now(),
       endpoint,
     } as const;
-    await api.store.heartbeat(one, report, Date.now());
+    await api.store.clusters.heartbeat(one, report, Date.now());
   }
 });
 afterAll(() => api.close());
@@ -139,7 +139,7 @@ describe('instances', () => {
       if (!body.links) break;
       next = new URL(body.links[0].href).search.slice(1);
     }
-    const { items } = await api.store.listClusters('t1', { limit: 100, marker: null });
+    const { items } = await api.store.clusters.list('t1', { limit: 100, marker: null });
     expect(seen).toEqual(items.flatMap(({ instances }) => instances.map((one) => one.id)));
   });
 
@@ -155,7 +155,7 @@ describe('instances', () => {
 
   it('are found by name, and by id', async () => {
     const id = await buildCluster(api, 'Named');
-    const [first] = (await api.store.getCluster(id))?.instances ?? [];
+    const [first] = (await api.store.clusters.get(id))?.instances ?? [];
     for (const reference of [first?.id, first?.name, first?.id.toUpperCase()]) {
       expect((await ask(to(`instances/${reference}`))).body.instance).toMatchObject({ id: first?.id });
       expect((await ask(to(`clusters/Named/instances/${reference}`))).status).toBe(200);
@@ -171,7 +171,7 @@ describe('instances', () => {
     const json = { cluster: { name: 'pg', datastore: { type: 'postgresql' }, instances: [{}, {}] } };
     const { body } = await ask(to('clusters'), { method: 'POST', json });
     const [primary, replica] = body.cluster.instances.map((one: { id: string }) => one.id);
-    await api.store.finishBuild(body.cluster.id, Date.now());
+    await api.store.provisioning.finishBuild(body.cluster.id, Date.now());
     const addresses = { primary: { host: 'db.test', port: 1 }, replica: { host: 'db.test', port: 2 } };
     let sent = Date.now();
     const say = (upstream: { host: string; port: number }) =>
@@ -188,7 +188,7 @@ describe('instances', () => {
             endpoint: addresses[role],
             sent: ++sent,
           } as const;
-          return api.store.heartbeat(
+          return api.store.clusters.heartbeat(
             id,
             { ...report, upstream: role === 'replica' ? upstream : null },
             Date.now(),
@@ -208,12 +208,12 @@ describe('instances', () => {
     expect((await ask(to(`instances/${primary}`))).body.instance.replicas).toEqual([]);
     expect((await ask(to(`instances/${replica}`))).body.instance.replica_of).toBeUndefined();
 
-    const seen = (await api.store.getCluster(body.cluster.id)) as Cluster;
+    const seen = (await api.store.clusters.get(body.cluster.id)) as Cluster;
     const cast = { id: 'x', topic: '', method: '', args: {}, request_id: '', tenant_id: '' };
-    await api.store.beginShrink(seen, [replica], cast, seen.updated + 1);
-    const shrinking = (await api.store.getCluster(body.cluster.id)) as Cluster;
-    await api.store.finishShrink(shrinking, [], 'it stays', Date.now());
-    await api.store.castConfirmed('x');
+    await api.store.provisioning.beginShrink(seen, [replica], cast, seen.updated + 1);
+    const shrinking = (await api.store.clusters.get(body.cluster.id)) as Cluster;
+    await api.store.provisioning.finishShrink(shrinking, [], 'it stays', Date.now());
+    await api.store.outbox.castConfirmed('x');
     expect((await ask(to(`instances/${replica}`))).body.instance.fault).toEqual({
       ...{ message: 'it stays', created: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:]{8}$/) },
     });
@@ -226,10 +226,10 @@ describe('the upgrade of one instance', () => {
 
   it('is accepted as Trove accepts it, and begins an upgrade with that scope', async () => {
     const id = await buildCluster(api, 'single');
-    const [first] = (await api.store.getCluster(id))?.instances ?? [];
+    const [first] = (await api.store.clusters.get(id))?.instances ?? [];
     const plan = await patch(first?.name, { instance: { datastore_version: '1.1', dry_run: true } });
     expect(plan.body.plan).toMatchObject({ steps: [{ instance_id: first?.id }], gates: [] });
-    expect((await api.store.getCluster(id))?.task).toBe('NONE');
+    expect((await api.store.clusters.get(id))?.task).toBe('NONE');
 
     const { status, body, headers } = await patch(first?.id, { instance: { datastore_version: '1.1' } });
     expect([status, body]).toEqual([202, '']);
@@ -251,15 +251,15 @@ describe('the upgrade of one instance', () => {
     ['a version that there is none of', { instance: { datastore_version: '9.9' } }, 404],
     ['the version that it runs', { instance: { datastore_version: '1.0' } }, 422],
   ])('is refused for %s, and changes nothing', async (_title, json, status) => {
-    const before = (await api.store.findClusters('t1', 'cl1'))[0] ?? '';
-    const held = await api.store.getCluster(before);
+    const before = (await api.store.clusters.find('t1', 'cl1'))[0] ?? '';
+    const held = await api.store.clusters.get(before);
     expect((await patch('cl1-member-2', json)).status).toBe(status);
-    expect(await api.store.getCluster(before)).toEqual(held);
+    expect(await api.store.clusters.get(before)).toEqual(held);
   });
 
   it('is for the own tenant only', async () => {
     const json = { instance: { datastore_version: '1.1' } };
-    const id = (await api.store.getCluster((await api.store.findClusters('t1', 'cl1'))[0] ?? ''))
+    const id = (await api.store.clusters.get((await api.store.clusters.find('t1', 'cl1'))[0] ?? ''))
       ?.instances[0]?.id;
     expect((await ask(`${api.origin}/v1.0/t2/instances/${id}`, { method: 'PATCH', json })).status).toBe(404);
   });

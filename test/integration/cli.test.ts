@@ -48,10 +48,10 @@ describe('clusters', () => {
     const listed = await coffer(here('cluster-list'));
     expect(listed.stdout).toContain(`made\tBUILDING\t1.0\tsimulated\t${cluster.id}\n`);
 
-    await api.store.finishBuild(cluster.id, Date.now());
+    await api.store.provisioning.finishBuild(cluster.id, Date.now());
     const deleting = coffer(here('cluster-delete made --wait'));
     await sleep(300);
-    await api.store.removeCluster(cluster.id);
+    await api.store.provisioning.remove(cluster.id);
     expect(await deleting).toEqual({ code: 0, stdout: 'Cluster made is deleted.\n', stderr: '' });
     expect((await coffer(here('cluster-show made'))).code).toBe(3);
   });
@@ -67,14 +67,14 @@ describe('clusters', () => {
       code: 4,
       stderr: expect.stringContaining('GROWING_CLUSTER'),
     });
-    await api.store.finishBuild(id, Date.now());
+    await api.store.provisioning.finishBuild(id, Date.now());
     const shrinking = coffer(here('cluster-shrink resized resized-member-4 resized-member-5 --wait'));
     const seen = await until('it shrinks', async () => {
-      const cluster = await api.store.getCluster(id);
+      const cluster = await api.store.clusters.get(id);
       return cluster?.task === 'SHRINKING_CLUSTER' && cluster;
     });
     const gone = seen.instances.filter(({ task }) => task === 'DELETING').map((one) => one.id);
-    await api.store.finishShrink(seen, gone, null, Date.now());
+    await api.store.provisioning.finishShrink(seen, gone, null, Date.now());
     const shrunk = await shrinking;
     expect(shrunk).toMatchObject({ code: 0, stderr: '' });
     expect(shrunk.stdout).toContain('task_name\tNONE\n');
@@ -89,7 +89,7 @@ describe('clusters', () => {
       stderr: expect.stringContaining('--password-file'),
     });
     const created = await coffer(here(`${args} --password-file - --json`), { file: 'hunter2\n' });
-    const order = await api.store.getBuildOrder(JSON.parse(created.stdout).cluster.id);
+    const order = await api.store.provisioning.getOrder(JSON.parse(created.stdout).cluster.id);
     expect(order?.users).toMatchObject([{ name: 'u', databases: ['d'] }]);
   });
 
@@ -151,7 +151,7 @@ describe('cluster-upgrade', () => {
     expect(stdout).toMatch(/^Stage\tInstance\tKind\tRole\tRepair$/m);
     expect(stdout).toContain('planned-member-1\tinstance\tmember\t');
     expect(stdout).toContain('No gate would hold it back now.');
-    expect((await api.store.getCluster(id))?.task).toBe('NONE');
+    expect((await api.store.clusters.get(id))?.task).toBe('NONE');
     const hash = /^hash\t([0-9a-f]{16})$/m.exec(stdout)?.[1];
     const wrong = await coffer(here('cluster-upgrade planned 1.1 --plan-hash 0123456789abcdef'));
     expect(wrong.code).not.toBe(0);
@@ -181,7 +181,7 @@ describe('cluster-upgrade', () => {
     expect(planned.code).toBe(0);
     expect(planned.stdout).toContain('single-member-2\tinstance\tmember\t');
     expect(planned.stdout).not.toContain('single-member-1');
-    expect((await api.store.getCluster(id))?.task).toBe('NONE');
+    expect((await api.store.clusters.get(id))?.task).toBe('NONE');
     const hash = /^hash\t([0-9a-f]{16})$/m.exec(planned.stdout)?.[1];
     const wrong = await coffer(here('instance-upgrade single-member-2 1.1 --plan-hash 0123456789abcdef'));
     expect(wrong.stderr).toContain('no longer');
@@ -190,8 +190,8 @@ describe('cluster-upgrade', () => {
     expect(code).toBe(0);
     const accepted = /^Upgrade (\S+) of single-member-2 is accepted\. Watch it: coffer upgrade-watch \1\n$/;
     const upgrade_id = accepted.exec(stdout)?.[1] ?? 'none';
-    expect(await api.store.getUpgrade(upgrade_id)).toMatchObject({
-      instance_id: (await api.store.getCluster(id))?.instances[1]?.id,
+    expect(await api.store.upgrades.get(upgrade_id)).toMatchObject({
+      instance_id: (await api.store.clusters.get(id))?.instances[1]?.id,
       policy: { retries: 0 },
     });
     const busy = await coffer(here('instance-upgrade single-member-1 1.1 --wait'));
@@ -199,8 +199,8 @@ describe('cluster-upgrade', () => {
 
     const cluster = await buildCluster(api, 'alone');
     const waiting = coffer(here('instance-upgrade alone-member-1 1.1 --wait --json'));
-    await vi.waitFor(async () => expect((await api.store.getCluster(cluster))?.upgrade_id).not.toBeNull());
-    await play((await api.store.getCluster(cluster))?.upgrade_id ?? '', 'succeeded');
+    await vi.waitFor(async () => expect((await api.store.clusters.get(cluster))?.upgrade_id).not.toBeNull());
+    await play((await api.store.clusters.get(cluster))?.upgrade_id ?? '', 'succeeded');
     const waited = await waiting;
     expect(waited.code).toBe(0);
     expect(JSON.parse(waited.stdout)).toMatchObject({ upgrade: { state: 'succeeded' } });
@@ -212,8 +212,8 @@ describe('cluster-upgrade', () => {
   ] as const)('watched to its end exits by how it %s', async (end, code) => {
     const id = await buildCluster(api, `watched-${end}`);
     const watching = coffer(here(`cluster-upgrade watched-${end} 1.1 --watch`));
-    await vi.waitFor(async () => expect((await api.store.getCluster(id))?.upgrade_id).not.toBeNull());
-    await play((await api.store.getCluster(id))?.upgrade_id ?? '', end);
+    await vi.waitFor(async () => expect((await api.store.clusters.get(id))?.upgrade_id).not.toBeNull());
+    await play((await api.store.clusters.get(id))?.upgrade_id ?? '', end);
     const { stdout, ...rest } = await watching;
     expect(rest).toEqual({ code, stderr: '' });
     const lines = stdout.trimEnd().split('\n');
@@ -280,7 +280,7 @@ describe('an action on an upgrade', () => {
 
   it('names the upgrade by its id, or by its cluster, and says what to type next', async () => {
     const id = await takenUp('acted');
-    const cluster = (await api.store.getUpgrade(id))?.cluster_id;
+    const cluster = (await api.store.upgrades.get(id))?.cluster_id;
     const paused = `Upgrade ${id} of acted is paused: paused by an operator: resume it, or cancel it. To go on: coffer upgrade-resume ${id}\n`;
     for (const reference of ['acted', cluster, id]) {
       const answer = await coffer(here(`upgrade-pause ${reference}`));
@@ -321,7 +321,7 @@ describe('an action on an upgrade', () => {
 
   it('is named by every view of an upgrade that waits', async () => {
     const id = await takenUp('waiting');
-    const upgrade = await api.store.getUpgrade(id);
+    const upgrade = await api.store.upgrades.get(id);
     const reason = 'failure' as const;
     const state = {
       name: 'paused',
@@ -333,7 +333,7 @@ describe('an action on an upgrade', () => {
     } as const;
     const phase = { name: 'failed', ended: Date.now(), error: 'disk on fire' } as const;
     const counts = { attempt: 1, attempts_forgiven: 0, started: Date.now() };
-    const member = (await api.store.getCluster(upgrade?.cluster_id ?? ''))?.instances[0];
+    const member = (await api.store.clusters.get(upgrade?.cluster_id ?? ''))?.instances[0];
     const about = {
       id: 0,
       stage: 0,
@@ -423,7 +423,7 @@ describe('what goes wrong', () => {
     ['instance-upgrade nope 1.1', 3, 'Instance nope cannot be found.\nShow a cluster with its instances: '],
     ['instance-upgrade busy-member-1 1.1', 4, "while the current cluster task is 'UPGRADING_CLUSTER'"],
   ])('`coffer %s` exits %i and says why', async (args, code, message) => {
-    if (!(await api.store.findClusters('t1', 'ready')).length) {
+    if (!(await api.store.clusters.find('t1', 'ready')).length) {
       await buildCluster(api, 'ready');
       await beginUpgrade(api, await buildCluster(api, 'busy'));
     }

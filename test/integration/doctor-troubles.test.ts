@@ -51,7 +51,7 @@ afterAll(() => api.close());
 
 async function cluster(name: string, tenant = 't1'): Promise<string> {
   const id = await buildCluster(api, name, tenant);
-  const found = await api.store.getCluster(id);
+  const found = await api.store.clusters.get(id);
   instances.set(name, found?.instances[1]?.id ?? '');
   return id;
 }
@@ -69,7 +69,7 @@ async function upgrade(
 
 async function say(name: string, report: Omit<GuestReport, 'sent'>, heard = Date.now()) {
   const about = { role: 'member', sent: Date.now() + 1, ...report } as const;
-  await api.store.heartbeat(instances.get(name) ?? '', about, heard);
+  await api.store.clusters.heartbeat(instances.get(name) ?? '', about, heard);
 }
 
 async function batch(name: string, state: BatchState) {

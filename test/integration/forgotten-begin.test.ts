@@ -38,13 +38,13 @@ async function loseBegin(request: () => ReturnType<typeof ask>) {
   expect(status).toBe(202);
   const upgrade_id = headers.get('location')?.split('/').at(-1) ?? '';
   await vi.waitFor(() => expect(api.casts.length).toBe(sent + 1), { timeout: 15_000 });
-  const accepted = await api.store.getUpgrade(upgrade_id);
+  const accepted = await api.store.upgrades.get(upgrade_id);
   await goBack();
-  expect(await api.store.getUpgrade(upgrade_id)).toBeNull();
+  expect(await api.store.upgrades.get(upgrade_id)).toBeNull();
   const cast = api.casts.at(-1);
   if (!cast || !accepted) throw new Error('nothing was accepted');
   await api.taskmanager()(cast);
-  const again = await api.store.getUpgrade(upgrade_id);
+  const again = await api.store.upgrades.get(upgrade_id);
   return { accepted, again, cast };
 }
 
@@ -74,12 +74,12 @@ describe('an upgrade whose begin Redis has lost', () => {
     expect(accepted.policy).toMatchObject({ canary: 'canary' in policy ? 2 : 0 });
     expect(accepted.requested_by).toMatchObject({ user: 'ann', via: 'rest' });
     expect(askedFor(again)).toEqual(askedFor(accepted));
-    expect(await api.store.pendingCasts(Date.now(), 10)).toEqual([]);
+    expect(await api.store.outbox.pendingCasts(Date.now(), 10)).toEqual([]);
   });
 
   it('of one instance is begun again for that instance alone', async () => {
     const cluster = await buildCluster(api, 'lost-instance');
-    const instance = (await api.store.getCluster(cluster))?.instances[1]?.id;
+    const instance = (await api.store.clusters.get(cluster))?.instances[1]?.id;
     const { accepted, again } = await loseBegin(() =>
       ask(`${api.url}/instances/${instance}`, {
         method: 'PATCH',
@@ -99,7 +99,7 @@ describe('an upgrade whose begin Redis has lost', () => {
     const { accepted, again, cast } = await loseBegin(() =>
       ask(`${api.url}/upgrades/${ended}`, { method: 'POST', json: { [as]: {} } }),
     );
-    const versions = await api.store.getCatalogue();
+    const versions = await api.store.catalogue.get();
     const goal = versions.versions.find(({ id }) => id === cast.args['datastore_version_id']);
     // A peer that knows no `follows` must not take the cluster forward.
     expect(goal?.name).toBe(as === 'rollback' ? '1.0' : '1.1');
@@ -116,6 +116,6 @@ describe('an upgrade whose begin Redis has lost', () => {
       follows: { upgrade_id: accepted.id, as: 'retry' },
     };
     await expect(api.taskmanager()({ ...cast, args })).rejects.toMatchObject({ code: 'upgrade_not_found' });
-    expect((await api.store.getCluster(other))?.task).toBe('NONE');
+    expect((await api.store.clusters.get(other))?.task).toBe('NONE');
   });
 });

@@ -103,7 +103,7 @@ describe('who waits for events', () => {
       const waiting = (async () => {
         for (;;) {
           // Far longer than the test may take: a change that goes unheard shows.
-          const reading = store.events(upgrade.id, round + 1, { limit: 9, wait_ms: 600_000 });
+          const reading = store.upgrades.events(upgrade.id, round + 1, { limit: 9, wait_ms: 600_000 });
           const events = await reading.catch(() => []);
           if (events.length > 0) return events.map(({ seq }) => seq);
           await pause(10);
@@ -113,7 +113,7 @@ describe('who waits for events', () => {
       if (round % 2 === 0) proxy.cut();
       else proxy.strand();
       const next = commitOf(upgrade, [event(round + 2, 'started')]);
-      expect(await beside.commit(next)).toBe('committed');
+      expect(await beside.upgrades.commit(next)).toBe('committed');
       upgrade = next.upgrade;
       // Of a connection that has vanished the store learns when it asks for something.
       await expect.poll(() => store.health(), { timeout: 30_000 }).toEqual({ status: 'ok' });

@@ -53,10 +53,10 @@ it('survives a Redis that hangs while much is asked, again and again, without a 
   const store = await openRedisStore({ url: proxy.urlFor(redis_url), prefix, log: silentLog });
   for (let round = 0; round < 3; round++) {
     proxy.hang();
-    const asked = await Promise.allSettled(Array.from({ length: 50 }, () => store.getCluster('nobody')));
+    const asked = await Promise.allSettled(Array.from({ length: 50 }, () => store.clusters.get('nobody')));
     expect(asked.map(({ status }) => status)).toEqual(Array(50).fill('rejected'));
     proxy.allow();
-    await expect.poll(() => store.getCluster('nobody').catch(() => 'away'), { timeout: 60_000 }).toBeNull();
+    await expect.poll(() => store.clusters.get('nobody').catch(() => 'away'), { timeout: 60_000 }).toBeNull();
   }
   await store.close();
   await proxy.close();

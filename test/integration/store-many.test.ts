@@ -5,8 +5,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { PendingCast } from '../../src/store/outbox.ts';
 import { openRedisStore, type RedisStore } from '../../src/store/redis.ts';
-import type { PendingCast } from '../../src/store/store.ts';
 import { newBatch } from '../conformance/batches.ts';
 import { castOf, newCluster, seeded } from '../conformance/store.ts';
 import { plainRedis } from '../support/redis.ts';
@@ -46,12 +46,12 @@ describe('the store on Redis, with many at once', () => {
     await forEach(ids, (id) => ['HSET', `${prefix}:casts`, id, JSON.stringify({ ...cast, id })]);
     await forEach(ids, (id) => ['ZADD', `${prefix}:casts:at`, NOW, id]);
     expect(await store.counts(NOW)).toMatchObject({ pending_casts: count });
-    const pending = await store.pendingCasts(NOW, 8_001);
+    const pending = await store.outbox.pendingCasts(NOW, 8_001);
     const all = new Set<string>(ids);
     expect(pending.filter(({ id }) => all.has(id))).toHaveLength(8_001);
 
-    await Promise.all(ids.map((id) => store.castConfirmed(id)));
-    expect(await store.pendingCasts(NOW, count)).toEqual([]);
+    await Promise.all(ids.map((id) => store.outbox.castConfirmed(id)));
+    expect(await store.outbox.pendingCasts(NOW, count)).toEqual([]);
     expect(await redis.exists(`${prefix}:casts`, `${prefix}:casts:at`)).toBe(0);
   });
 
@@ -60,8 +60,8 @@ describe('the store on Redis, with many at once', () => {
     await forEach(ids, (id) => ['ZADD', `${prefix}:due`, NOW, `upgrade:${id}`]);
     await forEach(ids, (id) => ['HSET', `${prefix}:upgrade:${id}`, 'state', 'running']);
     expect(await store.counts(NOW)).toMatchObject({ upgrades: { running: count }, overdue: count });
-    expect(await store.listActive()).toHaveLength(count);
-    expect(await store.takeDue(NOW, 8_001, 1)).toHaveLength(8_001);
+    expect(await store.due.list()).toHaveLength(count);
+    expect(await store.due.take(NOW, 8_001, 1)).toHaveLength(8_001);
     await redis.unlink(`${prefix}:due`);
     await forEach(ids, (id) => ['UNLINK', `${prefix}:upgrade:${id}`]);
   });
@@ -76,21 +76,23 @@ describe('the store on Redis, with many at once', () => {
     const cluster = { ...rest, id, instances };
     const order = { databases: [], users: [] };
     const cast = castOf(cluster, 'create_cluster');
-    expect(await store.createCluster(cluster, order, cast, { keys })).toBe('created');
-    await store.finishBuild(id, NOW);
-    const seen = await store.getCluster(id);
+    expect(await store.provisioning.create(cluster, order, cast, { keys })).toBe('created');
+    await store.provisioning.finishBuild(id, NOW);
+    const seen = await store.clusters.get(id);
     expect(new Set(seen?.instances.map(({ task }) => task))).toEqual(new Set(['NONE']));
-    expect(await store.keyIds()).toHaveLength(8_001);
+    expect(await store.keys.ids()).toHaveLength(8_001);
 
     const ids = instances.slice(1).map((instance) => instance.id);
     if (!seen) throw new Error('the cluster is gone');
-    expect(await store.beginShrink(seen, ids, castOf(cluster, 'shrink_cluster'), NOW)).toBe('begun');
-    const shrinking = (await store.getCluster(id)) ?? seen;
-    await store.finishShrink(shrinking, ids, null, NOW);
-    expect((await store.getCluster(id))?.instances).toHaveLength(1);
-    expect(await store.keyIds()).toHaveLength(1);
-    expect(await store.beginDelete(id, castOf(cluster, 'delete_cluster'), NOW)).toBe('begun');
-    await store.removeCluster(id);
+    expect(await store.provisioning.beginShrink(seen, ids, castOf(cluster, 'shrink_cluster'), NOW)).toBe(
+      'begun',
+    );
+    const shrinking = (await store.clusters.get(id)) ?? seen;
+    await store.provisioning.finishShrink(shrinking, ids, null, NOW);
+    expect((await store.clusters.get(id))?.instances).toHaveLength(1);
+    expect(await store.keys.ids()).toHaveLength(1);
+    expect(await store.provisioning.beginDelete(id, castOf(cluster, 'delete_cluster'), NOW)).toBe('begun');
+    await store.provisioning.remove(id);
     expect(await redis.keys(`${prefix}:instance:*`)).toEqual([]);
   });
 

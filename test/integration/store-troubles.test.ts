@@ -62,13 +62,13 @@ describe.skipIf(redisProgram === undefined)(
       const before = await everything();
       await fill();
       const cast = castOf(other, 'create_cluster');
-      await expect(store.createCluster(other, order, cast)).rejects.toMatchObject(FULL);
-      await expect(store.begin(upgrade, accepted(upgrade), cast, NOW)).rejects.toMatchObject(FULL);
-      await expect(store.beginRequest(request, NOW)).rejects.toThrow(/full/);
+      await expect(store.provisioning.create(other, order, cast)).rejects.toMatchObject(FULL);
+      await expect(store.upgrades.begin(upgrade, accepted(upgrade), cast, NOW)).rejects.toMatchObject(FULL);
+      await expect(store.requests.begin(request, NOW)).rejects.toThrow(/full/);
       expect(await everything()).toEqual(before);
 
       await makeRoom();
-      expect(await store.begin(upgrade, accepted(upgrade), cast, NOW)).toEqual({ verdict: 'begun' });
+      expect(await store.upgrades.begin(upgrade, accepted(upgrade), cast, NOW)).toEqual({ verdict: 'begun' });
     });
 
     it('lets what is under way go on while it is full', async () => {
@@ -76,26 +76,28 @@ describe.skipIf(redisProgram === undefined)(
       const idle = await built(store);
       const unfinished = newCluster();
       const order = { databases: [], users: [] };
-      await store.createCluster(unfinished, order, castOf(unfinished, 'create_cluster'));
+      await store.provisioning.create(unfinished, order, castOf(unfinished, 'create_cluster'));
       const instance_id = cluster.instances[0]?.id ?? '';
       await fill();
 
-      await store.heartbeat(instance_id, reportOf(NOW, '2.0'), NOW);
-      expect((await store.takeDue(NOW + 60_000, 10, 1_000)).length).toBeGreaterThan(0);
-      await store.defer({ kind: 'upgrade', id: upgrade.id }, NOW + 5);
+      await store.clusters.heartbeat(instance_id, reportOf(NOW, '2.0'), NOW);
+      expect((await store.due.take(NOW + 60_000, 10, 1_000)).length).toBeGreaterThan(0);
+      await store.due.defer({ kind: 'upgrade', id: upgrade.id }, NOW + 5);
       const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
       const last = { ...commitOf(upgrade, [event(2, 'succeeded')]), release, wake_at: null };
-      expect(await store.commit(last)).toBe('committed');
-      await store.finishBuild(unfinished.id, NOW);
-      expect(await store.beginDelete(idle.id, castOf(idle, 'delete_cluster'), NOW)).toBe('begun');
-      await store.removeCluster(idle.id);
+      expect(await store.upgrades.commit(last)).toBe('committed');
+      await store.provisioning.finishBuild(unfinished.id, NOW);
+      expect(await store.provisioning.beginDelete(idle.id, castOf(idle, 'delete_cluster'), NOW)).toBe(
+        'begun',
+      );
+      await store.provisioning.remove(idle.id);
 
-      const now = await store.getCluster(cluster.id);
+      const now = await store.clusters.get(cluster.id);
       expect(now).toMatchObject({ task: 'NONE', datastore_version: '2.0' });
       expect(now?.instances[0]?.report?.version).toBe('2.0');
-      expect((await store.getCluster(unfinished.id))?.task).toBe('NONE');
-      expect(await store.getCluster(idle.id)).toBeNull();
-      expect(await store.events(upgrade.id, 0, { limit: 9, wait_ms: 0 })).toHaveLength(2);
+      expect((await store.clusters.get(unfinished.id))?.task).toBe('NONE');
+      expect(await store.clusters.get(idle.id)).toBeNull();
+      expect(await store.upgrades.events(upgrade.id, 0, { limit: 9, wait_ms: 0 })).toHaveLength(2);
     });
 
     it('does nothing at all where a key is somebody else’s', async () => {
@@ -103,9 +105,15 @@ describe.skipIf(redisProgram === undefined)(
       await redis.admin.del('p:due');
       await redis.admin.set('p:due', 'not ours');
       const before = await everything();
-      await expect(store.commit(commitOf(upgrade, [event(2, 'started')]))).rejects.toThrow(/p:due.*string/);
+      await expect(store.upgrades.commit(commitOf(upgrade, [event(2, 'started')]))).rejects.toThrow(
+        /p:due.*string/,
+      );
       await expect(
-        store.createCluster(newCluster(), { databases: [], users: [] }, castOf(cluster, 'create_cluster')),
+        store.provisioning.create(
+          newCluster(),
+          { databases: [], users: [] },
+          castOf(cluster, 'create_cluster'),
+        ),
       ).rejects.toThrow(/p:due.*string/);
       expect(await everything()).toEqual(before);
     });
@@ -113,7 +121,9 @@ describe.skipIf(redisProgram === undefined)(
     it('refuses a number that is none before Redis sees it', async () => {
       const { upgrade } = await begun(store);
       const before = await everything();
-      await expect(store.commit({ ...commitOf(upgrade, []), wake_at: Number.NaN })).rejects.toThrow(/NaN/);
+      await expect(store.upgrades.commit({ ...commitOf(upgrade, []), wake_at: Number.NaN })).rejects.toThrow(
+        /NaN/,
+      );
       expect(await everything()).toEqual(before);
     });
 
@@ -215,7 +225,7 @@ describe.skipIf(redisProgram === undefined)(
       expect(await store.health()).toMatchObject({ reason: expect.stringMatching(words) as string });
       // A new connection may be under way just now.
       const outcome = await until('it is refused', async () => {
-        const err: unknown = await store.holdDuty('d', 'h', 1_000).catch((why: unknown) => why);
+        const err: unknown = await store.duties.hold('d', 'h', 1_000).catch((why: unknown) => why);
         return words.test(String(err)) && (err as Error);
       });
       expect(outcome).toMatchObject({ code: 'store_unavailable', retryable: true });

@@ -28,11 +28,11 @@ describe('the store on Redis', () => {
     const { upgrade } = await begun(store);
     const channels = () => redis.pubsub('CHANNELS', `${prefix}:*`);
     expect(await channels()).toEqual([]);
-    const wait = () => store.events(upgrade.id, 1, { limit: 9, wait_ms: 20_000 });
+    const wait = () => store.upgrades.events(upgrade.id, 1, { limit: 9, wait_ms: 20_000 });
     const waiting = Promise.all([wait(), wait()]);
     await expect.poll(channels).toEqual([`${prefix}:changes:${upgrade.id}`]);
 
-    await store.commit(commitOf(upgrade, [event(2, 'started')]));
+    await store.upgrades.commit(commitOf(upgrade, [event(2, 'started')]));
     expect((await waiting).map((events) => events.map(({ seq }) => seq))).toEqual([[2], [2]]);
     await expect.poll(channels).toEqual([]);
     redis.disconnect();
@@ -53,9 +53,9 @@ describe('the store on Redis', () => {
     const ended = { name: 'cancelled', started: 1, ended: 2, message: 'm' } as const;
     const change = { ...commitOf(upgrade, [event(2, 'cancelled')]), wake_at: null };
     const release = { datastore_version_id: 'v1', datastore_version: '1.0' };
-    await store.commit({ ...change, upgrade: { ...change.upgrade, state: ended }, release });
+    await store.upgrades.commit({ ...change, upgrade: { ...change.upgrade, state: ended }, release });
     const later = { ...newUpgrade(cluster), created: upgrade.created + 1 };
-    await store.begin(later, accepted(later), null, 1);
+    await store.upgrades.begin(later, accepted(later), null, 1);
     await store.batches.commit({
       ...{ batch: { ...batch, revision: 2, state: ended }, members: [], events: [], hints: [], load: null },
       ...{ max_concurrent_total: null, wake_at: null, now: 2 },
@@ -63,7 +63,7 @@ describe('the store on Redis', () => {
     const all = { limit: 100, marker: null };
     const soon = upgrade.created + 5;
     expect(await store.batches.forget(soon, all)).toEqual({ count: 1, next_marker: null });
-    expect(await store.forgetUpgrades(soon, all)).toEqual({ count: 1, next_marker: null });
+    expect(await store.upgrades.forget(soon, all)).toEqual({ count: 1, next_marker: null });
     expect(await keysOf(batch.id)).toEqual([]);
     expect(await keysOf(upgrade.id)).toEqual([]);
     expect(await redis.zcard(`${prefix}:batches`)).toBe(0);

@@ -9,8 +9,10 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { Bus, Request } from '../../src/bus/bus.ts';
 import type { Cluster, Instance } from '../../src/core/domain.ts';
+import type { PendingCast } from '../../src/store/outbox.ts';
+import type { BuildOrder } from '../../src/store/provisioning.ts';
 import { openRedisStore } from '../../src/store/redis.ts';
-import type { BuildOrder, PendingCast, Store } from '../../src/store/store.ts';
+import type { Store } from '../../src/store/store.ts';
 import { Batches } from '../../taskmanager/batches.ts';
 import { Engine } from '../../taskmanager/engine.ts';
 import { LocalProvisioner } from '../../taskmanager/provisioner-local.ts';
@@ -83,7 +85,7 @@ async function newCluster(): Promise<Cluster> {
     updated: Date.now(),
     instances: [instance],
   };
-  await store.createCluster(cluster, ORDER, castOf(cluster, 'create_cluster'));
+  await store.provisioning.create(cluster, ORDER, castOf(cluster, 'create_cluster'));
   return cluster;
 }
 
@@ -102,14 +104,14 @@ describe('a cluster that is deleted while it is being built', () => {
     return { cluster, provisioner, provisioning };
   };
   const beginDelete = (cluster: Cluster) =>
-    store.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), Date.now());
+    store.provisioning.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), Date.now());
 
   it('leaves no instance, although its removal found none yet', async () => {
     const { cluster, provisioner } = await build(async (one, provisioning) => {
       expect(await beginDelete(one)).toBe('begun');
       await provisioning.remove(one.id);
     });
-    expect(await store.getCluster(cluster.id)).toBeNull();
+    expect(await store.clusters.get(cluster.id)).toBeNull();
     expect([...provisioner.held]).toEqual([]);
   });
 
@@ -117,12 +119,12 @@ describe('a cluster that is deleted while it is being built', () => {
     const { cluster, provisioner, provisioning } = await build(beginDelete);
     expect([...provisioner.held]).toEqual([]);
     await provisioning.remove(cluster.id);
-    expect(await store.getCluster(cluster.id)).toBeNull();
+    expect(await store.clusters.get(cluster.id)).toBeNull();
   });
 
   it('is not mistaken for one that was built meanwhile', async () => {
-    const { cluster, provisioner } = await build((one) => store.finishBuild(one.id, Date.now()));
-    expect((await store.getCluster(cluster.id))?.task).toBe('NONE');
+    const { cluster, provisioner } = await build((one) => store.provisioning.finishBuild(one.id, Date.now()));
+    expect((await store.clusters.get(cluster.id))?.task).toBe('NONE');
     expect(provisioner.held.size).toBe(1);
   });
 });
@@ -185,10 +187,10 @@ describe('a taskmanager that dies while it provisions', () => {
   it('leaves nothing of a cluster that was deleted meanwhile', async () => {
     const other = new Provisioning({ store, provisioner: new LocalProvisioner(dir), log, now: Date.now });
     const cluster = await dieProvisioning(async (one) => {
-      await store.beginDelete(one.id, castOf(one, 'delete_cluster'), Date.now());
+      await store.provisioning.beginDelete(one.id, castOf(one, 'delete_cluster'), Date.now());
       await other.remove(one.id);
     });
-    expect(await store.getCluster(cluster.id)).toBeNull();
+    expect(await store.clusters.get(cluster.id)).toBeNull();
     expect(await files()).toHaveLength(1);
     await startAgain();
     expect(await files()).toEqual([]);
@@ -199,13 +201,13 @@ describe('a taskmanager that dies while it provisions', () => {
     const cluster = await dieProvisioning(async () => undefined);
     await startAgain();
     expect(await files(), 'it is being built still').toHaveLength(1);
-    await store.finishBuild(cluster.id, Date.now());
+    await store.provisioning.finishBuild(cluster.id, Date.now());
     await startAgain();
     expect(await files()).toHaveLength(1);
     expect(await new LocalProvisioner(dir).unsettled()).toEqual([]);
     // As if Redis had lost everything: databases are not removed for that.
-    await store.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), Date.now());
-    await store.removeCluster(cluster.id);
+    await store.provisioning.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), Date.now());
+    await store.provisioning.remove(cluster.id);
     await startAgain();
     expect(await files()).toHaveLength(1);
   });
@@ -229,7 +231,7 @@ describe('a guest whose clock is wrong', () => {
     const request: Request = { method: 'heartbeat', args, context, unique_id: 'm-1', redelivered: false };
     await handleConductorRequest(deps, request);
   };
-  const held = async (id: string) => (await store.getCluster(id))?.instances[0];
+  const held = async (id: string) => (await store.clusters.get(id))?.instances[0];
 
   it.each([
     ['a year ahead', 365 * 24 * 60 * MINUTE_MS, 0],

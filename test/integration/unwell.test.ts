@@ -13,10 +13,10 @@ beforeAll(async () => {
   api = await startApi();
   api.answerCalls();
   cluster = await buildCluster(api, 'shop');
-  const found = await api.store.getCluster(cluster);
+  const found = await api.store.clusters.get(cluster);
   instance = found?.instances[1]?.id ?? '';
   const report = { service_status: 'failed', version: '1.0', role: 'member', message: REASON } as const;
-  await api.store.heartbeat(instance, { ...report, sent: Date.now() + 1 }, Date.now());
+  await api.store.clusters.heartbeat(instance, { ...report, sent: Date.now() + 1 }, Date.now());
 });
 afterAll(() => api.close());
 

@@ -22,7 +22,7 @@ export class BatchChecks implements StoreWatch {
   before(): void {}
 
   after(method: string): void {
-    if (method === 'begin') this.#begun();
+    if (method === 'upgrades.begin') this.#begun();
     if (method === 'batches.commit') this.#committed();
   }
 

@@ -64,7 +64,7 @@ export class BatchWorld {
     this.scheduler = new Scheduler(new Random(scenario.seed + 2_000_003));
     this.history = new History(() => this.scheduler.now);
     this.store = new MemoryStore({ sleep: this.#life('store').sleep });
-    void this.store.putCatalogue(withBuiltIns(EMPTY_CATALOGUE), []);
+    void this.store.catalogue.put(withBuiltIns(EMPTY_CATALOGUE), []);
     this.#broker = new MemoryBroker({
       now: () => this.scheduler.now,
       after: (ms, run) => this.scheduler.after(ms, run),
@@ -322,9 +322,9 @@ export class BatchWorld {
       ],
     };
     const cast = { id, topic: '', method: '', args: {}, request_id: '', tenant_id };
-    void this.store.createCluster(cluster, { databases: [], users: [] }, cast);
-    void this.store.castConfirmed(id);
-    void this.store.finishBuild(id, created);
+    void this.store.provisioning.create(cluster, { databases: [], users: [] }, cast);
+    void this.store.outbox.castConfirmed(id);
+    void this.store.provisioning.finishBuild(id, created);
     return cluster;
   }
 }

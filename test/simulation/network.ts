@@ -58,10 +58,11 @@ export class Network {
 
   /** The store as one life of a process sees it. */
   storeFor(life: Life): Store {
-    const batches = this.#partFor(life, this.#store.batches, 'batches.');
-    return new Proxy(this.#partFor<Store>(life, this.#store, ''), {
-      get: (store, name) => (name === 'batches' ? batches : Reflect.get(store, name)),
-    });
+    const parts = new Map<string | symbol, object>();
+    for (const [name, part] of Object.entries(this.#store))
+      parts.set(name, this.#partFor(life, part as object, `${name}.`));
+    const store = this.#partFor<Store>(life, this.#store, '');
+    return new Proxy(store, { get: (_target, name) => parts.get(name) ?? Reflect.get(store, name) });
   }
 
   #partFor<Part extends object>(life: Life, part: Part, prefix: string): Part {

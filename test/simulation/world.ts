@@ -82,7 +82,7 @@ export class World {
       newId: () => this.random.uuid(),
       passage: (passage) => this.network.passage(passage),
     });
-    void this.store.putCatalogue(withBuiltIns(EMPTY_CATALOGUE), []);
+    void this.store.catalogue.put(withBuiltIns(EMPTY_CATALOGUE), []);
     this.servers = serversOf(scenario, () => this.scheduler.now);
     this.cluster = this.#newCluster(TENANT, scenario.instances);
     this.stranger = this.#newCluster('tenant-2', 1);
@@ -219,7 +219,7 @@ export class World {
     for (;;) {
       for (const id of this.store.data.upgrades.keys()) {
         const after = this.checks.events.readUpTo(id);
-        await store.events(id, after, { limit: 3, wait_ms: 1_000 }).then(
+        await store.upgrades.events(id, after, { limit: 3, wait_ms: 1_000 }).then(
           (events) => this.checks.events.read(id, events),
           () => undefined,
         );
@@ -300,9 +300,9 @@ export class World {
     };
     const cast = { id, topic: '', method: '', args: {}, request_id: '', tenant_id };
     const order = { databases: [], users: [] };
-    void this.store.createCluster(cluster, order, cast);
-    void this.store.castConfirmed(id);
-    void this.store.finishBuild(id, created);
+    void this.store.provisioning.create(cluster, order, cast);
+    void this.store.outbox.castConfirmed(id);
+    void this.store.provisioning.finishBuild(id, created);
     return cluster;
   }
 }

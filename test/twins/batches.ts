@@ -9,27 +9,26 @@ import {
   type MembersRequest,
   readyAt,
 } from '../../src/store/batches.ts';
-import type { Forgotten, Page, PageRequest } from '../../src/store/store.ts';
-import { asJson, byText, type EventLog, pageOf } from './parts.ts';
+import type { Forgotten, Page, PageRequest } from '../../src/store/page.ts';
+import { asJson, byText, EventLog, type Held, pageOf } from './parts.ts';
 
 /** The in-memory twin of batches on Redis. */
 export class MemoryBatches implements BatchStore {
-  readonly #batches = new Map<string, Batch>();
   readonly #members = new Map<string, readonly Member[]>();
   readonly #hints = new Map<string, ReadonlySet<string>>();
   readonly #loads = new Map<string, Load>();
-  readonly #due: Map<string, Instant>;
+  readonly #held: Held;
   readonly #log: EventLog<BatchEvent>;
 
-  constructor(due: Map<string, Instant>, log: EventLog<BatchEvent>) {
-    this.#due = due;
-    this.#log = log;
+  constructor(held: Held) {
+    this.#held = held;
+    this.#log = new EventLog(held.sleep);
   }
 
   /** What it holds, for those who check it: never to be written from outside. */
   get data() {
     return {
-      batches: this.#batches as ReadonlyMap<string, Batch>,
+      batches: this.#held.batches as ReadonlyMap<string, Batch>,
       members: this.#members as ReadonlyMap<string, readonly Member[]>,
       loads: this.#loads as ReadonlyMap<string, Load>,
       events: this.#log.all,
@@ -37,27 +36,27 @@ export class MemoryBatches implements BatchStore {
   }
 
   async create(...[batch, members, event, wake_at]: Parameters<BatchStore['create']>) {
-    if (this.#batches.has(batch.id)) return 'duplicate' as const;
-    this.#batches.set(batch.id, asJson(batch));
+    if (this.#held.batches.has(batch.id)) return 'duplicate' as const;
+    this.#held.batches.set(batch.id, asJson(batch));
     this.#members.set(batch.id, asJson(members));
     this.#log.append(batch.id, [event]);
-    this.#due.set(`batch:${batch.id}`, wake_at);
+    this.#held.due.set(`batch:${batch.id}`, wake_at);
     return 'begun' as const;
   }
 
   async get(id: string): Promise<Batch | null> {
-    return this.#batches.get(id) ?? null;
+    return this.#held.batches.get(id) ?? null;
   }
 
   async list(tenant_id: string, { limit, marker }: PageRequest): Promise<Page<Batch>> {
-    const own = [...this.#batches.values()]
+    const own = [...this.#held.batches.values()]
       .filter((one) => one.tenant_id === tenant_id)
       .sort((a, b) => b.created - a.created || byText(b.id, a.id));
     return pageOf(own.slice(own.findIndex(({ id }) => id === marker) + 1), limit);
   }
 
   async page({ limit, marker }: PageRequest): Promise<Page<Batch>> {
-    const all = [...this.#batches.values()].sort((a, b) => byText(a.id, b.id));
+    const all = [...this.#held.batches.values()].sort((a, b) => byText(a.id, b.id));
     return pageOf(
       all.filter(({ id }) => marker === null || id > marker),
       limit,
@@ -74,7 +73,7 @@ export class MemoryBatches implements BatchStore {
   }
 
   async load(...[id, { now, states, cluster_ids }]: Parameters<BatchStore['load']>) {
-    const batch = this.#batches.get(id);
+    const batch = this.#held.batches.get(id);
     if (!batch) return null;
     const all = this.#members.get(id) ?? [];
     const hints = [...(this.#hints.get(id) ?? [])].slice(0, BATCH_CHUNK);
@@ -100,12 +99,12 @@ export class MemoryBatches implements BatchStore {
   async commit(commit: BatchCommit): Promise<'committed' | 'conflict'> {
     const { batch, members, events, load, max_concurrent_total, wake_at, now } = commit;
     const { id, revision } = batch;
-    if (this.#batches.get(id)?.revision !== revision - 1) return 'conflict';
+    if (this.#held.batches.get(id)?.revision !== revision - 1) return 'conflict';
     const others = [...this.#loads.values()].filter(({ batch_id }) => batch_id !== id);
     const running = others.reduce((sum, other) => sum + other.running, load?.running ?? 0);
     if (max_concurrent_total !== null && running > max_concurrent_total) return 'conflict';
     this.#log.append(id, events);
-    this.#batches.set(id, asJson(batch));
+    this.#held.batches.set(id, asJson(batch));
     const changed = new Map(members.map(({ after }) => [after.position, asJson(after)]));
     this.#members.set(
       id,
@@ -115,10 +114,10 @@ export class MemoryBatches implements BatchStore {
     if (load === null) this.#loads.delete(id);
     else this.#loads.set(id, load);
     if (wake_at === null) {
-      this.#due.delete(`batch:${id}`);
+      this.#held.due.delete(`batch:${id}`);
       this.#hints.delete(id);
     } else {
-      this.#due.set(`batch:${id}`, this.#hints.has(id) ? now : wake_at);
+      this.#held.due.set(`batch:${id}`, this.#hints.has(id) ? now : wake_at);
     }
     return 'committed';
   }
@@ -126,18 +125,18 @@ export class MemoryBatches implements BatchStore {
   async looked(...[batch, hints, wake_at]: Parameters<BatchStore['looked']>): Promise<void> {
     const { id, revision } = batch;
     this.#forget(id, hints);
-    if (this.#batches.get(id)?.revision !== revision || this.#hints.has(id)) return;
-    if (this.#due.has(`batch:${id}`)) this.#due.set(`batch:${id}`, wake_at);
+    if (this.#held.batches.get(id)?.revision !== revision || this.#hints.has(id)) return;
+    if (this.#held.due.has(`batch:${id}`)) this.#held.due.set(`batch:${id}`, wake_at);
   }
 
   async forget(before: Instant, { limit, marker }: PageRequest): Promise<Forgotten> {
-    const all = [...this.#batches.values()]
+    const all = [...this.#held.batches.values()]
       .filter(({ id }) => marker === null || id > marker)
       .sort((a, b) => byText(a.id, b.id));
     const { items, next_marker } = pageOf(all, limit);
     const old = items.filter(({ state }) => 'ended' in state && state.ended < before);
     for (const { id } of old) {
-      this.#batches.delete(id);
+      this.#held.batches.delete(id);
       this.#members.delete(id);
       this.#log.delete(id);
     }
@@ -150,10 +149,10 @@ export class MemoryBatches implements BatchStore {
 
   /** An upgrade has moved: together with its commit. */
   hint(id: string, position: number, revision: number, look_by: Instant): void {
-    const due = this.#due.get(`batch:${id}`);
+    const due = this.#held.due.get(`batch:${id}`);
     if (due === undefined) return;
     this.#hints.set(id, new Set([...(this.#hints.get(id) ?? []), hintOf(position, revision)]));
-    this.#due.set(`batch:${id}`, Math.min(due, look_by));
+    this.#held.due.set(`batch:${id}`, Math.min(due, look_by));
   }
 
   #forget(id: string, hints: readonly string[]): void {

@@ -1,7 +1,53 @@
 /** What the in-memory twins have in common. */
+import type { Batch } from '../../src/core/batch/record.ts';
+import { type Catalogue, EMPTY_CATALOGUE } from '../../src/core/catalogue.ts';
+import type { Cluster, Endpoint, Instant } from '../../src/core/domain.ts';
 import { CofferError } from '../../src/core/errors.ts';
+import type { MeasuredTimes } from '../../src/core/history.ts';
+import type { Upgrade, UpgradeEvent } from '../../src/core/record.ts';
 import type { Sleep } from '../../src/service.ts';
-import type { Page } from '../../src/store/store.ts';
+import type { PendingCast } from '../../src/store/outbox.ts';
+import type { Page } from '../../src/store/page.ts';
+import type { BuildOrder } from '../../src/store/provisioning.ts';
+
+interface Joinings {
+  readonly agents: Map<string, { readonly instance_id: string; readonly sent: Instant }>;
+  readonly endpoints: Map<string, Endpoint>;
+}
+
+/** What all parts of the store hold. Held values are never changed in place, so they can be handed out as they are. */
+export class Held {
+  catalogue: Catalogue = EMPTY_CATALOGUE;
+  readonly clusters = new Map<string, Cluster>();
+  readonly orders = new Map<string, BuildOrder>();
+  readonly joined = new Map<string, Joinings>();
+  /** The clusters of instances. */
+  readonly clusterOf = new Map<string, string>();
+  readonly upgrades = new Map<string, Upgrade>();
+  readonly log: EventLog<UpgradeEvent>;
+  /** By manager. */
+  readonly measured = new Map<string, MeasuredTimes>();
+  readonly batches = new Map<string, Batch>();
+  /** `upgrade:<id>`, `cluster:<id>` and `batch:<id>` by the time of their next check. */
+  readonly due = new Map<string, Instant>();
+  readonly casts = new Map<string, { readonly cast: PendingCast; readonly at: Instant }>();
+  readonly untold = new Map<string, number>();
+  readonly keys = new Map<string, string>();
+  readonly sleep: Sleep;
+
+  constructor(sleep: Sleep) {
+    this.sleep = sleep;
+    this.log = new EventLog(sleep);
+  }
+
+  addCast(cast: PendingCast, at: Instant): void {
+    this.casts.set(cast.id, { cast: asJson(cast), at });
+  }
+
+  hasVersion(version_id: string): boolean {
+    return this.catalogue.versions.some(({ id }) => id === version_id);
+  }
+}
 
 /** As it comes back from Redis. */
 export function asJson<T>(value: T): T {

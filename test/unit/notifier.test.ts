@@ -32,9 +32,9 @@ it('tells of everything, also when the broker fails in between, and of nothing t
   const { upgrade } = await begun(store);
   const commit = commitOf(upgrade, [event(2, 'planned'), event(3, 'succeeded')]);
   const state = { name: 'succeeded' as const, started: 1, ended: 2 };
-  await store.commit({ ...commit, upgrade: { ...commit.upgrade, state }, wake_at: null });
+  await store.upgrades.commit({ ...commit, upgrade: { ...commit.upgrade, state }, wake_at: null });
   const notifier = startNotifier({ store, bus, log, now: Date.now, sleep, newId: randomUUID });
-  await until('nothing is owed', async () => (await store.untold()).length === 0);
+  await until('nothing is owed', async () => (await store.outbox.untold()).length === 0);
   await notifier.stop();
   const types = sent.map(({ event_type }) => event_type);
   const started = 'dbaas.cluster_upgrade.start';

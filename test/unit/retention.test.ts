@@ -32,13 +32,13 @@ describe('a taskmanager', () => {
   async function superseded(ended: number, batch: Upgrade['batch'] = null): Promise<string> {
     const cluster = await built(store, undefined, { created: ended - 10 });
     const upgrade = { ...newUpgrade(cluster), created: ended - 5, batch };
-    await store.begin(upgrade, accepted(upgrade), null, 1);
+    await store.upgrades.begin(upgrade, accepted(upgrade), null, 1);
     const change = { ...commitOf(upgrade, []), wake_at: null, now: ended };
     const release = { datastore_version_id: 'v2', datastore_version: '2.0' };
     const state = { name: 'succeeded', started: ended, ended } as const;
-    await store.commit({ ...change, upgrade: { ...change.upgrade, state }, release });
+    await store.upgrades.commit({ ...change, upgrade: { ...change.upgrade, state }, release });
     const later = { ...newUpgrade(cluster), created: time.now };
-    await store.begin(later, accepted(later), null, time.now);
+    await store.upgrades.begin(later, accepted(later), null, time.now);
     return upgrade.id;
   }
 
@@ -74,7 +74,7 @@ describe('a taskmanager', () => {
   });
 
   it('leaves it to the one that has the duty, and takes it over from one that died', async () => {
-    await store.holdDuty('retention', 'another, which dies', 180_000);
+    await store.duties.hold('retention', 'another, which dies', 180_000);
     const id = await superseded(time.now - DAYS * DAY_MS - 1);
     start();
     start();

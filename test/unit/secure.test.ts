@@ -213,7 +213,7 @@ describe('keys', () => {
 
   it('let a guest speak for itself, and nobody else for it (G10)', async () => {
     const kept = new Map([a, b].map((id) => [id, sealKey(master, id, newInstanceKey())]));
-    const store = { getKey: async (id: string) => kept.get(id) ?? null };
+    const store = { keys: { get: async (id: string) => kept.get(id) ?? null } };
     const keyring = new Keyring({ store, master, now: Date.now });
     const [mine, theirs] = [await keyring.secretOf(a), await keyring.secretOf(b)];
     expect(mine).not.toBe(theirs);
@@ -231,7 +231,7 @@ describe('keys', () => {
   });
 
   it('are of no use to a taskmanager without the master key: it hears nobody in their place', async () => {
-    const store = { getKey: async () => sealKey(master, a, newInstanceKey()) };
+    const store = { keys: { get: async () => sealKey(master, a, newInstanceKey()) } };
     const keyring = new Keyring({ store, master: null, now: Date.now });
     const heartbeat = newRequest({ instance_id: a, sent: 1, payload: {} });
     await expect(keyring.conductorGuard(heartbeat)).rejects.toThrow(/COFFER_MASTER_KEY is not set/);

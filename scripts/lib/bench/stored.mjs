@@ -34,13 +34,13 @@ export async function storeClusters({ redis_url: url, prefix, tenant, size }) {
       request_id: 'req-bench',
       tenant_id: tenant,
     };
-    const outcome = await store.createCluster(cluster, order, cast);
+    const outcome = await store.provisioning.create(cluster, order, cast);
     if (outcome !== 'created') throw new Error(`a cluster was not stored: ${outcome}`);
-    await store.finishBuild(id, now);
-    await store.castConfirmed(cast.id);
+    await store.provisioning.finishBuild(id, now);
+    await store.outbox.castConfirmed(cast.id);
     if (index >= REPORTED) return;
     const report = { service_status: 'healthy', sent: now, version: '1.0', role: 'member' };
-    for (const instance of cluster.instances) await store.heartbeat(instance.id, report, now);
+    for (const instance of cluster.instances) await store.clusters.heartbeat(instance.id, report, now);
   });
   await store.close();
   return ids;

@@ -1,6 +1,7 @@
 import type { Cluster, GuestReport } from '../../../src/core/domain.ts';
 import type { Step, Upgrade, UpgradeEvent } from '../../../src/core/record.ts';
-import type { Commit, DueItem } from '../../../src/store/store.ts';
+import type { DueItem } from '../../../src/store/due.ts';
+import type { Commit } from '../../../src/store/upgrades.ts';
 import type { StoreWatch } from '../network.ts';
 import { type Server, skewOf } from '../servers.ts';
 import type { World } from '../world.ts';
@@ -38,17 +39,17 @@ export class RecordChecks implements StoreWatch {
   before(method: string, args: readonly unknown[]): void {
     const { upgrades, clusters } = this.#world.store.data;
     this.#cluster = clusters.get(this.#world.cluster.id);
-    if (method === 'commit') this.#upgrade = upgrades.get((args[0] as Commit).upgrade.id);
+    if (method === 'upgrades.commit') this.#upgrade = upgrades.get((args[0] as Commit).upgrade.id);
   }
 
   after(method: string, args: readonly unknown[], result: unknown): void {
-    if (method === 'commit' && result === 'committed') this.#committed(args[0] as Commit);
-    if (method === 'begin' && (result as { verdict: string }).verdict === 'begun') {
+    if (method === 'upgrades.commit' && result === 'committed') this.#committed(args[0] as Commit);
+    if (method === 'upgrades.begin' && (result as { verdict: string }).verdict === 'begun') {
       this.#begun(args[0] as Upgrade);
     }
-    if (method === 'defer') this.#deferred(args[0] as DueItem, args[1] as number);
-    if (method === 'beginDelete' && result === 'begun') this.#deleted();
-    if (method === 'heartbeat' && (result as { fresh: boolean } | null)?.fresh) {
+    if (method === 'due.defer') this.#deferred(args[0] as DueItem, args[1] as number);
+    if (method === 'provisioning.beginDelete' && result === 'begun') this.#deleted();
+    if (method === 'clusters.heartbeat' && (result as { fresh: boolean } | null)?.fresh) {
       this.#heard(String(args[0]), args[1] as GuestReport);
     }
   }
