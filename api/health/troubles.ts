@@ -6,6 +6,7 @@ import type { HealthReportDocument } from '../../src/contract/health.ts';
 import type { Batch } from '../../src/core/batch/record.ts';
 import { type Cluster, type Instant, versionOf } from '../../src/core/domain.ts';
 import { isActive, type Upgrade } from '../../src/core/record.ts';
+import { readAll } from '../../src/store/page.ts';
 import { batchView } from '../batches/view.ts';
 import type { Deps } from '../deps.ts';
 import { upgradeView } from '../upgrades/view.ts';
@@ -69,14 +70,9 @@ function troubledUpgrade(upgrade: Upgrade, cluster: Cluster | null, now: Instant
 
 async function troubledBatches({ batches }: Deps['store'], now: Instant) {
   const told: NonNullable<Report['batches']> = [];
-  let marker: string | null = null;
-  do {
-    const page: Awaited<ReturnType<typeof batches.page>> = await batches.page({ limit: PAGE, marker });
-    for (const batch of page.items) {
-      if (isTroubledBatch(batch, now) && told.length < MAX_TOLD) told.push(troubledBatch(batch, now));
-    }
-    marker = page.next_marker;
-  } while (marker !== null);
+  for await (const batch of readAll((marker) => batches.page({ limit: PAGE, marker }))) {
+    if (isTroubledBatch(batch, now) && told.length < MAX_TOLD) told.push(troubledBatch(batch, now));
+  }
   return told;
 }
 
