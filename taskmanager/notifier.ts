@@ -1,9 +1,9 @@
 import { hostname } from 'node:os';
 import type { Bus, Context } from '../src/bus/bus.ts';
+import { uuidFrom } from '../src/core/digest.ts';
 import type { Instant } from '../src/core/domain.ts';
 import { notificationOf } from '../src/core/notification.ts';
 import { isActive, type Upgrade, type UpgradeEvent } from '../src/core/record.ts';
-import { uuidFrom } from '../src/ids.ts';
 import type { Logger } from '../src/log.ts';
 import { every, type Service, type Sleep } from '../src/service.ts';
 import type { Store } from '../src/store/store.ts';

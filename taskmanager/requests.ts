@@ -13,11 +13,11 @@ import {
   UpgradeInstanceArgs,
 } from '../src/contract/rpc.ts';
 import type { UpgradeRequest } from '../src/core/admit.ts';
+import { uuidFrom } from '../src/core/digest.ts';
 import { type GuestReport, type Instant, isHealthy } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
 import type { Follows, RequestedBy } from '../src/core/record.ts';
 import { counted } from '../src/core/words.ts';
-import { uuidFrom } from '../src/ids.ts';
 import { beginFollowUp, beginUpgrade } from '../src/store/begin-upgrade.ts';
 import type { Store } from '../src/store/store.ts';
 import { batchAction } from './batch-requests.ts';

@@ -24,8 +24,8 @@ import {
   timingSafeEqual,
   verify,
 } from 'node:crypto';
+import { uuidFrom } from '../core/digest.ts';
 import { CofferError } from '../core/errors.ts';
-import { uuidFrom } from '../ids.ts';
 import { MessageRefused } from './protection.ts';
 
 /** What an agent asks for: a place for an instance that is to serve at `endpoint`. */

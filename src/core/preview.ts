@@ -4,7 +4,7 @@
  */
 
 import { admissionFindings, type Finding } from './admit.ts';
-import { fnv1a64 } from './digest.ts';
+import { digestOf } from './digest.ts';
 import {
   type Cluster,
   type DatastoreVersion,
@@ -205,5 +205,5 @@ function namesOf(instances: readonly Instance[]): string {
 function hashOf(cluster: Cluster, target: DatastoreVersion, steps: readonly Step[]): string {
   const instances = cluster.instances.map((one) => [one.id, one.report?.role ?? null, versionOf(one)]);
   const order = steps.map(({ kind, instance_id, stage, repair }) => [kind, instance_id, stage, repair]);
-  return fnv1a64(JSON.stringify([cluster.id, cluster.datastore_version_id, target.id, instances, order]));
+  return digestOf(JSON.stringify([cluster.id, cluster.datastore_version_id, target.id, instances, order]));
 }

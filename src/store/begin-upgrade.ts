@@ -8,6 +8,7 @@ import {
   type UpgradeRequest,
 } from '../core/admit.ts';
 import { versionsOf } from '../core/catalogue.ts';
+import { uuidFrom } from '../core/digest.ts';
 import type { Cluster, Instant } from '../core/domain.ts';
 import { CofferError } from '../core/errors.ts';
 import { type FollowUp, followUpRefusal, followUpUpgrade, retargetedRequest } from '../core/follow-up.ts';
@@ -24,7 +25,6 @@ import {
   type Upgrade,
   type UpgradeEvent,
 } from '../core/record.ts';
-import { uuidFrom } from '../ids.ts';
 import type { Found } from './clusters.ts';
 import type { PendingCast } from './outbox.ts';
 import type { Store } from './store.ts';

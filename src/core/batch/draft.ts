@@ -1,4 +1,4 @@
-import { fnv1a64 } from '../digest.ts';
+import { uuidFrom } from '../digest.ts';
 import type { Instant } from '../domain.ts';
 import { counted } from '../words.ts';
 import type { BatchNext, BatchSeen } from './advance.ts';
@@ -238,7 +238,5 @@ export function overBudget(wave: Wave): { reason: BatchPauseReason; message: str
  * B5: returns the same id for the same try, so that a try begins one upgrade, however often it is asked for.
  */
 export function upgradeIdOf(batch_id: string, cluster_id: string, tries: number): string {
-  const text = `${batch_id}/${cluster_id}/${tries}`;
-  const hex = fnv1a64(`upgrade ${text}`) + fnv1a64(`of a batch ${text}`);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+  return uuidFrom(`upgrade ${batch_id}/${cluster_id}/${tries}`);
 }

@@ -1,4 +1,5 @@
 /** How often a step is tried, and how long it rests between two attempts. */
+import { fractionOf } from '../digest.ts';
 import type { Step } from '../record.ts';
 import type { Draft } from './draft.ts';
 
@@ -18,12 +19,5 @@ export function backoffMs(draft: Draft, step: Step): number {
     BACKOFF_BASE_MS * 2 ** (step.attempt - step.attempts_forgiven - 1),
     BACKOFF_MAX_MS,
   );
-  return Math.round(nominal * (0.75 + 0.5 * spread(`${draft.upgrade.id}/${step.id}/${step.attempt}`)));
-}
-
-/** A number in [0, 1) that depends on the text alone (FNV-1a): the core has no randomness of its own. */
-function spread(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193) >>> 0;
-  return hash / 2 ** 32;
+  return Math.round(nominal * (0.75 + 0.5 * fractionOf(`${draft.upgrade.id}/${step.id}/${step.attempt}`)));
 }

@@ -118,7 +118,7 @@ describe('left out from the start', () => {
 describe("the id of a cluster's upgrade (B5)", () => {
   it('is a UUID that follows from batch, cluster and try', () => {
     const id = upgradeIdOf('b', 'c', 1);
-    expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-a[0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-a[0-9a-f]{3}-[0-9a-f]{12}$/);
     expect(upgradeIdOf('b', 'c', 1)).toBe(id);
     const others = [upgradeIdOf('x', 'c', 1), upgradeIdOf('b', 'x', 1), upgradeIdOf('b', 'c', 2)];
     expect(new Set([id, ...others]).size).toBe(4);

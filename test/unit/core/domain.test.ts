@@ -1,6 +1,6 @@
 /** What is read off the reports of guests: who leads, who follows whom, who is there and how they are. */
 import { describe, expect, it } from 'vitest';
-import { fnv1a64 } from '../../../src/core/digest.ts';
+import { digestOf, fractionOf } from '../../../src/core/digest.ts';
 import {
   type GuestReport,
   type Instance,
@@ -89,13 +89,21 @@ describe('an instance', () => {
   });
 });
 
-describe('a short name for a long text', () => {
+describe('what follows from a text alone', () => {
   it.each([
-    ['', 'cbf29ce484222325'],
-    ['a', 'af63dc4c8601ec8c'],
-    ['foobar', '85944171f73967e8'],
-    ['c-600', '0b8bbdb48ded6b89'],
-  ])('of %j is its FNV-1a, always of 16 digits', (text, digest) => {
-    expect(fnv1a64(text)).toBe(digest);
+    ['', 'e3b0c44298fc1c14'],
+    ['abc', 'ba7816bf8f01cfea'],
+  ])('a short name: of %j the first 16 digits of its SHA-256', (text, digest) => {
+    expect(digestOf(text)).toBe(digest);
+  });
+
+  it('a fraction: below 1, and spread evenly over texts that differ in one digit', () => {
+    expect(fractionOf('abc')).toBe(0xba7816bf / 2 ** 32);
+    const all = Array.from({ length: 1000 }, (_, index) => fractionOf(`c/${index}/1`));
+    const quarters = [0, 1, 2, 3].map(
+      (quarter) => all.filter((one) => Math.floor(one * 4) === quarter).length,
+    );
+    for (const size of quarters) expect(Math.abs(size - 250)).toBeLessThan(60);
+    expect(all.filter((one) => one < 0 || one >= 1)).toEqual([]);
   });
 });
