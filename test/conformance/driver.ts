@@ -288,7 +288,10 @@ function describeEnd(bench: Bench<Driver>): void {
     await subject.driver.stop();
     await subject.driver.stop();
     if (serversBelongTo === 'operator') expect(await subject.ask()).toEqual(before);
-    else expect((await healthOf(subject)).service_status).toBe('shutdown');
+    else {
+      expect((await healthOf(subject)).service_status).toBe('shutdown');
+      if (subject.data) expect(await subject.ask()).toBeNull();
+    }
     const next = await bench.replace(subject);
     await serves(next, to);
     await keeps(next, KEPT);

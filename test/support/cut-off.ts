@@ -17,6 +17,8 @@ interface Life {
   readonly end: () => void;
   /** Messages that were counted: a server that is polled gets the same one many times. */
   readonly said: Set<string>;
+  /** What is written without a pause is one message. */
+  isSpeaking: boolean;
 }
 
 const lives = new AsyncLocalStorage<Life>();
@@ -29,7 +31,13 @@ const EFFECTS = ['rename', 'unlink', 'rm', 'writeFile'] as const;
 export async function cutOff(work: () => Promise<unknown>, effects: number): Promise<boolean> {
   install();
   return await new Promise((resolve, reject) => {
-    const life = { left: effects, isOver: false, end: () => resolve(true), said: new Set<string>() };
+    const life = {
+      left: effects,
+      isOver: false,
+      end: () => resolve(true),
+      said: new Set<string>(),
+      isSpeaking: false,
+    };
     lives.run(life, () => {
       work().then(
         () => resolve(life.isOver),
@@ -96,8 +104,12 @@ function installSockets(): void {
     const life = lives.getStore();
     if (life === undefined) return write.apply(this, args);
     const message = kindOf(args[0]);
-    const isNew = !life.said.has(message);
+    const isNew = !life.isSpeaking && !life.said.has(message);
     life.said.add(message);
+    life.isSpeaking = true;
+    queueMicrotask(() => {
+      life.isSpeaking = false;
+    });
     const happens = isNew ? counts(life) : !life.isOver;
     return happens ? write.apply(this, args) : true;
   };
