@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join as pathOf } from 'node:path';
 import { type Bus, TASKMANAGER_TOPIC } from '../src/bus/bus.ts';
 import { isAgentKey, joinKeyOf, newAgentKey, newQuestion } from '../src/bus/joining.ts';
@@ -8,6 +8,7 @@ import type { Endpoint } from '../src/core/domain.ts';
 import { readIfThere } from '../src/files.ts';
 import type { Logger } from '../src/log.ts';
 import { sleep } from '../src/service.ts';
+import { writeFileAtomic } from './files.ts';
 
 const CALL_TIMEOUT_MS = 5_000;
 const RETRY_MS = 2_000;
@@ -101,18 +102,12 @@ async function ownKey(dir: string): Promise<string> {
   if (held !== null && isAgentKey(held)) return held;
   if (held !== null) throw new Error(`${path} holds no key: remove it, and this agent joins as a new one`);
   const key = newAgentKey();
-  await replace(path, key);
+  await writeFileAtomic(path, key, { mode: 0o600 });
   return key;
 }
 
 async function keep(dir: string, config: InstanceConfig): Promise<void> {
-  await replace(pathOf(dir, `${config.instance_id}.json`), JSON.stringify(config, null, 2));
-}
-
-/**
- * Writes the file completely or not at all, since an agent may die at any moment; only the owner may read it.
- */
-async function replace(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.new`, text, { mode: 0o600 });
-  await rename(`${path}.new`, path);
+  await writeFileAtomic(pathOf(dir, `${config.instance_id}.json`), JSON.stringify(config, null, 2), {
+    mode: 0o600,
+  });
 }

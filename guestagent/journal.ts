@@ -89,8 +89,8 @@ export class Journal {
     // A plain order that came in the middle of an upgrade did not end that upgrade.
     const last = fence === null ? attempt : (entry.fenced ?? attempt);
     if (id.upgrade_id !== last.upgrade_id) return 'stale';
-    const order = id.step - last.step || id.attempt - last.attempt;
-    if (order !== 0) return order > 0 ? 'new' : 'stale';
+    const newer = id.step - last.step || id.attempt - last.attempt;
+    if (newer !== 0) return newer > 0 ? 'new' : 'stale';
     return id.action === last.action ? 'same' : 'new';
   }
 

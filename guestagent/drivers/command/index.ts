@@ -56,7 +56,7 @@ class CommandDriver implements Driver {
   #halt = new AbortController();
   /** Counts the orders: what `health` found before an order is out of date after it. */
   #era = 0;
-  #look: { readonly era: number; readonly found: Promise<Health> } | null = null;
+  #asking: { readonly era: number; readonly found: Promise<Health> } | null = null;
   #last: Health = NOT_ASKED_YET;
 
   constructor(hooks: Hooks, deps: DriverDeps) {
@@ -78,7 +78,7 @@ class CommandDriver implements Driver {
 
   async stop(): Promise<void> {
     this.#halt.abort(new Error('the guest agent is stopping'));
-    await this.#look?.found;
+    await this.#asking?.found;
   }
 
   async destroy(): Promise<void> {
@@ -98,7 +98,7 @@ class CommandDriver implements Driver {
     if (way === null) return;
     if (!this.#hooks.hooks[way])
       throw new PermanentError(`there is no way back: no ${way} hook is configured`);
-    const end = await this.#order(way, datastore_version, info);
+    const end = await this.#change(way, datastore_version, info);
     if (isDone(end)) return;
     const failure = failureOf(way, end);
     throw way === 'rollback' || hasChangedNothing(end) ? failure : await this.#restored(failure, info);
@@ -127,8 +127,8 @@ class CommandDriver implements Driver {
 
   /** Resolves with a text for people. */
   async #wayBack(version: string, info: UpgradeInfo): Promise<string> {
-    if (!this.#hooks.hooks.rollback) return 'there is no rollback hook: look how it has left the instance';
-    const end = await this.#order('rollback', version, info);
+    if (!this.#hooks.hooks.rollback) return 'there is no rollback hook: see how it has left the instance';
+    const end = await this.#change('rollback', version, info);
     return isDone(end)
       ? `rolled back to ${version}`
       : `and the way back to ${version} fails: ${failureOf('rollback', end).message}`;
@@ -141,7 +141,7 @@ class CommandDriver implements Driver {
     info: UpgradeInfo,
   ): Promise<HookEnd | null> {
     if (!this.#hooks.hooks[name]) return null;
-    const end = await this.#order(name, to, info);
+    const end = await this.#change(name, to, info);
     if (!isDone(end)) throw failureOf(name, end);
     return end;
   }
@@ -150,7 +150,7 @@ class CommandDriver implements Driver {
    * Runs a hook that may change the instance. Rejects if the agent is stopping; then nobody knows how far the
    * hook came.
    */
-  async #order(name: Exclude<HookName, 'health'>, to: string, info: UpgradeInfo): Promise<HookEnd> {
+  async #change(name: Exclude<HookName, 'health'>, to: string, info: UpgradeInfo): Promise<HookEnd> {
     const state = await this.#state();
     // C2: an earlier hook that could not be ended.
     if (state.run !== null) await endRun(state.run);
@@ -169,20 +169,20 @@ class CommandDriver implements Driver {
     return end;
   }
 
-  async #run(name: HookName, run: string, order: Order): Promise<HookEnd> {
+  async #run(name: HookName, run: string, told: Told): Promise<HookEnd> {
     const { log } = this.#deps;
     const hook = this.#hooks.hooks[name];
     if (!hook) return { kind: 'not started', reason: 'it is not configured' };
     const began = Date.now();
     const { signal } = this.#halt;
-    const end = await runHook({ hook, env: this.#env(name, order), run, dir: this.#hooksDir, signal });
+    const end = await runHook({ hook, env: this.#env(name, told), run, dir: this.#hooksDir, signal });
     const level = name === 'health' ? 'debug' : 'info';
     log[level]({ hook: name, duration_ms: Date.now() - began, ...end }, `hook ${name}: ${end.kind}`);
     return end;
   }
 
   /** C1: everything from the bus that a hook is given. */
-  #env(name: HookName, { to, from, info }: Order): Readonly<Record<string, string>> {
+  #env(name: HookName, { to, from, info }: Told): Readonly<Record<string, string>> {
     const { config } = this.#deps;
     const inherited = INHERITED.map((key) => [key, process.env[key]] as const);
     const { upgrade_id, attempt } = info;
@@ -213,11 +213,11 @@ class CommandDriver implements Driver {
    */
   #healthNow(): Promise<Health> {
     const era = this.#era;
-    if (this.#look?.era === era) return this.#look.found;
+    if (this.#asking?.era === era) return this.#asking.found;
     const found = this.#askHealth(era);
-    this.#look = { era, found };
+    this.#asking = { era, found };
     return found.finally(() => {
-      if (this.#look?.found === found) this.#look = null;
+      if (this.#asking?.found === found) this.#asking = null;
     });
   }
 
@@ -256,7 +256,8 @@ class CommandDriver implements Driver {
   }
 }
 
-interface Order {
+/** What a hook is told. */
+interface Told {
   readonly to: string;
   readonly from: string;
   readonly info: UpgradeInfo;

@@ -1,19 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import {
-  access,
-  mkdir,
-  mkdtemp,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  symlink,
-  utimes,
-} from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, symlink, utimes } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
@@ -24,7 +12,7 @@ import { isErrno } from '../../../src/files.ts';
 import { textOf } from '../../../src/log.ts';
 import { sleep } from '../../../src/service.ts';
 import { type DriverLog, PermanentError } from '../../driver.ts';
-import { removeIfThere, syncFolder } from '../../files.ts';
+import { exists, removeIfThere, syncFolder } from '../../files.ts';
 import { type Account, requireReachable } from './account.ts';
 import { extractTar } from './tar.ts';
 
@@ -277,11 +265,4 @@ async function removeLeftovers(cacheDir: string): Promise<void> {
     );
     if (Date.now() - modified > LEFTOVER_MS) await rm(path, { recursive: true, force: true });
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -1,7 +1,7 @@
-import { access } from 'node:fs/promises';
 import type { Client } from 'pg';
 import type { Endpoint } from '../../../src/core/domain.ts';
 import type { InstanceConfig } from '../../driver.ts';
+import { exists } from '../../files.ts';
 import { readAutoConf } from './auto-conf.ts';
 import { DEMANDED, type Demands, demandsOf, readControl } from './control.ts';
 import { demandsOfServer } from './other-server.ts';
@@ -19,7 +19,7 @@ export async function raisedSettings(
   places: Places,
   primary: Endpoint | null,
 ): Promise<Readonly<Partial<Demands>>> {
-  if (!(await isStandby(places))) return {};
+  if (!(await exists(places.standbySignal))) return {};
   const configured = await configuredSettings(places);
   const control = await readControl(places.data).catch(() => null);
   const asked = primary === null ? null : await demandsOfServer(config, primary).catch(() => null);
@@ -45,11 +45,4 @@ async function runningSettings(client: Client): Promise<Demands> {
 async function configuredSettings(places: Places): Promise<Demands> {
   const set = await readAutoConf(places);
   return demandsOf((name) => Number(set.get(name) ?? CONFIGURED[name]));
-}
-
-async function isStandby({ standbySignal }: Places): Promise<boolean> {
-  return access(standbySignal).then(
-    () => true,
-    () => false,
-  );
 }

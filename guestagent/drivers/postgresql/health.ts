@@ -84,9 +84,9 @@ export class HealthWatch {
     this.#streamedAt = Date.now();
   }
 
-  async look(situation: Situation): Promise<Health> {
+  async check(situation: Situation): Promise<Health> {
     try {
-      return await this.#look(situation);
+      return await this.#check(situation);
     } catch (error) {
       return this.#down(situation, 'failed', textOf(error));
     }
@@ -114,7 +114,7 @@ export class HealthWatch {
     await this.#session.open();
   }
 
-  async #look(situation: Situation): Promise<Health> {
+  async #check(situation: Situation): Promise<Health> {
     const { state, activity } = situation;
     await this.#server.trimLog();
     if (activity?.status === 'building') return this.#down(situation, 'building', activity.message);

@@ -61,7 +61,7 @@ class PostgresqlDriver implements Driver, Roles {
   readonly #leftBehind: LeftBehindWatch;
   #activity: Activity | null = null;
   #turn: Promise<unknown> = Promise.resolve();
-  #look: Promise<Health> | null = null;
+  #checking: Promise<Health> | null = null;
   #revivedAt = 0;
   #trouble: string | null = null;
 
@@ -76,17 +76,17 @@ class PostgresqlDriver implements Driver, Roles {
 
   start(): Promise<void> {
     this.#instance.halt = new AbortController();
-    return this.#order('shutdown', 'the server is starting', () => this.#start());
+    return this.#inTurn('shutdown', 'the server is starting', () => this.#start());
   }
 
   stop(): Promise<void> {
     this.#instance.halt.abort(new Error('the agent is stopping'));
-    return this.#order('shutdown', 'the server is stopping', () => this.#instance.stopServer());
+    return this.#inTurn('shutdown', 'the server is stopping', () => this.#instance.stopServer());
   }
 
   destroy(): Promise<void> {
     this.#instance.halt.abort(new Error('the instance is being removed'));
-    return this.#order('shutdown', 'the instance is being removed', async () => {
+    return this.#inTurn('shutdown', 'the instance is being removed', async () => {
       this.#instance.closeSessions();
       await this.#instance.server.stopAtOnce();
       await rm(this.#instance.deps.stateDir, { recursive: true, force: true, maxRetries: 5 });
@@ -95,10 +95,10 @@ class PostgresqlDriver implements Driver, Roles {
   }
 
   health(): Promise<Health> {
-    this.#look ??= this.#lookAtHealth().finally(() => {
-      this.#look = null;
+    this.#checking ??= this.#checkHealth().finally(() => {
+      this.#checking = null;
     });
-    return this.#look;
+    return this.#checking;
   }
 
   async preUpgrade(target: Target): Promise<UpgradeInfo> {
@@ -109,13 +109,13 @@ class PostgresqlDriver implements Driver, Roles {
     const { role = null, lag_bytes = null, service_status } = await this.health();
     // A server that is down can't be asked, and is not switched over.
     const isUp = service_status === 'healthy';
-    const { findings } = isUp ? await this.#leftBehind.look(role === 'primary') : { findings: [] };
+    const { findings } = isUp ? await this.#leftBehind.check(role === 'primary') : { findings: [] };
     // Minor versions of one major share the format of the data, so the way back is the same as the way there.
     return { reversible: true, role, lag_bytes, service_status, findings };
   }
 
   upgrade(target: Target): Promise<void> {
-    return this.#order('upgrading', `upgrading to ${target.datastore_version}`, async () => {
+    return this.#inTurn('upgrading', `upgrading to ${target.datastore_version}`, async () => {
       this.#swap.checkTarget(target, await loadState(this.#instance.deps.stateDir));
       const binaries = await this.#instance.fetch(target.datastore_version);
       await this.#instance.requireOwnSettings();
@@ -139,7 +139,7 @@ class PostgresqlDriver implements Driver, Roles {
   }
 
   demote(order: Parameters<Roles['demote']>[0]): ReturnType<Roles['demote']> {
-    return this.#order('shutdown', 'being stopped for a switchover', async () => {
+    return this.#inTurn('shutdown', 'being stopped for a switchover', async () => {
       const state = await this.#instance.settle();
       if (state.phase === 'serving') await this.#instance.requireOwnSettings();
       return state.phase === 'demoted'
@@ -149,7 +149,7 @@ class PostgresqlDriver implements Driver, Roles {
   }
 
   promote(order: Parameters<Roles['promote']>[0]): Promise<void> {
-    return this.#order('shutdown', 'becoming the primary', async () => {
+    return this.#inTurn('shutdown', 'becoming the primary', async () => {
       if (!isLsn(order.lsn)) throw new PermanentError(`not a log position: ${order.lsn}`);
       const state = await this.#instance.settle();
       if (state.phase === 'demoted') await this.#switchover.undoDemotion(state);
@@ -158,7 +158,7 @@ class PostgresqlDriver implements Driver, Roles {
   }
 
   follow(order: { readonly primary: Endpoint }): Promise<void> {
-    return this.#order('shutdown', 'changing its primary', async () => {
+    return this.#inTurn('shutdown', 'changing its primary', async () => {
       await this.#instance.requireOwnSettings();
       const state = await this.#instance.settle();
       if (state.phase === 'demoted') {
@@ -222,9 +222,9 @@ class PostgresqlDriver implements Driver, Roles {
 
   // ---- health
 
-  async #lookAtHealth(): Promise<Health> {
+  async #checkHealth(): Promise<Health> {
     this.#instance.state ??= await loadState(this.#instance.deps.stateDir).catch(() => null);
-    const health = await this.#instance.watch.look({
+    const health = await this.#instance.watch.check({
       state: this.#instance.state,
       activity: this.#activity,
       wanted: !this.#instance.halt.signal.aborted,
@@ -262,7 +262,7 @@ class PostgresqlDriver implements Driver, Roles {
     this.#revivedAt = Date.now();
     const { deps, halt } = this.#instance;
     deps.log.warn({}, what);
-    this.#order('shutdown', 'the server is starting', async () => {
+    this.#inTurn('shutdown', 'the server is starting', async () => {
       if (halt.signal.aborted) return;
       const state = await this.#instance.settle();
       if (state.phase === 'serving') await start(state);
@@ -276,9 +276,9 @@ class PostgresqlDriver implements Driver, Roles {
   // ---- small things
 
   /**
-   * One order at a time: a start by `health` must not run at the same time as an order of the taskmanager.
+   * One thing at a time: a start by `health` must not run at the same time as an order of the taskmanager.
    */
-  #order<T>(status: ServiceStatus, message: string, work: () => Promise<T>): Promise<T> {
+  #inTurn<T>(status: ServiceStatus, message: string, work: () => Promise<T>): Promise<T> {
     const mine = this.#turn.then(async () => {
       this.#activity = { status, message };
       try {

@@ -21,7 +21,7 @@ interface LeftBehind {
   readonly settings: Readonly<Record<string, string>>;
 }
 
-const LOOK_EVERY_MS = 30_000;
+const CHECK_EVERY_MS = 30_000;
 /** The largest share of time that checks may take, however many databases there are. */
 const SHARE = 1 / 100;
 const MAX_NAMES = 5;
@@ -37,7 +37,7 @@ interface Deps {
 export class LeftBehindWatch {
   readonly #deps: Deps;
   #known: LeftBehind | null = null;
-  #looking: Promise<LeftBehind> | null = null;
+  #checking: Promise<LeftBehind> | null = null;
   #nextAt = 0;
 
   constructor(deps: Deps) {
@@ -47,24 +47,24 @@ export class LeftBehindWatch {
   /** The latest findings, for a heartbeat; starts a new check when they are old. Never waits for a check. */
   known(isPrimary: boolean): LeftBehind | null {
     if (Date.now() >= this.#nextAt) {
-      this.look(isPrimary).catch((error: unknown) => {
-        this.#deps.log.debug({ error: textOf(error) }, 'could not look what a switchover leaves behind');
+      this.check(isPrimary).catch((error: unknown) => {
+        this.#deps.log.debug({ error: textOf(error) }, 'could not check what a switchover leaves behind');
       });
     }
     return this.#known;
   }
 
   /** Makes a check now. */
-  look(isPrimary: boolean): Promise<LeftBehind> {
-    this.#looking ??= this.#look(isPrimary).finally(() => {
-      this.#looking = null;
+  check(isPrimary: boolean): Promise<LeftBehind> {
+    this.#checking ??= this.#check(isPrimary).finally(() => {
+      this.#checking = null;
     });
-    return this.#looking;
+    return this.#checking;
   }
 
-  async #look(isPrimary: boolean): Promise<LeftBehind> {
+  async #check(isPrimary: boolean): Promise<LeftBehind> {
     const began = Date.now();
-    this.#nextAt = began + LOOK_EVERY_MS;
+    this.#nextAt = began + CHECK_EVERY_MS;
     const { config, places } = this.#deps;
     const found = isPrimary ? await this.#onPrimary() : [];
     const overridden = await beatenWords(config, places);
@@ -74,7 +74,7 @@ export class LeftBehindWatch {
     ];
     this.#known = { findings, settings: await fingerprints(config, places) };
     const ended = Date.now();
-    this.#nextAt = ended + Math.max(LOOK_EVERY_MS, (ended - began) / SHARE);
+    this.#nextAt = ended + Math.max(CHECK_EVERY_MS, (ended - began) / SHARE);
     return this.#known;
   }
 
@@ -88,7 +88,7 @@ export class LeftBehindWatch {
       } catch (error) {
         // A database that accepts no login, or was dropped meanwhile, must not hide the findings of the
         // others.
-        this.#deps.log.debug({ database, error: textOf(error) }, 'could not look into a database');
+        this.#deps.log.debug({ database, error: textOf(error) }, 'could not check a database');
       }
     }
     return [...unloggedFinding(unlogged), ...slotsFinding(slots)];

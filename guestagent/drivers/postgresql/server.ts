@@ -95,11 +95,7 @@ export class Server {
 
   /** For a server that is already starting, e.g. one that survived the agent. */
   async untilReady(timeoutMs: number, abort?: AbortSignal): Promise<void> {
-    const size = await stat(this.#places.logFile).then(
-      (stats) => stats.size,
-      () => 0,
-    );
-    await this.#untilReady(timeoutMs, size, () => null, abort);
+    await this.#untilReady(timeoutMs, await this.#logSize(), () => null, abort);
   }
 
   /**
@@ -178,13 +174,16 @@ export class Server {
    * truncated.
    */
   async trimLog(): Promise<void> {
-    const size = await stat(this.#places.logFile).then(
-      (stats) => stats.size,
-      () => 0,
-    );
-    if (size <= LOG_LIMIT_BYTES) return;
+    if ((await this.#logSize()) <= LOG_LIMIT_BYTES) return;
     await copyFile(this.#places.logFile, `${this.#places.logFile}.1`);
     await truncate(this.#places.logFile, 0);
+  }
+
+  async #logSize(): Promise<number> {
+    return stat(this.#places.logFile).then(
+      ({ size }) => size,
+      () => 0,
+    );
   }
 
   /**
