@@ -1,21 +1,23 @@
 import type { Command } from 'commander';
 import type { BatchDocument, BatchMemberDocument, CreateBatchInput } from '../client/index.ts';
 import { BATCH_ACTIONS, type BatchAction } from '../src/core/batch/orders.ts';
+import { BATCH_POLICY, DEFAULT_POLICY } from '../src/core/policy.ts';
 import { counted } from '../src/core/words.ts';
 import { renderBatch } from './batch-progress.ts';
 import { WAVE_HELP, waveOf, wayOnOf } from './batches.ts';
 import { EXIT, UsageError } from './failures.ts';
 import type { Io } from './io.ts';
 import { batchWord, withLastWord } from './last-word.ts';
-import { collect, count, type PolicyOptions, policyOf, withPolicyOptions } from './options.ts';
+import { collect, count } from './options.ts';
 import { type Output, prose } from './output.ts';
+import { policyOf, withPolicyOptions } from './policy.ts';
 import { type Session, sessionOf } from './session.ts';
 
 type Exit = (code: number) => void;
 /** At most this many clusters of a selection are shown; the report has all of them. */
 const CLUSTERS_SHOWN = 20;
 
-interface CreateOptions extends PolicyOptions {
+interface CreateOptions {
   readonly cluster?: readonly string[];
   readonly datastore?: string;
   readonly versionRange?: string;
@@ -53,7 +55,7 @@ function addCreate(program: Command, io: Io, exit: Exit): void {
     .option('--dry-run', 'show what would be upgraded in which wave, and change nothing')
     .option('--watch', 'show how it goes, to the end; Ctrl-C leaves it running')
     .option('--wait', 'wait until it has ended, or is paused and waits for a person');
-  withPolicyOptions(command, { onFailure: 'fail' })
+  withPolicyOptions(command, { ...DEFAULT_POLICY, ...BATCH_POLICY })
     .addHelpText(
       'after',
       `${WAVE_HELP}
@@ -66,7 +68,7 @@ Examples:
     .action(async (version: string, options: CreateOptions, self: Command) => {
       const session = sessionOf(self, io);
       const { client, output } = session;
-      const wanted = await wantedOf(session, version, options);
+      const wanted = await wantedOf(session, version, options, policyOf(self));
       if (options.dryRun) {
         const plan = await client.batches.plan(wanted);
         return output.result(plan, () => showResolved(output, plan.batch, plan.clusters));
@@ -85,6 +87,7 @@ async function wantedOf(
   { client }: Session,
   datastore_version: string,
   options: CreateOptions,
+  policy: CreateBatchInput['policy'],
 ): Promise<CreateBatchInput> {
   const selector = {
     ...(options.datastore !== undefined && { datastore: options.datastore }),
@@ -100,7 +103,6 @@ async function wantedOf(
   }
   const ids: string[] = [];
   for (const reference of options.cluster ?? []) ids.push((await client.clusters.get(reference)).id);
-  const policy = policyOf(options);
   return {
     datastore_version,
     ...(hasSelector ? { selector } : { clusters: ids }),

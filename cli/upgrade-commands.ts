@@ -1,17 +1,18 @@
 import type { Command } from 'commander';
 import type { PlanDocument, UpgradeDocument } from '../client/index.ts';
+import { DEFAULT_POLICY } from '../src/core/policy.ts';
 import { EXIT } from './failures.ts';
 import type { Io } from './io.ts';
 import { upgradeWord, withLastWord } from './last-word.ts';
-import { type PolicyOptions, policyOf, withPolicyOptions } from './options.ts';
 import { type Output, prose } from './output.ts';
+import { policyOf, withPolicyOptions } from './policy.ts';
 import { renderProgress } from './progress.ts';
 import { type Session, sessionOf } from './session.ts';
 import { findUpgrade, UPGRADE_ARGUMENT, wayOn } from './upgrades.ts';
 
 type Exit = (code: number) => void;
 
-interface UpgradeOptions extends PolicyOptions {
+interface UpgradeOptions {
   readonly watch?: boolean;
   readonly wait?: boolean;
   readonly dryRun?: boolean;
@@ -83,7 +84,7 @@ Examples:
     .action(async (cluster: string, version: string, options: UpgradeOptions, self: Command) => {
       const session = sessionOf(self, io);
       const { clusters } = session.client;
-      const policy = policyOf(options);
+      const policy = policyOf(self);
       if (options.dryRun) return tellPlan(session, await clusters.plan(cluster, version, policy));
       const upgrading = await clusters.upgrade(cluster, version, policy, planOptionsOf(options));
       const id = upgrading.upgrade_id;
@@ -109,7 +110,7 @@ Examples:
     .action(async (instance: string, version: string, options: UpgradeOptions, self: Command) => {
       const session = sessionOf(self, io);
       const { instances, upgrades } = session.client;
-      const policy = policyOf(options);
+      const policy = policyOf(self);
       if (options.dryRun) return tellPlan(session, await instances.plan(instance, version, policy));
       const { upgrade_id: id } = await instances.upgrade(instance, version, policy, planOptionsOf(options));
       if (await followed(session, id, options, exit)) return;
@@ -126,7 +127,7 @@ function withUpgradeOptions(command: Command): Command {
     .option('--plan-hash <hash>', 'upgrade only if the plan is still the one with this hash')
     .option('--watch', 'show how it goes, to the end; Ctrl-C leaves it running')
     .option('--wait', 'wait until it has ended, or is paused and waits for a person');
-  return withPolicyOptions(command, { onFailure: 'pause' });
+  return withPolicyOptions(command, DEFAULT_POLICY);
 }
 
 function planOptionsOf({ planHash }: UpgradeOptions): { readonly planHash?: string } {

@@ -16,6 +16,7 @@ import {
   type WaveCounts,
 } from '../../src/core/batch/record.ts';
 import type { Instant } from '../../src/core/domain.ts';
+import { policyInJson } from '../../src/core/policy.ts';
 import { counted } from '../../src/core/words.ts';
 import { time, timeOrNull } from '../times.ts';
 
@@ -32,7 +33,7 @@ export function batchView(batch: Batch, now: Instant): BatchDocument {
     actions: [...possibleBatchActions(batch)],
     datastore: batch.datastore,
     to: { id: batch.to_version_id, name: batch.to_version },
-    policy: policyView(batch),
+    policy: policyInJson(batch.policy),
     selection: {
       clusters: selection.clusters?.length ?? null,
       selector: selection.selector ? { ...selection.selector } : null,
@@ -77,10 +78,6 @@ function waveView(wave: Wave, index: number): WaveDocument {
     started: timeOrNull(started),
     ended: timeOrNull(ended),
   };
-}
-
-function policyView({ policy: { not_before, ...policy } }: Batch): Record<string, unknown> {
-  return not_before ? { ...policy, not_before: time(not_before) } : policy;
 }
 
 function countsOf({ waves, left_out }: Batch): WaveCounts {

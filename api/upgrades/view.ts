@@ -1,4 +1,3 @@
-import type { PolicyDocument } from '../../src/contract/policy.ts';
 import type {
   EventDocument,
   PlanDocument,
@@ -6,7 +5,7 @@ import type {
   UpgradeDocument,
 } from '../../src/contract/upgrade-documents.ts';
 import type { Cluster, Instant } from '../../src/core/domain.ts';
-import type { Policy } from '../../src/core/policy.ts';
+import { policyInJson } from '../../src/core/policy.ts';
 import type { Plan } from '../../src/core/preview.ts';
 import type { Step, Upgrade, UpgradeEvent } from '../../src/core/record.ts';
 import { describe, estimatedEnd } from '../../src/core/status.ts';
@@ -29,7 +28,7 @@ export function upgradeView(upgrade: Upgrade, cluster: Cluster | null, now: Inst
     actions: [...possibleActions(upgrade, cluster)],
     from: { id: upgrade.from_version_id, name: upgrade.from_version },
     to: { id: upgrade.to_version_id, name: upgrade.to_version },
-    policy: policyView(upgrade.policy),
+    policy: policyInJson(upgrade.policy),
     progress: progressOf(upgrade),
     steps: steps.map((step) => stepView(step, cluster)),
     seq: upgrade.seq,
@@ -56,11 +55,6 @@ export function stateOf({ state, direction }: Upgrade) {
     since: isPaused ? time(state.since) : null,
     until: isPaused ? timeOrNull(state.until) : null,
   };
-}
-
-function policyView(policy: Policy): PolicyDocument {
-  const { not_before, overrides, ...rest } = policy;
-  return { ...rest, overrides: [...overrides], not_before: timeOrNull(not_before) };
 }
 
 /** Counts the steps towards the present goal: once a rollback has begun, the steps back. */

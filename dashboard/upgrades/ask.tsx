@@ -3,7 +3,7 @@ import { useDeferredValue, useState } from 'react';
 import { type ClusterDocument, CofferApiError, type PlanDocument } from '../../client/index.ts';
 import { byName } from '../clusters/filter.ts';
 import { useDoing, usePolled } from '../data.ts';
-import { count, duration } from '../format.ts';
+import { capitalised, count, duration } from '../format.ts';
 import { Button, Card, Empty, Note, Spinner } from '../parts/basics.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { FailureNote } from '../parts/failure.tsx';
@@ -12,7 +12,7 @@ import { go, Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
 import { isRefusing } from '../words.ts';
 import { PlanPreview } from './plan-preview.tsx';
-import { DEFAULT_DRAFT, type PolicyDraft, policyOf, problemsOf } from './policy.ts';
+import { DEFAULT_DRAFT, type PolicyDraft, policyOf, policyTexts, problemsOf } from './policy.ts';
 import { PolicyForm } from './policy-form.tsx';
 
 const PLAN_EVERY_MS = 3_000;
@@ -204,11 +204,6 @@ function AskButton({ cluster, plan, draft, onStale }: AskButtonProps) {
 /** What is going to happen, in sentences. */
 function Outlook({ plan, draft }: { readonly plan: PlanDocument; readonly draft: PolicyDraft }) {
   const instances = plan.steps.filter(({ kind }) => kind === 'instance');
-  const failing = {
-    pause: 'If a step keeps failing, it pauses and waits for you.',
-    rollback: `If a step keeps failing, everything goes back to ${plan.from.name}.`,
-    fail: 'If a step keeps failing, it ends there.',
-  } as const;
   return (
     <ul className="promise">
       <li>
@@ -225,13 +220,11 @@ function Outlook({ plan, draft }: { readonly plan: PlanDocument; readonly draft:
           was acknowledged is lost.
         </li>
       )}
-      {draft.canary !== '' && (
-        <li>After {count(Number(draft.canary), 'instance')} it waits for an approval.</li>
-      )}
       {plan.gates.length > 0 && (
         <li>It begins, and then waits for {plan.gates.map(({ gate }) => gate).join(', ')}.</li>
       )}
-      <li>{failing[draft.onFailure]} It can be paused, cancelled and rolled back while it runs.</li>
+      <li>{capitalised(policyTexts(policyOf(draft, DEFAULT_DRAFT)).join('; '))}.</li>
+      <li>It can be paused, cancelled and rolled back while it runs.</li>
       <li className="quiet">
         Plan <span className="mono">{plan.hash}</span>: if it is another one by then, nothing begins.
       </li>

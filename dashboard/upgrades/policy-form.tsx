@@ -1,5 +1,7 @@
 import { Check, Choices, Field, TextInput } from '../parts/fields.tsx';
-import type { PolicyDraft, PolicyProblems } from './policy.ts';
+import { DEFAULT_DRAFT, isAsked, type PolicyDraft, type PolicyProblems, TEXT_INPUTS } from './policy.ts';
+
+type Input = (typeof TEXT_INPUTS)[number];
 
 interface PolicyFormProps {
   readonly draft: PolicyDraft;
@@ -8,102 +10,65 @@ interface PolicyFormProps {
 }
 
 /** A few questions are visible, each with a default answer; the others are shown when the user asks for them. */
-export function PolicyForm({ draft, problems, onChange }: PolicyFormProps) {
+export function PolicyForm(form: PolicyFormProps) {
+  const inputs = (asked: Input['asked']) =>
+    TEXT_INPUTS.filter((input) => input.asked === asked && isAsked(input, form.draft)).map((input) => (
+      <PolicyQuestion key={input.name} input={input} {...form} />
+    ));
   return (
     <div className="stack">
-      <Choices
-        legend="When a step keeps failing"
-        value={draft.onFailure}
-        onChange={(onFailure) => onChange({ onFailure })}
-        options={[
-          {
-            value: 'pause',
-            label: 'Pause',
-            hint: 'It stops and waits for you: retry, roll back or cancel.',
-          },
-          {
-            value: 'rollback',
-            label: 'Roll back',
-            hint: 'It takes every instance back to the present version by itself.',
-          },
-          {
-            value: 'fail',
-            label: 'Fail',
-            hint: 'It ends there. Instances stay as they are, and the record says which runs what.',
-          },
-        ]}
-      />
-      <Check
-        label="Try it on one instance first"
-        hint="After the first instance it pauses until somebody approves: a canary."
-        isChecked={draft.canary !== ''}
-        onChange={(isChecked) => onChange({ canary: isChecked ? '1' : '' })}
-      />
-      {draft.canary !== '' && (
-        <Field label="Instances before the approval" problem={problems.canary}>
-          {(id) => (
-            <TextInput
-              id={id}
-              type="number"
-              min={1}
-              value={draft.canary}
-              onChange={(canary) => onChange({ canary: canary === '' ? '0' : canary })}
-            />
-          )}
-        </Field>
-      )}
+      {inputs('at_once')}
       <details>
         <summary>More settings</summary>
-        <MoreSettings draft={draft} problems={problems} onChange={onChange} />
+        <div className="field-row">{inputs('further')}</div>
       </details>
     </div>
   );
 }
 
-type TextField = Exclude<keyof PolicyDraft, 'onFailure' | 'overrides'>;
-
-function MoreSettings({ draft, problems, onChange }: PolicyFormProps) {
-  const text = (
-    field: TextField,
-    label: string,
-    hint: string,
-    type: 'text' | 'number' | 'datetime-local' = 'number',
-  ) => (
-    <Field label={label} hint={hint} problem={problems[field]}>
-      {(id) => (
-        <TextInput
-          id={id}
-          type={type}
-          value={draft[field]}
-          onChange={(value) => onChange({ [field]: value })}
+function PolicyQuestion({ input, draft, problems, onChange }: PolicyFormProps & { readonly input: Input }) {
+  const { name } = input;
+  const change = (value: string) => onChange({ [name]: value });
+  if (input.kind === 'choice') {
+    const options = Object.entries(input.choices).map(([value, { label, meaning: hint }]) => ({
+      value,
+      label,
+      hint,
+    }));
+    return <Choices legend={input.label} value={draft[name]} onChange={change} options={options} />;
+  }
+  const offer = 'offer' in input ? input.offer : undefined;
+  const isOff = offer !== undefined && draft[name] === DEFAULT_DRAFT[name];
+  return (
+    <>
+      {offer && (
+        <Check
+          label={offer.label}
+          hint={offer.meaning}
+          isChecked={!isOff}
+          onChange={(isChecked) => change(isChecked ? offer.value : DEFAULT_DRAFT[name])}
         />
       )}
-    </Field>
-  );
-  return (
-    <div className="stack settings">
-      <div className="field-row">
-        {text('maxUnavailable', 'Out of service at once', 'Instances, or a percentage such as 25%.', 'text')}
-        {text('soakSeconds', 'Soak, seconds', 'Health must hold so long after each step.')}
-        {text('retries', 'Retries', 'Of each step, beyond the first attempt.')}
-      </div>
-      <div className="field-row">
-        {text('stepTimeoutSeconds', 'Step timeout, seconds', 'For one attempt.')}
-        {text('timeoutSeconds', 'Whole timeout, seconds', 'Without the time it waits for a person.')}
-        {text('notBefore', 'Start no step before', 'In your time zone; empty: at once.', 'datetime-local')}
-      </div>
-      {text(
-        'windowCron',
-        'Only in a window that opens',
-        'Minute, hour, day of month, month, day of week: 0 2 * * 6,0 is Saturdays and Sundays at two. Empty: at any time.',
-        'text',
+      {!isOff && (
+        <Field label={labelOf(input)} hint={hintOf(input)} problem={problems[name]}>
+          {(id) => <TextInput id={id} {...controlOf(input)} value={draft[name]} onChange={change} />}
+        </Field>
       )}
-      {draft.windowCron !== '' && (
-        <div className="field-row">
-          {text('windowMinutes', 'Window length, minutes', 'A step starts only if it can finish in it.')}
-          {text('windowZone', 'Window time zone', 'By whose clock it opens: Europe/Berlin.', 'text')}
-        </div>
-      )}
-    </div>
+    </>
   );
+}
+
+function labelOf({ label, kind }: Input): string {
+  return kind === 'seconds' ? `${label}, seconds` : label;
+}
+
+function hintOf({ meaning, example, kind }: Input): string {
+  if (kind === 'time') return `${meaning} In your time zone; empty: at once.`;
+  return example === undefined ? meaning : `${meaning} For example: ${example}`;
+}
+
+function controlOf(input: Input) {
+  if (input.kind === 'time') return { type: 'datetime-local' } as const;
+  if (input.kind !== 'count' && input.kind !== 'seconds') return {};
+  return { type: 'number', min: input.least, max: input.most } as const;
 }

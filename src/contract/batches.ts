@@ -10,28 +10,16 @@ import {
   MEMBER_STATES,
   type WaveCounts,
 } from '../core/batch/record.ts';
-import type { Percentage } from '../core/policy.ts';
 import { PAUSE_REASONS } from '../core/record.ts';
-import { Id, isId, nextPage, Reference, TenantId, Time, text } from './fields.ts';
+import { Id, isId, nextPage, Reference, share, TenantId, Time, text } from './fields.ts';
 import { PageQuery, TenantParams } from './http.ts';
 import { PolicyDocument, PolicyRequest } from './policy.ts';
 
 /** A request body that names more clusters than this is refused; a selector may find more. */
 const MAX_NAMED = 5_000;
 const MAX_WAVES = 50;
+const MOST_CLUSTERS = 1_000_000;
 const DAY_SECONDS = 86_400;
-
-/** A number of clusters, or a percentage of them; `min` is the least allowed value of either. */
-function amount(min: 0 | 1) {
-  const form = min === 0 ? /^(\d{1,2}|100)%$/ : /^(0?[1-9]|[1-9]\d|100)%$/;
-  const percentage = z
-    .custom<Percentage>(
-      (value) => typeof value === 'string' && form.test(value),
-      `must be a number of clusters, or a percentage from ${min}% to 100%`,
-    )
-    .meta({ type: 'string', pattern: form.source });
-  return z.union([z.int().min(min).max(1_000_000), percentage]);
-}
 
 const VersionRange = text(255).refine(
   (range) => isRange(range),
@@ -62,7 +50,7 @@ const SelectorRequest = z
 
 const WaveRequest = z
   .strictObject({
-    share: amount(1).exactOptional().meta({
+    share: share('clusters', { least: 1, most: MOST_CLUSTERS }).exactOptional().meta({
       description:
         'So many of all clusters, or such a percentage of them; all that are left if neither this nor a selector is given.',
     }),
@@ -73,7 +61,7 @@ const WaveRequest = z
       .max(10_000)
       .exactOptional()
       .meta({ description: 'Clusters at once. Default 10.' }),
-    failure_budget: amount(0).exactOptional().meta({
+    failure_budget: share('clusters', { least: 0, most: MOST_CLUSTERS }).exactOptional().meta({
       description:
         'Clusters that may fail before the batch pauses: a number, or a percentage of the wave, which is at least one unless it is 0%. Default 5%.',
     }),
@@ -218,7 +206,7 @@ const WaveDocument = z.strictObject({
   size: z.int(),
   counts: Counts,
   max_concurrent: z.int(),
-  failure_budget: amount(0),
+  failure_budget: share('clusters', { least: 0, most: MOST_CLUSTERS }),
   failures_allowed: z.int().meta({ description: 'The failure budget as a number of its clusters.' }),
   write_outage_budget_seconds: z.number().nullable(),
   write_outage_ms: z.number(),

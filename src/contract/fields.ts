@@ -1,5 +1,6 @@
 /** Fields that several schemas share. */
 import { z } from 'zod';
+import { PERCENTAGE, type Percentage } from '../core/policy.ts';
 
 /** Letters, digits and symbols of any script; no control characters (NUL, escape codes), no lone surrogates. */
 const PRINTABLE = /^[^\p{Cc}\p{Cs}]*$/u;
@@ -7,6 +8,27 @@ const PRINTABLE = /^[^\p{Cc}\p{Cs}]*$/u;
 /** Text that a person typed: printable, not empty, at most `max` characters. */
 export function text(max: number) {
   return z.string().min(1).max(max).regex(PRINTABLE, 'must not contain control characters');
+}
+
+interface Limits<Least = number> {
+  readonly least: Least;
+  readonly most: number;
+}
+
+export function whole({ least, most }: Limits) {
+  return z.int().min(least).max(most);
+}
+
+/** A number of clusters or instances, or a percentage of them; `least` is the least allowed value of either. */
+export function share(noun: string, { least, most }: Limits<0 | 1>) {
+  const form = PERCENTAGE[least];
+  const percentage = z
+    .custom<Percentage>(
+      (value) => typeof value === 'string' && form.test(value),
+      `must be a number of ${noun}, or a percentage from ${least}% to 100%`,
+    )
+    .meta({ type: 'string', pattern: form.source });
+  return z.union([whole({ least, most }), percentage]);
 }
 
 /** An id as Coffer and Trove make them: 8-4-4-4-12 hexadecimal digits. */

@@ -7,6 +7,7 @@ import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import type { Authenticate } from '../../api/access/caller.ts';
 import { readDashboard } from '../../api/http/dashboard.ts';
+import { TEXT_INPUTS } from '../../dashboard/upgrades/policy.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import { beginUpgrade, buildCluster, type Harness, startApi } from '../integration/api-harness.ts';
 import { describeBrowser, keepShot, seriousFindings, TestBrowser } from '../support/browser.ts';
@@ -144,6 +145,27 @@ describeBrowser('the dashboard with sign-in', () => {
     await dialog.waitFor({ state: 'hidden' });
     expect(await page.getByLabel('Soak, seconds').inputValue()).toBe('77');
     expect(page.url()).toBe(`${api.origin}/dashboard/t1/clusters/${cluster}/upgrade`);
+  });
+
+  it('asks for each field of the policy, with its meaning', async () => {
+    page = await browser.open(api.origin);
+    await go(`clusters/${cluster}/upgrade`);
+    await signIn('ann-1');
+    await heading('Upgrade shop').waitFor();
+    await page.getByText('More settings').click();
+    for (const input of TEXT_INPUTS) {
+      if ('offer' in input && input.offer) await page.getByLabel(input.offer.label).check();
+      if (input.kind === 'choice') {
+        const choice = page.getByRole('group', { name: input.label });
+        expect(await choice.getByRole('radio').count()).toBe(Object.keys(input.choices).length);
+        continue;
+      }
+      await page.getByLabel(input.kind === 'seconds' ? `${input.label}, seconds` : input.label).waitFor();
+      await page.getByText(input.meaning).waitFor();
+      if (input.name === 'window') await page.getByLabel(input.label).fill('0 2 * * *');
+    }
+    expect(await seriousFindings(page)).toEqual([]);
+    await keepShot(page, 'upgrade-policy');
   });
 
   it('goes on hearing events after a new sign-in, each once', async () => {

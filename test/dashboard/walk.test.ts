@@ -267,13 +267,18 @@ describeBrowser('the dashboard', () => {
       await look('batch-new');
       await button('Upgrade 5 clusters …').click();
       await page
-        .getByText('Each cluster: at most 50% out of service at once; 1 retry, then ends as failed.')
+        .getByText(
+          'Each cluster: at most 50% out of service at once; retries of each step: 1; ends as failed when a step keeps failing.',
+        )
         .waitFor();
       await confirm('Begin');
       await heading('edge fleet').waitFor();
       const batch = await client.batches.get(page.url().split('/').at(-1) ?? '');
       expect(batch.policy).toEqual({ on_failure: 'fail', retries: 1, max_unavailable: '50%' });
-      await page.getByRole('region', { name: 'Details' }).getByText('1 retry, then ends as failed').waitFor();
+      await page
+        .getByRole('region', { name: 'Details' })
+        .getByText('ends as failed when a step keeps failing')
+        .waitFor();
       await state('Waits for approval');
       await look('batch-approval');
       await button('Approve').click();

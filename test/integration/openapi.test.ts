@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { POLICY } from '../../src/core/policy.ts';
 import { ROOT } from '../support/docs.ts';
 import { type ApiDocument, namedShapes, sectionsOf, shapeOf } from '../support/rest-page.ts';
 import { ask, type Harness, startApi } from './api-harness.ts';
@@ -69,6 +70,15 @@ describe('/openapi.json', () => {
     look(document, '');
     expect(unsaid).toEqual([]);
   });
+
+  it.each(['PolicyRequestInput', 'Policy'])(
+    'has each field of the policy in %s, with its meaning',
+    (name) => {
+      const { properties = {} } = document.components?.schemas?.[name] ?? {};
+      const said = Object.entries(properties).map(([field, { description }]) => [field, description]);
+      expect(said).toEqual(POLICY.map((field) => [field.name, field.meaning]));
+    },
+  );
 
   it('says of every route what it is for and what it answers', () => {
     const routes = sectionsOf(document).flatMap((section) => section.routes);

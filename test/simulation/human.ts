@@ -1,7 +1,7 @@
 import { CONDUCTOR_TOPIC, guestTopic } from '../../src/bus/bus.ts';
 import { heartbeatArgs } from '../../src/contract/rpc.ts';
 import { isInDoubt } from '../../src/core/domain.ts';
-import type { Policy } from '../../src/core/policy.ts';
+import { statedPolicy } from '../../src/core/policy.ts';
 import type { Upgrade } from '../../src/core/record.ts';
 import type { Action } from '../../src/core/upgrade/inputs.ts';
 import type { HttpAnswer, HttpRequest } from './api.ts';
@@ -75,16 +75,7 @@ function intend(world: World, to: Target) {
   const user = `ann-${world.checks.requests.intents}`;
   const version = VERSIONS[manager][to];
   world.checks.requests.intended(user, { version, policy });
-  return { user, version, policy: written(policy) };
-}
-
-/** The policy as people write it: null fields are left out, and times are text. */
-function written({ not_before, window, ...rest }: Policy): Readonly<Record<string, unknown>> {
-  return {
-    ...rest,
-    ...(window && { window }),
-    ...(not_before !== null && { not_before: new Date(not_before).toISOString() }),
-  };
+  return { user, version, policy: statedPolicy(policy) };
 }
 
 /** The upgrade that holds the cluster. */

@@ -89,13 +89,15 @@ function shapeIn(content: Content | undefined): string | null {
   return first?.schema === undefined ? null : shapeOf(first.schema);
 }
 
-/** The named schemas, as shapes. */
+/** The named schemas, as shapes, by their names: the order in which modules are loaded is no order for readers. */
 export function namedShapes({
   components,
 }: ApiDocument): readonly { name: string; shape: string; description: string }[] {
-  return Object.entries(components?.schemas ?? {}).map(([name, schema]) => ({
-    ...{ name, shape: shapeOf(schema), description: schema.description ?? '' },
-  }));
+  return Object.entries(components?.schemas ?? {})
+    .map(([name, schema]) => ({
+      ...{ name, shape: shapeOf(schema), description: schema.description ?? '' },
+    }))
+    .sort((a, b) => a.name.localeCompare(b.name, 'en'));
 }
 
 /** A schema in the manner of TypeScript: `{ name: string; instances?: Instance[] }`. */
@@ -122,7 +124,7 @@ function objectShape({ properties = {}, required = [] }: Schema, indent: string)
       schema.description,
       schema.default === undefined ? '' : `default ${JSON.stringify(schema.default)}`,
     ];
-    const said = note.filter(Boolean).join('; ');
+    const said = note.filter(Boolean).join('; ').replace('.; ', '; ');
     return `${deeper}${name}${mark}: ${shapeOf(schema, deeper)};${said === '' ? '' : `  // ${said}`}`;
   });
   return fields.length === 0 ? '{}' : `{\n${fields.join('\n')}\n${indent}}`;

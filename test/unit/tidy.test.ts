@@ -14,6 +14,8 @@ const MAX_FUNCTION_LINES = 70;
 const ROOMS = [
   'src/core/errors.ts',
   'src/core/digest.ts',
+  'src/core/policy.ts',
+  'src/core/policy-inputs.ts',
   'src/core/',
   'src/contract/',
   'src/bus/',
@@ -29,9 +31,11 @@ const ROOMS = [
 ] as const;
 type Room = (typeof ROOMS)[number];
 
+/** The policy's table, of which the dashboard makes its form: data, and functions that need nothing else. */
+const POLICY: readonly Room[] = ['src/core/policy.ts', 'src/core/policy-inputs.ts'];
 /** Of the core, what every room may import. */
 const COMMON: readonly Room[] = ['src/core/errors.ts', 'src/core/digest.ts'];
-const CORE: readonly Room[] = ['src/core/', ...COMMON];
+const CORE: readonly Room[] = ['src/core/', ...COMMON, ...POLICY];
 /** `src/` alone stands for the basics: config, log, service. */
 const BASICS: readonly Room[] = ['src/', ...COMMON];
 const SRC: readonly Room[] = [...CORE, 'src/', 'src/contract/', 'src/bus/', 'src/store/', 'src/queue.ts'];
@@ -39,6 +43,8 @@ const SRC: readonly Room[] = [...CORE, 'src/', 'src/contract/', 'src/bus/', 'src
 const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   'src/core/errors.ts': CORE,
   'src/core/digest.ts': CORE,
+  'src/core/policy.ts': CORE,
+  'src/core/policy-inputs.ts': POLICY,
   'src/core/': CORE,
   'src/contract/': [...CORE, 'src/contract/'],
   'src/bus/': [...BASICS, 'src/bus/', 'src/contract/'],
@@ -51,7 +57,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   'client/': [...CORE, 'src/contract/', 'client/'],
   // Of the last three the doctor alone makes use: it looks at RabbitMQ and Redis themselves.
   'cli/': [...CORE, 'src/contract/', 'client/', 'cli/', 'src/', 'src/bus/', 'src/store/'],
-  'dashboard/': ['client/', 'dashboard/'],
+  'dashboard/': ['client/', 'dashboard/', ...POLICY],
 };
 
 /** Where a process or a package begins: nobody imports these. */

@@ -1,7 +1,7 @@
 /** The first record of a batch. */
 import { admissionFindings } from '../admit.ts';
 import type { Cluster, DatastoreVersion, Instant } from '../domain.ts';
-import type { Policy } from '../policy.ts';
+import { BATCH_POLICY, type Policy } from '../policy.ts';
 import type { RequestedBy } from '../record.ts';
 import { counted } from '../words.ts';
 import { type Batch, type BatchEvent, MEMBER_STATES, type Member, type Wave } from './record.ts';
@@ -35,12 +35,6 @@ export interface Resolved {
   readonly members: readonly Member[];
   readonly event: BatchEvent;
 }
-
-/**
- * When a cluster's upgrade fails, it ends: nobody watches each of thousands of upgrades, and the budget
- * decides.
- */
-const BATCH_POLICY: Partial<Policy> = { on_failure: 'fail' };
 
 /** What a batch needs when it is accepted. */
 interface BatchAcceptance {

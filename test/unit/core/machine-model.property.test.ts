@@ -7,7 +7,7 @@
  */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { ON_FAILURE } from '../../../src/core/policy.ts';
+import { POLICY_FIELDS } from '../../../src/core/policy.ts';
 import { isActive, isInFlight, type Step } from '../../../src/core/record.ts';
 import { describe } from '../../../src/core/status.ts';
 import { ACTIONS, type Action, type Input, type Next } from '../../../src/core/upgrade/inputs.ts';
@@ -187,10 +187,11 @@ const commands = fc.commands(
   { maxCommands: 60, size: 'max' },
 );
 
+const CHOICES = Object.keys(POLICY_FIELDS.on_failure.choices) as Limits['on_failure'][];
 const limits: fc.Arbitrary<Limits> = fc.record({
   max_unavailable: fc.integer({ min: 1, max: 3 }),
   canary: fc.constantFrom(0, 0, 1, 2),
-  on_failure: fc.constantFrom(...ON_FAILURE),
+  on_failure: fc.constantFrom(...CHOICES),
 });
 
 it('does what the model does, whatever guests and people say (G2, G4, G8)', () => {

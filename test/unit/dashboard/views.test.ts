@@ -21,6 +21,7 @@ import {
   policyOf,
   policyTexts,
   problemsOf,
+  TEXT_INPUTS,
 } from '../../../dashboard/upgrades/policy.ts';
 import {
   batchWord,
@@ -32,7 +33,7 @@ import {
 } from '../../../dashboard/words.ts';
 import { CreateBatchBody } from '../../../src/contract/batches.ts';
 import { PolicyRequest } from '../../../src/contract/policy.ts';
-import { DEFAULT_POLICY } from '../../../src/core/policy.ts';
+import { DEFAULT_POLICY, statedPolicy } from '../../../src/core/policy.ts';
 import { ACTIONS } from '../../../src/core/upgrade/inputs.ts';
 
 describe('numbers and times', () => {
@@ -263,26 +264,21 @@ describe('the form of a policy', () => {
   it('begins with what the API takes by itself, and then says nothing', () => {
     expect(problemsOf(DEFAULT_DRAFT)).toEqual({});
     expect(policyOf(DEFAULT_DRAFT, DEFAULT_DRAFT)).toEqual({});
-    expect(DEFAULT_POLICY).toMatchObject({
-      max_unavailable: Number(DEFAULT_DRAFT.maxUnavailable),
-      soak_seconds: Number(DEFAULT_DRAFT.soakSeconds),
-      retries: Number(DEFAULT_DRAFT.retries),
-      step_timeout_seconds: Number(DEFAULT_DRAFT.stepTimeoutSeconds),
-      timeout_seconds: Number(DEFAULT_DRAFT.timeoutSeconds),
-      on_failure: DEFAULT_DRAFT.onFailure,
-    });
+    const typed = TEXT_INPUTS.filter(({ name }) => DEFAULT_DRAFT[name] !== '').map(({ name }) => [name, '']);
+    const { overrides: _, ...defaults } = statedPolicy(DEFAULT_POLICY);
+    expect(policyOf(DEFAULT_DRAFT, { ...DEFAULT_DRAFT, ...Object.fromEntries(typed) })).toEqual(defaults);
   });
 
   it('says everything that was typed, as the contract has it', () => {
     const draft = {
       ...DEFAULT_DRAFT,
-      onFailure: 'rollback' as const,
+      on_failure: 'rollback',
       canary: '1',
-      maxUnavailable: '25%',
-      soakSeconds: '30',
-      notBefore: '2026-11-25T03:00',
-      windowCron: '0 2 * * 6,0 ',
-      windowZone: 'Europe/Berlin',
+      max_unavailable: '25%',
+      soak_seconds: '30',
+      not_before: '2026-11-25T03:00',
+      window: '0 2 * * 6,0 ',
+      time_zone: 'Europe/Berlin',
       overrides: { guests_alive: ' known ', version_path: ' ' },
     };
     const policy = policyOf(draft, DEFAULT_DRAFT);
@@ -299,7 +295,11 @@ describe('the form of a policy', () => {
   });
 
   it('is told in words, with what the API takes by itself where nothing is said', () => {
-    expect(policyTexts({})).toEqual(['at most 1 out of service at once', '2 retries, then pauses']);
+    expect(policyTexts({})).toEqual([
+      'at most 1 out of service at once',
+      'retries of each step: 2',
+      'pauses when a step keeps failing',
+    ]);
     const window = { cron: '0 2 * * 6,0', duration_seconds: 3600, time_zone: 'UTC' };
     const overrides = [{ gate: 'guests_alive' as const, reason: 'known' }];
     const said = { max_unavailable: '25%', canary: 1, soak_seconds: 90, retries: 1 } as const;
@@ -307,19 +307,21 @@ describe('the form of a policy', () => {
       'at most 25% out of service at once',
       'approval after 1',
       'soaks 1 min 30 s after each step',
-      '1 retry, then ends as failed',
+      'retries of each step: 1',
+      'ends as failed when a step keeps failing',
       'in windows 0 2 * * 6,0 of 1 h, UTC',
       'guests_alive skipped: known',
     ]);
   });
 
   it.each([
-    [{ maxUnavailable: '0' }, 'maxUnavailable'],
-    [{ maxUnavailable: '101%' }, 'maxUnavailable'],
-    [{ soakSeconds: '1.5' }, 'soakSeconds'],
+    [{ max_unavailable: '0' }, 'max_unavailable'],
+    [{ max_unavailable: '101%' }, 'max_unavailable'],
+    [{ soak_seconds: '1.5' }, 'soak_seconds'],
     [{ retries: '' }, 'retries'],
-    [{ canary: '0' }, 'canary'],
-    [{ windowCron: '* * * * *', windowMinutes: 'long' }, 'windowMinutes'],
+    [{ canary: '' }, 'canary'],
+    [{ not_before: 'soon' }, 'not_before'],
+    [{ window: '* * * * *', window_seconds: 'long' }, 'window_seconds'],
   ])('says of %j what is wrong', (part, field) => {
     expect(Object.keys(problemsOf({ ...DEFAULT_DRAFT, ...part }))).toEqual([field]);
   });
@@ -344,7 +346,7 @@ describe('the form of a batch', () => {
 
   it('says of the upgrades only what differs from how a batch has them by itself', () => {
     expect(batchOf(draft)).not.toHaveProperty('policy');
-    const policy = { ...BATCH_DRAFT, onFailure: 'pause' as const, canary: '1' };
+    const policy = { ...BATCH_DRAFT, on_failure: 'pause', canary: '1' };
     expect(batchOf({ ...draft, policy }).policy).toEqual({ on_failure: 'pause', canary: 1 });
   });
 
