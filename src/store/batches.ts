@@ -176,7 +176,7 @@ return 'begun'`,
 });
 
 const LOAD = script('batches.load', {
-  keys: { ...BATCH, ...LOADS },
+  keys: { batch: ['read', 'batch:<id>'], loads: ['read', 'batch-loads'] },
   args: ['now', 'chunk'],
   lists: { states: ['state'], clusters: ['cluster_id'] },
   lua: `

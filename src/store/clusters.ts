@@ -68,13 +68,13 @@ return texts`,
 });
 
 const SEE = script('clusters.see', {
-  keys: { cluster: ['hash', 'cluster:<id>'], catalogue: ['hash', 'catalogue'] },
+  keys: { cluster: ['read', 'cluster:<id>'], catalogue: ['read', 'catalogue'] },
   lua: `${CLUSTER_TEXT}
 return { clusterText(CLUSTER) or false, redis.call('HGET', CATALOGUE, 'revision') }`,
 });
 
 const HEARTBEAT = script('clusters.heartbeat', {
-  keys: { instance: ['string', 'instance:<instance_id>'] },
+  keys: { instance: ['read', 'instance:<instance_id>'] },
   args: ['instance_id', 'sent', 'now', 'report', 'clock_step_ms'],
   lua: `
 local cluster_id = redis.call('GET', INSTANCE)

@@ -20,7 +20,8 @@ import { CofferError } from '../core/errors.ts';
 /** In Lua a number is text, `null` and `false` are the empty text, and `true` is `1`. */
 type Arg = string | number | boolean | null;
 
-type KeyType = 'hash' | 'zset' | 'stream' | 'string' | 'set';
+/** `read`: the script reads the key before its first write, so Redis refuses a wrong type in time. */
+type KeyType = 'hash' | 'zset' | 'stream' | 'string' | 'set' | 'read';
 
 /**
  * What a script is made of. In its Lua
@@ -111,23 +112,23 @@ function textOf(script: string, value: Arg | undefined): string {
 }
 
 /**
- * The script as Redis receives it. First R2: a key of a wrong type, written by another program, must not make
- * the script end half-way. Then the names.
+ * The script as Redis receives it. First the names. Then R2: a key of a wrong type, written by another program,
+ * must not make the script end half-way.
  */
 function wholeOf(keys: Keys, args: readonly string[], lists: Columns, lua: string): string {
-  const types = Object.values(keys).map(([type]) => `'${type}'`);
+  const scalars = [...args, ...lists.map(([list]) => `${list}_length`)];
+  const typed = Object.entries(keys).filter(([, [type]]) => type !== 'read');
   const guard = `
-for i, kind in ipairs({ ${types.join(', ')} }) do
-  local held = redis.call('TYPE', KEYS[i + 1]).ok
+for key, kind in pairs({ ${typed.map(([name, [type]]) => `[${name.toUpperCase()}] = '${type}'`).join(', ')} }) do
+  local held = redis.call('TYPE', key).ok
   if held ~= 'none' and held ~= kind then
-    return redis.error_reply('WRONGTYPE ' .. KEYS[i + 1] .. ' is a ' .. held .. ' and should be a ' .. kind)
+    return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. held .. ' and should be a ' .. kind)
   end
 end`;
-  const scalars = [...args, ...lists.map(([list]) => `${list}_length`)];
   return [
-    types.length === 0 ? '' : guard,
     named(['PREFIX', ...Object.keys(keys).map((key) => key.toUpperCase())], 'KEYS'),
     named(scalars, 'ARGV'),
+    typed.length === 0 ? '' : guard,
     `local list_end = ${scalars.length}`,
     ...lists.map(([list, columns]) => iteratorOf(list, columns.length)),
     lua,

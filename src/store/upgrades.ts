@@ -114,21 +114,16 @@ export interface UpgradeStore {
   forget(before: Instant, page: PageRequest): Promise<Forgotten>;
 }
 
-const UPGRADE = { upgrade: ['hash', 'upgrade:<id>'] } as const;
-const RECORD = {
-  ...UPGRADE,
-  events: ['stream', 'upgrade:<id>:events'],
-  cluster: ['hash', 'cluster:<cluster_id>'],
-  due: ['zset', 'due'],
-} as const;
-
 const BEGIN = script('upgrades.begin', {
   keys: {
-    ...RECORD,
+    upgrade: ['hash', 'upgrade:<id>'],
+    events: ['stream', 'upgrade:<id>:events'],
+    cluster: ['read', 'cluster:<cluster_id>'],
+    due: ['zset', 'due'],
     ...ADD_CAST.keys,
     upgrades: ['zset', 'upgrades:<cluster_id>'],
     untold: ['hash', 'untold'],
-    versions: ['set', 'catalogue:versions'],
+    versions: ['read', 'catalogue:versions'],
     uses_from: ['set', 'uses:<from_id>'],
     uses_to: ['set', 'uses:<to_id>'],
   },
@@ -154,7 +149,7 @@ return { 'begun' }`,
 });
 
 const LOAD = script('upgrades.load', {
-  keys: UPGRADE,
+  keys: { upgrade: ['read', 'upgrade:<id>'] },
   lua: `${CLUSTER_TEXT}
 local held = redis.call('HMGET', UPGRADE, 'doc', 'cluster')
 if not held[1] then return false end
@@ -168,7 +163,12 @@ return { held[1], clusterText(cluster) or false, redis.call('HGET', PREFIX .. ':
  * before the first write, because their types are not checked otherwise (R2).
  */
 const COMMIT = script('upgrades.commit', {
-  keys: RECORD,
+  keys: {
+    upgrade: ['read', 'upgrade:<id>'],
+    events: ['read', 'upgrade:<id>:events'],
+    cluster: ['read', 'cluster:<cluster_id>'],
+    due: ['zset', 'due'],
+  },
   // biome-ignore format: one name after the other
   args: [
     'id', 'cluster_id', 'revision_read', 'revision', 'doc', 'state', 'uses', 'now', 'wake_at', 'version_id',
@@ -226,7 +226,7 @@ return 1`,
 });
 
 const FORGET = script('upgrades.forget', {
-  keys: { casts: ['hash', 'casts'] },
+  keys: { casts: ['read', 'casts'] },
   args: ['before', 'limit'],
   lists: { clusters: ['cluster_id'] },
   lua: `

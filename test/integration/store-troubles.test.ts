@@ -100,6 +100,27 @@ describe.skipIf(redisProgram === undefined)(
       expect(await store.upgrades.events(upgrade.id, 0, { limit: 9, wait_ms: 0 })).toHaveLength(2);
     });
 
+    it.each(['events', 'cluster', 'upgrade'])(
+      'commits nothing where the key of the %s is somebody else’s',
+      async (kind) => {
+        const { cluster, upgrade } = await begun(store);
+        const keys = {
+          events: `upgrade:${upgrade.id}:events`,
+          cluster: `cluster:${cluster.id}`,
+          upgrade: `upgrade:${upgrade.id}`,
+        };
+        const key = `p:${keys[kind as keyof typeof keys]}`;
+        await redis.admin.del(key);
+        await redis.admin.set(key, 'not ours');
+        const before = await everything();
+        await expect(store.upgrades.commit(commitOf(upgrade, [event(2, 'started')]))).rejects.toThrow(
+          'WRONGTYPE',
+        );
+        expect(await everything()).toEqual(before);
+        await redis.admin.del(key);
+      },
+    );
+
     it('does nothing at all where a key is somebody else’s', async () => {
       const { cluster, upgrade } = await begun(store);
       await redis.admin.del('p:due');
