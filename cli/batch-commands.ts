@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { BatchDocument, BatchMemberDocument, CreateBatchInput } from '../client/index.ts';
-import { BATCH_ACTIONS, type BatchAction } from '../src/core/batch/orders.ts';
+import { BATCH_ACTIONS, type BatchAction } from '../src/core/batch/record.ts';
 import { BATCH_POLICY, DEFAULT_POLICY } from '../src/core/policy.ts';
 import { counted } from '../src/core/words.ts';
 import { renderBatch } from './batch-progress.ts';

@@ -16,10 +16,11 @@ import {
 import { isId } from '../../src/contract/fields.ts';
 import { EventsQuery, PageQuery, TenantParams } from '../../src/contract/http.ts';
 import type { BatchRequest as Wanted } from '../../src/core/batch/admit.ts';
-import { BATCH_ACTIONS, type BatchAction } from '../../src/core/batch/orders.ts';
 import {
+  BATCH_ACTIONS,
   BATCH_ENDS,
   type Batch,
+  type BatchAction,
   type BatchEvent,
   isBatchActive,
   type Member,

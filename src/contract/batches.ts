@@ -1,12 +1,12 @@
 /** The REST interface of batches, and the job with which another service starts a batch: `docs/batches.md`. */
 import { Range } from 'semver';
 import { z } from 'zod';
-import type { BatchAction } from '../core/batch/orders.ts';
-import { BATCH_ACTIONS } from '../core/batch/orders.ts';
 import {
+  BATCH_ACTIONS,
   BATCH_ENDS,
   BATCH_EVENT_TYPES,
   BATCH_PAUSE_REASONS,
+  type BatchAction,
   MEMBER_STATES,
   type WaveCounts,
 } from '../core/batch/record.ts';

@@ -1,7 +1,6 @@
 /** The state of all parts of an installation, for its administrators. */
 import { z } from 'zod';
-import { BATCH_ACTIONS } from '../core/batch/orders.ts';
-import { BATCH_PAUSE_REASONS } from '../core/batch/record.ts';
+import { BATCH_ACTIONS, BATCH_PAUSE_REASONS } from '../core/batch/record.ts';
 import { GATES } from '../core/record.ts';
 import { ACTIONS } from '../core/upgrade/inputs.ts';
 import { BATCH_STATES } from './batches.ts';

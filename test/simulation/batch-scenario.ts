@@ -1,6 +1,6 @@
 /** The simulation of batches that a seed stands for. */
 import type { BatchRequest } from '../../src/core/batch/admit.ts';
-import { BATCH_ACTIONS, type BatchAction } from '../../src/core/batch/orders.ts';
+import { BATCH_ACTIONS, type BatchAction } from '../../src/core/batch/record.ts';
 import type { WaveRequest } from '../../src/core/batch/selection.ts';
 import { Random } from './random.ts';
 import { CALM, type Weather } from './scenario.ts';

@@ -1,5 +1,5 @@
-import { BATCH_ACTIONS, type BatchAction, lastStarted, nextApproval } from './orders.ts';
-import { type Batch, isBatchActive } from './record.ts';
+import { lastStarted, nextApproval } from './orders.ts';
+import { BATCH_ACTIONS, type Batch, type BatchAction, isBatchActive } from './record.ts';
 
 /**
  * What a person can do to a batch now: the actions that `advanceBatch` would accept and that would change

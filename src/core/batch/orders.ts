@@ -1,12 +1,15 @@
 /** What a person can tell a batch to do. Asking for the same twice does no harm. */
-
 import { counted } from '../words.ts';
 import type { BatchDraft } from './draft.ts';
-import { type Batch, isOpen, type Member, type MemberStateName, type Wave } from './record.ts';
+import {
+  type Batch,
+  type BatchAction,
+  isOpen,
+  type Member,
+  type MemberStateName,
+  type Wave,
+} from './record.ts';
 import { cancelMember, namesOf } from './schedule.ts';
-
-export const BATCH_ACTIONS = ['pause', 'resume', 'approve', 'retry', 'skip', 'rollback', 'cancel'] as const;
-export type BatchAction = (typeof BATCH_ACTIONS)[number];
 
 export interface BatchOrder {
   readonly action: BatchAction;

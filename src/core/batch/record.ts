@@ -92,6 +92,10 @@ export const ACTIVE_BATCH_STATES: readonly BatchStateName[] = [
 export const BATCH_ENDS = ['succeeded', 'incomplete', 'cancelled'] as const;
 export type BatchEnd = (typeof BATCH_ENDS)[number];
 
+/** What a person can tell a batch to do. */
+export const BATCH_ACTIONS = ['pause', 'resume', 'approve', 'retry', 'skip', 'rollback', 'cancel'] as const;
+export type BatchAction = (typeof BATCH_ACTIONS)[number];
+
 /** A time between two waves: until it is over, the upgraded clusters must stay healthy. */
 interface Soak {
   readonly until: Instant;

@@ -4,7 +4,8 @@
  */
 import { describe, expect, it } from 'vitest';
 import { possibleBatchActions } from '../../../src/core/batch/actions.ts';
-import { BATCH_ACTIONS, type BatchAction, membersFor } from '../../../src/core/batch/orders.ts';
+import { membersFor } from '../../../src/core/batch/orders.ts';
+import { BATCH_ACTIONS, type BatchAction } from '../../../src/core/batch/record.ts';
 import type { BatchWorld, BatchWorldOptions } from './world.ts';
 import { batchWorlds, FAIL } from './worlds.ts';
 

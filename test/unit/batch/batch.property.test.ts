@@ -5,8 +5,8 @@
  */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { BATCH_ACTIONS, type BatchOrder } from '../../../src/core/batch/orders.ts';
-import { isBatchActive } from '../../../src/core/batch/record.ts';
+import type { BatchOrder } from '../../../src/core/batch/orders.ts';
+import { BATCH_ACTIONS, isBatchActive } from '../../../src/core/batch/record.ts';
 import type { WaveRequest } from '../../../src/core/batch/selection.ts';
 import { PAUSE_REASONS } from '../../../src/core/record.ts';
 import { tried } from '../core/properties.ts';
