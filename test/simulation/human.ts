@@ -172,9 +172,9 @@ function race(world: World): void {
 export function help(world: World): void {
   const upgrade = activeUpgrade(world);
   if (upgrade && isHopeless(world, upgrade)) return act(world, 'cancel');
+  if (upgrade && isLeaderless(world, upgrade)) return lead(world);
   if (upgrade?.state.name !== 'paused') return;
   const { reason, message } = upgrade.state;
-  if (isLeaderless(world, upgrade)) return lead(world);
   if (message.includes('start a new upgrade')) return act(world, 'cancel');
   if (reason === 'canary') return act(world, 'approve');
   if (reason === 'window') return;
