@@ -13,7 +13,7 @@ import type { Store } from '../src/store/store.ts';
 import type { Commit } from '../src/store/upgrades.ts';
 import { NO_TRACING, type Tracing } from '../src/tracing.ts';
 import type { Keyring } from './keyring.ts';
-import { Repeats } from './repeats.ts';
+import { Answers } from './patience.ts';
 import { stepSpan, upgradeSpan } from './tracing.ts';
 import { Turns } from './turns.ts';
 
@@ -27,7 +27,7 @@ export interface EngineDeps {
   readonly tracing?: Tracing;
   /** Called for every change that was committed. */
   readonly observe?: (next: Next, manager: string) => void;
-  /** How many orders must wait for an answer before the engine repeats orders less often (see `Repeats`). */
+  /** How many orders must wait for an answer before the engine repeats orders less often (see `Answers`). */
   readonly crowd?: number;
   /**
    * Called when an upgrade of that batch has moved. Never rejects: if the call gets lost, the batch becomes
@@ -69,13 +69,13 @@ export class Engine {
   readonly #deps: EngineDeps;
   /** Handles the inputs of one upgrade one after the other, so that they do not conflict with each other. */
   readonly #turns = new Turns();
-  readonly #repeats: Repeats;
+  readonly #answers: Answers;
   readonly #tracing: Tracing;
 
   constructor(deps: EngineDeps) {
     this.#deps = deps;
     this.#tracing = deps.tracing ?? NO_TRACING;
-    this.#repeats = new Repeats(deps.crowd);
+    this.#answers = new Answers(deps.crowd);
   }
 
   /**
@@ -85,23 +85,18 @@ export class Engine {
    */
   handle(upgrade_id: string, input: Input): Promise<Next['verdict'] | 'missing'> {
     if (input.type === 'reported' && input.report)
-      this.#repeats.heard(input.instance_id, input.report, this.#deps.now());
+      this.#answers.heard(input.instance_id, input.report, this.#deps.now());
     return this.#turns.run(upgrade_id, () => this.#step(upgrade_id, input));
   }
 
   async #step(upgrade_id: string, input: Input): Promise<Next['verdict'] | 'missing'> {
     const { store, now } = this.#deps;
-    const quiet_until = input.type === 'wake' ? this.#repeats.quietUntil(upgrade_id, now()) : null;
-    if (quiet_until !== null) {
-      await store.due.defer({ kind: 'upgrade', id: upgrade_id }, quiet_until);
-      return 'stale';
-    }
     for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts++) {
       const loaded = await store.upgrades.load(upgrade_id);
       if (!loaded?.cluster) return 'missing';
       const at = now();
       const { upgrade, cluster, versions } = loaded;
-      const next = advance(upgrade, input, { cluster, versions }, at);
+      const next = advance(upgrade, input, { cluster, versions, patience: this.#answers.patience }, at);
       const wake_at = wakeAt(next.upgrade, at);
       if (next.verdict === 'refused') throw new CofferError('action_refused', next.reason ?? 'refused');
       if (next.verdict === 'stale') {
@@ -150,7 +145,7 @@ export class Engine {
     await Promise.all(
       effects.map(async (effect) => {
         if (effect.kind !== 'call' && effect.kind !== 'cast') return;
-        if (!this.#repeats.admit(effect.instance_id, effect.attempt, this.#deps.now())) return;
+        this.#answers.sent(effect.instance_id, effect.attempt, this.#deps.now());
         if (effect.kind === 'call') void this.#askTraced(effect, upgrade);
         else await this.#cast(effect, upgrade);
       }),
@@ -166,7 +161,7 @@ export class Engine {
       const options = { context: contextOf(effect, upgrade), expires_ms: timeout_ms, protection, trace };
       await this.#deps.bus.cast(guestTopic(instance_id), attempt.action, args, options);
     } catch (err) {
-      this.#repeats.withdraw(instance_id, attempt);
+      this.#answers.forget(instance_id);
       const { request_id } = upgrade.requested_by;
       this.#deps.log.debug(
         { err, instance_id, request_id, ...attempt },
@@ -193,7 +188,7 @@ export class Engine {
     const about = { step, attempt: number, action };
     try {
       const answer = await sparing(question, asked);
-      this.#repeats.heard(instance_id, attempt, this.#deps.now());
+      this.#answers.heard(instance_id, attempt, this.#deps.now());
       const info = ANSWERS[dialect].safeParse(answer ?? null);
       const unreadable = 'the guest agent answered in a form that nobody can read';
       if (!info.success) return await this.#callFailed(upgrade_id, about, unreadable, false);
@@ -202,7 +197,7 @@ export class Engine {
       if (err instanceof RemoteError) {
         await this.#callFailed(upgrade_id, about, err.message, err.remote_class === 'PermanentError');
       } else {
-        this.#repeats.withdraw(instance_id, attempt);
+        this.#answers.forget(instance_id);
         this.#deps.log.debug(
           { err, instance_id, request_id, ...attempt },
           'a call stays without an answer; it is said again',

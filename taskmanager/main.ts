@@ -5,8 +5,7 @@
  * - `requests.ts`: what casts and heartbeats mean.
  * - `engine.ts`: the shell around the pure core. `batches.ts`: the same for batches; `batch-requests.ts`:
  *   requests for batches.
- * - `turns.ts`: work on one record, one piece after the other. `repeats.ts`: which orders are not repeated
- *   yet.
+ * - `turns.ts`: work on one record, one piece after the other. `patience.ts`: how long guests take to answer.
  * - `sweep.ts`: time, that is what is due, and the recovery at the start.
  * - `retention.ts`: removes what ended long ago.
  * - `provisioning.ts`: builds and removes clusters. `provisioner-local.ts`: instances on this machine.

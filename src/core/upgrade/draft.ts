@@ -21,7 +21,7 @@ import {
   type UpgradeEventType,
   type UpgradeState,
 } from '../record.ts';
-import type { Next, Seen } from './inputs.ts';
+import { type Next, NO_PATIENCE, type Patience, type Seen } from './inputs.ts';
 import { waitedForNewGoal, waitedMs, waitedWhenResumed } from './time.ts';
 
 /** A copy of a message that arrives after so many other actions is refused because of its age: calls expire. */
@@ -32,17 +32,19 @@ export class Draft {
   readonly seen: Cluster;
   /** Of the cluster's datastore, as the catalogue has them now. */
   readonly versions: readonly DatastoreVersion[];
+  readonly patience: Patience;
   readonly now: Instant;
   #upgrade: Upgrade;
   readonly #before: Upgrade;
   readonly #effects: Effect[] = [];
   readonly #events: UpgradeEvent[] = [];
 
-  constructor(upgrade: Upgrade, { cluster, versions }: Seen, now: Instant) {
+  constructor(upgrade: Upgrade, { cluster, versions, patience = NO_PATIENCE }: Seen, now: Instant) {
     this.#before = upgrade;
     this.#upgrade = upgrade;
     this.seen = cluster;
     this.versions = versions;
+    this.patience = patience;
     this.now = now;
   }
 

@@ -73,4 +73,16 @@ export interface Seen {
   readonly cluster: Cluster;
   /** All versions of its datastore: the catalogue may have changed since the upgrade was accepted. */
   readonly versions: readonly DatastoreVersion[];
+  readonly patience?: Patience;
 }
+
+/**
+ * How long guests take at present to answer an order, at least: no order is sent again before that. Zero where
+ * few orders wait for an answer.
+ */
+export interface Patience {
+  readonly call_ms: number;
+  readonly cast_ms: number;
+}
+
+export const NO_PATIENCE: Patience = { call_ms: 0, cast_ms: 0 };

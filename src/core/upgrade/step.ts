@@ -214,10 +214,12 @@ function repeatAt(here: At<OutstandingPhase>): Instant {
   if (rules?.repeat_ms === null) return phase.deadline;
   if (rules?.repeat_ms !== undefined) return Math.min(phase.deadline, draft.now + rules.repeat_ms);
   if (phase.accepted) return draft.now + RECAST_ACCEPTED_MS;
-  const first_ms = rules?.isCall ? RECALL_MS : RECAST_MS;
+  const [first_ms, patience_ms] = rules?.isCall
+    ? [RECALL_MS, draft.patience.call_ms]
+    : [RECAST_MS, draft.patience.cast_ms];
   // No client can write during a switchover, so its orders do not become rarer.
   const so_far_ms = step.kind === 'switchover' ? 0 : draft.now - phase.since;
-  return draft.now + Math.min(Math.max(so_far_ms, first_ms), RECAST_MAX_MS);
+  return draft.now + Math.max(patience_ms, Math.min(Math.max(so_far_ms, first_ms), RECAST_MAX_MS));
 }
 
 /** The messages that carry the step's order to its guests. */
