@@ -77,6 +77,7 @@ function stepView(step: Step, cluster: Cluster | null): StepDocument {
     attempt: step.attempt,
     error: 'error' in phase ? phase.error : null,
     blocked: blocked && { gate: blocked.gate, reason: blocked.reason, since: time(blocked.since) },
+    repeat_due: 'recast' in phase ? time(phase.recast) : null,
     started: timeOrNull(step.started),
     ended: 'ended' in phase ? time(phase.ended) : null,
   };

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { FINDINGS, ROLES } from '../core/domain.ts';
 import { STEP_KINDS } from '../core/history.ts';
-import { GATES, PAUSE_REASONS, UPGRADE_EVENT_TYPES } from '../core/record.ts';
+import { GATES, PAUSE_REASONS, PHASE_NAMES, UPGRADE_EVENT_TYPES } from '../core/record.ts';
 import { ACTIONS } from '../core/upgrade/inputs.ts';
 import { nextPage, Time } from './fields.ts';
 import { PolicyDocument } from './policy.ts';
@@ -43,25 +43,6 @@ export const PresentUpgrade = z.strictObject({
 /** A gate that does not hold, and why. */
 export const GateFinding = z.strictObject({ gate: z.enum(GATES), reason: z.string() });
 
-/** The names of `Phase` in the core. */
-export const STEP_PHASES = [
-  'pending',
-  'backoff',
-  'preparing',
-  'upgrading',
-  'verifying',
-  'settling',
-  'soaking',
-  'fencing',
-  'demoting',
-  'promoting',
-  'following',
-  'restoring',
-  'done',
-  'failed',
-  'skipped',
-] as const;
-
 const Blocked = z.strictObject({ gate: z.enum(GATES), reason: z.string(), since: Time });
 
 const StepDocument = z.strictObject({
@@ -74,10 +55,13 @@ const StepDocument = z.strictObject({
     .string()
     .nullable()
     .meta({ description: 'Of a switchover: who takes over, once it is known.' }),
-  phase: z.enum(STEP_PHASES),
+  phase: z.enum(PHASE_NAMES),
   attempt: z.int(),
   error: z.string().nullable(),
   blocked: Blocked.nullable(),
+  repeat_due: Time.nullable().meta({
+    description: 'When the order is sent to its guest again, unless the guest answers; null if none is out.',
+  }),
   started: Time.nullable(),
   ended: Time.nullable(),
 });
@@ -200,7 +184,7 @@ export const EventDocument = z
     step: z.int().nullable(),
     attempt: z.int().nullable(),
     phase: z
-      .enum(STEP_PHASES)
+      .enum(PHASE_NAMES)
       .nullable()
       .meta({ description: 'Of a `step_phase`: the phase that the step has entered.' }),
     message: z.string(),

@@ -277,6 +277,25 @@ export type Phase =
 
 export type PhaseName = Phase['name'];
 
+/** Each phase has an entry in `upgrade/phases.ts`. */
+export const PHASE_NAMES = [
+  'pending',
+  'backoff',
+  'preparing',
+  'upgrading',
+  'verifying',
+  'settling',
+  'soaking',
+  'fencing',
+  'demoting',
+  'promoting',
+  'following',
+  'restoring',
+  'done',
+  'failed',
+  'skipped',
+] as const satisfies readonly PhaseName[];
+
 /** A line in an upgrade's event stream. */
 export interface UpgradeEvent {
   readonly seq: number;

@@ -7,6 +7,7 @@ import { expectedOf } from './history.ts';
 import { workMs } from './plan.ts';
 import { isActive, isInFlight, isOver, type Step, titleOf, type Upgrade } from './record.ts';
 import { possibleActions } from './upgrade/actions.ts';
+import { iso } from './words.ts';
 
 /** `cluster` gives the instances their names; null once it has been removed. */
 export function describe(upgrade: Upgrade, cluster: Cluster | null, now: Instant): string {
@@ -113,8 +114,4 @@ function ago(from: Instant, to: Instant): string {
   const seconds = Math.max(0, Math.round((to - from) / 1000));
   if (seconds < 120) return `${seconds} s`;
   return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
-}
-
-function iso(at: Instant): string {
-  return new Date(at).toISOString();
 }

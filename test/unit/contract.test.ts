@@ -12,9 +12,9 @@ import {
   UpgradeClusterArgs,
 } from '../../src/contract/rpc.ts';
 import { SimulatedProperties } from '../../src/contract/simulated.ts';
-import { STEP_PHASES, UPGRADE_STATES } from '../../src/contract/upgrade-documents.ts';
+import { UPGRADE_STATES } from '../../src/contract/upgrade-documents.ts';
 import type { GuestReport } from '../../src/core/domain.ts';
-import type { PhaseName, StateName } from '../../src/core/record.ts';
+import { PHASE_NAMES, type PhaseName, type StateName } from '../../src/core/record.ts';
 import { ACTIONS } from '../../src/core/upgrade/inputs.ts';
 
 const ID = '5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a';
@@ -198,8 +198,7 @@ describe('documents', () => {
     // `rolling_back` is what a running upgrade is called on its way back.
     const states: readonly (StateName | 'rolling_back')[] = UPGRADE_STATES;
     const missingState: Exclude<StateName, (typeof UPGRADE_STATES)[number]>[] = [];
-    const phases: readonly PhaseName[] = STEP_PHASES;
-    const missingPhase: Exclude<PhaseName, (typeof STEP_PHASES)[number]>[] = [];
-    expect([states.length, phases.length, missingState, missingPhase]).toEqual([8, 15, [], []]);
+    const missingPhase: Exclude<PhaseName, (typeof PHASE_NAMES)[number]>[] = [];
+    expect([states.length, PHASE_NAMES.length, missingState, missingPhase]).toEqual([8, 15, [], []]);
   });
 });

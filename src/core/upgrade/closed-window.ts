@@ -3,6 +3,7 @@ import type { Instant } from '../domain.ts';
 import { expectedOf } from '../history.ts';
 import type { Step } from '../record.ts';
 import { nextOpening, windowAt } from '../window.ts';
+import { iso } from '../words.ts';
 import type { Draft } from './draft.ts';
 import { isReturn } from './gates.ts';
 
@@ -58,8 +59,4 @@ export function closedWindow({ upgrade, steps, now }: Draft, step: Step): Closed
   const until = state.name === 'open' ? nextOpening(window, now) : state.opens;
   const why = state.name === 'open' ? 'its window closes too soon for another step' : 'its window is closed';
   return { reason: `${why}; ${until === null ? 'it never opens' : `it opens at ${iso(until)}`}`, until };
-}
-
-function iso(at: Instant): string {
-  return new Date(at).toISOString();
 }

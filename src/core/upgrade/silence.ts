@@ -1,6 +1,8 @@
 import type { Instant } from '../domain.ts';
 import { isActive, isInFlight, type Step, type Upgrade } from '../record.ts';
+import { iso } from '../words.ts';
 import type { Draft } from './draft.ts';
+import type { OutstandingPhase } from './rules.ts';
 
 /** Shorter silences are usual: a guest was restarted, or a heartbeat was lost. */
 const MIN_QUIET_MS = 30_000;
@@ -35,9 +37,15 @@ function awaited(draft: Draft): string {
   const about = (step: Step, what: string) => `${draft.nameOf(step.instance_id)} ${what}`;
   const found = draft.steps.flatMap((step) => {
     const { phase } = step;
+    if ('recast' in phase) return [about(step, `is ${phase.name}, and ${orderOf(phase)}`)];
     if (isInFlight(step)) return [about(step, `is ${phase.name}`)];
     if (phase.name === 'pending' && phase.blocked) return [about(step, `waits for ${phase.blocked.gate}`)];
     return [];
   });
   return found.length > 0 ? found.join(', ') : 'not every instance reports that it is healthy';
+}
+
+function orderOf({ accepted, recast }: OutstandingPhase): string {
+  const guest = accepted ? 'its guest agent has accepted the order' : 'its guest agent has not answered';
+  return `${guest} (the order is repeated at ${iso(recast)})`;
 }
