@@ -30,6 +30,7 @@ export function planSteps(cluster: Cluster, goal: Goal, now: Instant): readonly 
     reversible: null,
     touched: false,
     in_doubt: false,
+    returns: false,
     kind: move.kind,
     instance_id: move.instance_id,
     successor_id: null,

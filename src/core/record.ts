@@ -172,6 +172,11 @@ export interface Step {
   readonly instance_id: string;
   /** In a switchover, the instance that takes over; null until the switchover starts. */
   readonly successor_id: string | null;
+  /**
+   * The instance has handed over to its successor and is down: this step brings it back, whatever becomes of the
+   * upgrade (G8).
+   */
+  readonly returns: boolean;
   /** The instance was broken before the upgrade: its step costs no availability and goes first. */
   readonly repair: boolean;
   /** The latest attempt, from 1; 0 before the first. Fences off every older message (G4). */

@@ -344,6 +344,7 @@ describe('an action on an upgrade', () => {
       in_doubt: false,
       instance_id: member?.id ?? '',
       successor_id: null,
+      returns: false,
       repair: false,
     };
     const step = { ...about, kind: 'instance' as const, ...counts, phase };

@@ -37,7 +37,6 @@ import { isOverridden } from '../policy.ts';
 import { isActive, isFailed, isInFlight, isOver, type Step, type Upgrade } from '../record.ts';
 import { counted } from '../words.ts';
 import { Draft } from './draft.ts';
-import { isReturn } from './gates.ts';
 import type { Input, Next, Seen } from './inputs.ts';
 import { judge } from './judge.ts';
 import { dropUntouched, rollBack } from './rounds.ts';
@@ -97,9 +96,7 @@ function apply(draft: Draft, input: Input): string | undefined {
  */
 function reset(draft: Draft, by: string): undefined {
   dropUntouched(draft);
-  const open = draft.steps.filter(
-    (step) => isInFlight(step) || (isReturn(draft.steps, step) && !isOver(step)),
-  );
+  const open = draft.steps.filter((step) => isInFlight(step) || (step.returns && !isOver(step)));
   for (const step of open) {
     draft.change({ ...step, phase: { name: 'failed', ended: draft.now, error: CUT_OFF } });
     draft.doubtInstance(step.instance_id, CUT_OFF);

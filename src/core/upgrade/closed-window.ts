@@ -5,7 +5,6 @@ import type { Step } from '../record.ts';
 import { nextOpening, windowAt } from '../window.ts';
 import { iso } from '../words.ts';
 import type { Draft } from './draft.ts';
-import { isReturn } from './gates.ts';
 
 /**
  * A taskmanager may be this late to act on something that has become due: the other taskmanager had to be
@@ -46,10 +45,10 @@ export function awaitWindow(draft: Draft): void {
  * rollback waits for no window, nor does an old primary that is down: every hour of waiting is an hour on mixed
  * versions.
  */
-export function closedWindow({ upgrade, steps, now }: Draft, step: Step): Closed | null {
+export function closedWindow({ upgrade, now }: Draft, step: Step): Closed | null {
   const { policy, expected, direction } = upgrade;
   const { window } = policy;
-  if (!window || direction === 'back' || isReturn(steps, step)) return null;
+  if (!window || direction === 'back' || step.returns) return null;
   const state = windowAt(window, now);
   // A window that is hardly longer than a step has room for one step, if the step starts as soon as the window
   // opens.

@@ -12,6 +12,7 @@ import {
 import {
   type Effect,
   isInFlight,
+  isOver,
   type PauseReason,
   type Phase,
   type PhaseName,
@@ -89,6 +90,14 @@ export class Draft {
   change(step: Step): Step {
     this.#set({ steps: this.steps.map((other) => (other.id === step.id ? step : other)) });
     return step;
+  }
+
+  /** The old primary of a switchover is down: the plan's next step for that instance is its return. */
+  oweReturn({ instance_id, round }: Step): void {
+    for (const step of this.steps) {
+      const isIts = step.kind === 'instance' && step.instance_id === instance_id && step.round === round;
+      if (isIts && !isOver(step)) this.change({ ...step, returns: true });
+    }
   }
 
   /** Moves a step to another phase and emits an event about that. */

@@ -62,7 +62,7 @@ export function skippedGates(draft: Draft, step: Step): readonly Finding[] {
  * coming back.
  */
 function versionOpen(draft: Draft, step: Step): Finding | null {
-  if (draft.upgrade.direction === 'back' || isReturn(draft.steps, step)) return null;
+  if (draft.upgrade.direction === 'back' || step.returns) return null;
   const target = draft.versions.find(({ name }) => name === step.to_version);
   if (!target) {
     return {
@@ -98,7 +98,7 @@ function guestAlive(draft: Draft, step: Step): Finding | null {
  * switchover is under way, its replica set has no primary for a moment.
  */
 export function onePrimary(draft: Draft, step: Step): Finding | null {
-  if (isReturn(draft.steps, step)) return null;
+  if (step.returns) return null;
   const set = setOf(draft, step);
   const isOfSet = (other: Step) => set.some(({ id }) => id === other.instance_id);
   const isSwitching = draft.steps.some(
@@ -128,7 +128,7 @@ function availability(draft: Draft, step: Step, broken: readonly Instance[]): Fi
   const doubt = new Set([...givenUp(draft), ...doubtful(draft)]);
   const certain = [...others.map((other) => other.instance_id), ...broken.map(({ id }) => id)];
   const down = new Set([...certain, ...doubt]);
-  const costsNothing = saysThatItIsDown(draft, step) || isReturn(draft.steps, step);
+  const costsNothing = saysThatItIsDown(draft, step) || step.returns;
   // Two instances in doubt would wait for each other for ever. So for an instance in doubt, the other instances
   // in doubt do not count. An instance that has already had an order in this step is itself in doubt.
   const beside = new Set(step.touched || doubt.has(step.instance_id) ? certain : down);
@@ -181,20 +181,6 @@ export function givenUp({ steps, upgrade }: Draft): ReadonlySet<string> {
     .filter((step) => step.touched && step.phase.name === 'skipped')
     .map((step) => step.instance_id);
   return new Set(ids.filter((id) => !isSettled(id)));
-}
-
-/**
- * True if this step brings an old primary back. After a switchover the old primary is down, whatever its guest
- * reported before. Its upgrade brings it back, if need be the upgrade of a later round.
- */
-export function isReturn(steps: readonly Step[], step: Step): boolean {
-  if (step.kind !== 'instance') return false;
-  const own = steps.filter((other) => other.instance_id === step.instance_id && other.round <= step.round);
-  const isBehind = (other: Step) => other.kind === 'switchover' && other.phase.name === 'done';
-  const last = own.findLast(isBehind);
-  const isBack = ({ id, kind, phase }: Step) =>
-    kind === 'instance' && phase.name === 'done' && id !== step.id;
-  return last !== undefined && !own.some((other) => other.id > last.id && isBack(other));
 }
 
 /**

@@ -3,7 +3,7 @@ import { type Cluster, isHealthy, primaryOf } from '../domain.ts';
 import { planSteps } from '../plan.ts';
 import { goalOf, isInFlight, isOver, type Phase, type Step, titleOf } from '../record.ts';
 import { type Draft, doubtAbout } from './draft.ts';
-import { givenUp, isReturn, setOf } from './gates.ts';
+import { givenUp, setOf } from './gates.ts';
 
 /**
  * Skips steps whose instance only prepares and serves as before. The guest is sent nothing more, and its late
@@ -12,7 +12,7 @@ import { givenUp, isReturn, setOf } from './gates.ts';
  */
 export function dropUntouched(draft: Draft): void {
   for (const step of draft.steps) {
-    const isUntouched = step.phase.name === 'preparing' && !step.touched && !isReturn(draft.steps, step);
+    const isUntouched = step.phase.name === 'preparing' && !step.touched && !step.returns;
     if (isUntouched) skip(draft, step);
   }
 }
@@ -46,10 +46,19 @@ function skip(draft: Draft, step: Step): void {
 function stepsOfRound(draft: Draft): readonly Step[] {
   const { direction, round, instance_id } = draft.upgrade;
   const first_id = Math.max(-1, ...draft.steps.map((step) => step.id)) + 1;
-  return planSteps(
-    knownOf(draft),
-    { to_version: goalOf(draft.upgrade), direction, round, first_id, instance_id },
-    draft.now,
+  const goal = { to_version: goalOf(draft.upgrade), direction, round, first_id, instance_id };
+  return planSteps(knownOf(draft), goal, draft.now).map((step) => ({
+    ...step,
+    returns: isOwed(draft, step),
+  }));
+}
+
+/** True if the instance of a new step has handed over in an earlier round, and has not come back since. */
+function isOwed({ steps }: Draft, { kind, instance_id }: Step): boolean {
+  const own = steps.filter((step) => step.instance_id === instance_id && step.phase.name === 'done');
+  return (
+    kind === 'instance' &&
+    own.findLast((step) => step.returns || step.kind === 'switchover')?.kind === 'switchover'
   );
 }
 
@@ -164,7 +173,9 @@ function isWell(draft: Draft, instance_id: string): boolean {
 
 /** After a switchover the old primary is down: its return counts as in flight (G8). */
 export function owesReturn(draft: Draft): boolean {
-  return draft.steps.some((step) => isOwedReturn(draft, step));
+  return draft.steps.some(
+    ({ returns, phase }) => returns && (phase.name === 'pending' || phase.name === 'backoff'),
+  );
 }
 
 /**
@@ -179,7 +190,7 @@ function isAtServer(step: Step): boolean {
  * True if the step's instance is down because of a switchover, or is about to be, and this step brings it back.
  */
 function willReturn(draft: Draft, step: Step): boolean {
-  if (isReturn(draft.steps, step)) return step.phase.name !== 'failed';
+  if (step.returns) return step.phase.name !== 'failed';
   return draft.steps.some(
     (other) =>
       other.kind === 'switchover' &&
@@ -188,10 +199,6 @@ function willReturn(draft: Draft, step: Step): boolean {
       other.id !== step.id &&
       isAtServer(other),
   );
-}
-
-function isOwedReturn(draft: Draft, step: Step): boolean {
-  return isReturn(draft.steps, step) && (step.phase.name === 'pending' || step.phase.name === 'backoff');
 }
 
 /** Back to the version that the cluster came from, through the same gates and in the reverse order. */

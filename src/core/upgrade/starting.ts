@@ -4,7 +4,7 @@ import { isInFlight, isOver, type Step } from '../record.ts';
 import { closedWindow, park } from './closed-window.ts';
 import type { Draft } from './draft.ts';
 import { tally } from './ending.ts';
-import { gateFor, isReturn, skippedGates } from './gates.ts';
+import { gateFor, skippedGates } from './gates.ts';
 import { rollbackRefusal } from './judge.ts';
 import { isBegun } from './rounds.ts';
 import { startStep } from './step.ts';
@@ -30,7 +30,7 @@ export function startWhatCan(draft: Draft): void {
 function isItsTurn(draft: Draft, step: Step): boolean {
   const { phase } = step;
   if (phase.name === 'backoff' ? draft.now < phase.until : phase.name !== 'pending') return false;
-  if (!isReturn(draft.steps, step) && !mayStart(draft)) return false;
+  if (!step.returns && !mayStart(draft)) return false;
   return draft.steps.every(
     (other) => isOver(other) || (other.round === step.round && other.stage >= step.stage),
   );
@@ -47,13 +47,7 @@ export function mayStart(draft: Draft): boolean {
  */
 function awaitsApproval(draft: Draft, step: Step): boolean {
   const { policy, approved, direction, round } = draft.upgrade;
-  if (
-    policy.canary === 0 ||
-    approved ||
-    direction === 'back' ||
-    step.attempt > 0 ||
-    isReturn(draft.steps, step)
-  )
+  if (policy.canary === 0 || approved || direction === 'back' || step.attempt > 0 || step.returns)
     return false;
   const begun = draft.steps.filter(
     (other) => other.round === round && other.kind === 'instance' && isBegun(other),

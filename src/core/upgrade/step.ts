@@ -247,6 +247,7 @@ function done(draft: Draft, step: Step): void {
   measure(draft, step);
   const { saysVersion } = guestOf(draft, step);
   const ended = draft.change({ ...step, phase: { name: 'done', ended: draft.now } });
+  if (step.kind === 'switchover') draft.oweReturn(step);
   // After a switchover the old primary still has to be upgraded: it stays busy.
   if (step.kind !== 'switchover')
     draft.instanceTask(step.instance_id, 'NONE', null, saysVersion ? undefined : step.to_version);

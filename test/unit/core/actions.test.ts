@@ -92,6 +92,7 @@ function step(id: number, phase: Phase): Step {
     kind,
     instance_id,
     successor_id: 'b',
+    returns: false,
     repair: false,
     ...counts,
     phase,
