@@ -36,6 +36,14 @@ describe('a message that nobody takes', () => {
     expect(it.messagesTo('db-1', 'pre_upgrade').every(({ attempt }) => attempt.attempt === 1)).toBe(true);
   });
 
+  it('is repeated no sooner than a guest could have answered', () => {
+    const it = one({ pre_upgrade: { ms: 30_000 }, upgrade: [SILENT, SILENT, SILENT] });
+    it.patience = { call_ms: 9_000, cast_ms: 5_000 };
+    it.settle();
+    expect(gaps(it, 'pre_upgrade').map(Math.round)).toEqual([9, 9, 9]);
+    expect(gaps(it, 'upgrade')).toEqual([5, 5, 8]);
+  });
+
   it('is said again rarely once the guest has accepted it', () => {
     const it = one({ upgrade: { ms: 40_000 } });
     it.settle();

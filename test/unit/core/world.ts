@@ -30,7 +30,14 @@ import {
   type UpgradeEvent,
 } from '../../../src/core/record.ts';
 import { advance } from '../../../src/core/upgrade/advance.ts';
-import type { Action, Input, Next } from '../../../src/core/upgrade/inputs.ts';
+import {
+  type Action,
+  type Input,
+  type Next,
+  NO_PATIENCE,
+  type Patience,
+  type Seen,
+} from '../../../src/core/upgrade/inputs.ts';
 import { wakeAt } from '../../../src/core/upgrade/wake.ts';
 import { Account } from './account.ts';
 import { type Answer, Guest, type Script, type Surroundings } from './guest.ts';
@@ -100,6 +107,8 @@ export class World implements Surroundings {
   /** What changed something, as text: the golden transcripts. */
   readonly transcript: string[] = [];
   network: Network;
+  /** How long guests take to answer, as a taskmanager would have measured. */
+  patience: Patience = NO_PATIENCE;
   readonly #account = new Account();
   #due: Instant | null;
   #agenda: Planned[] = [];
@@ -137,9 +146,13 @@ export class World implements Surroundings {
 
   // ---- what tests do
 
+  get seen(): Seen {
+    return { cluster: this.cluster, versions: this.versions, patience: this.patience };
+  }
+
   feed(input: Input): Next {
     const before = this.upgrade;
-    const next = advance(before, input, { cluster: this.cluster, versions: this.versions }, this.now);
+    const next = advance(before, input, this.seen, this.now);
     const wake_at = wakeAt(next.upgrade, this.now);
     this.violations.push(...violationsOf(before, input, next, { wake_at, now: this.now }));
     this.violations.push(...this.#account.follow(before, next, this.now));
