@@ -23,7 +23,7 @@ import { openAmqpBus } from '../src/bus/amqp.ts';
 import { amqpTls, redisTls } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
 import { masterKeyOf } from '../src/master-key.ts';
-import { openLooks, queueOptions, watchRequests } from '../src/queue.ts';
+import { openWakes, queueOptions, watchRequests } from '../src/queue.ts';
 import { runProcess, Services } from '../src/service.ts';
 import { seedCatalogue } from '../src/store/change-catalogue.ts';
 import { openRedisStore } from '../src/store/redis.ts';
@@ -66,7 +66,7 @@ await runProcess(async () => {
 
   const access = openAccess(config, { log, now: Date.now, add: (service) => services.add(service) });
   const queues = queueOptions(config, log);
-  const looks = services.add(openLooks(queues));
+  const wakes = services.add(openWakes(queues));
   const requests = services.add(watchRequests(queues));
   const deps: Deps = {
     store,
@@ -74,13 +74,13 @@ await runProcess(async () => {
     log,
     now: Date.now,
     newId: randomUUID,
-    wakeBatch: looks.wake,
+    wakeBatch: wakes.wake,
     access,
     max_clusters: config.COFFER_MAX_CLUSTERS,
     provisioner: config.COFFER_PROVISIONER,
     masterKey: masterKeyOf(config),
     tracing,
-    batchRequests: requests.look,
+    batchRequests: requests.outcomes,
   };
   services.add(startRelay(deps));
   const registry = createRegistry();

@@ -4,7 +4,7 @@ import { BATCH_ACTIONS, type BatchAction } from '../src/core/batch/record.ts';
 import { BATCH_POLICY, DEFAULT_POLICY } from '../src/core/policy.ts';
 import { counted } from '../src/core/words.ts';
 import { renderBatch } from './batch-progress.ts';
-import { WAVE_HELP, waveOf, wayOnOf } from './batches.ts';
+import { WAVE_HELP, waveOf, wayOnOf } from './batch-waves.ts';
 import { EXIT, UsageError } from './failures.ts';
 import type { Io } from './io.ts';
 import { batchWord, withLastWord } from './last-word.ts';

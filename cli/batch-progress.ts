@@ -1,6 +1,11 @@
-import type { BatchDocument, BatchEventDocument, CofferClient, WaveDocument } from '../client/index.ts';
-import { CofferApiError } from '../client/index.ts';
-import { wayOnOf } from './batches.ts';
+import {
+  type BatchDocument,
+  type BatchEventDocument,
+  CofferApiError,
+  type CofferClient,
+  type WaveDocument,
+} from '../client/index.ts';
+import { wayOnOf } from './batch-waves.ts';
 import { Canvas, clip, elapsed, remaining } from './canvas.ts';
 import type { Terminal } from './io.ts';
 import { columnsOf, printable } from './output.ts';

@@ -3,7 +3,7 @@
  * may continue, wait for a person or for a window, not have begun yet, or have ended.
  */
 import type { BatchDocument, ClusterDocument, UpgradeDocument } from '../client/index.ts';
-import { wayOnOf } from './batches.ts';
+import { wayOnOf } from './batch-waves.ts';
 import { Interrupted, type Io } from './io.ts';
 import { printable } from './output.ts';
 import { wayOn } from './upgrades.ts';

@@ -1,11 +1,11 @@
-import type {
-  ClusterDocument,
-  ClusterInstanceDocument,
-  CofferClient,
-  StepDocument,
-  UpgradeDocument,
+import {
+  type ClusterDocument,
+  type ClusterInstanceDocument,
+  CofferApiError,
+  type CofferClient,
+  type StepDocument,
+  type UpgradeDocument,
 } from '../client/index.ts';
-import { CofferApiError } from '../client/index.ts';
 import { Canvas, clip, elapsed, remaining } from './canvas.ts';
 import { reasonsOf } from './instances.ts';
 import type { Terminal } from './io.ts';
@@ -19,16 +19,16 @@ const ROWS = 24;
 const REFRESH_MS = 1000;
 const SPINNER = '⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏';
 
-/** How an upgrade is followed. */
-export interface Follow {
+/** How an upgrade is watched. */
+export interface Watching {
   readonly stream: Terminal;
   /** `settled`: stop also at a pause that waits for a person. Default `ended`. */
   readonly until?: 'ended' | 'settled';
-  /** Ends the following, not the upgrade; the promise rejects with the signal's reason. */
+  /** Ends the watching, not the upgrade; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
-interface LiveOptions extends Follow {
+interface LiveOptions extends Watching {
   readonly color: boolean;
 }
 
@@ -42,7 +42,7 @@ interface Picture {
   isStale: boolean;
 }
 
-/** Follows an upgrade on a terminal: one row per instance, redrawn in place. */
+/** Shows an upgrade on a terminal: one row per instance, redrawn in place. */
 export async function renderLive(
   client: CofferClient,
   id: string,

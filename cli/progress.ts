@@ -1,10 +1,10 @@
 import type { CofferClient, EventDocument, UpgradeDocument } from '../client/index.ts';
 import { troublesIn } from './instances.ts';
-import { type Follow, renderLive } from './live.ts';
+import { renderLive, type Watching } from './live.ts';
 import { printable } from './output.ts';
 import { wayOn } from './upgrades.ts';
 
-interface ProgressOptions extends Follow {
+interface ProgressOptions extends Watching {
   /** On a terminal each instance has a row, redrawn in place; elsewhere each event is one line. */
   readonly isTTY: boolean;
   readonly color?: boolean;
@@ -31,7 +31,7 @@ export async function renderProgress(
 async function renderLines(
   client: CofferClient,
   upgrade_id: string,
-  { stream, until = 'ended', signal }: Follow,
+  { stream, until = 'ended', signal }: Watching,
   textOf: (event: EventDocument) => Promise<string>,
 ): Promise<UpgradeDocument> {
   for await (const event of client.upgrades.watch(upgrade_id, { until, signal })) {

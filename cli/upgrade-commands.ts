@@ -88,7 +88,7 @@ Examples:
       if (options.dryRun) return tellPlan(session, await clusters.plan(cluster, version, policy));
       const upgrading = await clusters.upgrade(cluster, version, policy, planOptionsOf(options));
       const id = upgrading.upgrade_id;
-      if (await followed(session, id, options, exit)) return;
+      if (await watched(session, id, options, exit)) return;
       session.output.result({ cluster: upgrading }, () => tellAccepted(session.output, id, upgrading.name));
     });
 }
@@ -113,7 +113,7 @@ Examples:
       const policy = policyOf(self);
       if (options.dryRun) return tellPlan(session, await instances.plan(instance, version, policy));
       const { upgrade_id: id } = await instances.upgrade(instance, version, policy, planOptionsOf(options));
-      if (await followed(session, id, options, exit)) return;
+      if (await watched(session, id, options, exit)) return;
       const upgrade = await upgrades.get(id);
       session.output.result({ upgrade }, () => tellAccepted(session.output, id, instance));
     });
@@ -135,7 +135,7 @@ function planOptionsOf({ planHash }: UpgradeOptions): { readonly planHash?: stri
 }
 
 /** Watches the upgrade or waits for its end, if the options ask for that. */
-async function followed(session: Session, id: string, options: UpgradeOptions, exit: Exit): Promise<boolean> {
+async function watched(session: Session, id: string, options: UpgradeOptions, exit: Exit): Promise<boolean> {
   if (options.watch) await watch(session, id, options.wait ? 'settled' : 'ended', exit);
   else if (options.wait) await wait(session, id, exit);
   return options.watch === true || options.wait === true;
@@ -153,7 +153,7 @@ function tellPlan({ output }: Session, plan: PlanDocument): void {
 async function watch(session: Session, id: string, until: 'ended' | 'settled', exit: Exit): Promise<void> {
   const { client, io, json } = session;
   const isTTY = io.stdout.isTTY ?? false;
-  const follow = {
+  const watching = {
     stream: io.stdout,
     until,
     signal: io.signal,
@@ -162,7 +162,7 @@ async function watch(session: Session, id: string, until: 'ended' | 'settled', e
     color: isTTY && !io.env['NO_COLOR'],
   };
   await withLastWord(io, watchedUpgrade(session, id), async () => {
-    const upgrade = await renderProgress(client, id, follow);
+    const upgrade = await renderProgress(client, id, watching);
     if (json) session.output.result({ upgrade }, () => undefined);
     exit(exitCodeOf(upgrade));
   });

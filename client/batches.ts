@@ -9,8 +9,7 @@ import type {
   CreateBatchInput,
   ResolvedBatchAnswer,
 } from '../src/contract/batches.ts';
-import type { BatchAction } from '../src/core/batch/record.ts';
-import { BATCH_ENDS, type MemberStateName } from '../src/core/batch/record.ts';
+import { BATCH_ENDS, type BatchAction, type MemberStateName } from '../src/core/batch/record.ts';
 import { lookUp, type WatchOptions, watchEvents } from './events.ts';
 import type { Http } from './http.ts';
 import { allPages, pagesBy } from './pages.ts';

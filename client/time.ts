@@ -24,14 +24,14 @@ export function deadlineOf(
   outer?: AbortSignal,
 ): { readonly signal: AbortSignal; readonly clear: () => void } {
   const aborter = new AbortController();
-  const follow = () => aborter.abort(outer?.reason);
+  const abortToo = () => aborter.abort(outer?.reason);
   const expire = () => aborter.abort(new DOMException(`no answer within ${ms} ms`, 'TimeoutError'));
   const timer = setTimeout(expire, ms);
-  if (outer?.aborted) follow();
-  outer?.addEventListener('abort', follow, { once: true });
+  if (outer?.aborted) abortToo();
+  outer?.addEventListener('abort', abortToo, { once: true });
   const clear = () => {
     clearTimeout(timer);
-    outer?.removeEventListener('abort', follow);
+    outer?.removeEventListener('abort', abortToo);
   };
   return { signal: aborter.signal, clear };
 }

@@ -1,4 +1,4 @@
-/** The data of the screens, and how they stay current: by polling, or by following events. */
+/** The data of the screens, and how they stay current: by polling, or by watching events. */
 import { useCallback, useEffect, useRef, useState } from 'react';
 import { type ClusterDocument, CofferApiError, type CofferClient } from '../client/index.ts';
 import { useSession } from './session.tsx';
@@ -104,7 +104,7 @@ function untilVisible(signal: AbortSignal): Promise<void> {
 
 export type Connection = 'connecting' | 'live' | 'lost' | 'over';
 
-interface Followed<Document, Event> {
+interface Watched<Document, Event> {
   readonly document: Document | undefined;
   /** Each event once and in order, however often the connection was lost. */
   readonly events: readonly Event[];
@@ -118,7 +118,7 @@ interface Numbered {
   readonly seq: number;
 }
 
-interface FollowHooks {
+interface WatchHooks {
   /** Number of the last event that was received. */
   readonly after: number;
   readonly signal: AbortSignal;
@@ -126,10 +126,10 @@ interface FollowHooks {
   readonly onDisconnect: () => void;
 }
 
-interface FollowOptions<Document, Event extends Numbered> {
+interface WatchOptions<Document, Event extends Numbered> {
   readonly key: string;
   readonly get: (client: CofferClient) => Promise<Document>;
-  readonly watch: (client: CofferClient, hooks: FollowHooks) => AsyncIterable<Event>;
+  readonly watch: (client: CofferClient, hooks: WatchHooks) => AsyncIterable<Event>;
   readonly isOver: (document: Document) => boolean;
 }
 
@@ -141,9 +141,9 @@ const REFRESH_MS = 1_000;
  * while the upgrade or batch is at work. The hook serves one document: for another document use another
  * component (`key`).
  */
-export function useFollowed<Document, Event extends Numbered>(
-  options: FollowOptions<Document, Event>,
-): Followed<Document, Event> {
+export function useWatched<Document, Event extends Numbered>(
+  options: WatchOptions<Document, Event>,
+): Watched<Document, Event> {
   const latest = useRef(options);
   latest.current = options;
   const [own, setOwn] = useState<Document>();
@@ -164,7 +164,7 @@ export function useFollowed<Document, Event extends Numbered>(
 
 /** After a new sign-in it continues where it was. */
 function useEvents<Document, Event extends Numbered>(latest: {
-  readonly current: FollowOptions<Document, Event>;
+  readonly current: WatchOptions<Document, Event>;
 }) {
   const { client, isExpired } = useSession();
   const [events, setEvents] = useState<readonly Event[]>([]);
@@ -186,7 +186,7 @@ function useEvents<Document, Event extends Numbered>(latest: {
       after.current = news.at(-1)?.seq ?? after.current;
       setEvents((before) => [...before, ...news]);
     };
-    void follow(heard, signal, { onEvents, onError: setError }).then(
+    void readAll(heard, signal, { onEvents, onError: setError }).then(
       () => signal.aborted || setConnection('over'),
     );
     return abort;
@@ -203,7 +203,7 @@ function stopper(): { readonly signal: AbortSignal; readonly abort: () => void }
  * Passes received events on. Events that arrive together are passed on together, so that a long history is
  * drawn once.
  */
-async function follow<Event>(
+async function readAll<Event>(
   heard: AsyncIterable<Event>,
   signal: AbortSignal,
   { onEvents, onError }: { onEvents: (events: readonly Event[]) => void; onError: (error: unknown) => void },

@@ -3,9 +3,9 @@
  *
  * - `app.tsx` the frame, and the mapping from addresses to screens · `router.tsx` addresses · `theme.ts` dark
  *   or light
- * - `session.tsx` the user, with the token in memory · `sign-in.tsx` · `data.ts` how screens read, follow and
+ * - `session.tsx` the user, with the token in memory · `sign-in.tsx` · `data.ts` how screens read, watch and
  *   act
- * - `format.ts` numbers and times · `words.ts` the API's words as people read them · `looks.ts` · `deed.ts` ·
+ * - `format.ts` numbers and times · `words.ts` the API's words as people read them · `tones.ts` · `deed.ts` ·
  *   `parts/` small parts
  * - `clusters/` list, cluster with its topology, creation · `upgrades/` requesting an upgrade, and watching
  *   it

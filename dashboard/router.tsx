@@ -59,7 +59,7 @@ type LinkProps = Omit<AnchorHTMLAttributes<HTMLAnchorElement>, 'href'> & { reado
 
 /** A link within the dashboard: a real link, which can be opened in another tab. */
 export function Link({ to, onClick, ...rest }: LinkProps) {
-  const follow = (event: MouseEvent<HTMLAnchorElement>) => {
+  const onGo = (event: MouseEvent<HTMLAnchorElement>) => {
     onClick?.(event);
     const isPlain = event.button === 0 && !(event.metaKey || event.ctrlKey || event.shiftKey || event.altKey);
     if (event.defaultPrevented || !isPlain) return;
@@ -67,5 +67,5 @@ export function Link({ to, onClick, ...rest }: LinkProps) {
     go(to);
     window.scrollTo(0, 0);
   };
-  return <a {...rest} href={to} onClick={follow} />;
+  return <a {...rest} href={to} onClick={onGo} />;
 }

@@ -7,7 +7,7 @@ import type {
   StepDocument,
   UpgradeDocument,
 } from '../client/index.ts';
-import type { Tone } from './looks.ts';
+import type { Tone } from './tones.ts';
 
 interface Word {
   readonly text: string;

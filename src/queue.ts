@@ -1,10 +1,10 @@
 /**
  * BullMQ behind a few functions; none of its types leave this file. There are two queues. Other services add
- * jobs that ask for a batch to `<prefix>-batches`. Processes tell each other through `<prefix>-batch-looks`
+ * jobs that ask for a batch to `<prefix>-batches`. Processes tell each other through `<prefix>-batch-wakes`
  * that a batch has something to do.
  *
  * Neither queue holds the truth. A job that asks for a batch begins the batch under an id that follows from
- * the job's id, so that a job that runs twice begins one batch. If a message in `<prefix>-batch-looks` gets
+ * the job's id, so that a job that runs twice begins one batch. If a message in `<prefix>-batch-wakes` gets
  * lost, the batch becomes due in the store.
  */
 import { type Job, Queue, UnrecoverableError, Worker } from 'bullmq';
@@ -22,7 +22,7 @@ const LOCK_MS = 5_000;
 const MAX_STALLED = 10;
 /** How many requests for batches a process works on at once. */
 const REQUESTS_AT_ONCE = 2;
-const LOOKS_AT_ONCE = 20;
+const CHECKS_AT_ONCE = 20;
 /** How long an orderly stop waits for the work under way. */
 const CLOSE_MS = 5_000;
 /** Finished jobs are kept for a day, failed ones for a month, and only a limited number of each. */
@@ -60,8 +60,8 @@ export function requestQueueName(prefix: string): string {
   return `${prefix}-batches`;
 }
 
-function lookQueueName(prefix: string): string {
-  return `${prefix}-batch-looks`;
+function wakeQueueName(prefix: string): string {
+  return `${prefix}-batch-wakes`;
 }
 
 /** A job as its handler sees it. */
@@ -74,7 +74,7 @@ export interface BatchJobRequest {
   readonly data: unknown;
 }
 
-interface LookQueue extends Service {
+interface WakeQueue extends Service {
   /**
    * Makes one taskmanager check the batch soon: once for all calls made while no check is under way, and once
    * more after a check that is under way. Never rejects.
@@ -83,15 +83,15 @@ interface LookQueue extends Service {
 }
 
 /** Tells taskmanagers that batches have something to do. */
-export function openLooks({ prefix, log, ...server }: QueueOptions): LookQueue {
+export function openWakes({ prefix, log, ...server }: QueueOptions): WakeQueue {
   const connection = openRedisClient(server, { connectionName: CONNECTION_NAME });
-  const queue = openQueue(lookQueueName(prefix), connection, log);
+  const queue = openQueue(wakeQueueName(prefix), connection, log);
   /** `once`: a message is under way. `again`: another message must follow it. */
   const underWay = new Map<string, 'once' | 'again'>();
   const add = async (batch_id: string): Promise<void> => {
     try {
       await queue.add(
-        'look',
+        'wake',
         { batch_id },
         {
           deduplication: { id: batch_id, keepLastIfActive: true },
@@ -100,7 +100,7 @@ export function openLooks({ prefix, log, ...server }: QueueOptions): LookQueue {
         },
       );
     } catch (err) {
-      log.debug({ err: textOf(err), batch_id }, 'a look was not queued; the batch becomes due');
+      log.debug({ err: textOf(err), batch_id }, 'a wake-up was not queued; the batch becomes due');
     }
     const isAgain = underWay.get(batch_id) === 'again';
     underWay.delete(batch_id);
@@ -115,7 +115,7 @@ export function openLooks({ prefix, log, ...server }: QueueOptions): LookQueue {
     void add(batch_id);
   };
   return {
-    name: 'batch looks',
+    name: 'batch wakes',
     wake,
     stop: async () => {
       await within(CLOSE_MS, queue.close());
@@ -124,16 +124,16 @@ export function openLooks({ prefix, log, ...server }: QueueOptions): LookQueue {
   };
 }
 
-/** Checks batches when a message asks for it. `look` may reject: then the batch becomes due in the store. */
-export function serveLooks(
+/** Checks batches when a message asks for it. `check` may reject: then the batch becomes due in the store. */
+export function serveWakes(
   { prefix, ...options }: QueueOptions,
-  look: (batch_id: string) => Promise<void>,
+  check: (batch_id: string) => Promise<void>,
 ): Service {
   return serve(
-    { ...options, name: lookQueueName(prefix), concurrency: LOOKS_AT_ONCE },
+    { ...options, name: wakeQueueName(prefix), concurrency: CHECKS_AT_ONCE },
     async ({ data }: Job<{ batch_id: string }>) => {
       try {
-        await look(data.batch_id);
+        await check(data.batch_id);
       } catch (err) {
         options.log.warn({ err, batch_id: data.batch_id }, 'a batch could not be looked at; it becomes due');
       }
@@ -153,7 +153,7 @@ export interface BatchRequests {
 
 export interface BatchRequestWatch extends Service {
   /** Rejects while Redis cannot be reached. */
-  look(): Promise<BatchRequests>;
+  outcomes(): Promise<BatchRequests>;
 }
 
 const LATEST_FAILED = 5;
@@ -164,7 +164,7 @@ export function watchRequests({ prefix, log, ...server }: QueueOptions): BatchRe
   const queue = openQueue(requestQueueName(prefix), connection, log);
   return {
     name: 'batch requests',
-    look: async () => {
+    outcomes: async () => {
       const [counts, latest] = await Promise.all([
         queue.getJobCounts('waiting', 'prioritized', 'delayed', 'failed'),
         queue.getFailed(0, LATEST_FAILED - 1),

@@ -3,7 +3,7 @@
  *
  * - `main.ts`: the wiring.
  * - `requests.ts`: what casts and heartbeats mean.
- * - `engine.ts`: the shell around the pure core. `batches.ts`: the same for batches; `batch-requests.ts`:
+ * - `engine.ts`: the shell around the pure core. `batch-engine.ts`: the same for batches; `batch-jobs.ts`:
  *   requests for batches.
  * - `turns.ts`: work on one record, one piece after the other. `patience.ts`: how long guests take to answer.
  * - `sweep.ts`: time, that is what is due, and the recovery at the start.
@@ -32,14 +32,14 @@ import {
 } from '../src/config.ts';
 import { createLogger } from '../src/log.ts';
 import { masterKeyConfig, masterKeyOf, requireMasterKey } from '../src/master-key.ts';
-import { openLooks, queueOptions, serveLooks, serveRequests } from '../src/queue.ts';
+import { openWakes, queueOptions, serveRequests, serveWakes } from '../src/queue.ts';
 import { runProcess, Services, sleep } from '../src/service.ts';
 import { seedCatalogue } from '../src/store/change-catalogue.ts';
 import { openRedisStore } from '../src/store/redis.ts';
 import { createRegistry, metricsConfig, serveMetrics } from '../src/telemetry.ts';
 import { openTracing, tracingConfig } from '../src/tracing.ts';
-import { beginRequestedBatch } from './batch-requests.ts';
-import { Batches } from './batches.ts';
+import { Batches } from './batch-engine.ts';
+import { beginRequestedBatch } from './batch-jobs.ts';
 import { Engine } from './engine.ts';
 import { Keyring, taskmanagerGuard } from './keyring.ts';
 import { type Observe, observeShared, observeUpgrades } from './metrics.ts';
@@ -152,9 +152,9 @@ await runProcess(async () => {
   services.add({ name: 'bus', stop: () => bus.close() });
 
   const queues = queueOptions(config, log);
-  const looks = services.add(openLooks(queues));
+  const wakes = services.add(openWakes(queues));
 
-  const common = { store, bus, log, tracing, now: Date.now, newId: randomUUID, wake: looks.wake };
+  const common = { store, bus, log, tracing, now: Date.now, newId: randomUUID, wake: wakes.wake };
   const registry = createRegistry();
   const metrics = await serveMetrics(registry, config, log, observeShared(registry, common));
   if (metrics) services.add(metrics);
@@ -166,7 +166,7 @@ await runProcess(async () => {
     ...common,
     keyring,
     observe: both(observeUpgrades(registry), observeSpans(tracing)),
-    wakeBatch: looks.wake,
+    wakeBatch: wakes.wake,
   });
   const provisioning = new Provisioning({
     ...common,
@@ -183,7 +183,7 @@ await runProcess(async () => {
   for (const served of await serveTopics(deps, guards)) {
     services.add({ name: 'requests', stop: () => served.stop() });
   }
-  services.add(serveLooks(queues, (id) => batches.look(id, 'hinted')));
+  services.add(serveWakes(queues, (id) => batches.check(id, 'hinted')));
   services.add(serveRequests(queues, (job) => beginRequestedBatch(deps, job)));
   services.add(startSweep({ ...deps, sleep }));
   const days = config.COFFER_RETENTION_DAYS;

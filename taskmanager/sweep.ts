@@ -21,7 +21,7 @@ export function startSweep(deps: Deps & { readonly sleep: Sleep }): Service {
   return every('sweep', SWEEP_MS, deps, async () => {
     for (;;) {
       const due = await deps.store.due.take(deps.now(), BATCH, LEND_MS);
-      await Promise.all(due.map((item) => look(deps, item, 'wake')));
+      await Promise.all(due.map((item) => check(deps, item, 'wake')));
       if (due.length < BATCH) return;
     }
   });
@@ -34,12 +34,12 @@ export async function recover(deps: Deps): Promise<number> {
     .catch((err) => deps.log.warn({ err }, 'leftovers could not be cleared; the next start tries again'));
   const active = await deps.store.due.list();
   for (let at = 0; at < active.length; at += RECOVER_AT_ONCE) {
-    await Promise.all(active.slice(at, at + RECOVER_AT_ONCE).map((item) => look(deps, item, 'recover')));
+    await Promise.all(active.slice(at, at + RECOVER_AT_ONCE).map((item) => check(deps, item, 'recover')));
   }
   return active.length;
 }
 
-async function look(
+async function check(
   { engine, provisioning, batches, log }: Deps,
   item: DueItem,
   type: 'wake' | 'recover',
@@ -51,7 +51,7 @@ async function look(
       case 'cluster':
         return await provisioning.resume(item.id);
       case 'batch':
-        return await batches.look(item.id, 'thorough');
+        return await batches.check(item.id, 'thorough');
       default:
         return item.kind satisfies never;
     }
@@ -61,5 +61,5 @@ async function look(
 }
 
 function logFailure(log: Logger, item: DueItem, err: unknown): void {
-  log.warn({ err, ...item }, 'could not be looked at; it stays due');
+  log.warn({ err, ...item }, 'could not be checked; it stays due');
 }

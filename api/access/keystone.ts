@@ -74,7 +74,11 @@ export function believeKeystone(options: KeystoneOptions): Authenticate {
   /** The tenants of callers who were admitted: an invented tenant must gain no turn in the queue. */
   const tenants = new Map<string, Remembered<null>>();
 
-  async function look(key: string, token: string, { ip, tenant_id }: Waiting): Promise<Identity | null> {
+  async function askAndRemember(
+    key: string,
+    token: string,
+    { ip, tenant_id }: Waiting,
+  ): Promise<Identity | null> {
     const who = { ip, tenant_id: recall(tenants, tenant_id, now()) ? tenant_id : '' };
     const found = await ask(token, who);
     if (found === null) remember(refused, key, { value: null, until: now() + REFUSED_MS });
@@ -93,7 +97,7 @@ export function believeKeystone(options: KeystoneOptions): Authenticate {
     const key = createHash('sha256').update(token).digest('base64');
     const known = recall(believed, key, now()) ?? recall(refused, key, now());
     const who = { ip: request.ip, tenant_id };
-    const identity = known ? known.value : await once(asked, key, () => look(key, token, who));
+    const identity = known ? known.value : await once(asked, key, () => askAndRemember(key, token, who));
     if (identity) return identity;
     throw new CofferError(
       'unauthorized',

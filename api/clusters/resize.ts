@@ -22,7 +22,7 @@ import { newInstance, newKeys } from './create.ts';
  * Another request may change the cluster between our read and our write; that happens once, but not again and
  * again.
  */
-const MAX_LOOKS = 5;
+const MAX_TRIES = 5;
 
 /**
  * Adds instances: task GROWING_CLUSTER until all of them are healthy. A given id is that of the first
@@ -88,7 +88,7 @@ async function resize(
   begin: (seen: Cluster, now: number) => Promise<ResizeVerdict> | null,
 ): Promise<Cluster> {
   let seen = cluster;
-  for (let look = 0; look < MAX_LOOKS; look++) {
+  for (let tries = 0; tries < MAX_TRIES; tries++) {
     // Later changes have later times, even where the clocks of hosts differ.
     const verdict = await begin(seen, Math.max(deps.now(), seen.updated + 1));
     // Read before the cast is sent: the answer shows what was begun, even if a taskmanager finishes it a

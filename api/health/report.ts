@@ -20,7 +20,7 @@ type Seen = Pick<HealthReportDocument, 'upgrades' | 'batches'> & { readonly gues
 
 /** `/health` below a tenant's path: the state of all parts, for administrators. */
 export function healthReportRoutes(app: App, deps: Deps): void {
-  const look = lookNowAndThen(deps);
+  const count = countNowAndThen(deps);
   app.get(
     '/health',
     {
@@ -38,7 +38,7 @@ export function healthReportRoutes(app: App, deps: Deps): void {
         askBroker(deps),
         orNull(deps.store.counts(deps.now())),
         deps.batchRequests ? orNull(deps.batchRequests()) : null,
-        orNull(look()),
+        orNull(count()),
       ]);
       const queues = [...(depths?.topics ?? [])].map(([name, depth]) => ({ name, ...depth }));
       const status = deps.bus.isConnected() ? ('ok' as const) : ('unreachable' as const);
@@ -78,7 +78,7 @@ function orNull<T>(asked: Promise<T>): Promise<T | null> {
 }
 
 /** Returns a function that reads all clusters, or returns its latest result if that is recent. */
-function lookNowAndThen(deps: Deps): () => Promise<Seen> {
+function countNowAndThen(deps: Deps): () => Promise<Seen> {
   let last: { readonly at: Instant; readonly seen: Promise<Seen> } | undefined;
   return () => {
     if (last && deps.now() - last.at < COUNT_EVERY_MS) return last.seen;

@@ -130,7 +130,7 @@ async function takeUp(deps: Deps, { caller, body }: Asked, ended: Loaded, as: Fo
   return begun.upgrade.id;
 }
 
-interface Order {
+interface ActionOn {
   readonly upgrade_id: string;
   readonly action: Action;
   readonly target?: { readonly id: string; readonly name: string };
@@ -138,7 +138,11 @@ interface Order {
 }
 
 /** Makes a taskmanager do what a person wants. Rejects with `action_refused` or `bus_unavailable`. */
-async function act(deps: Deps, caller: Caller, { upgrade_id, action, target, about }: Order): Promise<void> {
+async function act(
+  deps: Deps,
+  caller: Caller,
+  { upgrade_id, action, target, about }: ActionOn,
+): Promise<void> {
   const args = { upgrade_id, ...(target && { target }), ...(about && { about }) };
   const refusal = await requestAction(deps, caller, { method: 'upgrade_action', action, args });
   if (refusal === null) return;

@@ -3,7 +3,6 @@ import type { ReactNode } from 'react';
 import type { HealthReportDocument } from '../../client/index.ts';
 import { usePolled } from '../data.ts';
 import { count, duration } from '../format.ts';
-import type { Tone } from '../looks.ts';
 import { Card, Empty, Note, Pill, Spinner } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
 import { Page } from '../parts/page.tsx';
@@ -11,6 +10,7 @@ import { Rows } from '../parts/rows.tsx';
 import { Ago } from '../parts/when.tsx';
 import { hrefTo, Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
+import type { Tone } from '../tones.ts';
 import { INSTANCE_WORDS } from '../words.ts';
 
 const EVERY_MS = 4_000;

@@ -1,6 +1,6 @@
 /** The progress of a batch. */
 import type { BatchDocument, BatchEventDocument } from '../../client/index.ts';
-import { type Connection, useDoing, useFollowed } from '../data.ts';
+import { type Connection, useDoing, useWatched } from '../data.ts';
 import { capitalised, count, duration, instant } from '../format.ts';
 import { Button, Card, Note, Pill, Spinner, Stat } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
@@ -23,13 +23,13 @@ const DETAILS = ['cluster_started', 'cluster_succeeded', 'cluster_waiting', 'clu
 
 export function BatchScreen({ id }: { readonly id: string }) {
   const { href } = useSession();
-  const followed = useFollowed<BatchDocument, BatchEventDocument>({
+  const watched = useWatched<BatchDocument, BatchEventDocument>({
     key: id,
     get: (client) => client.batches.get(id),
     watch: (client, hooks) => client.batches.watch(id, hooks),
     isOver: isBatchOver,
   });
-  const { document: batch, events, connection, error, put } = followed;
+  const { document: batch, events, connection, error, put } = watched;
   return (
     <Page
       title={batch ? (batch.name ?? `${batch.datastore} to ${batch.to.name}`) : 'Batch'}

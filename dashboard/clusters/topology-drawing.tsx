@@ -1,7 +1,7 @@
 import type { ClusterInstanceDocument } from '../../client/index.ts';
 import { bytes } from '../format.ts';
-import type { Shape } from '../looks.ts';
 import { useShape } from '../parts/shape.ts';
+import type { Shape } from '../tones.ts';
 import { INSTANCE_WORDS, troublesOf } from '../words.ts';
 import { type Arrow, NODE, type Spot, topologyOf, topologyText } from './topology.ts';
 

@@ -1,6 +1,6 @@
 /** Where the instances of a cluster stand in its drawing, and which instance replicates from which. Pure. */
 import type { ClusterInstanceDocument } from '../../client/index.ts';
-import type { Shape } from '../looks.ts';
+import type { Shape } from '../tones.ts';
 
 export interface Spot {
   readonly instance: ClusterInstanceDocument;

@@ -1,6 +1,6 @@
 /** The small parts that every screen consists of. */
 import type { ReactNode } from 'react';
-import type { Tone } from '../looks.ts';
+import type { Tone } from '../tones.ts';
 import { CheckIcon, WarnIcon } from './icons.tsx';
 
 interface ButtonProps {

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from 'react';
 import type { Connection } from '../data.ts';
 import { clock, fullTime, instant, zoneName } from '../format.ts';
-import type { Tone } from '../looks.ts';
+import type { Tone } from '../tones.ts';
 import { Button, Card } from './basics.tsx';
 
 interface LogLine {

@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'react';
-import type { Shape } from '../looks.ts';
+import type { Shape } from '../tones.ts';
 
 export function useShape(): Shape {
   const [shape, setShape] = useState<Shape>(() => (isNarrow().matches ? 'narrow' : 'wide'));

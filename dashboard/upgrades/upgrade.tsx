@@ -1,7 +1,7 @@
 /** The progress of an upgrade. */
 import type { EventDocument, UpgradeDocument } from '../../client/index.ts';
 import { InstanceTroubles } from '../clusters/troubles.tsx';
-import { type Connection, useFollowed, usePolled } from '../data.ts';
+import { type Connection, usePolled, useWatched } from '../data.ts';
 import { capitalised, clock, duration, instant } from '../format.ts';
 import { Card, Note, Pill, Progress, Spinner, Stat } from '../parts/basics.tsx';
 import { FailureNote } from '../parts/failure.tsx';
@@ -21,13 +21,13 @@ const DETAILS = ['step_phase'];
 
 export function UpgradeScreen({ id }: { readonly id: string }) {
   const { href } = useSession();
-  const followed = useFollowed<UpgradeDocument, EventDocument>({
+  const watched = useWatched<UpgradeDocument, EventDocument>({
     key: id,
     get: (client) => client.upgrades.get(id),
     watch: (client, hooks) => client.upgrades.watch(id, hooks),
     isOver,
   });
-  const { document: upgrade, events, connection, error, put } = followed;
+  const { document: upgrade, events, connection, error, put } = watched;
   const name = upgrade?.cluster_name ?? 'a cluster that is gone';
   const done = (after: UpgradeDocument) => {
     // An upgrade that has ended is taken up by another one, whose document belongs to another screen.

@@ -18,8 +18,16 @@
  * - *switchover*: the primary of a replica set hands over to its *successor*, an upgraded replica.
  * - *fence*: an order to a guest to refuse every older order.
  * - *attempt*: one try of a step; its number fences off every older message.
- * - *order*: what a guest agent is told to do. It is sent as a *call*, which the guest answers, or as a *cast*,
- *   whose outcome the guest's heartbeats report.
+ * - *order*: what a guest agent is told to do, and nothing else. It is sent as a *call*, which the guest answers,
+ *   or as a *cast*, whose outcome the guest's heartbeats report. *follow* is the order to replicate from the new
+ *   primary.
+ * - *action*: what a person asks of an upgrade or a batch, e.g. `pause`.
+ * - *sequence*: which instances of a cluster are upgraded before which.
+ * - *follow-up*: an upgrade that takes up again one that has ended: its retry, or its rollback.
+ * - *batch*: many upgrades, begun in *waves*. *member*: one cluster of a batch. A batch *tracks* the upgrades of
+ *   its members.
+ * - *check*: a taskmanager reads a record and decides what is due. *wake*: to ask for a check now.
+ * - *watch*: a client reads the events of an upgrade or a batch as they happen.
  * - *in flight*: a step whose guest has been sent something that is not settled yet.
  * - *in doubt*: an instance whose guest may still carry out an order of an upgrade that has ended.
  * - *gate*: a named condition that must hold before a step starts.

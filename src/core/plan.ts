@@ -1,9 +1,9 @@
 import { type Cluster, type Instance, type Instant, isHealthy, isInDoubt, isPrimary } from './domain.ts';
 import { type ExpectedTimes, expectedOf } from './history.ts';
 import { managerOf } from './managers/index.ts';
-import type { Move } from './order/order.ts';
 import { maxUnavailable, type Policy } from './policy.ts';
 import type { Step } from './record.ts';
+import type { Move } from './sequence/sequence.ts';
 
 /** The goal of a plan, and the id that its steps begin with. */
 interface Goal {
@@ -20,7 +20,7 @@ interface Goal {
 export function planSteps(cluster: Cluster, goal: Goal, now: Instant): readonly Step[] {
   const { to_version, direction, round, first_id, instance_id } = goal;
   const isMeant = (move: Move) => instance_id === undefined || move.instance_id === instance_id;
-  const forward = managerOf(cluster.manager).order(cluster, to_version, now);
+  const forward = managerOf(cluster.manager).sequence(cluster, to_version, now);
   const moves = doubtfulFirst(direction === 'back' ? reversed(forward) : forward, cluster, now);
   return moves.filter(isMeant).map((move, index) => ({
     id: first_id + index,

@@ -22,7 +22,7 @@ import { MasterKey } from '../../src/master-key.ts';
 import { seedCatalogue } from '../../src/store/change-catalogue.ts';
 import { openRedisStore } from '../../src/store/redis.ts';
 import type { Store } from '../../src/store/store.ts';
-import { Batches } from '../../taskmanager/batches.ts';
+import { Batches } from '../../taskmanager/batch-engine.ts';
 import { Engine } from '../../taskmanager/engine.ts';
 import { Keyring } from '../../taskmanager/keyring.ts';
 import { externalProvisioner } from '../../taskmanager/provisioner-external.ts';

@@ -22,7 +22,7 @@ describe('jobs that ask for batches', () => {
     const { redis_url } = testUrls();
     proxy = await TcpProxy.inFrontOf(redis_url);
     watch = watchRequests({ url: proxy.urlFor(redis_url), prefix, log: silentLog });
-    api = await startApi({ batchRequests: watch.look });
+    api = await startApi({ batchRequests: watch.outcomes });
     queue = openQueue(requestQueueName(prefix), redis_url);
   });
   afterAll(async () => {

@@ -5,7 +5,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openLooks, requestQueueName, serveLooks, serveRequests } from '../../src/queue.ts';
+import { openWakes, requestQueueName, serveRequests, serveWakes } from '../../src/queue.ts';
 import { openRedisClient } from '../../src/redis-client.ts';
 import { openRedisStore } from '../../src/store/redis.ts';
 import { begun, commitOf, event, seeded } from '../conformance/store.ts';
@@ -161,19 +161,19 @@ describe('the queue', () => {
   });
 
   it('wakes batches again whenever its connection broke, also at its very start', async () => {
-    const prefix = uniqueName('looks');
+    const prefix = uniqueName('wakes');
     const url = proxy.urlFor(redis_url);
     let looked = new Set<string>();
-    const serving = serveLooks({ url: redis_url, prefix, log: silentLog }, async (id) => void looked.add(id));
+    const serving = serveWakes({ url: redis_url, prefix, log: silentLog }, async (id) => void looked.add(id));
     for (let round = 0; round < 30; round++) {
-      const looks = openLooks({ url, prefix, log: silentLog });
+      const wakes = openWakes({ url, prefix, log: silentLog });
       // Each round a little later: in one of them the first question to Redis is under way.
       for (let wait = 0; wait < round; wait++) await new Promise((done) => setImmediate(done));
       proxy.cut();
       looked = new Set();
       const id = `batch-${round}`;
-      await expect.poll(() => looks.wake(id) ?? looked.has(id), { timeout: 10_000, interval: 50 }).toBe(true);
-      await looks.stop();
+      await expect.poll(() => wakes.wake(id) ?? looked.has(id), { timeout: 10_000, interval: 50 }).toBe(true);
+      await wakes.stop();
     }
     await serving.stop();
   });

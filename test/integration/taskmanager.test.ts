@@ -13,7 +13,7 @@ import type { PendingCast } from '../../src/store/outbox.ts';
 import type { BuildOrder } from '../../src/store/provisioning.ts';
 import { openRedisStore } from '../../src/store/redis.ts';
 import type { Store } from '../../src/store/store.ts';
-import { Batches } from '../../taskmanager/batches.ts';
+import { Batches } from '../../taskmanager/batch-engine.ts';
 import { Engine } from '../../taskmanager/engine.ts';
 import { LocalProvisioner } from '../../taskmanager/provisioner-local.ts';
 import { type Provisioner, Provisioning } from '../../taskmanager/provisioning.ts';

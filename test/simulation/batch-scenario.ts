@@ -9,7 +9,7 @@ type BatchTrouble =
   | { readonly kind: 'kill'; readonly who: number; readonly steps: number; readonly down_ms: number }
   | { readonly kind: 'store_away'; readonly ms: number }
   | { readonly kind: 'busy'; readonly cluster: number }
-  | { readonly kind: 'order'; readonly batch: number; readonly action: BatchAction };
+  | { readonly kind: 'action'; readonly batch: number; readonly action: BatchAction };
 
 export interface BatchScenario {
   readonly seed: number;
@@ -61,7 +61,7 @@ function wavesOf(random: Random): readonly WaveRequest[] {
 }
 
 function troubleOf(random: Random): BatchTrouble {
-  switch (random.pick(['kill', 'kill', 'store_away', 'busy', 'order', 'order'] as const)) {
+  switch (random.pick(['kill', 'kill', 'store_away', 'busy', 'action', 'action'] as const)) {
     case 'kill':
       return {
         kind: 'kill',
@@ -73,7 +73,7 @@ function troubleOf(random: Random): BatchTrouble {
       return { kind: 'store_away', ms: random.int(100, 5_000) };
     case 'busy':
       return { kind: 'busy', cluster: random.int(0, 11) };
-    case 'order':
-      return { kind: 'order', batch: random.int(0, 1), action: random.pick(BATCH_ACTIONS) };
+    case 'action':
+      return { kind: 'action', batch: random.int(0, 1), action: random.pick(BATCH_ACTIONS) };
   }
 }

@@ -14,7 +14,7 @@ import type { Cluster } from '../../src/core/domain.ts';
 import { BUILT_IN_DATASTORES, BUILT_IN_VERSIONS } from '../../src/core/managers/index.ts';
 import { beginBatch } from '../../src/store/begin-batch.ts';
 import { beginUpgrade } from '../../src/store/begin-upgrade.ts';
-import { Batches } from '../../taskmanager/batches.ts';
+import { Batches } from '../../taskmanager/batch-engine.ts';
 import { Engine } from '../../taskmanager/engine.ts';
 import { Provisioning } from '../../taskmanager/provisioning.ts';
 import { handleConductorRequest, handleTaskmanagerRequest } from '../../taskmanager/requests.ts';
@@ -146,7 +146,7 @@ export class BatchWorld {
         return;
       case 'busy':
         return this.#upgradeAlone(trouble.cluster);
-      case 'order': {
+      case 'action': {
         const id = this.batch_ids[trouble.batch % Math.max(1, this.batch_ids.length)];
         if (id !== undefined) this.#order(id, trouble.action);
         return;

@@ -2,8 +2,7 @@
  * A guest's driver on a simulated server: stops, swaps, starts and switches roles as PostgreSQL's driver
  * does, with the same promises (P1 to P4 there), and with failures on demand.
  */
-import type { Driver, Health, Target } from '../../guestagent/driver.ts';
-import { PermanentError } from '../../guestagent/driver.ts';
+import { type Driver, type Health, PermanentError, type Target } from '../../guestagent/driver.ts';
 import type { Endpoint, GuestAction, Instant, UpgradeInfo } from '../../src/core/domain.ts';
 import type { Life } from './process.ts';
 import type { Random } from './random.ts';

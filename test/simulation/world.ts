@@ -15,7 +15,7 @@ import { CONDUCTOR_TOPIC, guestTopic, type Request, TASKMANAGER_TOPIC } from '..
 import { EMPTY_CATALOGUE, withBuiltIns } from '../../src/core/catalogue.ts';
 import type { Cluster, Instance } from '../../src/core/domain.ts';
 import { BUILT_IN_DATASTORES, BUILT_IN_VERSIONS } from '../../src/core/managers/index.ts';
-import { Batches } from '../../taskmanager/batches.ts';
+import { Batches } from '../../taskmanager/batch-engine.ts';
 import { Engine } from '../../taskmanager/engine.ts';
 import { Provisioning } from '../../taskmanager/provisioning.ts';
 import { handleConductorRequest, handleTaskmanagerRequest } from '../../taskmanager/requests.ts';

@@ -1,4 +1,4 @@
-import { lastStarted, nextApproval } from './orders.ts';
+import { lastStarted, nextApproval } from './act.ts';
 import { BATCH_ACTIONS, type Batch, type BatchAction, isBatchActive } from './record.ts';
 
 /**

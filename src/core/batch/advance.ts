@@ -7,8 +7,8 @@
  * begin its upgrade, under an id that follows from batch, cluster and try: to begin it a second time changes
  * nothing.
  *
- * - `advance.ts`: inputs. `orders.ts`: what people ask for.
- * - `follow.ts`: what has become of the members' upgrades.
+ * - `advance.ts`: inputs. `act.ts`: what people ask for.
+ * - `track.ts`: what has become of the members' upgrades.
  * - `schedule.ts`: waves, budgets, and what begins next. `share.ts`: places shared among batches.
  * - `draft.ts`: the record while it is being changed. `record.ts`: its types.
  * - `wake.ts`: when the next check is due.
@@ -32,12 +32,19 @@
  */
 import type { Instant } from '../domain.ts';
 import type { PauseReason, StateName, Upgrade } from '../record.ts';
+import { act } from './act.ts';
 import { BatchDraft } from './draft.ts';
-import { follow, type Refusal, refused } from './follow.ts';
-import { type BatchOrder, obey } from './orders.ts';
-import { type Batch, type BatchEffect, type BatchEvent, isBatchActive, type Member } from './record.ts';
+import {
+  type AskedOfBatch,
+  type Batch,
+  type BatchEffect,
+  type BatchEvent,
+  isBatchActive,
+  type Member,
+} from './record.ts';
 import { proceed } from './schedule.ts';
 import type { Load } from './share.ts';
+import { type Refusal, refused, track } from './track.ts';
 
 /** What can happen to a batch. */
 export type BatchInput =
@@ -46,7 +53,7 @@ export type BatchInput =
   /** Upgrades could not begin. */
   | { readonly type: 'refused'; readonly refusals: readonly Refusal[] }
   /** A person asks for something. */
-  | { readonly type: 'order'; readonly order: BatchOrder; readonly by: string };
+  | { readonly type: 'asked'; readonly asked: AskedOfBatch; readonly by: string };
 
 /** What was read together with the record: only those members that the input may concern. */
 export interface BatchSeen {
@@ -94,11 +101,11 @@ export interface BatchNext {
 export function advanceBatch(batch: Batch, input: BatchInput, seen: BatchSeen, now: Instant): BatchNext {
   const draft = new BatchDraft(batch, seen, now);
   if (!isBatchActive(batch)) {
-    return input.type === 'order' ? no(batch, `the batch has ended: ${batch.state.name}`) : draft.finish();
+    return input.type === 'asked' ? no(batch, `the batch has ended: ${batch.state.name}`) : draft.finish();
   }
   const refusal = apply(draft, input);
   if (refusal !== undefined) return no(batch, refusal);
-  for (const member of draft.members) follow(draft, member);
+  for (const member of draft.members) track(draft, member);
   proceed(draft);
   return draft.finish();
 }
@@ -110,8 +117,8 @@ function apply(draft: BatchDraft, input: BatchInput): string | undefined {
     case 'refused':
       for (const refusal of input.refusals) refused(draft, refusal);
       return undefined;
-    case 'order':
-      return obey(draft, input.order, input.by);
+    case 'asked':
+      return act(draft, input.asked, input.by);
     default:
       return input satisfies never;
   }

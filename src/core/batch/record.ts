@@ -92,10 +92,6 @@ export const ACTIVE_BATCH_STATES: readonly BatchStateName[] = [
 export const BATCH_ENDS = ['succeeded', 'incomplete', 'cancelled'] as const;
 export type BatchEnd = (typeof BATCH_ENDS)[number];
 
-/** What a person can tell a batch to do. */
-export const BATCH_ACTIONS = ['pause', 'resume', 'approve', 'retry', 'skip', 'rollback', 'cancel'] as const;
-export type BatchAction = (typeof BATCH_ACTIONS)[number];
-
 /** A time between two waves: until it is over, the upgraded clusters must stay healthy. */
 interface Soak {
   readonly until: Instant;
@@ -259,4 +255,16 @@ export function failuresAllowed({ failure_budget, size }: Pick<Wave, 'failure_bu
   if (typeof failure_budget === 'number') return failure_budget;
   const percent = Number.parseFloat(failure_budget);
   return percent === 0 ? 0 : Math.min(size, Math.max(1, Math.floor((size * percent) / 100)));
+}
+
+/** What a person can ask of a batch. Asking for the same twice does no harm. */
+export const BATCH_ACTIONS = ['pause', 'resume', 'approve', 'retry', 'skip', 'rollback', 'cancel'] as const;
+export type BatchAction = (typeof BATCH_ACTIONS)[number];
+
+export interface AskedOfBatch {
+  readonly action: BatchAction;
+  /** With `retry` and `skip`: the ids of these clusters, instead of all clusters that failed. */
+  readonly clusters?: readonly string[];
+  /** With `rollback`: which wave, counted from 0. Without it, the current wave. */
+  readonly wave?: number;
 }

@@ -4,9 +4,9 @@ import type { Policy } from '../policy.ts';
 import { windowAt } from '../window.ts';
 import { counted } from '../words.ts';
 import { type BatchDraft, overBudget, upgradeIdOf } from './draft.ts';
-import { tellOfBegin } from './follow.ts';
 import { type Batch, inFlight, isOpen, type Member, type Wave } from './record.ts';
 import { type Load, mayBegin } from './share.ts';
+import { tellOfBegin } from './track.ts';
 
 /** If an upgraded cluster stays unhealthy for this long during a soak, the batch pauses. */
 const UNWELL_MS = 30_000;

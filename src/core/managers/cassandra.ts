@@ -1,6 +1,6 @@
 import { type Cluster, type Instance, type Instant, isHealthy, versionOf } from '../domain.ts';
-import { creationOrder } from '../order/creation.ts';
-import type { Move } from '../order/order.ts';
+import { creationSequence } from '../sequence/creation.ts';
+import type { Move } from '../sequence/sequence.ts';
 import { operatorsOwn } from './manager.ts';
 
 export const cassandra = operatorsOwn('cassandra', cassandraOrder);
@@ -13,7 +13,7 @@ export const cassandra = operatorsOwn('cassandra', cassandraOrder);
  * If no guest reports its place: creation order.
  */
 function cassandraOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
-  if (!cluster.instances.some(isPlaced)) return creationOrder(cluster, to_version, now);
+  if (!cluster.instances.some(isPlaced)) return creationSequence(cluster, to_version, now);
   const racks = [...new Set(cluster.instances.map(rackOf))];
   const place = (instance: Instance) => {
     if (!isHealthy(instance, now)) return BROKEN;

@@ -1,6 +1,6 @@
 import type { Cluster, Instant } from '../domain.ts';
-import { creationOrder } from '../order/creation.ts';
-import type { Move } from '../order/order.ts';
+import { creationSequence } from '../sequence/creation.ts';
+import type { Move } from '../sequence/sequence.ts';
 import { operatorsOwn } from './manager.ts';
 
 export const mariadb = operatorsOwn('mariadb', galeraOrder);
@@ -11,5 +11,5 @@ export const pxc = operatorsOwn('pxc', galeraOrder);
  * are slow meanwhile. Broken instances first, then in creation order.
  */
 function galeraOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
-  return creationOrder(cluster, to_version, now).map((move, index) => ({ ...move, stage: index }));
+  return creationSequence(cluster, to_version, now).map((move, index) => ({ ...move, stage: index }));
 }

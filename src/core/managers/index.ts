@@ -11,7 +11,7 @@
  * - `mongodb.ts`: config servers, shard by shard, query routers last
  */
 import type { Datastore, DatastoreVersion } from '../domain.ts';
-import { creationOrder } from '../order/creation.ts';
+import { creationSequence } from '../sequence/creation.ts';
 import { cassandra } from './cassandra.ts';
 import { mariadb, pxc } from './galera.ts';
 import { type Manager, operatorsOwn } from './manager.ts';
@@ -29,7 +29,7 @@ const BY_NAME = new Map(KNOWN.map((manager) => [manager.name, manager]));
  * operator's hooks.
  */
 export function managerOf(name: string): Manager {
-  return BY_NAME.get(name) ?? operatorsOwn(name, creationOrder);
+  return BY_NAME.get(name) ?? operatorsOwn(name, creationSequence);
 }
 
 /** Managers whose drivers build servers: an operator's hooks cannot replace these drivers. */

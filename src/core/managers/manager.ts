@@ -1,12 +1,12 @@
 /** Everything that the core decides about a datastore manager, as one value per manager. */
 import type { DatastoreVersion } from '../domain.ts';
-import type { Order } from '../order/order.ts';
+import type { Sequence } from '../sequence/sequence.ts';
 
 export interface Manager {
   /** As clusters and versions name the manager, e.g. `postgresql`. */
   readonly name: string;
   /** The sequence in which the instances of a cluster are upgraded. */
-  readonly order: Order;
+  readonly sequence: Sequence;
   /** True if a driver of ours builds the servers; false if their operator does, and writes hooks. */
   readonly buildsServers: boolean;
   /**
@@ -44,9 +44,9 @@ export interface ServerPackage {
 const MANY = 100;
 
 /** The defaults for a manager: its operator builds the servers, and any path is allowed. */
-export function operatorsOwn(name: string, order: Order): Manager {
+export function operatorsOwn(name: string, sequence: Sequence): Manager {
   return {
-    ...{ name, order },
+    ...{ name, sequence },
     ...{ buildsServers: false, hasServers: true, maxInstances: MANY, pathRefusal: () => null, builtIn: null },
   };
 }

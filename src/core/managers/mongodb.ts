@@ -7,8 +7,8 @@ import {
   replicaSetOf,
   versionOf,
 } from '../domain.ts';
-import type { Move } from '../order/order.ts';
-import { primaryReplicaOrder } from '../order/primary-replica.ts';
+import { primaryReplicaSequence } from '../sequence/primary-replica.ts';
+import type { Move } from '../sequence/sequence.ts';
 import { operatorsOwn } from './manager.ts';
 
 export const mongodb = operatorsOwn('mongodb', mongodbOrder);
@@ -21,7 +21,7 @@ export const mongodb = operatorsOwn('mongodb', mongodbOrder);
  * If no guest reports its place, the cluster is one plain replica set.
  */
 function mongodbOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
-  if (!cluster.instances.some(isPlaced)) return primaryReplicaOrder(cluster, to_version, now);
+  if (!cluster.instances.some(isPlaced)) return primaryReplicaSequence(cluster, to_version, now);
   const isBroken = (instance: Instance) => !isHealthy(instance, now);
   const moving = cluster.instances.filter((instance) => versionOf(instance) !== to_version);
   const routers = moving.filter((each) => isRouter(each) && !isBroken(each));

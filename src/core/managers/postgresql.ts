@@ -1,4 +1,4 @@
-import { primaryReplicaOrder } from '../order/primary-replica.ts';
+import { primaryReplicaSequence } from '../sequence/primary-replica.ts';
 import { majorOf } from '../versions.ts';
 import { type Manager, PLATFORMS, type Platform, type ServerPackage } from './manager.ts';
 import { POSTGRESQL_BUILDS } from './postgresql-builds.ts';
@@ -6,7 +6,7 @@ import { POSTGRESQL_BUILDS } from './postgresql-builds.ts';
 /** PostgreSQL: one primary, from which its replicas stream. */
 export const postgresql: Manager = {
   name: 'postgresql',
-  order: primaryReplicaOrder,
+  sequence: primaryReplicaSequence,
   buildsServers: true,
   hasServers: true,
   // The primary feeds each replica itself.

@@ -1,4 +1,4 @@
-import { primaryReplicaOrder } from '../order/primary-replica.ts';
+import { primaryReplicaSequence } from '../sequence/primary-replica.ts';
 import { operatorsOwn } from './manager.ts';
 
-export const redis = operatorsOwn('redis', primaryReplicaOrder);
+export const redis = operatorsOwn('redis', primaryReplicaSequence);

@@ -1,9 +1,9 @@
-import { primaryReplicaOrder } from '../order/primary-replica.ts';
+import { primaryReplicaSequence } from '../sequence/primary-replica.ts';
 import { type Manager, operatorsOwn } from './manager.ts';
 
 /** Instances that behave like database servers and hold no data: for trying Coffer out and for tests. */
 export const simulated: Manager = {
-  ...operatorsOwn('simulated', primaryReplicaOrder),
+  ...operatorsOwn('simulated', primaryReplicaSequence),
   buildsServers: true,
   hasServers: false,
   builtIn: {

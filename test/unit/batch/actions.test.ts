@@ -1,10 +1,10 @@
 /**
  * The actions that a batch offers are those that `advanceBatch` takes, the one that ends the wait first. Not
- * covered: what each of them does (orders.test.ts).
+ * covered: what each of them does (act.test.ts).
  */
 import { describe, expect, it } from 'vitest';
+import { membersFor } from '../../../src/core/batch/act.ts';
 import { possibleBatchActions } from '../../../src/core/batch/actions.ts';
-import { membersFor } from '../../../src/core/batch/orders.ts';
 import { BATCH_ACTIONS, type BatchAction } from '../../../src/core/batch/record.ts';
 import type { BatchWorld, BatchWorldOptions } from './world.ts';
 import { batchWorlds, FAIL } from './worlds.ts';
@@ -18,7 +18,7 @@ const after = (seconds: number, options: BatchWorldOptions, ...orders: readonly 
   const it = world(options);
   it.pass(seconds);
   for (const action of orders) {
-    it.order({ action });
+    it.act({ action });
     it.pass(0);
   }
   return it;
@@ -113,17 +113,17 @@ describe.each(STATES)('a batch %s', (_, make, expected) => {
     expect(possibleBatchActions(make().batch)).toEqual(expected);
   });
 
-  it.each(BATCH_ACTIONS)('takes an order to %s if it offers that, and only then changes', (action) => {
+  it.each(BATCH_ACTIONS)('takes a request to %s if it offers that, and only then changes', (action) => {
     const it = make();
     const open = it.members.find(({ state }) => state.name === 'queued' || state.name === 'waiting');
     const failed = it.members.some(({ state }) => state.name === 'failed');
     const clusters = action === 'skip' && open && !failed ? { clusters: [open.cluster_id] } : {};
-    const { verdict } = it.order({ action, ...clusters });
+    const { verdict } = it.act({ action, ...clusters });
     expect(verdict === 'applied').toBe(expected.includes(action));
   });
 });
 
-describe('what has to be read for an order', () => {
+describe('what has to be read for a request', () => {
   it.each([
     ['pause', []],
     ['resume', []],

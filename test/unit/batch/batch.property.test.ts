@@ -5,8 +5,7 @@
  */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { BatchOrder } from '../../../src/core/batch/orders.ts';
-import { BATCH_ACTIONS, isBatchActive } from '../../../src/core/batch/record.ts';
+import { type AskedOfBatch, BATCH_ACTIONS, isBatchActive } from '../../../src/core/batch/record.ts';
 import type { WaveRequest } from '../../../src/core/batch/selection.ts';
 import { PAUSE_REASONS } from '../../../src/core/record.ts';
 import { tried } from '../core/properties.ts';
@@ -35,7 +34,7 @@ const script: fc.Arbitrary<Script> = fc.record(
   { requiredKeys: [] },
 );
 const name = fc.integer({ min: 1, max: MAX_CLUSTERS }).map((n) => `c-${n}`);
-const order: fc.Arbitrary<BatchOrder> = fc.record(
+const asked: fc.Arbitrary<AskedOfBatch> = fc.record(
   {
     action: fc.constantFrom(...BATCH_ACTIONS),
     clusters: fc.array(
@@ -48,12 +47,12 @@ const order: fc.Arbitrary<BatchOrder> = fc.record(
 );
 type Step =
   | { readonly wait_s: number }
-  | { readonly order: BatchOrder }
+  | { readonly asked: AskedOfBatch }
   | { readonly toggle: string }
   | { readonly mend: string };
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ wait_s: fc.integer({ min: 0, max: 30 }) }) },
-  { weight: 2, arbitrary: fc.record({ order }) },
+  { weight: 2, arbitrary: fc.record({ asked }) },
   { weight: 1, arbitrary: fc.record({ toggle: name }) },
   { weight: 1, arbitrary: fc.record({ mend: name }) },
 );
@@ -93,7 +92,7 @@ it('every invariant holds after every input, and left alone it ends with each cl
 
 function carryOut(world: BatchWorld, step: Step): void {
   if ('wait_s' in step) return world.pass(step.wait_s);
-  if ('order' in step) return void world.order(step.order);
+  if ('asked' in step) return void world.act(step.asked);
   if ('mend' in step) return mendIfHeld(world, step.mend);
   if (!world.unwell.delete(step.toggle)) world.unwell.add(step.toggle);
 }
@@ -111,6 +110,6 @@ function leaveAlone(world: BatchWorld): void {
     for (const { cluster_name } of world.members) mendIfHeld(world, cluster_name);
     const { state } = world.batch;
     if (state.name !== 'paused') continue;
-    world.order({ action: state.reason === 'approval' ? 'approve' : 'resume' });
+    world.act({ action: state.reason === 'approval' ? 'approve' : 'resume' });
   }
 }

@@ -17,7 +17,7 @@ const TRANSCRIPTS: Readonly<Record<string, () => BatchWorld>> = {
       waves: [{ max_concurrent: 2, failure_budget: 0 }],
       scripts: { 'c-2': [{ takes_s: 4, end: 'failed' }, {}] },
     }).settle();
-    it.order({ action: 'retry' });
+    it.act({ action: 'retry' });
     return it.settle();
   },
   'batch-rolled-back': () => {
@@ -26,9 +26,9 @@ const TRANSCRIPTS: Readonly<Record<string, () => BatchWorld>> = {
       waves: [{ share: 2, soak_seconds: 30 }, { approval: true }],
       busy_s: { 'c-2': 20 },
     }).settle();
-    it.order({ action: 'rollback' });
+    it.act({ action: 'rollback' });
     it.settle();
-    it.order({ action: 'cancel' });
+    it.act({ action: 'cancel' });
     return it.settle();
   },
 };

@@ -67,12 +67,12 @@ describe('waves', () => {
     expect(it.batch.state).toMatchObject({ name: 'paused', reason: 'approval' });
     expect(it.countOf('queued')).toBe(2);
     expect(possibleBatchActions(it.batch)[0]).toBe('approve');
-    expect(it.order({ action: 'resume' }).reason).toContain('approve it');
-    it.order({ action: 'approve' });
+    expect(it.act({ action: 'resume' }).reason).toContain('approve it');
+    it.act({ action: 'approve' });
     it.settle();
     expect(it.batch.state).toMatchObject({ name: 'paused', reason: 'approval' });
     expect(it.namesIn('succeeded')).toEqual(['c-1']);
-    it.order({ action: 'approve' });
+    it.act({ action: 'approve' });
     it.settle();
     expect(it.batch.state.name).toBe('succeeded');
     expect(it.eventsOf('approved').map(({ wave }) => wave)).toEqual([0, 1]);
@@ -81,8 +81,8 @@ describe('waves', () => {
   it('may be approved before they are due, once', () => {
     const it = world({ clusters: 2, waves: [{ share: 1 }, { approval: true }] });
     it.pass(1);
-    it.order({ action: 'approve' });
-    expect(it.order({ action: 'approve' }).verdict).toBe('stale');
+    it.act({ action: 'approve' });
+    expect(it.act({ action: 'approve' }).verdict).toBe('stale');
     it.settle();
     expect(it.batch.state.name).toBe('succeeded');
     expect(it.eventsOf('paused')).toEqual([]);
@@ -90,7 +90,7 @@ describe('waves', () => {
 
   it('refuse an approval that no wave needs', () => {
     const it = world();
-    expect(it.order({ action: 'approve' })).toMatchObject({ verdict: 'refused' });
+    expect(it.act({ action: 'approve' })).toMatchObject({ verdict: 'refused' });
   });
 });
 
@@ -267,7 +267,7 @@ describe('the failure budget', () => {
     it.mend('c-1');
     it.pass(10);
     expect(it.stateOf('c-1')).toBe('succeeded');
-    it.order({ action: 'resume' });
+    it.act({ action: 'resume' });
     it.settle();
     expect(it.batch.state.name).toBe('succeeded');
   });
@@ -279,7 +279,7 @@ describe('the failure budget', () => {
       scripts: { 'c-1': FAIL, 'c-2': [{ pauses: 'gate' }], 'c-3': [{ takes_s: 30 }] },
     });
     it.pass(12);
-    it.order({ action: 'resume' });
+    it.act({ action: 'resume' });
     it.pass(30);
     expect(it.namesIn('succeeded')).toEqual(['c-3']);
     expect(it.eventsOf('paused')).toHaveLength(1);
@@ -293,11 +293,11 @@ describe('the failure budget', () => {
     });
     it.settle();
     expect(it.countOf('failed')).toBe(2);
-    it.order({ action: 'resume' });
+    it.act({ action: 'resume' });
     it.settle();
     expect(it.batch.state).toMatchObject({ name: 'paused', reason: 'failures' });
     expect(it.countOf('failed')).toBe(4);
-    it.order({ action: 'resume' });
+    it.act({ action: 'resume' });
     it.settle();
     expect(it.batch.state.name).toBe('incomplete');
   });
@@ -315,7 +315,7 @@ describe('the write-outage budget', () => {
     expect(it.batch.state).toMatchObject({ name: 'paused', reason: 'write_outage' });
     expect(it.batch.state).toHaveProperty('message', expect.stringContaining('no writes for 1.2 s together'));
     expect(it.countOf('succeeded')).toBe(3);
-    it.order({ action: 'resume' });
+    it.act({ action: 'resume' });
     it.settle();
     expect(it.countOf('succeeded')).toBe(6);
     expect(it.batch.waves[0]?.write_outage_ms).toBe(2_400);
@@ -371,7 +371,7 @@ describe('a soak', () => {
     expect(it.batch.state).toMatchObject({ name: 'paused', reason: 'health', since, message });
     expect(it.stateOf('c-2')).toBe('queued');
     it.unwell.clear();
-    it.order({ action: 'resume' });
+    it.act({ action: 'resume' });
     it.settle();
     expect(it.batch.state.name).toBe('succeeded');
   });

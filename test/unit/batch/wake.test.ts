@@ -49,7 +49,7 @@ describe('a batch is looked at again', () => {
   it('rarely while it is paused, but as often as ever while something is in flight', () => {
     const it = world({ clusters: 2, waves: [{ max_concurrent: 1 }] });
     it.pass(1);
-    it.order({ action: 'pause' });
+    it.act({ action: 'pause' });
     expect(it.next_look_s).toBe(5);
     it.settle();
     expect(it.next_look_s).toBe(60);
@@ -58,7 +58,7 @@ describe('a batch is looked at again', () => {
   it('soon while a wave is taken back and there are places for more', () => {
     const it = world({ clusters: 4, waves: [{ share: 3 }, { approval: true }], max_concurrent_total: 1 });
     it.settle();
-    it.order({ action: 'rollback' });
+    it.act({ action: 'rollback' });
     it.feed({ type: 'wake' });
     expect(it.countOf('running')).toBe(1);
     expect(it.next_look_s).toBe(1);
@@ -67,7 +67,7 @@ describe('a batch is looked at again', () => {
   it('never once it has ended', () => {
     const it = world({ clusters: 1, scripts: { 'c-1': FAIL } });
     it.settle();
-    it.order({ action: 'cancel' });
+    it.act({ action: 'cancel' });
     expect(it.next_look_s).toBeNull();
   });
 });

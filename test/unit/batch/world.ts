@@ -4,6 +4,7 @@
  * invariants of `invariants.ts` are checked.
  */
 
+import { membersFor } from '../../../src/core/batch/act.ts';
 import { type BatchRequest, resolveBatch } from '../../../src/core/batch/admit.ts';
 import {
   advanceBatch,
@@ -12,9 +13,8 @@ import {
   type BatchSeen,
   type UpgradeSeen,
 } from '../../../src/core/batch/advance.ts';
-import type { Refusal } from '../../../src/core/batch/follow.ts';
-import { type BatchOrder, membersFor } from '../../../src/core/batch/orders.ts';
 import {
+  type AskedOfBatch,
   type Batch,
   type BatchEvent,
   isBatchActive,
@@ -24,6 +24,7 @@ import {
 } from '../../../src/core/batch/record.ts';
 import type { WaveRequest } from '../../../src/core/batch/selection.ts';
 import type { Load } from '../../../src/core/batch/share.ts';
+import type { Refusal } from '../../../src/core/batch/track.ts';
 import { batchWakeAt, loadAfter } from '../../../src/core/batch/wake.ts';
 import type { Cluster, DatastoreVersion, Instant } from '../../../src/core/domain.ts';
 import type { Policy } from '../../../src/core/policy.ts';
@@ -145,8 +146,8 @@ export class BatchWorld {
     return next;
   }
 
-  order(order: BatchOrder): BatchNext {
-    return this.feed({ type: 'order', order, by: 'ann' });
+  act(asked: AskedOfBatch): BatchNext {
+    return this.feed({ type: 'asked', asked, by: 'ann' });
   }
 
   /** Time goes by, and everything that becomes due is done. */
@@ -222,8 +223,8 @@ export class BatchWorld {
   // ---- what the shell and the store do
 
   #read(input: BatchInput): BatchSeen {
-    const wanted = input.type === 'order' ? membersFor(input.order) : [];
-    const named = input.type === 'order' ? (input.order.clusters ?? []) : [];
+    const wanted = input.type === 'asked' ? membersFor(input.asked) : [];
+    const named = input.type === 'asked' ? (input.asked.clusters ?? []) : [];
     const readyOnes = this.members
       .filter((one) => one.wave === this.batch.wave && isOpen(one) && this.#readyAt(one) <= this.now)
       .toSorted((a, b) => this.#readyAt(a) - this.#readyAt(b) || a.position - b.position);
@@ -319,7 +320,7 @@ export class BatchWorld {
   }
 
   #write(input: BatchInput, { events, effects }: BatchNext): void {
-    const what = input.type === 'order' ? `ann: ${input.order.action}` : input.type;
+    const what = input.type === 'asked' ? `ann: ${input.asked.action}` : input.type;
     this.transcript.push(`${((this.now - T0) / 1000).toFixed(3)}s ${what}`);
     for (const { seq, type, message } of events) this.transcript.push(`    ${seq} ${type}: ${message}`);
     for (const effect of effects) this.transcript.push(`    -> ${wordsOf(effect)}`);

@@ -19,4 +19,4 @@ export interface Move {
 }
 
 /** Instances that already run `to_version` need no move. */
-export type Order = (cluster: Cluster, to_version: string, now: Instant) => readonly Move[];
+export type Sequence = (cluster: Cluster, to_version: string, now: Instant) => readonly Move[];

@@ -7,7 +7,7 @@ import { CofferError } from '../src/core/errors.ts';
 import type { Logger } from '../src/log.ts';
 import type { BatchJobRequest } from '../src/queue.ts';
 import { beginBatch } from '../src/store/begin-batch.ts';
-import type { BatchDeps, Batches } from './batches.ts';
+import type { BatchDeps, Batches } from './batch-engine.ts';
 
 type Deps = Pick<BatchDeps, 'store' | 'log' | 'now' | 'newId' | 'wake'>;
 
@@ -55,9 +55,9 @@ export async function batchAction(
   const { batch_id, by, action, clusters, wave } = parseAs(BatchActionArgs, request.args, 'batch_action');
   const { request_id } = request.context;
   log.info({ batch_id, action, by, request_id }, `${by} asks for: ${action}`);
-  const order = { action, ...(clusters && { clusters }), ...(wave !== undefined && { wave }) };
+  const asked = { action, ...(clusters && { clusters }), ...(wave !== undefined && { wave }) };
   try {
-    const verdict = await batches.order(batch_id, order, by);
+    const verdict = await batches.act(batch_id, asked, by);
     return verdict === null || verdict === 'refused' ? { verdict: 'missing' } : { verdict };
   } catch (err) {
     if (!(err instanceof CofferError) || err.code !== 'action_refused') throw err;

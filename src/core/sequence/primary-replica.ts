@@ -7,8 +7,8 @@ import {
   lagOf,
   versionOf,
 } from '../domain.ts';
-import { creationOrder } from './creation.ts';
-import type { Move } from './order.ts';
+import { creationSequence } from './creation.ts';
+import type { Move } from './sequence.ts';
 
 /**
  * Broken instances, asynchronous replicas by lag, synchronous replicas, a switchover to an upgraded replica,
@@ -17,10 +17,10 @@ import type { Move } from './order.ts';
  * Where no guest reports a primary there are no roles to respect: creation order. A primary without replicas is
  * upgraded in place, since no instance could take over.
  */
-export function primaryReplicaOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
+export function primaryReplicaSequence(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
   const primaries = cluster.instances.filter(isPrimary);
   const [primary] = primaries;
-  if (!primary || primaries.length > 1) return creationOrder(cluster, to_version, now);
+  if (!primary || primaries.length > 1) return creationSequence(cluster, to_version, now);
 
   // The replica that is least behind goes first: it returns to service the soonest.
   const replicas = cluster.instances

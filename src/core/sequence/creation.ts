@@ -1,8 +1,8 @@
 import { type Cluster, type Instant, isHealthy, versionOf } from '../domain.ts';
-import type { Move } from './order.ts';
+import type { Move } from './sequence.ts';
 
 /** Broken instances first, then all others in the order in which they were created. */
-export function creationOrder(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
+export function creationSequence(cluster: Cluster, to_version: string, now: Instant): readonly Move[] {
   return cluster.instances
     .filter((instance) => versionOf(instance) !== to_version)
     .map((instance) => {

@@ -1,9 +1,10 @@
-/** What a person can tell a batch to do. Asking for the same twice does no harm. */
+/** Carries out what a person asks of a batch. */
+
 import { counted } from '../words.ts';
 import type { BatchDraft } from './draft.ts';
 import {
+  type AskedOfBatch,
   type Batch,
-  type BatchAction,
   isOpen,
   type Member,
   type MemberStateName,
@@ -11,39 +12,31 @@ import {
 } from './record.ts';
 import { cancelMember, namesOf } from './schedule.ts';
 
-export interface BatchOrder {
-  readonly action: BatchAction;
-  /** With `retry` and `skip`: the ids of these clusters, instead of all clusters that failed. */
-  readonly clusters?: readonly string[];
-  /** With `rollback`: which wave, counted from 0. Without it, the current wave. */
-  readonly wave?: number;
-}
-
-/** Which members the order concerns: they must be read together with the record. */
-export function membersFor(order: BatchOrder): readonly MemberStateName[] {
-  switch (order.action) {
+/** Which members the request concerns: they must be read together with the record. */
+export function membersFor(asked: AskedOfBatch): readonly MemberStateName[] {
+  switch (asked.action) {
     case 'pause':
     case 'resume':
     case 'approve':
       return [];
     case 'retry':
     case 'skip':
-      return order.clusters ? [] : ['failed'];
+      return asked.clusters ? [] : ['failed'];
     case 'rollback':
       return ['queued', 'waiting', 'running', 'succeeded', 'failed'];
     case 'cancel':
       return ['queued', 'waiting', 'running'];
     default:
-      return order.action satisfies never;
+      return asked.action satisfies never;
   }
 }
 
 /** Carries out what a person asks for; returns the reason if that is not possible. */
-export function obey(draft: BatchDraft, order: BatchOrder, by: string): string | undefined {
+export function act(draft: BatchDraft, asked: AskedOfBatch, by: string): string | undefined {
   const { state, cancelling } = draft.batch;
-  if (order.action === 'cancel') return cancel(draft, by);
+  if (asked.action === 'cancel') return cancel(draft, by);
   if (cancelling) return 'it is being cancelled';
-  switch (order.action) {
+  switch (asked.action) {
     case 'pause':
       if (state.name === 'rolling_back')
         return 'it takes a wave back, and pauses afterwards: cancel it, or wait';
@@ -54,13 +47,13 @@ export function obey(draft: BatchDraft, order: BatchOrder, by: string): string |
     case 'approve':
       return approve(draft, by);
     case 'retry':
-      return retry(draft, order.clusters, by);
+      return retry(draft, asked.clusters, by);
     case 'skip':
-      return skip(draft, order.clusters, by);
+      return skip(draft, asked.clusters, by);
     case 'rollback':
-      return rollBack(draft, order.wave ?? lastStarted(draft.batch), by);
+      return rollBack(draft, asked.wave ?? lastStarted(draft.batch), by);
     default:
-      return order.action satisfies never;
+      return asked.action satisfies never;
   }
 }
 

@@ -1,3 +1,4 @@
+import { membersFor } from '../src/core/batch/act.ts';
 import {
   advanceBatch,
   type BatchInput,
@@ -5,10 +6,9 @@ import {
   type BatchSeen,
   seenOf,
 } from '../src/core/batch/advance.ts';
-import type { Refusal } from '../src/core/batch/follow.ts';
-import { type BatchOrder, membersFor } from '../src/core/batch/orders.ts';
-import type { Batch, BatchEffect, Member } from '../src/core/batch/record.ts';
+import type { AskedOfBatch, Batch, BatchEffect, Member } from '../src/core/batch/record.ts';
 import { policyOf } from '../src/core/batch/schedule.ts';
+import type { Refusal } from '../src/core/batch/track.ts';
 import { batchWakeAt, loadAfter } from '../src/core/batch/wake.ts';
 import { type Instant, isHealthy, versionOf } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';
@@ -65,7 +65,7 @@ export class Batches {
    * Checks a batch, and repeats that until nothing more can be done at once. Rejects with
    * `store_unavailable`.
    */
-  look(batch_id: string, depth: Depth): Promise<void> {
+  check(batch_id: string, depth: Depth): Promise<void> {
     return this.#turns.run(batch_id, async () => {
       let next = await this.#step(batch_id, { type: 'wake' }, depth);
       while (hasMore(next)) next = await this.#step(batch_id, { type: 'wake' }, 'hinted');
@@ -76,8 +76,8 @@ export class Batches {
    * Carries out what a person asks for. Resolves to null if there is no such batch. Rejects with
    * `action_refused` and the reason if the state of the batch does not allow it.
    */
-  async order(batch_id: string, order: BatchOrder, by: string): Promise<BatchNext['verdict'] | null> {
-    const input = { type: 'order', order, by } as const;
+  async act(batch_id: string, asked: AskedOfBatch, by: string): Promise<BatchNext['verdict'] | null> {
+    const input = { type: 'asked', asked, by } as const;
     const next = await this.#turns.run(batch_id, () => this.#step(batch_id, input, 'hinted'));
     if (hasMore(next)) this.#deps.wake(batch_id);
     return next?.verdict ?? null;
@@ -191,7 +191,7 @@ export class Batches {
     } catch (err) {
       const refusal = effect.kind === 'begin' ? refusalOf(effect.member, err) : null;
       if (refusal) return refusal;
-      log.warn({ err, batch_id: batch.id }, 'an effect of a batch failed; a later look does it again');
+      log.warn({ err, batch_id: batch.id }, 'an effect of a batch failed; a later check does it again');
       return null;
     }
   }
@@ -257,8 +257,8 @@ function hasMore(next: BatchNext | null): boolean {
 /** Which members to read in addition to those with a hint and those that are ready. */
 function wanted(input: BatchInput, depth: Depth) {
   const running = depth === 'thorough' ? (['running'] as const) : [];
-  if (input.type === 'order') {
-    return { states: [...running, ...membersFor(input.order)], cluster_ids: input.order.clusters ?? [] };
+  if (input.type === 'asked') {
+    return { states: [...running, ...membersFor(input.asked)], cluster_ids: input.asked.clusters ?? [] };
   }
   const refused = input.type === 'refused' ? input.refusals.map(({ cluster_id }) => cluster_id) : [];
   return { states: running, cluster_ids: refused };

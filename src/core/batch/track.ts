@@ -1,4 +1,4 @@
-/** How a member follows the state of its upgrade. */
+/** How a member tracks the state of its upgrade. */
 import type { UpgradeSeen } from './advance.ts';
 import { type BatchDraft, isParked, isTroubled, upgradeIdOf } from './draft.ts';
 import type { Member, MemberState } from './record.ts';
@@ -28,7 +28,7 @@ const BUSY_MAX_MS = 60_000;
 
 type Running = Extract<MemberState, { name: 'running' }>;
 
-export function follow(draft: BatchDraft, member: Member): void {
+export function track(draft: BatchDraft, member: Member): void {
   const { state } = member;
   if (state.name !== 'running' || member.upgrade_id === null) return;
   const upgrade = draft.seen.upgrades.get(member.upgrade_id);

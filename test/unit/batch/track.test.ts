@@ -1,7 +1,7 @@
 /** What becomes of a cluster whose upgrade could not begin, is held, or ends otherwise than it was to. */
 import { describe, expect, it } from 'vitest';
 import { seenOf } from '../../../src/core/batch/advance.ts';
-import type { Refusal } from '../../../src/core/batch/follow.ts';
+import type { Refusal } from '../../../src/core/batch/track.ts';
 import type { PauseReason } from '../../../src/core/record.ts';
 import { World } from '../core/world.ts';
 import { type BatchWorld, T0 } from './world.ts';
@@ -44,8 +44,8 @@ describe('an upgrade that could not begin', () => {
     it.pass(1);
     const { upgrade_id } = it.member('c-1');
     refuse(it, { verdict: 'failed' });
-    expect(it.order({ action: 'rollback' }).reason).toBe('wave 1 has no cluster that could go back');
-    it.order({ action: 'retry' });
+    expect(it.act({ action: 'rollback' }).reason).toBe('wave 1 has no cluster that could go back');
+    it.act({ action: 'retry' });
     it.pass(1);
     expect(it.member('c-1')).toMatchObject({ tries: 1, upgrade_id, state: { name: 'running' } });
   });
@@ -53,7 +53,7 @@ describe('an upgrade that could not begin', () => {
   it('to take a cluster back that is back already has nothing left to do', () => {
     const it = world({ clusters: 1, waves: [{ soak_seconds: 0 }], scripts: { 'c-1': [{ takes_s: 99 }] } });
     it.pass(1);
-    it.order({ action: 'rollback' });
+    it.act({ action: 'rollback' });
     refuse(it, { verdict: 'needless', reason: 'all of c-1 runs 1.0 already' });
     const reason = 'rolled back: all of c-1 runs 1.0 already';
     expect(it.member('c-1')).toMatchObject({ undo: null, state: { name: 'cancelled', reason } });
@@ -63,7 +63,7 @@ describe('an upgrade that could not begin', () => {
     const it = world({ clusters: 2, waves: [{ share: 1 }, { approval: true }] });
     it.settle();
     const { upgrade_id } = it.member('c-1');
-    it.order({ action: 'rollback' });
+    it.act({ action: 'rollback' });
     it.feed({ type: 'wake' });
     refuse(it, { reason: 'a later upgrade of the cluster is u-7' });
     const reason = 'its way back: a later upgrade of the cluster is u-7';
@@ -74,7 +74,7 @@ describe('an upgrade that could not begin', () => {
       state: { name: 'failed', reason },
     });
     it.settle();
-    it.order({ action: 'rollback', wave: 0 });
+    it.act({ action: 'rollback', wave: 0 });
     expect(it.member('c-1'), 'it can be asked for again').toMatchObject({ undo: upgrade_id });
   });
 
@@ -112,7 +112,7 @@ describe('an upgrade that could not begin', () => {
     });
     it.settle();
     const first = it.member('c-1').upgrade_id;
-    it.order({ action: 'retry' });
+    it.act({ action: 'retry' });
     it.pass(1);
     const second = it.member('c-1').upgrade_id;
     refuse(it, { verdict: 'later', reason: 'busy' });
@@ -219,7 +219,7 @@ describe('the end of an upgrade', () => {
     const scripts = { 'c-1': [{ end: 'failed', outage_ms: 300 }, { outage_ms: 200 }] } as const;
     const it = world({ clusters: 2, waves: [{ max_concurrent: 1, failure_budget: 0 }], scripts });
     it.settle();
-    it.order({ action: 'retry' });
+    it.act({ action: 'retry' });
     it.settle();
     expect(it.member('c-1').write_outage_ms).toBe(500);
     expect(it.batch.waves[0]?.write_outage_ms).toBe(500);
