@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { BUILT_IN_DATASTORES } from '../../src/core/managers/index.ts';
 import { ask, beginUpgrade, buildCluster, type Harness, startApi } from './api-harness.ts';
 
 /** What is done in answer to a request, right or wrong. Not covered: event streams, outages (other files). */
@@ -457,7 +458,9 @@ describe('discovery', () => {
 
   it('has the catalogue, by id and by name', async () => {
     const { body } = await ask(`${api.url}/datastores`);
-    expect(body.datastores.map(({ name }: { name: string }) => name)).toEqual(['postgresql', 'simulated']);
+    expect(body.datastores.map(({ name }: { name: string }) => name)).toEqual(
+      BUILT_IN_DATASTORES.map(({ name }) => name),
+    );
     for (const datastore of body.datastores) {
       expect((await ask(`${api.url}/datastores/${datastore.id}`)).body).toEqual({ datastore });
       expect((await ask(`${api.url}/datastores/${datastore.name}`)).body).toEqual({ datastore });
