@@ -5,7 +5,7 @@ import { AbstractConnector, type RedisOptions } from 'ioredis';
 /**
  * Makes the sockets of a Redis client, as its option `Connector`. The connector of ioredis does the same, but
  * listens only for the first error of each socket: under TLS a second error may follow, which would end the
- * process. It also needs a system call for each command.
+ * process. It also needs a system call for each command (docs/decisions/0020).
  */
 export class RedisConnector extends AbstractConnector {
   readonly #options: RedisOptions;
