@@ -6,9 +6,9 @@ import type {
   BatchesAnswer,
   BatchMemberDocument,
   BatchMembersAnswer,
-  CreateBatchInput,
   ResolvedBatchAnswer,
-} from '../src/contract/batches.ts';
+} from '../src/contract/batch-documents.ts';
+import type { CreateBatchInput } from '../src/contract/batch-requests.ts';
 import { BATCH_ENDS, type BatchAction, type MemberStateName } from '../src/core/batch/record.ts';
 import { lookUp, type WatchOptions, watchEvents } from './events.ts';
 import type { Http } from './http.ts';

@@ -30,10 +30,10 @@ export type {
   BatchDocument,
   BatchEventDocument,
   BatchMemberDocument,
-  CreateBatchInput,
   ResolvedBatchAnswer,
   WaveDocument,
-} from '../src/contract/batches.ts';
+} from '../src/contract/batch-documents.ts';
+export type { CreateBatchInput } from '../src/contract/batch-requests.ts';
 export type {
   DatastoreDocument,
   DatastoreVersionDocument,

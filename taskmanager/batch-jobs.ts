@@ -1,5 +1,5 @@
 import type { Request } from '../src/bus/bus.ts';
-import { BatchActionArgs, BatchJob } from '../src/contract/batches.ts';
+import { BatchActionArgs, BatchJob } from '../src/contract/batch-requests.ts';
 import { parseAs } from '../src/contract/explain.ts';
 import type { UpgradeActionAnswer } from '../src/contract/rpc.ts';
 import { uuidFrom } from '../src/core/digest.ts';

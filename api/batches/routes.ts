@@ -1,18 +1,20 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import {
-  BatchActionBody,
   BatchAnswer,
   BatchEventsAnswer,
   BatchesAnswer,
   BatchMembersAnswer,
+  ResolvedBatchAnswer,
+} from '../../src/contract/batch-documents.ts';
+import {
+  BatchActionBody,
   BatchMembersQuery,
   BatchParams,
   BatchReportQuery,
   type BatchRequest,
   CreateBatchBody,
-  ResolvedBatchAnswer,
-} from '../../src/contract/batches.ts';
+} from '../../src/contract/batch-requests.ts';
 import { isId } from '../../src/contract/fields.ts';
 import { EventsQuery, PageQuery, TenantParams } from '../../src/contract/http.ts';
 import type { BatchRequest as Wanted } from '../../src/core/batch/admit.ts';

@@ -4,7 +4,7 @@ import type {
   BatchEventDocument,
   BatchMemberDocument,
   WaveDocument,
-} from '../../src/contract/batches.ts';
+} from '../../src/contract/batch-documents.ts';
 import { possibleBatchActions } from '../../src/core/batch/actions.ts';
 import {
   type Batch,

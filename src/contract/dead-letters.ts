@@ -1,6 +1,6 @@
 /** The REST interface of the dead letters: messages that nobody could process, kept until a person decides. */
 import { z } from 'zod';
-import { Reference, Time } from './fields.ts';
+import { nothing, Reference, Time } from './fields.ts';
 import { PageQuery, TenantParams } from './http.ts';
 
 export const DEAD_LETTER_ACTIONS = ['replay', 'discard'] as const;
@@ -8,8 +8,6 @@ export type DeadLetterAction = (typeof DEAD_LETTER_ACTIONS)[number];
 
 export const DeadLettersQuery = PageQuery.pick({ limit: true });
 export const DeadLetterParams = TenantParams.extend({ letter_id: Reference });
-
-const nothing = z.strictObject({});
 
 /** Body of `POST …/dead-letters/{letter_id}`: exactly one action. */
 export const DeadLetterActionBody = z.strictObject({

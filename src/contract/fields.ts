@@ -65,3 +65,6 @@ export const Time = z.iso.datetime({ precision: 3 });
 export const Links = z.array(z.strictObject({ href: z.string(), rel: z.enum(['self', 'bookmark', 'next']) }));
 /** Of a page that is not the last: the link to the next one. */
 export const nextPage = { links: Links.exactOptional() };
+
+/** The value of an action that takes no arguments. */
+export const nothing = z.strictObject({});

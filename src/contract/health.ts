@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { BATCH_ACTIONS, BATCH_PAUSE_REASONS } from '../core/batch/record.ts';
 import { GATES } from '../core/record.ts';
 import { ACTIONS } from '../core/upgrade/inputs.ts';
-import { BATCH_STATES } from './batches.ts';
+import { BATCH_STATES } from './batch-documents.ts';
 import { INSTANCE_STATUSES, StoreCheck } from './documents.ts';
 import { Time } from './fields.ts';
 import { standing } from './upgrade-documents.ts';

@@ -9,7 +9,7 @@
  */
 import { z } from 'zod';
 import type { Action } from '../core/upgrade/inputs.ts';
-import { Id, Identifier, isId, Reference, TenantId, text } from './fields.ts';
+import { Id, Identifier, isId, nothing, Reference, TenantId, text } from './fields.ts';
 import { PolicyRequest } from './policy.ts';
 import { ExtendedProperties } from './simulated.ts';
 
@@ -176,8 +176,6 @@ export const TROVE_ACTIONS: readonly string[] = [
   'configuration_attach',
   'configuration_detach',
 ];
-
-const nothing = z.strictObject({});
 
 /** Body of `POST …/upgrades/{upgrade_id}`: exactly one action. */
 export const UpgradeActionBody = z.strictObject({

@@ -31,7 +31,7 @@ import {
   upgradeWord,
   waitsForPerson,
 } from '../../../dashboard/words.ts';
-import { CreateBatchBody } from '../../../src/contract/batches.ts';
+import { CreateBatchBody } from '../../../src/contract/batch-requests.ts';
 import { PolicyRequest } from '../../../src/contract/policy.ts';
 import { DEFAULT_POLICY, statedPolicy } from '../../../src/core/policy.ts';
 import { ACTIONS } from '../../../src/core/upgrade/inputs.ts';
