@@ -1,7 +1,7 @@
 /** The state of all parts of an installation, for its administrators. */
 import { z } from 'zod';
 import { BATCH_ACTIONS, BATCH_PAUSE_REASONS } from '../core/batch/record.ts';
-import { GATES } from '../core/record.ts';
+import { GATES } from '../core/phase.ts';
 import { ACTIONS } from '../core/upgrade/inputs.ts';
 import { BATCH_STATES } from './batch-documents.ts';
 import { INSTANCE_STATUSES, StoreCheck } from './documents.ts';

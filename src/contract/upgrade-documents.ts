@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import { FINDINGS, ROLES } from '../core/domain.ts';
 import { STEP_KINDS } from '../core/history.ts';
-import { GATES, PAUSE_REASONS, PHASE_NAMES, UPGRADE_EVENT_TYPES } from '../core/record.ts';
+import { GATES, PHASE_NAMES } from '../core/phase.ts';
+import { PAUSE_REASONS, UPGRADE_EVENT_TYPES } from '../core/record.ts';
 import { ACTIONS } from '../core/upgrade/inputs.ts';
 import { nextPage, Time } from './fields.ts';
 import { PolicyDocument } from './policy.ts';

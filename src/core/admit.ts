@@ -8,9 +8,10 @@ import {
 } from './domain.ts';
 import { CofferError } from './errors.ts';
 import { type ExpectedTimes, expectedTimes, NOTHING_MEASURED } from './history.ts';
+import type { GateName } from './phase.ts';
 import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
 import { replicaSetsOf, twoPrimaries } from './primaries.ts';
-import type { BatchPlace, GateName, RequestedBy, Upgrade, UpgradeEvent } from './record.ts';
+import type { BatchPlace, RequestedBy, Upgrade, UpgradeEvent } from './record.ts';
 import { mixRefusal, pathRefusal } from './version-path.ts';
 
 /** A request for an upgrade, whichever way it came in. */

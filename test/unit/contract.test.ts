@@ -14,7 +14,8 @@ import {
 import { SimulatedProperties } from '../../src/contract/simulated.ts';
 import { UPGRADE_STATES } from '../../src/contract/upgrade-documents.ts';
 import type { GuestReport } from '../../src/core/domain.ts';
-import { PHASE_NAMES, type PhaseName, type StateName } from '../../src/core/record.ts';
+import { PHASE_NAMES, type PhaseName } from '../../src/core/phase.ts';
+import type { StateName } from '../../src/core/record.ts';
 import { ACTIONS } from '../../src/core/upgrade/inputs.ts';
 
 const ID = '5f1e2ecd-b76f-4c3e-a57f-92bf2b716c1a';

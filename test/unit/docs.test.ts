@@ -12,7 +12,7 @@ import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { buildProgram } from '../../cli/program.ts';
 import { ERRORS } from '../../src/core/errors.ts';
-import { GATES } from '../../src/core/record.ts';
+import { GATES } from '../../src/core/phase.ts';
 import { blocksOf, commandsIn, PAGES, pageScript, pageText, ROOT, scriptOf } from '../support/docs.ts';
 import { NOT_TYPED, SESSIONS } from '../support/typing.ts';
 

@@ -9,13 +9,12 @@ import {
   isInDoubt,
   versionOf,
 } from '../domain.ts';
+import type { Phase, PhaseName } from '../phase.ts';
 import {
   type Effect,
   isInFlight,
   isOver,
   type PauseReason,
-  type Phase,
-  type PhaseName,
   type Step,
   type Upgrade,
   type UpgradeEvent,

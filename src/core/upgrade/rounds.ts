@@ -1,7 +1,8 @@
 /** Rounds: each goal of an upgrade has a plan of its own, made from what is known of the cluster by then. */
 import { type Cluster, isHealthy, primaryOf } from '../domain.ts';
+import type { Phase } from '../phase.ts';
 import { planSteps } from '../plan.ts';
-import { goalOf, isInFlight, isOver, type Phase, type Step, titleOf } from '../record.ts';
+import { goalOf, isInFlight, isOver, type Step, titleOf } from '../record.ts';
 import { type Draft, doubtAbout } from './draft.ts';
 import { givenUp, setOf } from './gates.ts';
 

@@ -1,6 +1,7 @@
 /** The form of the table of phases: see `phases.ts`. */
 import type { GuestAction, Instant, ServiceStatus, UpgradeInfo } from '../domain.ts';
-import type { Outstanding, Phase, PhaseName, Step } from '../record.ts';
+import type { Outstanding, Phase, PhaseName } from '../phase.ts';
+import type { Step } from '../record.ts';
 import type { Draft } from './draft.ts';
 
 export type PhaseOf<N extends PhaseName> = Extract<Phase, { name: N }>;

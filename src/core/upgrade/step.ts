@@ -6,7 +6,8 @@ import {
   isTroveGuest,
   type UpgradeInfo,
 } from '../domain.ts';
-import { type Effect, isInFlight, type Outstanding, type Phase, type Step, titleOf } from '../record.ts';
+import type { Outstanding, Phase } from '../phase.ts';
+import { type Effect, isInFlight, type Step, titleOf } from '../record.ts';
 import type { Draft } from './draft.ts';
 import { COFFER_GUEST, settle } from './phases.ts';
 import type { At, GuestKind, Outcome, OutstandingPhase, PhaseRules, ServerReport } from './rules.ts';

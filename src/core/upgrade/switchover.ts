@@ -1,6 +1,6 @@
 /** The phases of a switchover: the primary of a replica set hands over to its successor. */
 import type { Instant, UpgradeInfo } from '../domain.ts';
-import type { PhaseName } from '../record.ts';
+import type { PhaseName } from '../phase.ts';
 import { setOf, successorOf, unacknowledged } from './gates.ts';
 import type { At, Failure, Outcome, PhaseOf, Phases, Success } from './rules.ts';
 import { hasTriesLeft } from './tries.ts';

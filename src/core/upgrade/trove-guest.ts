@@ -5,7 +5,8 @@
  * do not tell the end from silence, a person is asked (decision 0007).
  */
 import { type Instance, type Instant, isAlive, isHealthy, type ServiceStatus } from '../domain.ts';
-import type { Evidence, Step, Upgrade } from '../record.ts';
+import type { Evidence } from '../phase.ts';
+import type { Step, Upgrade } from '../record.ts';
 import type { Draft } from './draft.ts';
 import { COFFER_GUEST, settle } from './phases.ts';
 import type { At, GuestKind, Outcome, PhaseOf, PhaseRules } from './rules.ts';

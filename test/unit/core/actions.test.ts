@@ -5,14 +5,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Cluster, Instance } from '../../../src/core/domain.ts';
 import { expectedTimes, NOTHING_MEASURED } from '../../../src/core/history.ts';
+import type { Phase } from '../../../src/core/phase.ts';
 import { DEFAULT_POLICY } from '../../../src/core/policy.ts';
-import {
-  PAUSE_REASONS,
-  type Phase,
-  type Step,
-  type Upgrade,
-  type UpgradeState,
-} from '../../../src/core/record.ts';
+import { PAUSE_REASONS, type Step, type Upgrade, type UpgradeState } from '../../../src/core/record.ts';
 import { possibleActions } from '../../../src/core/upgrade/actions.ts';
 import { advance } from '../../../src/core/upgrade/advance.ts';
 import { ACTIONS, type Action } from '../../../src/core/upgrade/inputs.ts';

@@ -1,5 +1,6 @@
 /** The policy table of the design: its defaults, and what its words come to. */
 import { describe, expect, it } from 'vitest';
+import { GATES } from '../../../src/core/phase.ts';
 import {
   DEFAULT_POLICY,
   isOverridden,
@@ -7,7 +8,6 @@ import {
   OVERRIDABLE_GATES,
   type Policy,
 } from '../../../src/core/policy.ts';
-import { GATES } from '../../../src/core/record.ts';
 
 const limit = (max_unavailable: Policy['max_unavailable'], instances: number) =>
   maxUnavailable({ ...DEFAULT_POLICY, max_unavailable }, instances);

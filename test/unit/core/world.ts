@@ -19,12 +19,12 @@ import {
 } from '../../../src/core/domain.ts';
 import { type FollowUp, followUpUpgrade } from '../../../src/core/follow-up.ts';
 import { expectedTimes, type MeasuredTimes, NOTHING_MEASURED } from '../../../src/core/history.ts';
+import type { Phase } from '../../../src/core/phase.ts';
 import type { Policy } from '../../../src/core/policy.ts';
 import {
   type Effect,
   goalOf,
   isActive,
-  type Phase,
   type Step,
   type Upgrade,
   type UpgradeEvent,
