@@ -30,21 +30,12 @@ const EFFECTS = ['rename', 'unlink', 'rm', 'writeFile'] as const;
  */
 export async function cutOff(work: () => Promise<unknown>, effects: number): Promise<boolean> {
   install();
-  return await new Promise((resolve, reject) => {
-    const life = {
-      left: effects,
-      isOver: false,
-      end: () => resolve(true),
-      said: new Set<string>(),
-      isSpeaking: false,
-    };
-    lives.run(life, () => {
-      work().then(
-        () => resolve(life.isOver),
-        (error: unknown) => (life.isOver ? undefined : reject(error)),
-      );
-    });
+  let end = (): void => undefined;
+  const ended = new Promise<boolean>((resolve) => {
+    end = () => resolve(true);
   });
+  const life = { left: effects, isOver: false, end, said: new Set<string>(), isSpeaking: false };
+  return await Promise.race([ended, lives.run(life, work).then(() => false)]);
 }
 
 /** True if the effect may happen. */
