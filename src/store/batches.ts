@@ -35,7 +35,7 @@ export const HINT_GRACE_MS = 1_000;
 /**
  * Which members are read together with the head, in addition to those with a hint and those that are ready.
  */
-export interface BatchWant {
+interface BatchWant {
   readonly now: Instant;
   /** All members in these states. */
   readonly states: readonly MemberStateName[];

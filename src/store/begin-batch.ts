@@ -18,7 +18,7 @@ const MAX_CLUSTERS = 20_000;
 const PAGE = 500;
 const NAMES_SHOWN = 5;
 
-export interface BegunBatch {
+interface BegunBatch {
   readonly batch: Batch;
   readonly members: readonly Member[];
   /** True if this batch id was begun before: nothing has changed. */

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { reconnectIfSilent } from '../redis-client.ts';
 
 /** What a caller waits for: one change, or the end of the time that it is willing to wait. */
-export interface NextChange {
+interface NextChange {
   /** Resolves when no change from now on can be missed, or when the time is over. */
   readonly listening: Promise<unknown>;
   readonly noticed: Promise<void>;

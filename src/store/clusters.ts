@@ -32,7 +32,7 @@ export interface Found {
   readonly catalogue: Catalogue;
 }
 
-export interface HeartbeatOutcome {
+interface HeartbeatOutcome {
   /** False for a report older than the one already held. */
   readonly fresh: boolean;
   readonly cluster_id: string;

@@ -32,16 +32,13 @@ export interface BuildOrder {
  * `taken`: there is a cluster of that id. `full`: its tenant has `max_clusters` already. `no_version`: its
  * version was deleted in the meantime.
  */
-export type CreateVerdict = 'created' | 'taken' | 'full' | 'no_version';
+type CreateVerdict = 'created' | 'taken' | 'full' | 'no_version';
 
 /**
  * `stale`: the agent has already asked at a later time. `full`: other agents have all places. `first` is where
  * the first instance of those being built will serve; null until its agent has joined.
  */
-export type JoinVerdict =
-  | 'stale'
-  | 'full'
-  | { readonly instance_id: string; readonly first: Endpoint | null };
+type JoinVerdict = 'stale' | 'full' | { readonly instance_id: string; readonly first: Endpoint | null };
 
 /**
  * `changed`: the cluster has changed since it was read: read it again. Otherwise the task that the cluster is

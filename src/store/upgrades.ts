@@ -29,7 +29,7 @@ const MEASURED_TIMES_AGE_MS = 5_000;
  */
 const MAX_VERSION_TEXTS = 100;
 
-export type BeginVerdict =
+type BeginVerdict =
   | { readonly verdict: 'begun' }
   /** An upgrade of the same id was begun before: the request was repeated, or the cast was redelivered. */
   | { readonly verdict: 'duplicate' }
