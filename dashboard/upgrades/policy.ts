@@ -18,7 +18,7 @@ import {
 } from '../../src/core/policy-inputs.ts';
 import { capitalised, duration, fullTime, instant } from '../format.ts';
 
-export type TextInputName = Exclude<PolicyInputName, 'overrides'>;
+type TextInputName = Exclude<PolicyInputName, 'overrides'>;
 /**
  * The fields are texts as the user types them: a number may be half written. A time is in the format of the browser's
  * field, in the user's zone: `2026-11-25T03:00`; empty: at once. An empty `window`: at any time.

@@ -36,7 +36,7 @@ import type { Loaded } from './upgrades.ts';
  */
 const TAKE_UP_MS = 2_000;
 
-export interface Begun {
+interface Begun {
   readonly upgrade: Upgrade;
   readonly cluster: Cluster;
   /** The cast that makes a taskmanager take the upgrade up; pending in the store until confirmed. */

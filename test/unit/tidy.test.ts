@@ -60,6 +60,8 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   'dashboard/': ['client/', 'dashboard/', ...POLICY],
 };
 
+/** Exports for programs outside this repository: the client's package. */
+const PUBLIC = ['client/index.ts'];
 /** Where a process or a package begins: nobody imports these. */
 const ENTRIES = [
   'api/main.ts',
@@ -146,6 +148,51 @@ function longFunctionsOf(file: string): LongFunction[] {
   return found;
 }
 
+/** Every name that other files can import from this one. */
+function exportsOf(source: ts.SourceFile): string[] {
+  return source.statements.flatMap((statement): string[] => {
+    if (ts.isExportDeclaration(statement)) {
+      const clause = statement.exportClause;
+      return clause && ts.isNamedExports(clause) ? clause.elements.map(({ name }) => name.text) : [];
+    }
+    const modifiers = ts.canHaveModifiers(statement) ? (ts.getModifiers(statement) ?? []) : [];
+    if (!modifiers.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword)) return [];
+    if (ts.isVariableStatement(statement))
+      return statement.declarationList.declarations.flatMap(({ name }) =>
+        ts.isIdentifier(name)
+          ? [name.text]
+          : name.elements.map((each) => each.getText(source).split(/\W/).at(-1) ?? ''),
+      );
+    const { name } = statement as ts.FunctionDeclaration;
+    return name ? [name.text] : [];
+  });
+}
+
+/** Every name that this file takes from another, as `file name`; `*` stands for all names of the file. */
+function takenBy(file: string, source: ts.SourceFile): string[] {
+  const found: string[] = [];
+  const take = (from: ts.Node | undefined, names: readonly string[]) => {
+    if (!from || !ts.isStringLiteral(from) || !from.text.startsWith('.')) return;
+    const target = relative(ROOT, resolve(ROOT, dirname(file), from.text));
+    found.push(...names.map((name) => `${target} ${name}`));
+  };
+  const namesIn = (bindings: ts.NamedImportBindings | ts.NamedExportBindings | undefined) =>
+    bindings && (ts.isNamedImports(bindings) || ts.isNamedExports(bindings))
+      ? bindings.elements.map(({ name, propertyName }) => (propertyName ?? name).text)
+      : ['*'];
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node)) take(node.moduleSpecifier, namesIn(node.importClause?.namedBindings));
+    else if (ts.isExportDeclaration(node)) take(node.moduleSpecifier, namesIn(node.exportClause));
+    else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword)
+      take(node.arguments[0], ['*']);
+    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument))
+      take(node.argument.literal, [node.qualifier?.getText(source) ?? '*']);
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
 describe('the rooms of the design', () => {
   it('sees the sources', () => {
     expect(files.length).toBeGreaterThan(40);
@@ -196,6 +243,21 @@ describe('the rooms of the design', () => {
     expect(files.filter((file) => !used.has(file) && !(ENTRIES as readonly string[]).includes(file))).toEqual(
       [],
     );
+  });
+
+  it('export no name that no other file imports', () => {
+    const code = [...files, ...['scripts', 'bin', 'findings', 'test'].flatMap(filesIn)].filter((file) =>
+      /\.(tsx?|m?js)$/.test(file),
+    );
+    const sources = new Map(code.map((file) => [file, parse(file)]));
+    const taken = new Set([...sources].flatMap(([file, source]) => takenBy(file, source)));
+    const judged = [...sources].filter(
+      ([file]) => !/^(test|findings|bin)\//.test(file) && !PUBLIC.includes(file),
+    );
+    const names = judged.flatMap(([file, source]) => exportsOf(source).map((name) => ({ file, name })));
+    expect(names.length).toBeGreaterThan(1000);
+    const unused = names.filter(({ file, name }) => !taken.has(`${file} ${name}`) && !taken.has(`${file} *`));
+    expect(unused.map(({ file, name }) => `${file}: ${name}`)).toEqual([]);
   });
 
   it('have no import cycle', () => {

@@ -5,9 +5,7 @@ import { awaitsConfirmation } from './trove-guest.ts';
 /**
  * The outcome of an action: it would change something, it would change nothing, or it is refused for a reason.
  */
-export type Judgement =
-  | { readonly name: 'possible' | 'needless' }
-  | { readonly name: 'refused'; reason: string };
+type Judgement = { readonly name: 'possible' | 'needless' } | { readonly name: 'refused'; reason: string };
 
 const POSSIBLE: Judgement = { name: 'possible' };
 /** Asking for the same thing twice does no harm. */

@@ -127,7 +127,7 @@ function passing(error: string) {
 }
 
 /** The guest did not cause what stops its attempt, so the attempt does not count as a try. */
-export function forgiven({ attempts_forgiven }: Step): Partial<Step> {
+function forgiven({ attempts_forgiven }: Step): Partial<Step> {
   return { attempts_forgiven: attempts_forgiven + 1 };
 }
 
@@ -186,7 +186,7 @@ function unexpectedRole(draft: Draft, step: Step, info: UpgradeInfo): string | n
 }
 
 /** The guest's answer to `pre_upgrade`, the version, and the primary to replicate from. */
-export function argsWithPrimary({ draft, step, phase }: At<PhaseOf<'upgrading' | 'verifying'>>) {
+function argsWithPrimary({ draft, step, phase }: At<PhaseOf<'upgrading' | 'verifying'>>) {
   return { ...phase.info, datastore_version: step.to_version, primary: primaryFor(draft, step) };
 }
 

@@ -23,7 +23,7 @@ export interface At<P extends Phase = Phase> {
  * How an attempt failed. `passing`: another one may succeed. `permanent`: none would. `silence`: the guest sent
  * nothing within the step's time, and may still be at work on the order.
  */
-export type Failing = 'passing' | 'permanent' | 'silence';
+type Failing = 'passing' | 'permanent' | 'silence';
 
 /** What becomes of a step; null: the step stays as it is. */
 export type Outcome =
@@ -63,7 +63,7 @@ export interface ServerReport {
 }
 
 /** The order that a step in this phase has given, until its guests have carried it out. */
-export interface OrderRules<P extends Phase = Phase> {
+interface OrderRules<P extends Phase = Phase> {
   readonly action: GuestAction;
   /** The instances whose guests get the order; absent: the step's own instance. */
   addressees?(at: At<P>): readonly string[];

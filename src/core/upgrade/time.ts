@@ -9,7 +9,7 @@ import type { Upgrade } from '../record.ts';
 type Account = Pick<Upgrade, 'state' | 'waited_ms'>;
 
 /** How long the upgrade has worked for its present goal. */
-export function workedMs({ state, waited_ms }: Account, now: Instant): number {
+function workedMs({ state, waited_ms }: Account, now: Instant): number {
   if (state.name === 'scheduled') return 0;
   const until = state.name === 'paused' ? state.since : 'ended' in state ? state.ended : now;
   return until - state.started - waited_ms;
