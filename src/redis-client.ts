@@ -58,10 +58,15 @@ export function openRedisClient(server: RedisServer, options: ClientOptions): Re
 
 /**
  * A connection that is open and silent stays so for ever. If `err` comes from such a connection, the client
- * connects anew.
+ * connects anew. A process that was held up for longer than the time limit finds the answers only after its
+ * timers have run: its connection is not silent, and to end it would fail every other command under way.
  */
 export function reconnectIfSilent(client: Redis, err: unknown): void {
-  if (textOf(err) === TIMED_OUT && client.status === 'ready') client.disconnect(true);
+  if (textOf(err) !== TIMED_OUT || client.status !== 'ready') return;
+  const { stream } = client;
+  const before = stream.bytesRead;
+  const isSilent = () => client.stream === stream && stream.bytesRead === before;
+  setImmediate(() => isSilent() && client.status === 'ready' && client.disconnect(true));
 }
 
 /**
