@@ -47,6 +47,8 @@ export interface Suite<D extends Driver = Driver> {
   close(): Promise<void>;
 }
 
+/** Servers are built, stopped and started, on a machine that may be busy. */
+const SERVERS_MS = 300_000;
 /** A cut-off is tried at each effect of an order, with a whole order afterwards. */
 const MANY_ORDERS_MS = 600_000;
 
@@ -109,7 +111,7 @@ class Bench<D extends Driver> {
 }
 
 export function describeDriver<D extends Driver>(name: string, suite: Suite<D>): void {
-  describe(`${name} as a driver`, () => {
+  describe(`${name} as a driver`, { timeout: SERVERS_MS }, () => {
     const bench = new Bench(suite);
     afterEach(() => bench.clean());
     afterAll(() => suite.close());
@@ -128,7 +130,7 @@ export function describeRoles(
     readonly farPosition: string;
   },
 ): void {
-  describe(`${name} as a driver of a primary and its replicas`, () => {
+  describe(`${name} as a driver of a primary and its replicas`, { timeout: SERVERS_MS }, () => {
     const bench = new Bench(suite);
     afterEach(() => bench.clean());
     afterAll(() => suite.close());
