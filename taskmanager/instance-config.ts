@@ -7,8 +7,8 @@ const NOWHERE: Endpoint = { host: '127.0.0.1', port: 0 };
 
 /**
  * The configuration of an instance without its secrets. In a new cluster the first instance is built as the
- * primary, and the others copy it. An instance that is added later copies the primary of that time. Simulated
- * instances are all alike.
+ * primary, and the others copy it. An instance that is added later copies the primary of that time. Where
+ * nothing is copied, all instances are built alike.
  */
 export function instanceConfig(
   cluster: Cluster,
@@ -17,7 +17,7 @@ export function instanceConfig(
   endpoints: ReadonlyMap<string, Endpoint>,
   installation?: string,
 ): PlannedInstance {
-  const isReplicated = managerOf(cluster.manager).hasServers;
+  const { copiesPrimary } = managerOf(cluster.manager);
   const isNew = cluster.task === 'BUILDING';
   const source = isNew ? cluster.instances[0] : primaryOf(cluster);
   const isFirst = isNew && source?.id === instance.id;
@@ -30,9 +30,9 @@ export function instanceConfig(
     ordinal: cluster.instances.indexOf(instance),
     manager: cluster.manager,
     datastore_version: cluster.datastore_version,
-    role: !isReplicated ? 'member' : isFirst ? 'primary' : 'replica',
+    role: !copiesPrimary ? 'member' : isFirst ? 'primary' : 'replica',
     endpoint: endpoints.get(instance.id) ?? NOWHERE,
-    primary: isReplicated && !isFirst ? (sourceAt ?? null) : null,
+    primary: copiesPrimary && !isFirst ? (sourceAt ?? null) : null,
     extended_properties: cluster.extended_properties,
     databases: isFirst ? order.databases : [],
     users: isFirst ? order.users : [],

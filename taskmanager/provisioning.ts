@@ -72,7 +72,7 @@ export class Provisioning {
     const { store, log } = this.#deps;
     const cluster = await store.clusters.get(cluster_id);
     if (cluster?.task === 'GROWING_CLUSTER') {
-      const hasSource = !managerOf(cluster.manager).hasServers || primaryOf(cluster)?.report?.endpoint;
+      const hasSource = !managerOf(cluster.manager).copiesPrimary || primaryOf(cluster)?.report?.endpoint;
       if (hasSource) await this.#provision(cluster);
       else log.warn({ cluster_id }, 'no primary to copy: its guest has to report first');
     }

@@ -137,7 +137,7 @@ function checkRoom(seen: Cluster, wanted: readonly AddedInstance[]): void {
       `Validation error: grow has too many items (a cluster of datastore '${datastore_name}' has at most ${max} instances, and this one has ${instances.length})`,
     );
   }
-  if (!managerOf(manager).hasServers || task !== 'NONE' || primaryOf(seen)?.report?.endpoint) return;
+  if (!managerOf(manager).copiesPrimary || task !== 'NONE' || primaryOf(seen)?.report?.endpoint) return;
   throw new CofferError(
     'gate_blocked',
     'No instance reports to be the primary: there is nothing to copy. (instances_healthy)',
@@ -172,7 +172,7 @@ function checkRemovable(cluster: Cluster, doomed: readonly Instance[], now: Inst
   if (doomed.length === cluster.instances.length) {
     refuse('A cluster keeps at least one instance: delete the cluster if none of it is needed.');
   }
-  if (!managerOf(cluster.manager).hasServers) return;
+  if (!managerOf(cluster.manager).copiesPrimary) return;
   checkPrimaryStays(cluster, doomed, now);
 }
 

@@ -10,10 +10,15 @@ export interface Manager {
   /** True if a driver of ours builds the servers; false if their operator does, and writes hooks. */
   readonly buildsServers: boolean;
   /**
-   * True if instances are programs with data of their own: each has its own address and its own guest agent,
-   * and a new instance copies the primary. False for instances that only behave like servers.
+   * True if instances are programs with data of their own: each has its own address and its own guest agent.
+   * False for instances that only behave like servers.
    */
   readonly hasServers: boolean;
+  /**
+   * True if the first instance of a cluster is built as the primary, and every further one copies the primary.
+   * False if instances are built all alike.
+   */
+  readonly copiesPrimary: boolean;
   /** The largest number of instances that a cluster may have. */
   readonly maxInstances: number;
   /** Why a server that runs `from` must not go to `to`, where the catalogue does not say; null if it may. */
@@ -47,6 +52,7 @@ const MANY = 100;
 export function operatorsOwn(name: string, sequence: Sequence): Manager {
   return {
     ...{ name, sequence },
-    ...{ buildsServers: false, hasServers: true, maxInstances: MANY, pathRefusal: () => null, builtIn: null },
+    ...{ buildsServers: false, hasServers: true, copiesPrimary: true, maxInstances: MANY },
+    ...{ pathRefusal: () => null, builtIn: null },
   };
 }

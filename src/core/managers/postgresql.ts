@@ -9,6 +9,7 @@ export const postgresql: Manager = {
   sequence: primaryReplicaSequence,
   buildsServers: true,
   hasServers: true,
+  copiesPrimary: true,
   // The primary feeds each replica itself.
   maxInstances: 9,
   pathRefusal: (from, to) => {

@@ -6,6 +6,7 @@ export const simulated: Manager = {
   ...operatorsOwn('simulated', primaryReplicaSequence),
   buildsServers: true,
   hasServers: false,
+  copiesPrimary: false,
   builtIn: {
     datastore_id: '6df1e299-3f5e-5369-9431-98f5092bede1',
     default_version_id: '8b50c1a1-fe55-5337-81e0-cff138aca65b',
