@@ -3,12 +3,16 @@
  * after an unknown outcome. Rejects with `CofferError('store_unavailable')` when the store cannot be reached
  * in time: the outcome is then unknown, and the caller reads again.
  *
- * Each part has a file of its own: the port, the Lua scripts, what they write, and how that is read.
+ * Each part has a file of its own, with its port, its Lua scripts and what they read:
  *
- * - `clusters.ts` (with `cluster-hash.ts`) · `provisioning.ts` · `upgrades.ts` · `batches.ts` · `catalogue.ts`
+ * - `clusters.ts` (and `cluster-hash.ts`) · `provisioning.ts` · `upgrades.ts` · `batches.ts` · `catalogue.ts` ·
  *   `due.ts` · `outbox.ts` · `requests.ts` · `keys.ts` · `duties.ts`
- * - `redis.ts`: the store on Redis, which is made of them. `redis-port.ts`: what they share. `script.ts`: how a
- *   script is defined, and the rules for all. `events.ts`: streams of events. `changes.ts`: waiting for them.
+ *
+ * The other files:
+ *
+ * - `redis.ts`: the store on Redis, made of these parts. `redis-port.ts`: what the parts share. `script.ts`: how
+ *   a script is defined, and the rules for all scripts. `events.ts`: streams of events. `changes.ts`: waiting
+ *   for events. `page.ts`: lists in pages. `refusals.ts`: why Redis cannot serve.
  * - `test/twins/`: the store in memory, for the simulator.
  * - `begin-upgrade.ts`, `begin-batch.ts`: the functions that begin upgrades and batches, for each of the
  *   three ways to ask for them.
