@@ -9,6 +9,7 @@ import { describe, expect, it } from 'vitest';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const MAX_FUNCTION_LINES = 70;
+const MAX_FILE_LINES = 400;
 
 /** Rooms, the most special first: a file belongs to the first that its path begins with. */
 const ROOMS = [
@@ -276,6 +277,11 @@ describe('the rooms of the design', () => {
     };
     for (const file of files) walk(file, []);
     expect(cycles).toEqual([]);
+  });
+
+  it(`hold no file longer than ${MAX_FILE_LINES} lines`, () => {
+    const lengths = files.map((file) => ({ file, lines: parse(file).getLineStarts().length - 1 }));
+    expect(lengths.filter(({ lines }) => lines > MAX_FILE_LINES)).toEqual([]);
   });
 
   it(`hold no function longer than ${MAX_FUNCTION_LINES} lines`, () => {
