@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 
 /** Null if there is no such file. Throws every other error. */
 export async function readIfThere(path: string): Promise<string | null> {
@@ -22,5 +22,12 @@ export async function readJsonIfThere<T>(path: string): Promise<T | null> {
 export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
   return (
     error instanceof Error && 'code' in error && typeof error.code === 'string' && codes.includes(error.code)
+  );
+}
+
+export async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
   );
 }

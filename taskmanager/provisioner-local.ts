@@ -1,11 +1,11 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { access, link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import type { InstanceConfig } from '../src/contract/guest-config.ts';
 import type { Cluster, Endpoint, Instance } from '../src/core/domain.ts';
 import { managerOf } from '../src/core/managers/index.ts';
-import { readIfThere, readJsonIfThere } from '../src/files.ts';
+import { exists, readIfThere, readJsonIfThere } from '../src/files.ts';
 import type { BuildOrder } from '../src/store/provisioning.ts';
 import { instanceConfig } from './instance-config.ts';
 import type { Keyring } from './keyring.ts';
@@ -195,13 +195,6 @@ async function writeDraft(dir: string, owner: string, text: string): Promise<str
   const draft = join(dir, `${DRAFT}${owner}-${randomBytes(6).toString('hex')}`);
   await writeFile(draft, text, { mode: 0o600 });
   return draft;
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 /** A port that is free now, chosen by the operating system. */

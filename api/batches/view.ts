@@ -17,8 +17,8 @@ import {
 } from '../../src/core/batch/record.ts';
 import type { Instant } from '../../src/core/domain.ts';
 import { policyInJson } from '../../src/core/policy.ts';
-import { counted } from '../../src/core/words.ts';
-import { time, timeOrNull } from '../times.ts';
+import { counted, iso } from '../../src/core/words.ts';
+import { isoOrNull } from '../times.ts';
 
 export function batchView(batch: Batch, now: Instant): BatchDocument {
   const { state, selection, waves } = batch;
@@ -28,7 +28,7 @@ export function batchView(batch: Batch, now: Instant): BatchDocument {
     state: state.name,
     reason: state.name === 'paused' ? state.reason : null,
     message: 'message' in state ? state.message : waitsFor(batch),
-    since: state.name === 'paused' ? time(state.since) : null,
+    since: state.name === 'paused' ? iso(state.since) : null,
     cancelling: batch.cancelling,
     actions: [...possibleBatchActions(batch)],
     datastore: batch.datastore,
@@ -43,15 +43,15 @@ export function batchView(batch: Batch, now: Instant): BatchDocument {
     left_out: batch.left_out,
     counts: countsOf(batch),
     wave: batch.wave + 1,
-    soaks_until: state.name === 'running' && state.soak ? time(state.soak.until) : null,
+    soaks_until: state.name === 'running' && state.soak ? iso(state.soak.until) : null,
     waves: waves.map(waveView),
     write_outage_ms: waves.reduce((sum, wave) => sum + wave.write_outage_ms, 0),
     seq: batch.seq,
     requested_by: batch.requested_by,
-    created: time(batch.created),
-    started: 'started' in state ? timeOrNull(state.started) : null,
-    ended: 'ended' in state ? time(state.ended) : null,
-    estimated_end: timeOrNull(estimatedEnd(batch, now)),
+    created: iso(batch.created),
+    started: 'started' in state ? isoOrNull(state.started) : null,
+    ended: 'ended' in state ? iso(state.ended) : null,
+    estimated_end: isoOrNull(estimatedEnd(batch, now)),
   };
 }
 
@@ -75,8 +75,8 @@ function waveView(wave: Wave, index: number): WaveDocument {
     write_outage_ms: wave.write_outage_ms,
     soak_seconds,
     approval,
-    started: timeOrNull(started),
-    ended: timeOrNull(ended),
+    started: isoOrNull(started),
+    ended: isoOrNull(ended),
   };
 }
 
@@ -118,11 +118,11 @@ export function memberView(
     state: state.name === 'waiting' && !waits ? 'queued' : state.name,
     held: state.name === 'running' ? (state.held?.reason ?? null) : null,
     reason: reasonOf(state, waits !== null),
-    until: timeOrNull(waits?.until ?? null),
+    until: isoOrNull(waits?.until ?? null),
     tries: member.tries,
     upgrade_id: member.upgrade_id,
-    started: timeOrNull(started),
-    ended: timeOrNull(ended),
+    started: isoOrNull(started),
+    ended: isoOrNull(ended),
     duration_ms: started !== null && ended !== null ? ended - started : null,
     write_outage_ms: member.write_outage_ms,
   };
@@ -143,7 +143,7 @@ export function batchEventView({
 }: BatchEvent): BatchEventDocument {
   return {
     ...event,
-    at: time(at),
+    at: iso(at),
     wave: wave === undefined ? null : wave + 1,
     cluster_id: cluster_id ?? null,
     upgrade_id: upgrade_id ?? null,

@@ -3,9 +3,11 @@ import { HealthReportAnswer, type HealthReportDocument } from '../../src/contrac
 import { MAX_LIMIT, TenantParams } from '../../src/contract/http.ts';
 import type { Cluster, Instance, Instant } from '../../src/core/domain.ts';
 import { primaryProblems } from '../../src/core/primaries.ts';
+import { iso } from '../../src/core/words.ts';
 import { readAll } from '../../src/store/page.ts';
 import type { App, Deps } from '../deps.ts';
 import { instanceStatus } from '../instances/view.ts';
+import { isoOrNull } from '../times.ts';
 import { suspectOf, troublesOf } from './troubles.ts';
 
 /**
@@ -130,12 +132,8 @@ function guest({ id, name, tenant_id }: Cluster, instance: Instance) {
     cluster_id: id,
     cluster_name: name,
     tenant_id,
-    heard: instance.heard === null ? null : iso(instance.heard),
+    heard: isoOrNull(instance.heard),
     message: instance.report?.message ?? null,
     fault: instance.fault,
   };
-}
-
-function iso(at: Instant): string {
-  return new Date(at).toISOString();
 }

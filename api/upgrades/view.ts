@@ -10,7 +10,8 @@ import type { Plan } from '../../src/core/preview.ts';
 import type { Step, Upgrade, UpgradeEvent } from '../../src/core/record.ts';
 import { describe, estimatedEnd } from '../../src/core/status.ts';
 import { possibleActions } from '../../src/core/upgrade/actions.ts';
-import { time, timeOrNull } from '../times.ts';
+import { iso } from '../../src/core/words.ts';
+import { isoOrNull } from '../times.ts';
 
 /** `cluster` gives the instances their names; null once it has been removed. */
 export function upgradeView(upgrade: Upgrade, cluster: Cluster | null, now: Instant): UpgradeDocument {
@@ -36,12 +37,12 @@ export function upgradeView(upgrade: Upgrade, cluster: Cluster | null, now: Inst
     follows: upgrade.follows,
     batch_id: upgrade.batch?.id ?? null,
     write_outage_ms: upgrade.write_outage_ms,
-    created: time(upgrade.created),
-    started: 'started' in state ? time(state.started) : null,
-    ended: 'ended' in state ? time(state.ended) : null,
+    created: iso(upgrade.created),
+    started: 'started' in state ? iso(state.started) : null,
+    ended: 'ended' in state ? iso(state.ended) : null,
     silent: upgrade.silent,
-    last_progress: time(upgrade.progressed),
-    estimated_end: timeOrNull(estimated_end),
+    last_progress: iso(upgrade.progressed),
+    estimated_end: isoOrNull(estimated_end),
   };
 }
 
@@ -52,8 +53,8 @@ export function stateOf({ state, direction }: Upgrade) {
     state: state.name === 'running' && direction === 'back' ? ('rolling_back' as const) : state.name,
     reason: isPaused ? state.reason : null,
     message: 'message' in state ? state.message : null,
-    since: isPaused ? time(state.since) : null,
-    until: isPaused ? timeOrNull(state.until) : null,
+    since: isPaused ? iso(state.since) : null,
+    until: isPaused ? isoOrNull(state.until) : null,
   };
 }
 
@@ -76,10 +77,10 @@ function stepView(step: Step, cluster: Cluster | null): StepDocument {
     phase: phase.name,
     attempt: step.attempt,
     error: 'error' in phase ? phase.error : null,
-    blocked: blocked && { gate: blocked.gate, reason: blocked.reason, since: time(blocked.since) },
-    repeat_due: 'recast' in phase ? time(phase.recast) : null,
-    started: timeOrNull(step.started),
-    ended: 'ended' in phase ? time(phase.ended) : null,
+    blocked: blocked && { gate: blocked.gate, reason: blocked.reason, since: iso(blocked.since) },
+    repeat_due: 'recast' in phase ? iso(phase.recast) : null,
+    started: isoOrNull(step.started),
+    ended: 'ended' in phase ? iso(phase.ended) : null,
   };
 }
 
@@ -91,7 +92,7 @@ export function eventView(event: UpgradeEvent, cluster: Cluster | null): EventDo
   const instance_id = event.instance_id ?? null;
   return {
     seq: event.seq,
-    at: time(event.at),
+    at: iso(event.at),
     type: event.type,
     instance_id,
     instance_name: instance_id === null ? null : instanceName(cluster, instance_id),

@@ -8,11 +8,11 @@ import { promisify } from 'node:util';
 import { createGunzip } from 'node:zlib';
 import type { ServerPackage } from '../../../src/core/managers/manager.ts';
 import { hasPackage, packageFor } from '../../../src/core/managers/postgresql.ts';
-import { isErrno } from '../../../src/files.ts';
+import { exists, isErrno } from '../../../src/files.ts';
 import { textOf } from '../../../src/log.ts';
 import { sleep } from '../../../src/service.ts';
 import { type DriverLog, PermanentError } from '../../driver.ts';
-import { exists, removeIfThere, syncFolder } from '../../files.ts';
+import { removeIfThere, syncFolder } from '../../files.ts';
 import { type Account, requireReachable } from './account.ts';
 import { extractTar } from './tar.ts';
 

@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import type { Endpoint } from '../../../src/core/domain.ts';
+import { exists } from '../../../src/files.ts';
 import type { InstanceConfig } from '../../driver.ts';
-import { exists } from '../../files.ts';
 import { readAutoConf } from './auto-conf.ts';
 import { DEMANDED, type Demands, demandsOf, readControl } from './control.ts';
 import { demandsOfServer } from './other-server.ts';

@@ -2,7 +2,7 @@
 import type { Instant } from '../domain.ts';
 import type { Policy } from '../policy.ts';
 import { windowAt } from '../window.ts';
-import { counted } from '../words.ts';
+import { counted, iso } from '../words.ts';
 import { type BatchDraft, overBudget, upgradeIdOf } from './draft.ts';
 import { type Batch, inFlight, isOpen, type Member, type Wave } from './record.ts';
 import { type Load, mayBegin } from './share.ts';
@@ -246,8 +246,4 @@ const NAMES_SHOWN = 5;
 export function namesOf(names: readonly string[]): string {
   const shown = names.slice(0, NAMES_SHOWN).join(', ');
   return names.length > NAMES_SHOWN ? `${shown} and ${names.length - NAMES_SHOWN} more` : shown;
-}
-
-function iso(at: Instant): string {
-  return new Date(at).toISOString();
 }
