@@ -14,9 +14,16 @@ import {
   type Target,
 } from '../../guestagent/driver.ts';
 import { HeartbeatArgs, heartbeatArgs } from '../../src/contract/rpc.ts';
-import type { Endpoint } from '../../src/core/domain.ts';
+import type { Endpoint, Role } from '../../src/core/domain.ts';
 import { cutOff } from '../support/cut-off.ts';
 import { until } from '../support/stack.ts';
+
+interface Answer {
+  readonly version: string;
+  readonly process: number;
+  /** Where a server has one. */
+  readonly role?: Role;
+}
 
 /** One instance: its driver, and the ways past the driver to its server. */
 export interface Subject<D extends Driver = Driver> {
@@ -25,7 +32,7 @@ export interface Subject<D extends Driver = Driver> {
   readonly endpoint: Endpoint;
   readonly stateDir: string;
   /** What the server itself answers, and which process answers; null if nobody does. */
-  ask(): Promise<{ readonly version: string; readonly process: number } | null>;
+  ask(): Promise<Answer | null>;
   /** What clients do; absent from servers that keep nothing. */
   readonly data?: { write(value: string): Promise<void>; read(): Promise<string> };
   /** The agent was killed: a driver for the same instance that knows nothing but what is on its disk. */
@@ -157,6 +164,18 @@ function describeServer(bench: Bench<Driver>): void {
     const next = await bench.replace(subject);
     expect(await next.ask()).toEqual(before);
     await serves(next, from);
+  });
+
+  it('does not report a server as healthy that has died, and starts it if it is its own', async () => {
+    const subject = await bench.startOne();
+    if (!subject.data) return expect((await subject.ask())?.process, 'there is no server').toBe(0);
+    await subject.data.write(KEPT);
+    process.kill((await subject.ask())?.process ?? 0, 'SIGKILL');
+    await until('it is reported', async () => (await healthOf(subject)).service_status !== 'healthy');
+    if (bench.suite.serversBelongTo === 'operator') return;
+    await subject.driver.start();
+    await serves(subject, from);
+    await keeps(subject, KEPT);
   });
 
   it('reports at any moment: before the start, during orders and after the stop', async () => {
@@ -437,8 +456,10 @@ function describeCutOffSwitchover(bench: Bench<Driver & Roles>): void {
 
 /** The server runs the version, and the driver says so. */
 async function serves(subject: Subject, version: string): Promise<void> {
-  expect((await subject.ask())?.version).toBe(version);
-  expect(await healthOf(subject)).toMatchObject({ service_status: 'healthy', version });
+  const answer = await subject.ask();
+  expect(answer?.version).toBe(version);
+  const role = answer?.role ?? 'member';
+  expect(await healthOf(subject)).toMatchObject({ service_status: 'healthy', version, role });
 }
 
 /** A report that a taskmanager takes. */

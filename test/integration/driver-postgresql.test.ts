@@ -43,9 +43,18 @@ function subjectOf(node: Node): Subject<Driver & Roles> {
   return {
     ...{ driver, stateDir, name: config.name, endpoint: config.endpoint },
     ask: async () => {
-      const rows = await query(node, 'SHOW server_version').catch(() => []);
-      const version = rows[0]?.['server_version'];
-      return version === undefined ? null : { version: String(version), process: await postmasterPid(node) };
+      const rows = await query(
+        node,
+        "SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby",
+      ).catch(() => []);
+      const { version, standby } = rows[0] ?? {};
+      return version === undefined
+        ? null
+        : {
+            version: String(version),
+            process: await postmasterPid(node),
+            role: standby === true ? 'replica' : 'primary',
+          };
     },
     data: {
       write: async (value) => {
