@@ -1,5 +1,6 @@
 /** A batch as the user types it into a form, and in the form that the API takes. Pure. */
 import type { CreateBatchInput } from '../../client/index.ts';
+import { isShare, isWhole, shareOf } from '../../src/core/policy-inputs.ts';
 import { BATCH_DRAFT, type PolicyDraft, policyOf, problemsOf } from '../upgrades/policy.ts';
 
 export interface WaveDraft {
@@ -55,23 +56,15 @@ export function problemOf({ datastore, version, waves, policy }: BatchDraft): st
 }
 
 function waveProblem(wave: WaveDraft): string | null {
-  if (wave.share !== '' && !isAmount(wave.share, 1))
+  if (wave.share !== '' && !isShare(wave.share, { least: 1, most: 1_000_000 }))
     return 'its share is a number of clusters or a percentage, e.g. 1 or 10%.';
-  if (!isAmount(wave.failureBudget, 0))
+  if (!isShare(wave.failureBudget, { least: 0, most: 1_000_000 }))
     return 'its failure budget is a number of clusters or a percentage, e.g. 0 or 5%.';
-  if (!isWhole(wave.maxConcurrent, 1, 10_000)) return 'clusters at once are a number from 1 to 10000.';
-  if (wave.outageBudget !== '' && !isWhole(wave.outageBudget, 0, 86_400))
+  if (!isWhole(wave.maxConcurrent, { least: 1, most: 10_000 }))
+    return 'clusters at once are a number from 1 to 10000.';
+  if (wave.outageBudget !== '' && !isWhole(wave.outageBudget, { least: 0, most: 86_400 }))
     return 'its outage budget is a number of seconds.';
-  return isWhole(wave.soakMinutes, 0, 43_200) ? null : 'its soak is a number of minutes.';
-}
-
-function isAmount(text: string, min: number): boolean {
-  const percentage = /^(\d{1,3})%$/.exec(text)?.[1];
-  return percentage === undefined ? isWhole(text, min, 1_000_000) : isWhole(percentage, min, 100);
-}
-
-function isWhole(text: string, min: number, max: number): boolean {
-  return /^\d{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max;
+  return isWhole(wave.soakMinutes, { least: 0, most: 43_200 }) ? null : 'its soak is a number of minutes.';
 }
 
 /** Expects a draft without a problem. */
@@ -90,16 +83,12 @@ export function batchOf(draft: BatchDraft): CreateBatchInput {
     ...(allTenants && { all_tenants: true }),
     ...(Object.keys(policy).length > 0 && { policy }),
     waves: waves.map((wave) => ({
-      ...(wave.share !== '' && { share: amountOf(wave.share) }),
+      ...(wave.share !== '' && { share: shareOf(wave.share) }),
       max_concurrent: Number(wave.maxConcurrent),
-      failure_budget: amountOf(wave.failureBudget),
+      failure_budget: shareOf(wave.failureBudget),
       ...(wave.outageBudget !== '' && { write_outage_budget_seconds: Number(wave.outageBudget) }),
       soak_seconds: Number(wave.soakMinutes) * 60,
       approval: wave.approval,
     })),
   };
-}
-
-function amountOf(text: string): number | `${number}%` {
-  return text.endsWith('%') ? (text as `${number}%`) : Number(text);
 }

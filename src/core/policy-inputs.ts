@@ -4,6 +4,7 @@
  */
 import {
   PERCENTAGE,
+  type Percentage,
   POLICY,
   type PolicyField,
   type PolicyFieldName,
@@ -56,11 +57,10 @@ export function misfitOf(input: PolicyInput, text: string): string | null {
     case 'count':
     case 'seconds':
       return isWhole(text, input) ? null : `a whole number from ${input.least} to ${input.most}`;
-    case 'share': {
-      const { least, most } = input;
-      if (isWhole(text, input) || PERCENTAGE[least].test(text)) return null;
-      return `a whole number from ${least} to ${most}, or a percentage such as 25%`;
-    }
+    case 'share':
+      return isShare(text, input)
+        ? null
+        : `a whole number from ${input.least} to ${input.most}, or a percentage such as 25%`;
     case 'time':
       return Number.isNaN(Date.parse(text)) ? 'a day and a time' : null;
     case 'choice':
@@ -72,10 +72,24 @@ export function misfitOf(input: PolicyInput, text: string): string | null {
 
 /** The value that a text stands for if it is fit for an input: numbers are numbers. */
 export function typedValue({ kind }: PolicyInput, text: string): number | string {
-  const isNumber = kind === 'count' || kind === 'seconds' || (kind === 'share' && !text.endsWith('%'));
-  return isNumber ? Number(text) : text;
+  if (kind === 'share') return shareOf(text);
+  return kind === 'count' || kind === 'seconds' ? Number(text) : text;
 }
 
-function isWhole(text: string, { least, most }: { readonly least: number; readonly most: number }): boolean {
+/** The number or percentage that a text stands for if it is either. */
+export function shareOf(text: string): number | Percentage {
+  return text.endsWith('%') ? (text as Percentage) : Number(text);
+}
+
+interface Limits<Least = number> {
+  readonly least: Least;
+  readonly most: number;
+}
+
+export function isShare(text: string, limits: Limits<0 | 1>): boolean {
+  return isWhole(text, limits) || PERCENTAGE[limits.least].test(text);
+}
+
+export function isWhole(text: string, { least, most }: Limits): boolean {
   return /^\d{1,9}$/.test(text) && Number(text) >= least && Number(text) <= most;
 }
