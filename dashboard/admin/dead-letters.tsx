@@ -3,9 +3,9 @@ import { useState } from 'react';
 import type { DeadLetterListed } from '../../client/index.ts';
 import { useDoing, usePolled } from '../data.ts';
 import { bytes } from '../format.ts';
-import { Button, Empty, Note, Spinner } from '../parts/basics.tsx';
+import { Button, Empty, Note } from '../parts/basics.tsx';
 import { Dialog } from '../parts/dialog.tsx';
-import { FailureNote } from '../parts/failure.tsx';
+import { FailureNote, Reading } from '../parts/failure.tsx';
 import { Page } from '../parts/page.tsx';
 import { Rows } from '../parts/rows.tsx';
 import { When } from '../parts/when.tsx';
@@ -25,10 +25,7 @@ export function DeadLettersScreen() {
   };
   return (
     <Page title="Dead letters">
-      {error !== undefined && (
-        <FailureNote error={error} what="The dead letters could not be read" onRetry={reload} />
-      )}
-      {!data && error === undefined && <Spinner label="Reading the dead letters" />}
+      <Reading what="the dead letters" data={data} error={error} reload={reload} />
       {data?.total === 0 && (
         <Empty title="There are none">
           A message that is malformed or was refused would be kept here, with the reason, until you decide.
@@ -146,8 +143,7 @@ function LetterDialog({
         <dt>Id</dt>
         <dd className="mono">{letter.id}</dd>
       </dl>
-      {error !== undefined && <FailureNote error={error} what="Its body could not be read" />}
-      {!data && error === undefined && <Spinner label="Reading its body" />}
+      <Reading what="its body" data={data} error={error} />
       {data && <pre className="code">{readable(data.body)}</pre>}
     </Dialog>
   );

@@ -3,8 +3,8 @@ import type { ReactNode } from 'react';
 import type { HealthReportDocument } from '../../client/index.ts';
 import { usePolled } from '../data.ts';
 import { count, duration } from '../format.ts';
-import { Card, Empty, Note, Pill, Spinner } from '../parts/basics.tsx';
-import { FailureNote } from '../parts/failure.tsx';
+import { Card, Empty, Note, Pill } from '../parts/basics.tsx';
+import { Reading } from '../parts/failure.tsx';
 import { Page } from '../parts/page.tsx';
 import { Rows } from '../parts/rows.tsx';
 import { Ago } from '../parts/when.tsx';
@@ -24,10 +24,7 @@ export function HealthScreen() {
   });
   return (
     <Page title="Health">
-      {error !== undefined && (
-        <FailureNote error={error} what="How things are could not be read" onRetry={reload} />
-      )}
-      {!data && error === undefined && <Spinner label="Asking all parts" />}
+      <Reading what="the health of all parts" data={data} error={error} reload={reload} />
       {data && <Report health={data} />}
     </Page>
   );

@@ -2,8 +2,8 @@
 import type { BatchDocument, BatchEventDocument } from '../../client/index.ts';
 import { type Connection, useDoing, useWatched } from '../data.ts';
 import { capitalised, count, duration, instant } from '../format.ts';
-import { Button, Card, Note, Pill, Spinner, Stat } from '../parts/basics.tsx';
-import { FailureNote } from '../parts/failure.tsx';
+import { Button, Card, Note, Pill, Stat } from '../parts/basics.tsx';
+import { Reading } from '../parts/failure.tsx';
 import { DownloadIcon } from '../parts/icons.tsx';
 import { ConnectionState, EventLog } from '../parts/log.tsx';
 import { Origin } from '../parts/origin.tsx';
@@ -36,8 +36,7 @@ export function BatchScreen({ id }: { readonly id: string }) {
       crumbs={<Link to={href(['batches'])}>Batches</Link>}
       aside={batch && <BatchActions batch={batch} onDone={put} />}
     >
-      {error !== undefined && <FailureNote error={error} what="The batch could not be read" />}
-      {!batch && error === undefined && <Spinner label="Reading the batch" />}
+      <Reading what="the batch" data={batch} error={error} />
       {batch && (
         <>
           <Summary batch={batch} connection={connection} />

@@ -5,7 +5,7 @@ import { useDoing, usePolled } from '../data.ts';
 import { count } from '../format.ts';
 import { Button, Card, Spinner } from '../parts/basics.tsx';
 import { Dialog } from '../parts/dialog.tsx';
-import { FailureNote } from '../parts/failure.tsx';
+import { FailureNote, Reading } from '../parts/failure.tsx';
 import { Check, Field, Select, TextInput } from '../parts/fields.tsx';
 import { Page } from '../parts/page.tsx';
 import { go, Link } from '../router.tsx';
@@ -27,10 +27,7 @@ export function CreateBatchScreen() {
   });
   return (
     <Page title="New batch" crumbs={<Link to={href(['batches'])}>Batches</Link>}>
-      {error !== undefined && (
-        <FailureNote error={error} what="The datastores could not be read" onRetry={reload} />
-      )}
-      {!data && error === undefined && <Spinner label="Reading the datastores" />}
+      <Reading what="the datastores" data={data} error={error} reload={reload} />
       {data && <BatchForm datastores={data} />}
     </Page>
   );

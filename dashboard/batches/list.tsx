@@ -1,8 +1,8 @@
 import { useState } from 'react';
 import type { BatchDocument } from '../../client/index.ts';
 import { firstOf, usePolled } from '../data.ts';
-import { Button, Empty, Pill, Spinner } from '../parts/basics.tsx';
-import { FailureNote } from '../parts/failure.tsx';
+import { Button, Empty, Pill } from '../parts/basics.tsx';
+import { Reading } from '../parts/failure.tsx';
 import { PlusIcon } from '../parts/icons.tsx';
 import { Page } from '../parts/page.tsx';
 import { Rows } from '../parts/rows.tsx';
@@ -30,10 +30,7 @@ export function BatchesScreen() {
   );
   return (
     <Page title="Batches" aside={create}>
-      {error !== undefined && (
-        <FailureNote error={error} what="The batches could not be read" onRetry={reload} />
-      )}
-      {!data && error === undefined && <Spinner label="Reading the batches" />}
+      <Reading what="the batches" data={data} error={error} reload={reload} />
       {data?.items.length === 0 && (
         <Empty title="There are no batches yet">
           A batch takes many clusters to one version, wave by wave, and stops when too many fail.

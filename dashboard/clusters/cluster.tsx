@@ -2,8 +2,8 @@ import { useState } from 'react';
 import type { ClusterDocument, ClusterInstanceDocument, UpgradeDocument } from '../../client/index.ts';
 import { firstOf, usePolled } from '../data.ts';
 import { bytes, count, duration } from '../format.ts';
-import { Button, Card, Empty, Note, Pill, Spinner, Stat } from '../parts/basics.tsx';
-import { FailureNote } from '../parts/failure.tsx';
+import { Button, Card, Empty, Note, Pill, Stat } from '../parts/basics.tsx';
+import { FailureNote, Reading } from '../parts/failure.tsx';
 import { UpIcon } from '../parts/icons.tsx';
 import { Page } from '../parts/page.tsx';
 import { Rows } from '../parts/rows.tsx';
@@ -32,10 +32,7 @@ export function ClusterScreen({ id }: { readonly id: string }) {
       crumbs={<Link to={href(['clusters'])}>Clusters</Link>}
       aside={data && <ClusterActions cluster={data} />}
     >
-      {error !== undefined && (
-        <FailureNote error={error} what="The cluster could not be read" onRetry={reload} />
-      )}
-      {!data && error === undefined && <Spinner label="Reading the cluster" />}
+      <Reading what="the cluster" data={data} error={error} reload={reload} />
       {data && <ClusterParts cluster={data} />}
     </Page>
   );

@@ -1,8 +1,8 @@
 import { type FormEvent, useState } from 'react';
 import type { CreateClusterInput, CreatedClusterDocument, DatastoreDocument } from '../../client/index.ts';
 import { useDoing, usePolled } from '../data.ts';
-import { Button, Card, Note, Spinner } from '../parts/basics.tsx';
-import { FailureNote } from '../parts/failure.tsx';
+import { Button, Card, Note } from '../parts/basics.tsx';
+import { FailureNote, Reading } from '../parts/failure.tsx';
 import { Field, Select, TextInput } from '../parts/fields.tsx';
 import { Page } from '../parts/page.tsx';
 import { go, Link } from '../router.tsx';
@@ -22,10 +22,7 @@ export function CreateClusterScreen() {
   };
   return (
     <Page title="New cluster" crumbs={<Link to={href(['clusters'])}>Clusters</Link>}>
-      {error !== undefined && (
-        <FailureNote error={error} what="The datastores could not be read" onRetry={reload} />
-      )}
-      {!data && error === undefined && <Spinner label="Reading the datastores" />}
+      <Reading what="the datastores" data={data} error={error} reload={reload} />
       {created && <JoinToken cluster={created} />}
       {data && !created && <CreateForm datastores={data} onCreated={done} />}
     </Page>

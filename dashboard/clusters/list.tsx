@@ -2,8 +2,8 @@ import { useMemo, useState } from 'react';
 import type { ClusterDocument } from '../../client/index.ts';
 import { allClusters, usePolled } from '../data.ts';
 import { count } from '../format.ts';
-import { Empty, More, Pill, Spinner } from '../parts/basics.tsx';
-import { FailureNote } from '../parts/failure.tsx';
+import { Empty, More, Pill } from '../parts/basics.tsx';
+import { Reading } from '../parts/failure.tsx';
 import { PlusIcon, SearchIcon } from '../parts/icons.tsx';
 import { Page } from '../parts/page.tsx';
 import { Rows } from '../parts/rows.tsx';
@@ -37,10 +37,7 @@ export function ClustersScreen() {
   );
   return (
     <Page title="Clusters" aside={create}>
-      {error !== undefined && (
-        <FailureNote error={error} what="The clusters could not be read" onRetry={reload} />
-      )}
-      {!data && error === undefined && <Spinner label="Reading the clusters" />}
+      <Reading what="the clusters" data={data} error={error} reload={reload} />
       {data && data.length === 0 && (
         <Empty title="There are no clusters yet">
           Create one here, or on the command line: <code>coffer cluster-create</code>

@@ -1,6 +1,7 @@
 /** What went wrong, and what the user can do about it. */
 import { CofferApiError } from '../../client/index.ts';
-import { Button, Note } from './basics.tsx';
+import { capitalised } from '../format.ts';
+import { Button, Note, Spinner } from './basics.tsx';
 
 const ADVICE: Readonly<Record<string, string>> = {
   unreachable: 'Nothing of what you see has changed because of it. The page asks again by itself.',
@@ -33,7 +34,7 @@ interface FailureProps {
   readonly error: unknown;
   /** The action that failed: `The clusters could not be read`. */
   readonly what: string;
-  readonly onRetry?: () => void;
+  readonly onRetry?: (() => void) | undefined;
 }
 
 export function FailureNote({ error, what, onRetry }: FailureProps) {
@@ -48,4 +49,21 @@ export function FailureNote({ error, what, onRetry }: FailureProps) {
       {requestId && <small className="request-id">{requestId}</small>}
     </Note>
   );
+}
+
+interface ReadingProps {
+  /** What is read: `the clusters`. */
+  readonly what: string;
+  /** Undefined until it was read. */
+  readonly data: unknown;
+  readonly error: unknown;
+  readonly reload?: () => void;
+}
+
+/** Stands where something is read: says that it is being read, or why it could not be read. */
+export function Reading({ what, data, error, reload }: ReadingProps) {
+  if (error !== undefined) {
+    return <FailureNote error={error} what={`${capitalised(what)} could not be read`} onRetry={reload} />;
+  }
+  return data === undefined && <Spinner label={`Reading ${what}`} />;
 }

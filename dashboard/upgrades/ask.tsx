@@ -6,7 +6,7 @@ import { useDoing, usePolled } from '../data.ts';
 import { capitalised, count, duration } from '../format.ts';
 import { Button, Card, Empty, Note, Spinner } from '../parts/basics.tsx';
 import { Dialog } from '../parts/dialog.tsx';
-import { FailureNote } from '../parts/failure.tsx';
+import { FailureNote, Reading } from '../parts/failure.tsx';
 import { Page } from '../parts/page.tsx';
 import { go, Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
@@ -38,10 +38,7 @@ export function AskUpgradeScreen({ id }: { readonly id: string }) {
         </>
       }
     >
-      {error !== undefined && (
-        <FailureNote error={error} what="The cluster could not be read" onRetry={reload} />
-      )}
-      {!data && error === undefined && <Spinner label="Reading the cluster" />}
+      <Reading what="the cluster" data={data} error={error} reload={reload} />
       {data && <AskForm cluster={data.cluster} versions={data.versions} />}
     </Page>
   );

@@ -3,8 +3,8 @@ import type { EventDocument, UpgradeDocument } from '../../client/index.ts';
 import { InstanceTroubles } from '../clusters/troubles.tsx';
 import { type Connection, usePolled, useWatched } from '../data.ts';
 import { capitalised, clock, duration, instant } from '../format.ts';
-import { Card, Note, Pill, Progress, Spinner, Stat } from '../parts/basics.tsx';
-import { FailureNote } from '../parts/failure.tsx';
+import { Card, Note, Pill, Progress, Stat } from '../parts/basics.tsx';
+import { Reading } from '../parts/failure.tsx';
 import { ConnectionState, EventLog } from '../parts/log.tsx';
 import { Origin } from '../parts/origin.tsx';
 import { Page } from '../parts/page.tsx';
@@ -50,8 +50,7 @@ export function UpgradeScreen({ id }: { readonly id: string }) {
       }
       aside={upgrade && <UpgradeActions upgrade={upgrade} onDone={done} />}
     >
-      {error !== undefined && <FailureNote error={error} what="The upgrade could not be read" />}
-      {!upgrade && error === undefined && <Spinner label="Reading the upgrade" />}
+      <Reading what="the upgrade" data={upgrade} error={error} />
       {upgrade && (
         <>
           <Troubles upgrade={upgrade} />
