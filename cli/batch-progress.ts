@@ -1,18 +1,9 @@
-import {
-  type BatchDocument,
-  type BatchEventDocument,
-  CofferApiError,
-  type CofferClient,
-  type WaveDocument,
-} from '../client/index.ts';
+import type { BatchDocument, BatchEventDocument, CofferClient, WaveDocument } from '../client/index.ts';
 import { wayOnOf } from './batch-waves.ts';
-import { Canvas, clip, elapsed, remaining } from './canvas.ts';
+import { animate, clip, elapsed, type Picture, remaining } from './canvas.ts';
 import type { Terminal } from './io.ts';
 import { columnsOf, printable } from './output.ts';
 
-const FRAME_MS = 200;
-/** With thousands of clusters events arrive all the time: the document is fetched only this often. */
-const REFRESH_MS = 1000;
 const BAR = 24;
 
 interface BatchProgressOptions {
@@ -46,10 +37,8 @@ function logLine({ at, type, message }: BatchEventDocument): string {
   return `${at}  ${type.padEnd(17)}  ${printable(message)}`;
 }
 
-interface Picture {
+interface BatchPicture extends Picture {
   batch: BatchDocument | null;
-  note: string;
-  isConnected: boolean;
 }
 
 async function renderBars(
@@ -57,47 +46,19 @@ async function renderBars(
   id: string,
   { stream, until, signal }: BatchProgressOptions,
 ): Promise<BatchDocument> {
-  const picture: Picture = { batch: null, note: '', isConnected: true };
-  const canvas = new Canvas(stream);
-  const stopped = new AbortController();
-  const refreshing = keepFresh(client, id, picture, stopped.signal);
-  const frames = setInterval(() => canvas.draw(linesOf(picture, stream)), FRAME_MS);
-  try {
+  const picture: BatchPicture = { batch: null, note: '', isConnected: true, isStale: true };
+  const fetch = async () => {
+    picture.batch = await client.batches.get(id);
+  };
+  const follow = async () => {
     for await (const event of client.batches.watch(id, { until, signal })) picture.note = event.message;
     picture.batch = await client.batches.get(id);
     return picture.batch;
-  } finally {
-    clearInterval(frames);
-    stopped.abort();
-    await refreshing;
-    canvas.draw(linesOf(picture, stream));
-  }
+  };
+  return animate(stream, picture, { lines: () => linesOf(picture, stream), fetch, follow });
 }
 
-async function keepFresh(
-  client: CofferClient,
-  id: string,
-  picture: Picture,
-  stopped: AbortSignal,
-): Promise<void> {
-  let fetched = 0;
-  while (!stopped.aborted) {
-    if (Date.now() - fetched > REFRESH_MS) {
-      fetched = Date.now();
-      try {
-        const batch = await client.batches.get(id);
-        if (!stopped.aborted) picture.batch = batch;
-        picture.isConnected = true;
-      } catch (error) {
-        // The watch itself decides whether to give up; the picture only shows that the connection is lost.
-        if (error instanceof CofferApiError) picture.isConnected = false;
-      }
-    }
-    await new Promise((resolve) => setTimeout(resolve, FRAME_MS));
-  }
-}
-
-function linesOf({ batch, note, isConnected }: Picture, terminal: Terminal): string[] {
+function linesOf({ batch, note, isConnected }: BatchPicture, terminal: Terminal): string[] {
   const columns = columnsOf(terminal);
   if (batch === null) return ['Connecting …'];
   const command = wayOnOf(batch);

@@ -1,22 +1,18 @@
-import {
-  type ClusterDocument,
-  type ClusterInstanceDocument,
-  CofferApiError,
-  type CofferClient,
-  type StepDocument,
-  type UpgradeDocument,
+import type {
+  ClusterDocument,
+  ClusterInstanceDocument,
+  CofferClient,
+  StepDocument,
+  UpgradeDocument,
 } from '../client/index.ts';
-import { Canvas, clip, elapsed, remaining } from './canvas.ts';
+import { animate, clip, elapsed, FRAME_MS, type Picture, refresh, remaining } from './canvas.ts';
 import { reasonsOf } from './instances.ts';
 import type { Terminal } from './io.ts';
 import { columnsOf, printable } from './output.ts';
 import { wayOn } from './upgrades.ts';
 
-const FRAME_MS = 100;
 /** Assumed height of a terminal that does not report one. */
 const ROWS = 24;
-/** Roles, versions and waits change without an event: the documents are fetched this often. */
-const REFRESH_MS = 1000;
 const SPINNER = '⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏';
 
 /** How an upgrade is watched. */
@@ -32,14 +28,9 @@ interface LiveOptions extends Watching {
   readonly color: boolean;
 }
 
-/** What is on the screen. */
-interface Picture {
+interface UpgradePicture extends Picture {
   upgrade: UpgradeDocument | null;
   cluster: ClusterDocument | null;
-  note: string;
-  isConnected: boolean;
-  /** True when the documents are older than the last event. */
-  isStale: boolean;
 }
 
 /** Shows an upgrade on a terminal: one row per instance, redrawn in place. */
@@ -49,60 +40,29 @@ export async function renderLive(
   options: LiveOptions,
 ): Promise<UpgradeDocument> {
   const { stream, until = 'ended', signal, color } = options;
-  const picture: Picture = { upgrade: null, cluster: null, note: '', isConnected: true, isStale: true };
-  const canvas = new Canvas(stream);
-  const stopped = new AbortController();
-  const refreshing = keepFresh(client, id, picture, stopped.signal);
-  const frames = setInterval(() => canvas.draw(linesOf(picture, stream, color)), FRAME_MS);
-  try {
-    const onDisconnect = () => {
-      picture.isConnected = false;
-    };
+  const picture: UpgradePicture = {
+    ...{ upgrade: null, cluster: null, note: '', isConnected: true, isStale: true },
+  };
+  const fetch = async () => {
+    picture.upgrade = await client.upgrades.get(id);
+    picture.cluster = await client.clusters.get(picture.upgrade.cluster_id);
+  };
+  const onDisconnect = () => {
+    picture.isConnected = false;
+  };
+  const follow = async () => {
     for await (const event of client.upgrades.watch(id, { until, signal, onDisconnect })) {
       picture.note = event.type === 'planned' ? `planned: ${event.message}` : event.message;
       picture.isConnected = true;
       picture.isStale = true;
     }
-    await refresh(client, id, picture);
-    return picture.upgrade ?? (await client.upgrades.get(id));
-  } finally {
-    clearInterval(frames);
-    stopped.abort();
-    canvas.draw(linesOf(picture, stream, color));
-    await refreshing;
-  }
+    await refresh(picture, fetch);
+    return picture.upgrade ?? client.upgrades.get(id);
+  };
+  return animate(stream, picture, { lines: () => linesOf(picture, stream, color), fetch, follow });
 }
 
-/** Fetches the documents after each event, and once a second when there is no event. */
-async function keepFresh(
-  client: CofferClient,
-  id: string,
-  picture: Picture,
-  stopped: AbortSignal,
-): Promise<void> {
-  let fetched = 0;
-  while (!stopped.aborted) {
-    if (picture.isStale || Date.now() - fetched > REFRESH_MS) {
-      fetched = Date.now();
-      await refresh(client, id, picture);
-    }
-    await new Promise((resolve) => setTimeout(resolve, FRAME_MS));
-  }
-}
-
-async function refresh(client: CofferClient, id: string, picture: Picture): Promise<void> {
-  picture.isStale = false;
-  try {
-    picture.upgrade = await client.upgrades.get(id);
-    picture.cluster = await client.clusters.get(picture.upgrade.cluster_id);
-    picture.isConnected = true;
-  } catch (error) {
-    // The watch itself decides whether to give up; the picture only shows that the connection is lost.
-    if (error instanceof CofferApiError) picture.isConnected = false;
-  }
-}
-
-function linesOf(picture: Picture, terminal: Terminal, color: boolean): string[] {
+function linesOf(picture: UpgradePicture, terminal: Terminal, color: boolean): string[] {
   const columns = columnsOf(terminal);
   const { upgrade, cluster, note, isConnected } = picture;
   if (upgrade === null) return ['Connecting …'];

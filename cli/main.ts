@@ -5,7 +5,8 @@
  * - `program.ts` the commands put together, `run(args, io)` · `session.ts` what every command works with
  * - `upgrade-commands.ts` · `action-commands.ts` · `cluster-commands.ts` · `instance-commands.ts` ·
  *   `resize-commands.ts` · `datastore-commands.ts`
- * - `options.ts` · `upgrades.ts` an upgrade by id or cluster, and the next command to type · `version.ts`
+ * - `options.ts` · `policy.ts` the options of a policy · `upgrades.ts` an upgrade by id or cluster, and the next
+ *   command to type · `version.ts`
  * - `progress.ts` the progress of an upgrade, `live.ts` the same on a terminal · `last-word.ts` its state at
  *   Ctrl-C
  * - `doctor/` what is wrong with an installation · `completion.ts` for shells
