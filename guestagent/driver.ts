@@ -20,6 +20,7 @@ export type Health = Pick<
   | 'placement'
   | 'findings'
   | 'settings'
+  | 'adoption'
   | 'message'
 >;
 

@@ -19,6 +19,7 @@ import {
 import { FOLLOW_UPS } from '../core/follow-up.ts';
 import { WAYS_IN } from '../core/record.ts';
 import { ACTIONS } from '../core/upgrade/inputs.ts';
+import { AdoptionReportArg } from './adoption.ts';
 import { Id, Reference, text } from './fields.ts';
 import { PolicyRequest } from './policy.ts';
 
@@ -211,6 +212,7 @@ export const HeartbeatArgs = z.looseObject({
       placement: PlacementArg.exactOptional(),
       findings: FindingsArg.exactOptional(),
       settings: z.record(z.string().max(255), z.string().max(64)).exactOptional(),
+      adoption: AdoptionReportArg.exactOptional(),
       message: z
         .string()
         .transform((message) => message.slice(0, MAX_MESSAGE))
@@ -230,7 +232,8 @@ export type HeartbeatArgs = z.output<typeof HeartbeatArgs>;
  */
 export function reportOf(args: HeartbeatArgs): GuestReport {
   const { service_status, version, role, upstream, lag_bytes, hindrance, synchronous } = args.payload;
-  const { endpoint, placement, findings, settings, message, attempt, heartbeat_ms, agent } = args.payload;
+  const { endpoint, placement, findings, settings, adoption, message } = args.payload;
+  const { attempt, heartbeat_ms, agent } = args.payload;
   return {
     service_status,
     sent: Math.round(args.sent * 1000),
@@ -244,6 +247,7 @@ export function reportOf(args: HeartbeatArgs): GuestReport {
     ...(placement !== undefined && { placement }),
     ...(findings !== undefined && { findings }),
     ...(settings !== undefined && { settings }),
+    ...(adoption !== undefined && { adoption }),
     ...(message !== undefined && { message }),
     ...(attempt !== undefined && { attempt }),
     ...(heartbeat_ms !== undefined && { heartbeat_ms }),

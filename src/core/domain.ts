@@ -36,6 +36,8 @@
  * Everything here is plain data: it goes into Redis and over the bus as JSON, unchanged.
  */
 
+import type { AdoptionReport } from './adoption.ts';
+
 /** Milliseconds since the epoch, UTC. Time is always an input: nothing in the core reads a clock. */
 export type Instant = number;
 
@@ -233,6 +235,8 @@ export interface GuestReport {
    * by name.
    */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Of a server that Coffer did not make: what the agent found, what Coffer would change, what it refuses. */
+  readonly adoption?: AdoptionReport;
   /** Why the status is not healthy, or why the agent of a healthy server does not carry out its orders. */
   readonly message?: string | null;
   /** The last attempt that this guest accepted, and its outcome: from the guest's journal. */

@@ -84,6 +84,37 @@ describe('an explanation', () => {
   });
 });
 
+const ADOPTION = {
+  host: {
+    control: 'pg_ctlcluster 15 main',
+    login: 'postgres through the socket in /run/postgresql',
+    versions: [{ version: '15.18', from: '/usr/lib/postgresql/15/bin' }],
+  },
+  server: {
+    version: '15.18',
+    full_version: '15.18 (Debian 15.18-0+deb12u1)',
+    role: 'replica',
+    upstream: { host: '10.0.0.5', port: 5432 },
+    system_identifier: '7511111111111111111',
+    data_checksums: true,
+    port: 5432,
+    socket_directories: ['/run/postgresql'],
+    data_directory: '/var/lib/postgresql/15/main',
+    config_file: '/etc/postgresql/15/main/postgresql.conf',
+    settings: [
+      { name: 'max_connections', value: '100', source: '/etc/postgresql/15/main/postgresql.conf:65' },
+    ],
+    slots: [{ name: 'standby_2', type: 'physical', active: true }],
+    extensions: [{ database: 'shop', name: 'pg_trgm', version: '1.6' }],
+    preload_libraries: ['pg_stat_statements'],
+    tablespaces: [{ name: 'fast', location: '/mnt/fast' }],
+    synchronous_standby_names: '',
+    archive_program: null,
+  },
+  changes: [{ what: 'restart the server', where: 'pg_ctlcluster 15 main', taken_back: null }],
+  refusals: [{ code: 'not_superuser', reason: 'the login is no superuser', way_out: 'use postgres' }],
+} satisfies GuestReport['adoption'];
+
 describe('RPC arguments', () => {
   it('may hold keys that nobody here knows', () => {
     const args = { cluster_id: ID, datastore_version_id: ID, from_the_future: 1 };
@@ -129,6 +160,7 @@ describe('RPC arguments', () => {
       synchronous: true,
       endpoint: { host: '127.0.0.1', port: 5432 },
       placement: { rack: 'a', seed: true, shard: 's1', kind: 'shard' },
+      adoption: ADOPTION,
       message: null,
       attempt: {
         upgrade_id: ID,
@@ -144,6 +176,22 @@ describe('RPC arguments', () => {
     };
     const wire: unknown = JSON.parse(JSON.stringify(heartbeatArgs(ID, report)));
     expect(reportOf(HeartbeatArgs.parse(wire))).toEqual(report);
+  });
+
+  it("keep the limits of an adoption's report, and a refusal that nobody here knows", () => {
+    const refusals = [{ code: 'from_the_future', reason: 'r'.repeat(3_000), way_out: 'wait' }];
+    const slots = Array.from({ length: 300 }, (_, index) => ({
+      ...{ name: `slot_${index}`, type: 'physical' as const, active: true },
+    }));
+    const server = { ...ADOPTION.server, slots };
+    const payload = { service_status: 'failed', adoption: { ...ADOPTION, server, refusals } };
+    const { adoption } = reportOf(HeartbeatArgs.parse({ instance_id: ID, sent: 1, payload }));
+    expect(adoption?.refusals).toEqual([
+      { code: 'setup_unsupported', reason: 'r'.repeat(2_000), way_out: 'wait' },
+    ]);
+    expect(adoption?.server?.slots).toHaveLength(200);
+    const odd = { ...payload, adoption: { ...ADOPTION, server: { ...server, system_identifier: 'x' } } };
+    expect(HeartbeatArgs.safeParse({ instance_id: ID, sent: 1, payload: odd }).success).toBe(false);
   });
 
   it('of the answer to a join lead to no place but the one of an instance', () => {
