@@ -7,13 +7,13 @@ import type { Cluster, Datastore, DatastoreVersion, Instance } from '../../src/c
 import { CofferError } from '../../src/core/errors.ts';
 import { managerOf } from '../../src/core/managers/index.ts';
 import type { MasterKey } from '../../src/master-key.ts';
+import { scramVerifier } from '../../src/scram.ts';
 import { joinKeyId, type Keys, NO_KEYS } from '../../src/store/keys.ts';
 import type { BuildOrder } from '../../src/store/provisioning.ts';
 import type { Caller } from '../access/caller.ts';
 import { clusterCast, publish } from '../casts.ts';
 import type { Deps } from '../deps.ts';
 import { newJoinToken } from './join-token.ts';
-import { scramVerifier } from './scram.ts';
 
 interface Created {
   readonly cluster: Cluster;

@@ -7,8 +7,9 @@ import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll } from 'vitest';
 import type { Driver, InstanceConfig, Roles, Target } from '../../guestagent/driver.ts';
 import { postgresqlDriver } from '../../guestagent/drivers/postgresql/index.ts';
-import { derivePassword, SUPERUSER, scramVerifier } from '../../guestagent/drivers/postgresql/settings.ts';
+import { derivePassword, SUPERUSER } from '../../guestagent/drivers/postgresql/settings.ts';
 import type { Endpoint } from '../../src/core/domain.ts';
+import { scramVerifier } from '../../src/scram.ts';
 
 /**
  * Real servers: real binaries, real replication, real kills. The agent's death is played by a second
@@ -104,7 +105,7 @@ export async function member(of: {
   readonly users?: InstanceConfig['users'];
 }): Promise<Node> {
   const { primary, version = '17.6', cacheDir = CACHE, ordinal = 0 } = of;
-  const app = { name: USER.name, verifier: scramVerifier(USER.password), databases: USER.databases };
+  const app = { name: USER.name, verifier: await scramVerifier(USER.password), databases: USER.databases };
   const config: InstanceConfig = {
     instance_id: randomUUID(),
     cluster_id: primary?.config.cluster_id ?? randomUUID(),

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Client } from 'pg';
 import { expect, it } from 'vitest';
-import { scramVerifier } from '../../guestagent/drivers/postgresql/settings.ts';
+import { scramVerifier } from '../../src/scram.ts';
 import { member, type Node, useNodes } from './postgresql-nodes.ts';
 
 useNodes();
@@ -11,7 +11,7 @@ useNodes();
 const PAGE = resolve(import.meta.dirname, '../../docs/trove-compatibility.md');
 const STATEMENT = /`((?:ALTER|CREATE|DROP|GRANT|REVOKE|SELECT) [^`]+)`/g;
 const PASSWORD = 'p4ss "word"';
-const verifier = scramVerifier(PASSWORD);
+const verifier = await scramVerifier(PASSWORD);
 
 /** As `user`, connected to `database`. */
 async function run(node: Node, user: string, database: string, text: string) {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Client, escapeIdentifier, escapeLiteral } from 'pg';
 import { textOf } from '../../../src/log.ts';
+import { isScramVerifier, scramVerifier } from '../../../src/scram.ts';
 import { sleep } from '../../../src/service.ts';
 import { type DriverLog, type InstanceConfig, PermanentError } from '../../driver.ts';
 import { removeIfThere, writeFileAtomic } from '../../files.ts';
@@ -13,15 +14,7 @@ import { copyFrom } from './basebackup.ts';
 import type { Binaries } from './binaries.ts';
 import { majorOf } from './replication.ts';
 import type { Server } from './server.ts';
-import {
-  derivePassword,
-  isScramVerifier,
-  type Places,
-  REPLICATION_USER,
-  SUPERUSER,
-  scramVerifier,
-  writeSettings,
-} from './settings.ts';
+import { derivePassword, type Places, REPLICATION_USER, SUPERUSER, writeSettings } from './settings.ts';
 import { PATIENT, replicationLogin, superuserLogin, withClient } from './sql.ts';
 
 /**
@@ -86,8 +79,9 @@ export async function buildPrimary(deps: BuildDeps, binaries: Binaries): Promise
     // Verifiers must not get into the log, not even in a statement that fails.
     await client.query("SET log_min_error_statement = 'panic'");
     // Keys of 256 bits need no stretching: with a single round a login takes no time.
-    await client.query(`ALTER ROLE ${SUPERUSER} PASSWORD ${escapeLiteral(scramVerifier(password, 1))}`);
-    const verifier = scramVerifier(derivePassword(config, REPLICATION_USER), 1);
+    const own = await scramVerifier(password, { iterations: 1 });
+    await client.query(`ALTER ROLE ${SUPERUSER} PASSWORD ${escapeLiteral(own)}`);
+    const verifier = await scramVerifier(derivePassword(config, REPLICATION_USER), { iterations: 1 });
     await client.query(
       `CREATE ROLE ${REPLICATION_USER} LOGIN REPLICATION PASSWORD ${escapeLiteral(verifier)}`,
     );

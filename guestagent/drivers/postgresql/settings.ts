@@ -1,4 +1,4 @@
-import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Endpoint } from '../../../src/core/domain.ts';
@@ -36,22 +36,6 @@ export function derivePassword(config: InstanceConfig, user: string): string {
   return createHmac('sha256', config.cluster_token)
     .update(`postgresql ${config.cluster_id} ${user}`)
     .digest('base64url');
-}
-
-/**
- * A password in the form in which PostgreSQL stores it, so that the password itself need not be sent. A
- * derived key of 256 bits needs no stretching; a password that a person chose does.
- */
-export function scramVerifier(password: string, iterations = 4096): string {
-  const salt = randomBytes(16);
-  const salted = pbkdf2Sync(password, salt, iterations, 32, 'sha256');
-  const hmac = (text: string) => createHmac('sha256', salted).update(text).digest();
-  const stored = createHash('sha256').update(hmac('Client Key')).digest('base64');
-  return `SCRAM-SHA-256$${iterations}:${salt.toString('base64')}$${stored}:${hmac('Server Key').toString('base64')}`;
-}
-
-export function isScramVerifier(text: string): boolean {
-  return /^SCRAM-SHA-256\$\d+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+$/.test(text);
 }
 
 /** What Coffer configures for the settings that must be at least as large on a standby as on its primary. */

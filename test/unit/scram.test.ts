@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest';
-import { scramVerifier } from '../../api/clusters/scram.ts';
+import { scramVerifier } from '../../src/scram.ts';
 
 it("makes the verifier that PostgreSQL makes of RFC 7677's password", async () => {
   const salt = Buffer.from('W22ZaJ0SNY7soEsUEjb6gQ==', 'base64');
-  expect(await scramVerifier('pencil', salt)).toBe(
+  expect(await scramVerifier('pencil', { salt })).toBe(
     'SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=',
   );
 });
