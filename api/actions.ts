@@ -5,12 +5,21 @@ import type { Caller } from './access/caller.ts';
 import type { Deps } from './deps.ts';
 
 /** A person waits for the answer. */
-const ACTION_TIMEOUT_MS = 5_000;
+const ANSWER_TIMEOUT_MS = 5_000;
 
-interface ActionRequest {
-  readonly method: 'upgrade_action' | 'batch_action';
-  readonly action: string;
-  readonly args: Readonly<Record<string, unknown>>;
+type Args = Readonly<Record<string, unknown>>;
+
+/** Calls a taskmanager in the caller's name. Rejects with `bus_unavailable` when none answers. */
+export async function askTaskmanager(
+  { bus }: Deps,
+  caller: Caller,
+  method: string,
+  args: Args,
+): Promise<unknown> {
+  const { tenant_id, user, request_id } = caller;
+  const context = { request_id, tenant_id, user, is_admin: caller.is_admin };
+  const said = { ...args, by: user ?? 'an operator' };
+  return bus.call(TASKMANAGER_TOPIC, method, said, { timeout_ms: ANSWER_TIMEOUT_MS, context });
 }
 
 /**
@@ -18,15 +27,11 @@ interface ActionRequest {
  * with `bus_unavailable` when no taskmanager answers.
  */
 export async function requestAction(
-  { bus }: Deps,
+  deps: Deps,
   caller: Caller,
-  { method, action, args }: ActionRequest,
+  { method, action, args }: { method: 'upgrade_action' | 'batch_action'; action: string; args: Args },
 ): Promise<string | null> {
-  const { tenant_id, user, request_id } = caller;
-  const context = { request_id, tenant_id, user, is_admin: false };
-  const options = { timeout_ms: ACTION_TIMEOUT_MS, context };
-  const said = { ...args, action, by: user ?? 'an operator' };
-  const answer = await bus.call(TASKMANAGER_TOPIC, method, said, options).catch((cause: unknown) => {
+  const answer = await askTaskmanager(deps, caller, method, { ...args, action }).catch((cause: unknown) => {
     throw isSilence(cause) ? outcomeUnknown(action, cause) : cause;
   });
   const outcome = UpgradeActionAnswer.parse(answer);

@@ -1,6 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { TASKMANAGER_TOPIC } from '../../src/bus/bus.ts';
 import { ClusterAnswer, ClustersAnswer, CreatedClusterAnswer } from '../../src/contract/documents.ts';
 import { isId } from '../../src/contract/fields.ts';
 import {
@@ -25,6 +24,7 @@ import type { Found } from '../../src/store/clusters.ts';
 import type { PendingCast } from '../../src/store/outbox.ts';
 import { type Caller, requestedBy } from '../access/caller.ts';
 import { actionRule } from '../access/enforce.ts';
+import { askTaskmanager } from '../actions.ts';
 import { clusterCast, publish } from '../casts.ts';
 import type { App, Deps } from '../deps.ts';
 import { requireOneAction } from '../http/one-action.ts';
@@ -259,17 +259,9 @@ export async function upgrade(
   return { ...cluster, task: 'UPGRADING_CLUSTER', upgrade_id: id, updated: created };
 }
 
-/** A person waits for the answer. */
-const RESET_TIMEOUT_MS = 5_000;
-
 /** Makes a taskmanager free a cluster of its task, and returns the cluster as it is afterwards. */
-async function resetStatus(deps: Deps, caller: Caller, cluster: Cluster): Promise<Cluster> {
-  const { user, request_id } = caller;
-  const { id: cluster_id, tenant_id } = cluster;
-  const args = { cluster_id, by: user ?? 'an operator' };
-  const context = { request_id, tenant_id, user, is_admin: true };
-  const options = { timeout_ms: RESET_TIMEOUT_MS, context };
-  const answer = await deps.bus.call(TASKMANAGER_TOPIC, 'reset_status', args, options);
+async function resetStatus(deps: Deps, caller: Caller, { id: cluster_id }: Cluster): Promise<Cluster> {
+  const answer = await askTaskmanager(deps, caller, 'reset_status', { cluster_id });
   if (ResetStatusAnswer.parse(answer).verdict === 'busy') throw busy('DELETING', null);
   return findCluster(deps, caller, cluster_id);
 }
