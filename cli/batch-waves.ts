@@ -1,6 +1,7 @@
 /** What several commands do with a batch: read a wave, and say which command to type next. */
 import { InvalidArgumentError } from 'commander';
 import type { BatchDocument, CreateBatchInput } from '../client/index.ts';
+import { DEFAULT_WAVE } from '../src/core/batch/waves.ts';
 import type { Percentage } from '../src/core/policy.ts';
 import { count } from './options.ts';
 
@@ -23,8 +24,8 @@ A wave is a list such as share=10%,concurrent=50,failures=2%,soak=600,approval:
   share=<n|p%>       so many of all clusters; all that are left if neither this nor a condition is given
   name=, tag=, version=, datastore=
                      conditions: the wave takes those clusters (a pattern; a tag; a range; a name or id)
-  concurrent=<n>     clusters at once (default: 10)
-  failures=<n|p%>    clusters that may fail before the batch pauses (default: 5%)
+  concurrent=<n>     clusters at once (default: ${DEFAULT_WAVE.max_concurrent})
+  failures=<n|p%>    clusters that may fail before the batch pauses (default: ${DEFAULT_WAVE.failure_budget})
   outage=<s>         seconds of write outage before the batch pauses (default: any)
   soak=<s>           afterwards everything upgraded so far must stay healthy this long
   approval           wait for a person before it starts

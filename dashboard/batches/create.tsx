@@ -12,7 +12,7 @@ import { go, Link } from '../router.tsx';
 import { useSession } from '../session.tsx';
 import { BATCH_DRAFT, type PolicyDraft, policyTexts, problemsOf } from '../upgrades/policy.ts';
 import { PolicyForm } from '../upgrades/policy-form.tsx';
-import { type BatchDraft, batchOf, DEFAULT_WAVES, problemOf } from './draft.ts';
+import { type BatchDraft, batchOf, FIRST_WAVES, problemOf } from './draft.ts';
 import { WaveEditor } from './wave-editor.tsx';
 
 const PREVIEW_EVERY_MS = 5_000;
@@ -41,7 +41,7 @@ function newest({ versions }: DatastoreDocument): string {
 function firstDraft([first]: readonly DatastoreDocument[]): BatchDraft {
   const version = first ? newest(first) : '';
   const selector = { range: '', pattern: '', tag: '', allTenants: false };
-  const plain = { ...selector, waves: DEFAULT_WAVES, policy: BATCH_DRAFT };
+  const plain = { ...selector, waves: FIRST_WAVES, policy: BATCH_DRAFT };
   return { name: '', datastore: first?.name ?? '', version, ...plain };
 }
 

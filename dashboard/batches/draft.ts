@@ -1,5 +1,6 @@
 /** A batch as the user types it into a form, and in the form that the API takes. Pure. */
 import type { CreateBatchInput } from '../../client/index.ts';
+import { DEFAULT_WAVE, DEFAULT_WAVES, WAVE_LIMITS } from '../../src/core/batch/waves.ts';
 import { isShare, isWhole, shareOf } from '../../src/core/policy-inputs.ts';
 import { BATCH_DRAFT, type PolicyDraft, policyOf, problemsOf } from '../upgrades/policy.ts';
 
@@ -30,17 +31,21 @@ export interface BatchDraft {
   readonly policy: PolicyDraft;
 }
 
-export function waveDraft(key: number, part: Partial<WaveDraft> = {}): WaveDraft {
-  const plain = { share: '', maxConcurrent: '10', failureBudget: '5%', outageBudget: '', soakMinutes: '0' };
-  return { key, ...plain, approval: false, ...part };
+export function waveDraft(key: number, wave: (typeof DEFAULT_WAVES)[number] = {}): WaveDraft {
+  const { share = '', write_outage_budget_seconds, ...settings } = { ...DEFAULT_WAVE, ...wave };
+  return {
+    key,
+    share: String(share),
+    maxConcurrent: String(settings.max_concurrent),
+    failureBudget: String(settings.failure_budget),
+    outageBudget: String(write_outage_budget_seconds ?? ''),
+    soakMinutes: String(settings.soak_seconds / 60),
+    approval: settings.approval,
+  };
 }
 
-/** The API's default waves: one cluster, which must succeed, then a tenth, then the rest. */
-export const DEFAULT_WAVES: readonly WaveDraft[] = [
-  waveDraft(1, { share: '1', failureBudget: '0' }),
-  waveDraft(2, { share: '10%' }),
-  waveDraft(3),
-];
+/** The API's default waves. */
+export const FIRST_WAVES = DEFAULT_WAVES.map((wave, index) => waveDraft(index + 1, wave));
 
 /**
  * The problem that keeps a draft from being sent, in a sentence; null if there is none. The API checks the
@@ -56,15 +61,18 @@ export function problemOf({ datastore, version, waves, policy }: BatchDraft): st
 }
 
 function waveProblem(wave: WaveDraft): string | null {
-  if (wave.share !== '' && !isShare(wave.share, { least: 1, most: 1_000_000 }))
+  if (wave.share !== '' && !isShare(wave.share, WAVE_LIMITS.share))
     return 'its share is a number of clusters or a percentage, e.g. 1 or 10%.';
-  if (!isShare(wave.failureBudget, { least: 0, most: 1_000_000 }))
+  if (!isShare(wave.failureBudget, WAVE_LIMITS.failure_budget))
     return 'its failure budget is a number of clusters or a percentage, e.g. 0 or 5%.';
-  if (!isWhole(wave.maxConcurrent, { least: 1, most: 10_000 }))
-    return 'clusters at once are a number from 1 to 10000.';
-  if (wave.outageBudget !== '' && !isWhole(wave.outageBudget, { least: 0, most: 86_400 }))
+  const { least, most } = WAVE_LIMITS.max_concurrent;
+  if (!isWhole(wave.maxConcurrent, { least, most }))
+    return `clusters at once are a number from ${least} to ${most}.`;
+  if (wave.outageBudget !== '' && !isWhole(wave.outageBudget, WAVE_LIMITS.write_outage_budget_seconds))
     return 'its outage budget is a number of seconds.';
-  return isWhole(wave.soakMinutes, { least: 0, most: 43_200 }) ? null : 'its soak is a number of minutes.';
+  return isWhole(wave.soakMinutes, { least: 0, most: WAVE_LIMITS.soak_seconds.most / 60 })
+    ? null
+    : 'its soak is a number of minutes.';
 }
 
 /** Expects a draft without a problem. */

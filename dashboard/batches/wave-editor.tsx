@@ -47,6 +47,8 @@ interface WaveFieldsProps {
   readonly onChange: (part: Partial<WaveDraft>) => void;
 }
 
+const plain = waveDraft(0);
+
 function WaveFields({ wave, onChange }: WaveFieldsProps) {
   const text = (field: Exclude<keyof WaveDraft, 'key' | 'approval'>, label: string, placeholder: string) => (
     <Field label={label}>
@@ -64,10 +66,10 @@ function WaveFields({ wave, onChange }: WaveFieldsProps) {
     <>
       <div className="field-row tight">
         {text('share', 'Clusters', 'the rest')}
-        {text('maxConcurrent', 'At once', '10')}
-        {text('failureBudget', 'May fail', '5%')}
+        {text('maxConcurrent', 'At once', plain.maxConcurrent)}
+        {text('failureBudget', 'May fail', plain.failureBudget)}
         {text('outageBudget', 'Outage, s', 'any')}
-        {text('soakMinutes', 'Soak, min', '0')}
+        {text('soakMinutes', 'Soak, min', plain.soakMinutes)}
       </div>
       <Check
         label="Wait for an approval before it starts"

@@ -8,8 +8,8 @@ import {
   MEMBER_STATES,
   type WaveCounts,
 } from '../core/batch/record.ts';
+import { WAVE_LIMITS } from '../core/batch/waves.ts';
 import { PAUSE_REASONS } from '../core/record.ts';
-import { MOST_CLUSTERS } from './batch-requests.ts';
 import { nextPage, share, Time } from './fields.ts';
 import { PolicyDocument } from './policy.ts';
 
@@ -22,7 +22,7 @@ const WaveDocument = z.strictObject({
   size: z.int(),
   counts: Counts,
   max_concurrent: z.int(),
-  failure_budget: share('clusters', { least: 0, most: MOST_CLUSTERS }),
+  failure_budget: share('clusters', WAVE_LIMITS.failure_budget),
   failures_allowed: z.int().meta({ description: 'The failure budget as a number of its clusters.' }),
   write_outage_budget_seconds: z.number().nullable(),
   write_outage_ms: z.number(),

@@ -1,16 +1,16 @@
 /** What is asked of batches over REST, and the job with which another service starts a batch: `docs/batches.md`. */
 import { z } from 'zod';
 import { BATCH_ACTIONS, type BatchAction, MEMBER_STATES } from '../core/batch/record.ts';
+import { DEFAULT_WAVE, WAVE_LIMITS } from '../core/batch/waves.ts';
 import { isRange } from '../core/versions.ts';
-import { Id, isId, nothing, Reference, share, TenantId, text } from './fields.ts';
+import { Id, isId, nothing, Reference, share, TenantId, text, whole } from './fields.ts';
 import { PageQuery, TenantParams } from './http.ts';
 import { PolicyRequest } from './policy.ts';
 
 /** A request body that names more clusters than this is refused; a selector may find more. */
 const MAX_NAMED = 5_000;
 const MAX_WAVES = 50;
-export const MOST_CLUSTERS = 1_000_000;
-const DAY_SECONDS = 86_400;
+const outage = WAVE_LIMITS.write_outage_budget_seconds;
 
 const VersionRange = text(255).refine(
   isRange,
@@ -33,32 +33,31 @@ const SelectorRequest = z
 
 const WaveRequest = z
   .strictObject({
-    share: share('clusters', { least: 1, most: MOST_CLUSTERS }).exactOptional().meta({
+    share: share('clusters', WAVE_LIMITS.share).exactOptional().meta({
       description:
         'So many of all clusters, or such a percentage of them; all that are left if neither this nor a selector is given.',
     }),
     selector: SelectorRequest.exactOptional(),
-    max_concurrent: z
-      .int()
-      .min(1)
-      .max(10_000)
+    max_concurrent: whole(WAVE_LIMITS.max_concurrent)
       .exactOptional()
-      .meta({ description: 'Clusters at once. Default 10.' }),
-    failure_budget: share('clusters', { least: 0, most: MOST_CLUSTERS }).exactOptional().meta({
-      description:
-        'Clusters that may fail before the batch pauses: a number, or a percentage of the wave, which is at least one unless it is 0%. Default 5%.',
-    }),
-    write_outage_budget_seconds: z.number().min(0).max(DAY_SECONDS).nullable().exactOptional().meta({
-      description: 'Write outage that its clusters may have together before the batch pauses.',
-    }),
-    soak_seconds: z
-      .int()
-      .min(0)
-      .max(30 * DAY_SECONDS)
+      .meta({ description: `Clusters at once. Default ${DEFAULT_WAVE.max_concurrent}.` }),
+    failure_budget: share('clusters', WAVE_LIMITS.failure_budget)
       .exactOptional()
       .meta({
-        description: 'Afterwards all that was upgraded must stay healthy this long before the next wave.',
+        description: `Clusters that may fail before the batch pauses: a number, or a percentage of the wave, which is at least one unless it is 0%. Default ${DEFAULT_WAVE.failure_budget}.`,
       }),
+    write_outage_budget_seconds: z
+      .number()
+      .min(outage.least)
+      .max(outage.most)
+      .nullable()
+      .exactOptional()
+      .meta({
+        description: 'Write outage that its clusters may have together before the batch pauses.',
+      }),
+    soak_seconds: whole(WAVE_LIMITS.soak_seconds).exactOptional().meta({
+      description: 'Afterwards all that was upgraded must stay healthy this long before the next wave.',
+    }),
     approval: z.boolean().exactOptional().meta({ description: 'A person must approve it before it starts.' }),
   })
   .meta({ id: 'WaveRequest' });

@@ -11,6 +11,7 @@ import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { buildProgram } from '../../cli/program.ts';
+import { DEFAULT_WAVE } from '../../src/core/batch/waves.ts';
 import { ERRORS } from '../../src/core/errors.ts';
 import { GATES } from '../../src/core/phase.ts';
 import { blocksOf, commandsIn, PAGES, pageScript, pageText, ROOT, scriptOf } from '../support/docs.ts';
@@ -214,6 +215,15 @@ describe('docs/troubleshooting.md', () => {
   it('knows every gate, and every reason of a pause', () => {
     const reasons = ['requested', 'canary', 'window', 'failure', 'gate'];
     expect([...GATES, ...reasons].filter((name) => !text.includes(`| \`${name}\` |`))).toEqual([]);
+  });
+});
+
+describe('docs/batches.md', () => {
+  it.each(Object.entries(DEFAULT_WAVE))('gives the setting %s of a wave its default', (name, value) => {
+    const cell = new RegExp(`^\\| \`${name}\` \\| \`?([^|\`]+?)\`? \\|`, 'm').exec(
+      pageText('docs/batches.md'),
+    )?.[1];
+    expect(cell).toBe(String(value ?? 'none'));
   });
 });
 

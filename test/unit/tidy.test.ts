@@ -17,6 +17,7 @@ const ROOMS = [
   'src/core/digest.ts',
   'src/core/policy.ts',
   'src/core/policy-inputs.ts',
+  'src/core/batch/waves.ts',
   'src/core/',
   'src/contract/',
   'src/bus/',
@@ -32,11 +33,15 @@ const ROOMS = [
 ] as const;
 type Room = (typeof ROOMS)[number];
 
-/** The policy's table, of which the dashboard makes its form: data, and functions that need nothing else. */
-const POLICY: readonly Room[] = ['src/core/policy.ts', 'src/core/policy-inputs.ts'];
+/** Tables of which the dashboard makes its forms: data, and functions that need nothing else. */
+const TABLES: readonly Room[] = [
+  'src/core/policy.ts',
+  'src/core/policy-inputs.ts',
+  'src/core/batch/waves.ts',
+];
 /** Of the core, what every room may import. */
 const COMMON: readonly Room[] = ['src/core/errors.ts', 'src/core/digest.ts'];
-const CORE: readonly Room[] = ['src/core/', ...COMMON, ...POLICY];
+const CORE: readonly Room[] = ['src/core/', ...COMMON, ...TABLES];
 /** `src/` alone stands for the basics: config, log, service. */
 const BASICS: readonly Room[] = ['src/', ...COMMON];
 const SRC: readonly Room[] = [...CORE, 'src/', 'src/contract/', 'src/bus/', 'src/store/', 'src/queue.ts'];
@@ -45,7 +50,8 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   'src/core/errors.ts': CORE,
   'src/core/digest.ts': CORE,
   'src/core/policy.ts': CORE,
-  'src/core/policy-inputs.ts': POLICY,
+  'src/core/policy-inputs.ts': TABLES,
+  'src/core/batch/waves.ts': CORE,
   'src/core/': CORE,
   'src/contract/': [...CORE, 'src/contract/'],
   'src/bus/': [...BASICS, 'src/bus/', 'src/contract/'],
@@ -58,7 +64,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   'client/': [...CORE, 'src/contract/', 'client/'],
   // Of the last three the doctor alone makes use: it looks at RabbitMQ and Redis themselves.
   'cli/': [...CORE, 'src/contract/', 'client/', 'cli/', 'src/', 'src/bus/', 'src/store/'],
-  'dashboard/': ['client/', 'dashboard/', ...POLICY],
+  'dashboard/': ['client/', 'dashboard/', ...TABLES],
 };
 
 /** Exports for programs outside this repository: the client's package. */

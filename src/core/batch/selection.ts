@@ -1,7 +1,7 @@
 /** Which clusters a batch upgrades, and in which waves: the request, and what it results in. */
 import type { Cluster } from '../domain.ts';
 import type { Percentage, Policy } from '../policy.ts';
-import type { Wave } from './record.ts';
+import type { WaveStatement } from './waves.ts';
 
 /** All given conditions must hold. */
 export interface Selector {
@@ -29,30 +29,10 @@ interface ChosenCluster {
   readonly policy?: Partial<Policy>;
 }
 
-type WaveSettings = Pick<
-  Wave,
-  'max_concurrent' | 'failure_budget' | 'write_outage_budget_seconds' | 'soak_seconds' | 'approval'
->;
-
-export interface WaveRequest extends Partial<WaveSettings> {
-  /**
-   * This number of clusters, or this part of all clusters (rounded up). Without this and without a selector,
-   * the wave takes all clusters that are left.
-   */
-  readonly share?: number | Percentage;
+/** A wave as it is asked for, with the clusters that it is for. */
+export interface WaveRequest extends WaveStatement {
   readonly selector?: Selector;
 }
-
-export const DEFAULT_WAVE: WaveSettings = {
-  max_concurrent: 10,
-  failure_budget: '5%',
-  write_outage_budget_seconds: null,
-  soak_seconds: 0,
-  approval: false,
-};
-
-/** First one cluster, which must succeed; then a tenth of all; then the rest. */
-export const DEFAULT_WAVES: readonly WaveRequest[] = [{ share: 1, failure_budget: 0 }, { share: '10%' }, {}];
 
 /** Tells whether a version lies in a range. The core does not know how versions are compared. */
 export type InRange = (version: string, range: string) => boolean;

@@ -1,7 +1,7 @@
 /** What the dashboard makes of documents and of what is typed: numbers, times, filters, forms, drawings. */
 import { describe, expect, it } from 'vitest';
 import type { ClusterDocument, ClusterInstanceDocument, UpgradeDocument } from '../../../client/index.ts';
-import { batchOf, DEFAULT_WAVES, problemOf } from '../../../dashboard/batches/draft.ts';
+import { batchOf, FIRST_WAVES, problemOf } from '../../../dashboard/batches/draft.ts';
 import { choicesIn, filterOf, matching } from '../../../dashboard/clusters/filter.ts';
 import { topologyOf, topologyText } from '../../../dashboard/clusters/topology.ts';
 import {
@@ -331,10 +331,10 @@ describe('the form of a batch', () => {
   const draft = {
     ...{ name: '', datastore: 'postgresql', version: '17.10', range: '', pattern: '', tag: '' },
     allTenants: false,
-    waves: DEFAULT_WAVES,
+    waves: FIRST_WAVES,
     policy: BATCH_DRAFT,
   };
-  const first = DEFAULT_WAVES.slice(0, 1);
+  const first = FIRST_WAVES.slice(0, 1);
 
   it('begins with waves that the contract takes', () => {
     expect(problemOf(draft)).toBeNull();
