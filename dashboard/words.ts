@@ -191,6 +191,7 @@ export const PHASES: Readonly<Record<Phase, { readonly text: string; readonly me
 /** What the user can do about a gate that does not hold. */
 export const GATE_ADVICE: Readonly<Record<string, string>> = {
   cluster_idle: 'Wait until the cluster is idle, or cancel what it is busy with.',
+  adoption_accepted: 'Do on that host what the reason says; the agent notices by itself.',
   version_active: 'Choose another version, or have an administrator enable this one.',
   version_path: 'Choose a version that can be reached from here; larger steps go through one in between.',
   guests_alive: 'Start the guest agents that are not heard. An upgrade that begins now waits for them.',
@@ -214,7 +215,14 @@ export const FINDING_TITLES: Readonly<Record<string, string>> = {
 };
 
 /** Gates for which a request is refused; with the other gates an upgrade would begin, and wait. */
-const REFUSING = ['cluster_idle', 'version_active', 'version_path', 'one_primary', 'upgrade_needed'];
+const REFUSING = [
+  'cluster_idle',
+  'adoption_accepted',
+  'version_active',
+  'version_path',
+  'one_primary',
+  'upgrade_needed',
+];
 
 export function isRefusing(gate: string): boolean {
   return REFUSING.includes(gate);

@@ -8,7 +8,7 @@ const NOWHERE: Endpoint = { host: '127.0.0.1', port: 0 };
 /**
  * The configuration of an instance without its secrets. In a new cluster the first instance is built as the
  * primary, and the others copy it. An instance that is added later copies the primary of that time. Where
- * nothing is copied, all instances are built alike.
+ * nothing is copied, all instances are built alike. An adopted server is not built, and has its role already.
  */
 export function instanceConfig(
   cluster: Cluster,
@@ -17,7 +17,8 @@ export function instanceConfig(
   endpoints: ReadonlyMap<string, Endpoint>,
   installation?: string,
 ): PlannedInstance {
-  const { copiesPrimary } = managerOf(cluster.manager);
+  const isAdopted = cluster.adopted === true;
+  const copiesPrimary = managerOf(cluster.manager).copiesPrimary && !isAdopted;
   const isNew = cluster.task === 'BUILDING';
   const source = isNew ? cluster.instances[0] : primaryOf(cluster);
   const isFirst = isNew && source?.id === instance.id;
@@ -29,6 +30,7 @@ export function instanceConfig(
     name: instance.name,
     ordinal: cluster.instances.indexOf(instance),
     manager: cluster.manager,
+    ...(isAdopted && { adopted: true }),
     datastore_version: cluster.datastore_version,
     role: !copiesPrimary ? 'member' : isFirst ? 'primary' : 'replica',
     endpoint: endpoints.get(instance.id) ?? NOWHERE,

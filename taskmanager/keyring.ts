@@ -46,9 +46,12 @@ export class Keyring {
     return sealed === null ? null : openKey(this.#master(), instance_id, sealed).secret;
   }
 
-  /** The key with which agents prove that they may join the cluster; null if no agent may join. */
-  async joinKeyOf(cluster_id: string): Promise<string | null> {
-    const id = joinKeyId(cluster_id);
+  /**
+   * The key with which agents prove that they may join this cluster, or may have this instance of an adopted
+   * cluster; null if no agent may.
+   */
+  async joinKeyOf(cluster_or_instance_id: string): Promise<string | null> {
+    const id = joinKeyId(cluster_or_instance_id);
     const sealed = await this.#deps.store.keys.get(id);
     return sealed === null ? null : this.#master().open(sealed, id);
   }

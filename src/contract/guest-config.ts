@@ -16,7 +16,12 @@ export interface InstanceConfig {
   /** Position in the cluster, from 0, in creation order. */
   readonly ordinal: number;
   readonly manager: string;
-  /** The version to build with; later versions arrive with `upgrade`, and are stored in the state directory. */
+  /** True if the server existed before: the agent adopts it, and builds nothing. */
+  readonly adopted?: boolean;
+  /**
+   * The version to build with, empty for an adopted server; later versions arrive with `upgrade`, and are
+   * stored in the state directory.
+   */
   readonly datastore_version: string;
   /** The role to build with; afterwards the data directory itself holds the role. */
   readonly role: Role;

@@ -1,3 +1,4 @@
+import { adoptionFindings } from './adopted.ts';
 import {
   type Cluster,
   type DatastoreVersion,
@@ -112,6 +113,7 @@ export function admissionFindings(
   const { overrides = [] } = circumstances;
   return [
     clusterIdle(cluster),
+    ...adoptionFindings(circumstances.whole ?? cluster, circumstances.versions),
     ...versionFindings(cluster, target, circumstances),
     upgradeNeeded(cluster, target),
     ...onePrimaryEach(cluster, circumstances.whole),
@@ -182,7 +184,7 @@ function onePrimaryEach(scope: Cluster, whole: Cluster = scope): readonly Findin
   const isMeant = (set: readonly Instance[]) =>
     set.some(({ id }) => scope.instances.some((instance) => instance.id === id));
   const sets = replicaSetsOf(whole).filter(isMeant);
-  return sets.map((set) => twoPrimaries(set, whole.name)).filter((finding) => finding !== null);
+  return sets.map((set) => twoPrimaries(set, whole)).filter((finding) => finding !== null);
 }
 
 function upgradeNeeded(cluster: Cluster, target: DatastoreVersion): Finding | null {

@@ -127,6 +127,10 @@ export interface Cluster {
   /** The upgrade that holds the task, or the last one; null if there never was one. */
   readonly upgrade_id: string | null;
   readonly extended_properties: Readonly<Record<string, unknown>>;
+  /** True if the servers existed before. Both versions are then empty until the servers have said theirs. */
+  readonly adopted?: boolean;
+  /** Of an adopted cluster, once its servers have said it: what tells its data from all other data. */
+  readonly system_identifier?: string;
   readonly created: Instant;
   /**
    * Never decreases, whatever the clocks of hosts say: the fences of the cluster's upgrades are derived from it
@@ -145,6 +149,8 @@ export interface Instance {
   /** GiB. */
   readonly volume_size: number;
   readonly task: InstanceTask;
+  /** Of an adopted server: where it serves, as its operator has named it. */
+  readonly address?: Endpoint;
   /** What went wrong last, in words; null if nothing did. */
   readonly fault: string | null;
   /**

@@ -3,6 +3,7 @@ import type { Endpoint, Instant, UpgradeInfo } from './domain.ts';
 
 export const GATES = [
   'cluster_idle',
+  'adoption_accepted',
   'version_active',
   'version_path',
   'guests_alive',

@@ -237,8 +237,9 @@ export type Percentage = `${number}%`;
 export const PERCENTAGE = { 0: /^(\d{1,2}|100)%$/, 1: /^(0?[1-9]|[1-9]\d|100)%$/ } as const;
 
 /**
- * The gates that a person may override. Two cannot be overridden: whether the cluster is idle (G3), and whether
- * each replica set has one primary, since no sequence is right where two primaries take writes (G6).
+ * The gates that a person may override. Three cannot be overridden: whether the cluster is idle (G3), whether
+ * each replica set has one primary, since no sequence is right where two primaries take writes (G6), and
+ * whether the agents of an adopted cluster refuse something, since they refuse what they cannot do (G12).
  */
 export const OVERRIDABLE_GATES = [
   'version_active',

@@ -16,17 +16,22 @@ export function replicaSetsOf({ instances }: Cluster): readonly (readonly Instan
  * The gate `one_primary`, shut because more than one instance of the set reports to be the primary; null
  * otherwise.
  */
-export function twoPrimaries(set: readonly Instance[], cluster_name: string): Finding | null {
+export function twoPrimaries(
+  set: readonly Instance[],
+  { name, adopted }: Pick<Cluster, 'name' | 'adopted'>,
+): Finding | null {
   const primaries = set.filter(isPrimary);
   if (primaries.length < 2) return null;
   const names = primaries.map(placeOf).join(' and ');
   const all = primaries.length === 2 ? 'both' : 'all';
+  const replace =
+    ', or replace it while no upgrade is under way ' +
+    `(coffer cluster-shrink ${name} <the other>, then coffer cluster-grow ${name})`;
   return {
     gate: 'one_primary',
     reason:
       `${names} are ${all} primary, and each takes writes that the other lacks: let clients write to one of them only, then ` +
-      `make the other a replica again by hand, or replace it while no upgrade is under way ` +
-      `(coffer cluster-shrink ${cluster_name} <the other>, then coffer cluster-grow ${cluster_name})`,
+      `make the other a replica again by hand${adopted ? '' : replace}`,
   };
 }
 
@@ -51,7 +56,7 @@ export function noPrimary(set: readonly Instance[]): Finding | null {
  */
 export function primaryProblems(cluster: Cluster): readonly Finding[] {
   return replicaSetsOf(cluster)
-    .map((set) => twoPrimaries(set, cluster.name) ?? (cluster.task === 'NONE' ? noPrimary(set) : null))
+    .map((set) => twoPrimaries(set, cluster) ?? (cluster.task === 'NONE' ? noPrimary(set) : null))
     .filter((finding) => finding !== null);
 }
 

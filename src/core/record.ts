@@ -66,6 +66,8 @@ export interface Upgrade {
   readonly silent: boolean;
   /** The ended upgrade that this one takes up again; null for one that stands alone. */
   readonly follows: Follows | null;
+  /** Changes of an adopted cluster from outside that it was paused for: it is not paused for them again. */
+  readonly noticed?: readonly string[];
   /** Empty until a taskmanager has planned it. */
   readonly steps: readonly Step[];
 }

@@ -1,7 +1,8 @@
 /**
  * How Redis holds a cluster with its instances: the hash `cluster:<id>` with the fields
  *
- * - `doc`: what never changes; `datastore`, `task`, `upgrade`, `version_id`, `version`, `updated`
+ * - `doc`: what never changes; `datastore`, `task`, `upgrade`, `version_id`, `version`, `updated`; `system` of
+ *   an adopted cluster: its system identifier
  * - `members`: ids of instances in creation order, separated by blanks
  * - per instance `instance:<id>` (what never changes), `task:<id>`, `report:<id>`, `sent:<id>`, `heard:<id>`,
  *   `told:<id>`
@@ -10,22 +11,29 @@ import type { Cluster, ClusterTask, GuestReport, Instance, Instant } from '../co
 
 type StaticInstance = Pick<
   Instance,
-  'id' | 'cluster_id' | 'name' | 'flavor_id' | 'volume_size' | 'told_version'
+  'id' | 'cluster_id' | 'name' | 'flavor_id' | 'volume_size' | 'address' | 'told_version'
 >;
 type StaticCluster = Omit<
   Cluster,
-  'task' | 'upgrade_id' | 'datastore_version_id' | 'datastore_version' | 'updated' | 'instances'
+  | 'task'
+  | 'upgrade_id'
+  | 'datastore_version_id'
+  | 'datastore_version'
+  | 'system_identifier'
+  | 'updated'
+  | 'instances'
 >;
 
 /** The part of a cluster that never changes: field `doc` of its hash. */
 export function docOfCluster(cluster: Cluster): StaticCluster {
-  const { task, upgrade_id, datastore_version_id, datastore_version, updated, instances, ...rest } = cluster;
+  const { task, upgrade_id, datastore_version_id, datastore_version, ...others } = cluster;
+  const { system_identifier, updated, instances, ...rest } = others;
   return rest;
 }
 
 /** The part of an instance that never changes: field `instance:<id>` of its cluster's hash. */
 export function docOfInstance(instance: Instance): StaticInstance {
-  const { id, cluster_id, name, flavor_id, volume_size, told_version } = instance;
+  const { id, cluster_id, name, flavor_id, volume_size, address, told_version } = instance;
   // The version that the instance was registered with. The version of the latest order is in the field
   // `told:<id>`.
   return {
@@ -34,6 +42,7 @@ export function docOfInstance(instance: Instance): StaticInstance {
     name,
     flavor_id,
     volume_size,
+    ...(address !== undefined && { address }),
     ...(told_version !== undefined && { told_version }),
   };
 }
@@ -51,7 +60,7 @@ export function taskField({ task, fault, in_doubt }: Work): string {
  */
 export const CLUSTER_TEXT = `
 local function clusterText(key)
-  local held = redis.call('HMGET', key, 'doc', 'updated', 'members', 'task', 'upgrade', 'version_id', 'version')
+  local held = redis.call('HMGET', key, 'doc', 'updated', 'members', 'task', 'upgrade', 'version_id', 'version', 'system')
   if not held[1] then return nil end
   local instances = {}
   for id in string.gmatch(held[3] or '', '%S+') do
@@ -60,7 +69,7 @@ local function clusterText(key)
     of[5] = of[5] and cjson.encode(of[5]) or 'null'
     instances[#instances + 1] = '[' .. table.concat(of, ',') .. ']'
   end
-  local state = cjson.encode({ held[4], held[5] or '', held[6], held[7] })
+  local state = cjson.encode({ held[4], held[5] or '', held[6], held[7], held[8] or '' })
   return table.concat({ '[' .. held[1], held[2], state, '[' .. table.concat(instances, ',') .. ']]' }, ',')
 end
 `;
@@ -69,7 +78,13 @@ end
 type HeldCluster = readonly [
   doc: StaticCluster,
   updated: Instant,
-  state: readonly [task: ClusterTask, upgrade_id: string, version_id: string, version: string],
+  state: readonly [
+    task: ClusterTask,
+    upgrade_id: string,
+    version_id: string,
+    version: string,
+    system: string,
+  ],
   instances: readonly HeldInstance[],
 ];
 type HeldInstance = readonly [
@@ -83,15 +98,15 @@ type HeldInstance = readonly [
 /** A cluster from its text; null if there is none. */
 export function clusterFromText(text: string | null): Cluster | null {
   if (text === null) return null;
-  const [doc, updated, [task, upgrade_id, datastore_version_id, datastore_version], instances] = JSON.parse(
-    text,
-  ) as HeldCluster;
+  const [doc, updated, state, instances] = JSON.parse(text) as HeldCluster;
+  const [task, upgrade_id, datastore_version_id, datastore_version, system] = state;
   return {
     ...doc,
     task,
     upgrade_id: upgrade_id === '' ? null : upgrade_id,
     datastore_version_id,
     datastore_version,
+    ...(system !== '' && { system_identifier: system }),
     updated,
     instances: instances.map(instanceFrom),
   };

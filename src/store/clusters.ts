@@ -38,6 +38,8 @@ interface HeartbeatOutcome {
   readonly cluster_id: string;
   readonly task: ClusterTask;
   readonly upgrade_id: string | null;
+  /** Of an adopted cluster: the version that the record says; null for any other cluster. */
+  readonly adopted_version: string | null;
 }
 
 export interface ClusterStore {
@@ -80,7 +82,7 @@ const HEARTBEAT = script('clusters.heartbeat', {
 local cluster_id = redis.call('GET', INSTANCE)
 if not cluster_id then return false end
 local cluster = PREFIX .. ':cluster:' .. cluster_id
-local held = redis.call('HMGET', cluster, 'task', 'upgrade', 'sent:' .. instance_id)
+local held = redis.call('HMGET', cluster, 'task', 'upgrade', 'sent:' .. instance_id, 'version', 'system')
 if not held[1] then return false end
 local fresh = 0
 local behind = tonumber(held[3] or sent) - tonumber(sent)
@@ -89,8 +91,16 @@ if behind <= 0 or behind >= tonumber(clock_step_ms) then
   redis.call('HDEL', cluster, 'sent:' .. instance_id)
   redis.call('HSET', cluster, 'report:' .. instance_id, report, 'sent:' .. instance_id, sent, 'heard:' .. instance_id, now)
 end
-return { fresh, cluster_id, held[1], held[2] or '' }`,
+return { fresh, cluster_id, held[1], held[2] or '', held[5] and held[4] or false }`,
 });
+
+type Outcome = [
+  fresh: number,
+  cluster_id: string,
+  task: ClusterTask,
+  upgrade_id: string,
+  adopted_version: string | null,
+];
 
 export class RedisClusters extends RedisPart implements ClusterStore {
   readonly #catalogue: RedisCatalogue;
@@ -139,7 +149,8 @@ export class RedisClusters extends RedisPart implements ClusterStore {
     const told = { instance_id, sent: report.sent, report: JSON.stringify(report) };
     const answer = await this.port.run(HEARTBEAT, { ...told, now, clock_step_ms: CLOCK_STEP_MS });
     if (answer === null) return null;
-    const [fresh, cluster_id, task, upgrade_id] = answer as [number, string, ClusterTask, string];
-    return { fresh: fresh === 1, cluster_id, task, upgrade_id: upgrade_id === '' ? null : upgrade_id };
+    const [fresh, cluster_id, task, upgrade_id, adopted_version] = answer as Outcome;
+    const outcome = { cluster_id, task, upgrade_id: upgrade_id === '' ? null : upgrade_id };
+    return { ...outcome, fresh: fresh === 1, adopted_version };
   }
 }

@@ -4,7 +4,7 @@
  *
  * | key | type | holds |
  * |---|---|---|
- * | `keys` | hash | keys by the ids of instances, and by `join:<cluster>` |
+ * | `keys` | hash | keys by the ids of instances, and by `join:<cluster>`; of an adopted cluster by `join:<instance>` |
  */
 import { RedisPart } from './redis-port.ts';
 import { script } from './script.ts';
@@ -13,9 +13,12 @@ import { script } from './script.ts';
 export type Keys = ReadonlyMap<string, string>;
 export const NO_KEYS: Keys = new Map();
 
-/** The id under which a cluster's join key is kept, next to the keys of instances. */
-export function joinKeyId(cluster_id: string): string {
-  return `join:${cluster_id}`;
+/**
+ * The id under which the join key of a cluster, or of an instance of an adopted cluster, is kept next to the
+ * keys of instances.
+ */
+export function joinKeyId(cluster_or_instance_id: string): string {
+  return `join:${cluster_or_instance_id}`;
 }
 
 export interface KeyStore {

@@ -7,9 +7,11 @@
  * | `build:<cluster>` | string | the build order, until the cluster is built or grown |
  * | `joined:<cluster>` | hash | until the cluster is built or grown: `agent:<agent>` the instance of an external agent, `sent:<agent>` when the agent has asked, and by `<instance>` where it serves |
  */
-import type { Cluster, ClusterTask, Endpoint, Instance, Instant } from '../core/domain.ts';
+import type { Cluster, ClusterTask, Instance, Instant } from '../core/domain.ts';
+import { ADOPTED, addressClaims, CLAIM, type Claimed, claimsOf, verdictOf } from './adopted.ts';
 import { docOfCluster, docOfInstance, taskField } from './cluster-hash.ts';
 import type { RedisClusters } from './clusters.ts';
+import { JOINED, type JoiningAgent, type JoinVerdict, joinIn } from './joining.ts';
 import { joinKeyId, type Keys, NO_KEYS } from './keys.ts';
 import { ADD_CAST, castArgs, type PendingCast } from './outbox.ts';
 import { RedisPart, type RedisPort } from './redis-port.ts';
@@ -30,15 +32,9 @@ export interface BuildOrder {
 
 /**
  * `taken`: there is a cluster of that id. `full`: its tenant has `max_clusters` already. `no_version`: its
- * version was deleted in the meantime.
+ * version was deleted in the meantime. `Claimed`: one of its servers is in another adopted cluster.
  */
-type CreateVerdict = 'created' | 'taken' | 'full' | 'no_version';
-
-/**
- * `stale`: the agent has already asked at a later time. `full`: other agents have all places. `first` is where
- * the first instance of those being built will serve; null until its agent has joined.
- */
-type JoinVerdict = 'stale' | 'full' | { readonly instance_id: string; readonly first: Endpoint | null };
+type CreateVerdict = 'created' | 'taken' | 'full' | 'no_version' | Claimed;
 
 /**
  * `changed`: the cluster has changed since it was read: read it again. Otherwise the task that the cluster is
@@ -56,14 +52,11 @@ export interface ProvisioningStore {
   ): Promise<CreateVerdict>;
   getOrder(cluster_id: string): Promise<BuildOrder | null>;
   /**
-   * Gives an external agent an instance that is being built: the next one in creation order, or the one that
-   * the agent was given before. That instance will then serve at `endpoint`. Each time that the agent asks,
-   * `sent` must be later than before.
+   * Gives an external agent an instance that is being built: the one with `instance_id`, or the next one in
+   * creation order, or the one that the agent was given before. That instance will then serve at `endpoint`.
+   * Each time that the agent asks, `sent` must be later than before.
    */
-  join(
-    cluster_id: string,
-    agent: { readonly id: string; readonly endpoint: Endpoint; readonly sent: Instant },
-  ): Promise<JoinVerdict>;
+  join(cluster_id: string, agent: JoiningAgent): Promise<JoinVerdict>;
   /**
    * BUILDING or GROWING_CLUSTER → NONE, together with the tasks of the instances that were being built. Does
    * nothing if the cluster has another task by now. `since` is the `updated` of the cluster that the caller
@@ -101,7 +94,6 @@ export interface ProvisioningStore {
 const CLUSTER = { cluster: ['hash', 'cluster:<id>'] } as const;
 const DUE = { due: ['zset', 'due'] } as const;
 const BUILD = { build: ['string', 'build:<id>'] } as const;
-const JOINED = { joined: ['hash', 'joined:<id>'] } as const;
 const INSTANCE_KEYS = { instance_keys: ['hash', 'keys'] } as const;
 const INDEXES = {
   clusters: ['zset', 'clusters'],
@@ -145,20 +137,21 @@ function instanceRows(instances: readonly Instance[], keys: Keys) {
 
 const CREATE = script('provisioning.create', {
   keys: {
-    ...{ ...CLUSTER, ...INDEXES, ...BUILD, ...INSTANCE_KEYS, ...BEGIN_WORK.keys },
+    ...{ ...CLUSTER, ...INDEXES, ...BUILD, ...INSTANCE_KEYS, ...ADOPTED, ...BEGIN_WORK.keys },
     versions: ['set', 'catalogue:versions'],
     uses: ['set', 'uses:<version_id>'],
   },
   // biome-ignore format: one name after the other
   args: ['id', 'doc', 'version_id', 'version', 'created', 'order', 'members', 'datastore_id', 'max_clusters', ...BEGIN_WORK.args],
-  lists: ADD_INSTANCES.lists,
+  lists: { ...CLAIM.lists, ...ADD_INSTANCES.lists },
   lua: `
 if redis.call('EXISTS', CLUSTER) == 1 then return 'taken' end
 if max_clusters ~= '' and redis.call('ZCARD', OF_TENANT) >= tonumber(max_clusters) then return 'full' end
-if redis.call('SISMEMBER', VERSIONS, version_id) == 0 then return 'no_version' end
+if version_id ~= '' and redis.call('SISMEMBER', VERSIONS, version_id) == 0 then return 'no_version' end
+${CLAIM.lua}
 redis.call('HSET', CLUSTER, 'doc', doc, 'task', 'BUILDING', 'version_id', version_id, 'version', version,
   'updated', created, 'members', members, 'datastore', datastore_id)
-redis.call('SADD', USES, 'cluster:' .. id)
+if version_id ~= '' then redis.call('SADD', USES, 'cluster:' .. id) end
 redis.call('ZADD', OF_TENANT, 0, id)
 redis.call('ZADD', CLUSTERS, 0, id)
 redis.call('ZADD', OF_NAME, created, id)
@@ -166,27 +159,6 @@ redis.call('SET', BUILD, order)
 ${BEGIN_WORK.lua}
 ${ADD_INSTANCES.lua}
 return 'created'`,
-});
-
-const JOIN = script('provisioning.join', {
-  keys: { ...CLUSTER, ...JOINED },
-  args: ['agent', 'endpoint', 'sent', 'first'],
-  lists: { places: ['instance_id'] },
-  lua: `
-local task = redis.call('HGET', CLUSTER, 'task')
-if task ~= 'BUILDING' and task ~= 'GROWING_CLUSTER' then return { 'full' } end
-local mine = redis.call('HGET', JOINED, 'agent:' .. agent)
-if tonumber(sent) < tonumber(redis.call('HGET', JOINED, 'sent:' .. agent) or 0) then return { 'stale' } end
-for instance_id in places() do
-  if mine then break end
-  if redis.call('HSETNX', JOINED, instance_id, endpoint) == 1 then
-    mine = instance_id
-    redis.call('HSET', JOINED, 'agent:' .. agent, mine)
-  end
-end
-if not mine then return { 'full' } end
-redis.call('HSET', JOINED, mine, endpoint, 'sent:' .. agent, sent)
-return { 'joined', mine, redis.call('HGET', JOINED, first) or '' }`,
 });
 
 const FINISH_BUILD = script('provisioning.finishBuild', {
@@ -270,11 +242,11 @@ return 'begun'`,
 
 const REMOVE = script('provisioning.remove', {
   keys: {
-    ...{ ...CLUSTER, ...INDEXES, ...BUILD, ...DUE, ...JOINED, ...INSTANCE_KEYS },
+    ...{ ...CLUSTER, ...INDEXES, ...BUILD, ...DUE, ...JOINED, ...INSTANCE_KEYS, ...ADOPTED },
     upgrades: ['zset', 'upgrades:<id>'],
   },
   args: ['id', 'join_key'],
-  lists: { instances: ['instance_id'] },
+  lists: { instances: ['instance_id'], ...CLAIM.lists },
   lua: `
 if redis.call('HGET', CLUSTER, 'task') ~= 'DELETING' then return end
 redis.call('SREM', PREFIX .. ':uses:' .. redis.call('HGET', CLUSTER, 'version_id'), 'cluster:' .. id)
@@ -284,9 +256,12 @@ for _, upgrade in ipairs(redis.call('ZRANGE', UPGRADES, 0, -1)) do
 end
 for instance_id in instances() do
   redis.call('DEL', PREFIX .. ':instance:' .. instance_id)
-  redis.call('HDEL', INSTANCE_KEYS, instance_id)
+  redis.call('HDEL', INSTANCE_KEYS, instance_id, 'join:' .. instance_id)
 end
 redis.call('HDEL', INSTANCE_KEYS, join_key)
+for claim in claims() do
+  if redis.call('HGET', ADOPTED, claim) == id then redis.call('HDEL', ADOPTED, claim) end
+end
 for _, index in ipairs({ CLUSTERS, OF_TENANT, OF_NAME }) do redis.call('ZREM', index, id) end
 redis.call('ZREM', DUE, 'cluster:' .. id)
 redis.call('DEL', CLUSTER, BUILD, UPGRADES, JOINED)`,
@@ -312,8 +287,9 @@ export class RedisProvisioning extends RedisPart implements ProvisioningStore {
       order: JSON.stringify(order),
       ...workArgs(cast, created, created),
       ...instanceRows(cluster.instances, options.keys ?? NO_KEYS),
+      claims: addressClaims(cluster),
     });
-    return verdict as CreateVerdict;
+    return verdictOf(verdict) as CreateVerdict;
   }
 
   async getOrder(cluster_id: string) {
@@ -321,17 +297,9 @@ export class RedisProvisioning extends RedisPart implements ProvisioningStore {
     return text === null ? null : (JSON.parse(text) as BuildOrder);
   }
 
-  async join(...[id, agent]: Parameters<ProvisioningStore['join']>): Promise<JoinVerdict> {
+  async join(id: string, agent: JoiningAgent): Promise<JoinVerdict> {
     const cluster = await this.#clusters.get(id);
-    if (!cluster) return 'full';
-    const places = idsOf(cluster.instances.filter(({ task }) => task === 'BUILDING'));
-    const answer = await this.port.run(JOIN, {
-      ...{ id, agent: agent.id, sent: agent.sent, first: places[0] ?? null, places },
-      endpoint: JSON.stringify(agent.endpoint),
-    });
-    const [verdict, instance_id, first] = answer as ['full' | 'stale'] | ['joined', string, string];
-    if (verdict !== 'joined') return verdict;
-    return { instance_id, first: first === '' ? null : (JSON.parse(first) as Endpoint) };
+    return cluster ? joinIn(this.port, cluster, agent) : 'full';
   }
 
   async finishBuild(id: string, now: Instant, since?: Instant) {
@@ -382,7 +350,8 @@ export class RedisProvisioning extends RedisPart implements ProvisioningStore {
     if (!cluster) return;
     const { tenant_id, name, instances } = cluster;
     const join_key = joinKeyId(id);
-    await this.port.run(REMOVE, { id, tenant_id, name, join_key, instances: idsOf(instances) });
+    const claims = claimsOf(cluster);
+    await this.port.run(REMOVE, { id, tenant_id, name, join_key, instances: idsOf(instances), claims });
   }
 }
 

@@ -4,6 +4,7 @@ import type { Batch } from '../core/batch/record.ts';
 import type { Instant } from '../core/domain.ts';
 import { type Logger, textOf } from '../log.ts';
 import { openRedisClient, reconnectIfSilent } from '../redis-client.ts';
+import { RedisAdoption } from './adopted.ts';
 import { RedisBatches } from './batches.ts';
 import { RedisCatalogue } from './catalogue.ts';
 import { Changes } from './changes.ts';
@@ -51,6 +52,7 @@ class RedisStore implements Store {
   readonly catalogue: RedisCatalogue;
   readonly clusters: RedisClusters;
   readonly provisioning: RedisProvisioning;
+  readonly adoption: RedisAdoption;
   readonly upgrades: RedisUpgrades;
   readonly batches: RedisBatches;
   readonly due: RedisDue;
@@ -85,6 +87,7 @@ class RedisStore implements Store {
     this.catalogue = new RedisCatalogue(port);
     this.clusters = new RedisClusters(port, this.catalogue);
     this.provisioning = new RedisProvisioning(port, this.clusters);
+    this.adoption = new RedisAdoption(port);
     this.upgrades = new RedisUpgrades(port, { notifies });
     this.batches = new RedisBatches(port);
     this.due = new RedisDue(port);

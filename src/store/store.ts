@@ -20,6 +20,7 @@
  */
 import type { Batch } from '../core/batch/record.ts';
 import type { Instant } from '../core/domain.ts';
+import type { AdoptionStore } from './adopted.ts';
 import type { BatchStore } from './batches.ts';
 import type { CatalogueStore } from './catalogue.ts';
 import type { ClusterStore } from './clusters.ts';
@@ -36,6 +37,7 @@ export interface Store {
   readonly catalogue: CatalogueStore;
   readonly clusters: ClusterStore;
   readonly provisioning: ProvisioningStore;
+  readonly adoption: AdoptionStore;
   readonly upgrades: UpgradeStore;
   readonly batches: BatchStore;
   readonly due: DueStore;

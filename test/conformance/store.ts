@@ -230,6 +230,103 @@ export function describeStore(
       });
     });
 
+    describe('adopted clusters', () => {
+      const at = (port: number) => ({ host: randomUUID(), port });
+      const adoption = (given: Partial<Cluster> = {}) => {
+        const cluster = newCluster({
+          ...given,
+          adopted: true,
+          datastore_version_id: '',
+          datastore_version: '',
+        });
+        const [one, two] = [at(5432), at(5433)];
+        const [first, second] = cluster.instances.map((each, index) => ({
+          ...each,
+          address: index === 0 ? one : two,
+        }));
+        return { ...cluster, instances: [first, second] as Instance[] };
+      };
+      const create = (cluster: Cluster) =>
+        store.provisioning.create(cluster, NO_ORDER, castOf(cluster, 'create_cluster'));
+      const held = async ({ id }: Cluster) => (await store.clusters.get(id)) as Cluster;
+      const found = (system_identifier: string, name = 'v1') => ({
+        ...{ version: { id: name, name }, system_identifier },
+      });
+      const system = () => `7${Math.random().toString().slice(2, 12)}`;
+
+      it('have no version at first, and then what their servers say, together with the task NONE', async () => {
+        const cluster = adoption();
+        expect(await create(cluster)).toBe('created');
+        expect(await held(cluster)).toEqual(cluster);
+        const settlement = found(system());
+        expect(await store.adoption.settle({ ...cluster, updated: NOW - 1 }, settlement, NOW)).toBe(
+          'changed',
+        );
+        const unknown = { ...settlement, version: { id: randomUUID(), name: '9.9' } };
+        expect(await store.adoption.settle(cluster, unknown, NOW)).toBe('no_version');
+        expect(await held(cluster), 'nothing is half done').toEqual(cluster);
+        expect(await store.adoption.settle(cluster, settlement, NOW + 1)).toBe('settled');
+        const settled = await held(cluster);
+        expect(settled).toMatchObject({
+          ...{ task: 'NONE', datastore_version: 'v1', updated: NOW + 1 },
+          system_identifier: settlement.system_identifier,
+        });
+        expect(settled.instances.map(({ task }) => task)).toEqual(['NONE', 'NONE']);
+        expect(await store.provisioning.getOrder(cluster.id)).toBeNull();
+        const report = { service_status: 'healthy', sent: NOW } as const;
+        const { id = '' } = cluster.instances[0] ?? {};
+        expect(await store.clusters.heartbeat(id, report, NOW)).toMatchObject({ adopted_version: 'v1' });
+        expect(await store.adoption.settle(settled, found(settlement.system_identifier, 'v2'), NOW + 2)).toBe(
+          'settled',
+        );
+        expect(await held(cluster)).toMatchObject({ task: 'NONE', datastore_version: 'v2' });
+      });
+
+      it('share no server: neither by its address nor by its data', async () => {
+        const cluster = adoption();
+        await create(cluster);
+        const twin = { ...adoption({ tenant_id: cluster.tenant_id }) };
+        const same = { ...twin, instances: [twin.instances[0], cluster.instances[1]] as Instance[] };
+        const { host, port } = cluster.instances[1]?.address ?? ENDPOINT;
+        const claim = `at:${cluster.tenant_id}:${host}:${port}`;
+        expect(await create(same)).toEqual({ claim, claimed_by: cluster.id });
+        expect(await store.clusters.get(same.id)).toBeNull();
+        expect(await create({ ...same, tenant_id: randomUUID() }), 'a private network').toBe('created');
+
+        const other = adoption();
+        await create(other);
+        const settlement = found(system());
+        expect(await store.adoption.settle(cluster, settlement, NOW + 1)).toBe('settled');
+        const verdict = await store.adoption.settle(other, settlement, NOW + 1);
+        expect(verdict).toEqual({ claim: `system:${settlement.system_identifier}`, claimed_by: cluster.id });
+        expect(await held(other)).toEqual(other);
+
+        await store.provisioning.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW + 2);
+        await store.provisioning.remove(cluster.id);
+        expect(await store.adoption.settle(other, settlement, NOW + 3), 'it was let go').toBe('settled');
+        expect(await create({ ...same, id: randomUUID() })).toBe('created');
+      });
+
+      it('give a place to the agent of its host only, and keep a join key for each', async () => {
+        const cluster = adoption();
+        const [first = '', second = ''] = cluster.instances.map(({ id }) => id);
+        const keys = new Map([
+          [joinKeyId(first), 'one'],
+          [joinKeyId(second), 'two'],
+        ]);
+        await store.provisioning.create(cluster, NO_ORDER, castOf(cluster, 'create_cluster'), { keys });
+        const join = (id: string, instance_id: string) =>
+          store.provisioning.join(cluster.id, { id, instance_id, endpoint: ENDPOINT, sent: NOW });
+        expect(await join('agent-2', second)).toMatchObject({ instance_id: second });
+        expect(await join('another', second)).toBe('full');
+        expect(await join('agent-2', second)).toMatchObject({ instance_id: second });
+        expect(await join('agent-1', first)).toMatchObject({ instance_id: first });
+        await store.provisioning.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW + 2);
+        await store.provisioning.remove(cluster.id);
+        expect(await store.keys.get(joinKeyId(second))).toBeNull();
+      });
+    });
+
     describe('clusters that grow and shrink', () => {
       const grow = async (cluster: Cluster, added: readonly Instance[], now = NOW + 10) =>
         store.provisioning.beginGrow(cluster, added, castOf(cluster, 'grow_cluster'), now);
@@ -453,6 +550,7 @@ export function describeStore(
           cluster_id: cluster.id,
           task: 'NONE',
           upgrade_id: null,
+          adopted_version: null,
         });
         expect((await store.clusters.heartbeat(id, reportOf(10, '1.0'), NOW + 1))?.fresh).toBe(false);
         const seen = (await store.clusters.get(cluster.id))?.instances[0];

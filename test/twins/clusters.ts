@@ -51,7 +51,9 @@ export class MemoryClusters implements ClusterStore {
     const behind_ms = held === null ? 0 : held.sent - report.sent;
     const fresh = behind_ms <= 0 || behind_ms >= CLOCK_STEP_MS;
     if (fresh) this.#setInstance(cluster, instance_id, { report: asJson(report), heard: now });
-    return { fresh, cluster_id: cluster.id, task: cluster.task, upgrade_id: cluster.upgrade_id };
+    const { id: cluster_id, task, upgrade_id, system_identifier, datastore_version } = cluster;
+    const adopted_version = system_identifier === undefined ? null : datastore_version;
+    return { fresh, cluster_id, task, upgrade_id, adopted_version };
   }
 
   #setInstance(cluster: Cluster, id: string, fields: Partial<Instance>): void {

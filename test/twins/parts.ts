@@ -6,6 +6,7 @@ import { CofferError } from '../../src/core/errors.ts';
 import type { MeasuredTimes } from '../../src/core/history.ts';
 import type { Upgrade, UpgradeEvent } from '../../src/core/record.ts';
 import type { Sleep } from '../../src/service.ts';
+import type { Claimed } from '../../src/store/adopted.ts';
 import type { PendingCast } from '../../src/store/outbox.ts';
 import type { Page } from '../../src/store/page.ts';
 import type { BuildOrder } from '../../src/store/provisioning.ts';
@@ -21,6 +22,8 @@ export class Held {
   readonly clusters = new Map<string, Cluster>();
   readonly orders = new Map<string, BuildOrder>();
   readonly joined = new Map<string, Joinings>();
+  /** Who has a server of an adopted cluster, by claim. */
+  readonly claims = new Map<string, string>();
   /** The clusters of instances. */
   readonly clusterOf = new Map<string, string>();
   readonly upgrades = new Map<string, Upgrade>();
@@ -42,6 +45,16 @@ export class Held {
 
   addCast(cast: PendingCast, at: Instant): void {
     this.casts.set(cast.id, { cast: asJson(cast), at });
+  }
+
+  /** Takes claims for a cluster, or answers who has one of them. */
+  claim(cluster_id: string, claims: readonly string[]): Claimed | null {
+    for (const claim of claims) {
+      const claimed_by = this.claims.get(claim) ?? cluster_id;
+      if (claimed_by !== cluster_id) return { claim, claimed_by };
+    }
+    for (const claim of claims) this.claims.set(claim, cluster_id);
+    return null;
   }
 
   hasVersion(version_id: string): boolean {

@@ -1,5 +1,6 @@
 /** The in-memory twin of `src/store/provisioning.ts`. */
 import type { Cluster, Instance, Instant } from '../../src/core/domain.ts';
+import { addressClaims, claimsOf } from '../../src/store/adopted.ts';
 import { docOfCluster, docOfInstance } from '../../src/store/cluster-hash.ts';
 import { joinKeyId, NO_KEYS } from '../../src/store/keys.ts';
 import type { PendingCast } from '../../src/store/outbox.ts';
@@ -24,7 +25,10 @@ export class MemoryProvisioning implements ProvisioningStore {
     if (this.#held.clusters.has(id)) return 'taken';
     const others = [...this.#held.clusters.values()].filter((one) => one.tenant_id === tenant_id);
     if (max_clusters !== null && others.length >= max_clusters) return 'full';
-    if (!this.#held.hasVersion(cluster.datastore_version_id)) return 'no_version';
+    const { datastore_version_id: version_id } = cluster;
+    if (version_id !== '' && !this.#held.hasVersion(version_id)) return 'no_version';
+    const claimed = this.#held.claim(id, addressClaims(cluster));
+    if (claimed) return claimed;
     const doc = asJson(docOfCluster(cluster));
     const instances = cluster.instances.map(newInstance);
     const { datastore_version_id, datastore_version } = cluster;
@@ -50,7 +54,9 @@ export class MemoryProvisioning implements ProvisioningStore {
     this.#held.joined.set(cluster_id, joined);
     const before = joined.agents.get(agent.id);
     if (before && agent.sent < before.sent) return 'stale';
-    const instance_id = before?.instance_id ?? places.find(({ id }) => !joined.endpoints.has(id))?.id;
+    const { instance_id: own } = agent;
+    const free = places.find(({ id }) => !joined.endpoints.has(id) && (own === undefined || own === id));
+    const instance_id = before?.instance_id ?? free?.id;
     if (instance_id === undefined) return 'full';
     joined.endpoints.set(instance_id, agent.endpoint);
     joined.agents.set(agent.id, { instance_id, sent: agent.sent });
@@ -155,8 +161,11 @@ export class MemoryProvisioning implements ProvisioningStore {
     for (const { id } of cluster.instances) {
       this.#held.clusterOf.delete(id);
       this.#held.keys.delete(id);
+      this.#held.keys.delete(joinKeyId(id));
     }
     this.#held.keys.delete(joinKeyId(cluster_id));
+    for (const claim of claimsOf(cluster))
+      if (this.#held.claims.get(claim) === cluster_id) this.#held.claims.delete(claim);
     this.#held.due.delete(`cluster:${cluster_id}`);
     this.#held.clusters.delete(cluster_id);
     this.#held.orders.delete(cluster_id);

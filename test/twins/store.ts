@@ -5,6 +5,7 @@ import type { Sleep } from '../../src/service.ts';
 import { dueItem } from '../../src/store/due.ts';
 import type { PendingCast } from '../../src/store/outbox.ts';
 import type { Store, StoreCounts } from '../../src/store/store.ts';
+import { MemoryAdoption } from './adoption.ts';
 import { MemoryBatches } from './batches.ts';
 import { MemoryClusters } from './clusters.ts';
 import { Held } from './parts.ts';
@@ -33,6 +34,7 @@ export class MemoryStore implements Store {
   readonly catalogue: MemoryCatalogue;
   readonly clusters: MemoryClusters;
   readonly provisioning: MemoryProvisioning;
+  readonly adoption: MemoryAdoption;
   readonly upgrades: MemoryUpgrades;
   readonly batches: MemoryBatches;
   readonly due: MemoryDue;
@@ -49,6 +51,7 @@ export class MemoryStore implements Store {
     this.catalogue = new MemoryCatalogue(held);
     this.clusters = new MemoryClusters(held);
     this.provisioning = new MemoryProvisioning(held);
+    this.adoption = new MemoryAdoption(held);
     this.batches = new MemoryBatches(held);
     const { clusters, batches } = this;
     this.upgrades = new MemoryUpgrades({ held, clusters, batches, notifies });

@@ -19,6 +19,8 @@ export interface Manager {
    * False if instances are built all alike.
    */
   readonly copiesPrimary: boolean;
+  /** True if a driver of ours can adopt servers that somebody else has made. */
+  readonly adoptsServers: boolean;
   /** The largest number of instances that a cluster may have. */
   readonly maxInstances: number;
   /** Why a server that runs `from` must not go to `to`, where the catalogue does not say; null if it may. */
@@ -52,7 +54,7 @@ const MANY = 100;
 export function operatorsOwn(name: string, sequence: Sequence): Manager {
   return {
     ...{ name, sequence },
-    ...{ buildsServers: false, hasServers: true, copiesPrimary: true, maxInstances: MANY },
-    ...{ pathRefusal: () => null, builtIn: null },
+    ...{ buildsServers: false, hasServers: true, copiesPrimary: true, adoptsServers: false },
+    ...{ maxInstances: MANY, pathRefusal: () => null, builtIn: null },
   };
 }

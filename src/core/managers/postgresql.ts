@@ -10,6 +10,7 @@ export const postgresql: Manager = {
   buildsServers: true,
   hasServers: true,
   copiesPrimary: true,
+  adoptsServers: true,
   // The primary feeds each replica itself.
   maxInstances: 9,
   pathRefusal: (from, to) => {

@@ -15,7 +15,7 @@
  *   Trove guest in `trove-guest.ts`; their form is in `rules.ts`
  * - `step.ts`: carries out what an entry decides; `tries.ts`: how often a step is tried
  * - `schedule.ts`: what follows from every input: `ending.ts`, `rounds.ts`, `starting.ts` with `gates.ts` and
- *   `closed-window.ts`, `silence.ts`
+ *   `closed-window.ts`, `outside.ts`, `silence.ts`
  * - `draft.ts`: the record while it is being changed
  * - `wake.ts`: when to check the record again; `time.ts`: which part of an upgrade's time counts
  * - `judge.ts`, `actions.ts`: which actions of a person are possible

@@ -181,6 +181,14 @@ export class Draft {
     this.emit('paused', message);
   }
 
+  /** Pauses for a change from outside, once for each change. */
+  pauseForChange(change: string, message: string): void {
+    const { noticed = [], state } = this.#upgrade;
+    if (state.name !== 'running' || noticed.includes(change)) return;
+    this.#set({ noticed: [...noticed, change] });
+    this.pause('gate', message);
+  }
+
   resume(message: string): void {
     const { state } = this.#upgrade;
     if (state.name !== 'paused') return;

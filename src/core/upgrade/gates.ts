@@ -1,4 +1,5 @@
 import { type Finding, versionActive } from '../admit.ts';
+import { refusalsOf } from '../adopted.ts';
 import {
   type GuestFinding,
   type Instance,
@@ -32,6 +33,7 @@ export function gateFor(draft: Draft, step: Step): Finding | null {
   const broken = isOverridden(policy, 'instances_healthy') ? victimsOf(draft) : brokenOf(draft);
   return (
     onePrimary(draft, step) ??
+    adoptionAccepted(draft, step) ??
     unlessSkipped(versionOpen(draft, step)) ??
     unlessSkipped(guestAlive(draft, step)) ??
     availability(draft, step, broken) ??
@@ -84,6 +86,16 @@ function versionOpen(draft: Draft, step: Step): Finding | null {
   return versionActive(target) ?? (reason ? { gate: 'version_path', reason } : null);
 }
 
+/**
+ * G12. The agent of an adopted server would refuse its order. A step that has begun goes on, and so does the
+ * way back: a server that is down for its upgrade gives its agent reasons to refuse.
+ */
+function adoptionAccepted(draft: Draft, step: Step): Finding | null {
+  if (step.returns || step.touched || draft.upgrade.direction === 'back') return null;
+  const instance = draft.instance(step.instance_id);
+  return (instance && refusalsOf(instance)[0]) ?? null;
+}
+
 function guestAlive(draft: Draft, step: Step): Finding | null {
   const instance = draft.instance(step.instance_id);
   if (instance && isAlive(instance, draft.now)) return null;
@@ -104,7 +116,7 @@ export function onePrimary(draft: Draft, step: Step): Finding | null {
   const isSwitching = draft.steps.some(
     (other) => other.kind === 'switchover' && isInFlight(other) && isOfSet(other),
   );
-  return twoPrimaries(set, draft.seen.name) ?? (isSwitching ? null : noPrimary(set));
+  return twoPrimaries(set, draft.seen) ?? (isSwitching ? null : noPrimary(set));
 }
 
 /**

@@ -1,6 +1,7 @@
 import { awaitWindow } from './closed-window.ts';
 import type { Draft } from './draft.ts';
 import { endIfOver, expire } from './ending.ts';
+import { noticeChanges } from './outside.ts';
 import { dropUntouched, planAnew, planRound } from './rounds.ts';
 import { tellSilence } from './silence.ts';
 import { mayStart, startWhatCan } from './starting.ts';
@@ -21,6 +22,7 @@ export function proceed(draft: Draft, mayRepeat: boolean): void {
   awaitWindow(draft);
   if (planRound(draft)) {
     if (endIfOver(draft)) return;
+    noticeChanges(draft);
     if (mayStart(draft)) planAnew(draft);
   }
   startWhatCan(draft);

@@ -2,6 +2,7 @@
  * A guest agent and its server as a script says: what the real agent and driver do, without a process.
  * Keeps the truth that the machine can only hear of: which version runs, who is primary, what is down.
  */
+import type { AdoptionReport } from '../../../src/core/adoption.ts';
 import type {
   AttemptId,
   AttemptReport,
@@ -104,6 +105,8 @@ export class Guest {
   /** What it has found on its server; told with heartbeats only while `tellsFindings`. */
   findings: readonly GuestFinding[] = [];
   tellsFindings = true;
+  /** Of a server that it has adopted. */
+  adoption: AdoptionReport | null = null;
   /** What it passes on when it is demoted. */
   handover: Readonly<Record<string, unknown>> | null = null;
   /** Attempts that were executed, by their key: none may be twice (G4). */
@@ -184,6 +187,7 @@ export class Guest {
       endpoint: this.endpoint,
       ...(this.#placement && { placement: this.#placement }),
       ...(this.tellsFindings && this.findings.length > 0 && { findings: this.findings }),
+      ...(this.adoption && { adoption: this.adoption }),
       attempt: this.#journal?.report ?? null,
     };
   }

@@ -53,9 +53,10 @@ describe('an override', () => {
     expect(GATES.filter((gate) => isOverridden(DEFAULT_POLICY, gate))).toEqual([]);
   });
 
-  it('is possible of every gate but that the cluster is idle (G3), and that nobody else takes writes (G6)', () => {
+  it('is possible of every gate but that the cluster is idle (G3), that nobody else takes writes (G6), and that no agent refuses (G12)', () => {
     expect(GATES.filter((gate) => !OVERRIDABLE_GATES.some((other) => other === gate))).toEqual([
       'cluster_idle',
+      'adoption_accepted',
       'one_primary',
     ]);
   });

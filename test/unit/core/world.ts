@@ -65,6 +65,8 @@ export interface WorldOptions {
   readonly placement?: Readonly<Record<string, Placement>>;
   /** Trove's own agents speak for these instances. */
   readonly trove?: readonly string[];
+  /** The servers were there before: see `adopted.ts`. */
+  readonly adopted?: boolean;
   /** Other roles than those that the manager's instances usually have. */
   readonly roles?: Readonly<Record<string, Role>>;
   readonly network?: Network;
@@ -481,8 +483,12 @@ function guestsOf(world: World, options: WorldOptions): readonly Guest[] {
   return guests;
 }
 
-function clusterOf({ manager = 'postgresql', trove = [] }: WorldOptions, guests: readonly Guest[]): Cluster {
+function clusterOf(
+  { manager = 'postgresql', trove = [], adopted = false }: WorldOptions,
+  guests: readonly Guest[],
+): Cluster {
   return {
+    ...(adopted && { adopted, system_identifier: '7' }),
     ...{ id: 'c', tenant_id: 't', name: 'shop', manager },
     ...{
       datastore_id: 'd',
