@@ -11,6 +11,7 @@ import {
 import { masterKeyConfig, requireMasterKey } from '../src/master-key.ts';
 import { metricsConfig } from '../src/telemetry.ts';
 import { tracingConfig } from '../src/tracing.ts';
+import { isLoopback } from './access/loopback.ts';
 import { DEFAULT_RATES, LIMITED_VERBS, type Rates } from './access/rate-limits.ts';
 import { readRuleFile } from './access/rule-file.ts';
 import { readTokenFile } from './access/token-file.ts';
@@ -135,9 +136,4 @@ function ratesOf(text: string): Rates | null {
     rates[verb] = Number(value);
   }
   return rates;
-}
-
-/** True for a host, with or without a port, that only this machine can reach. */
-export function isLoopback(host: string): boolean {
-  return /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])(:\d{1,5})?$/i.test(host);
 }

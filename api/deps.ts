@@ -6,11 +6,10 @@ import type { Instant } from '../src/core/domain.ts';
 import type { Logger } from '../src/log.ts';
 import type { MasterKey } from '../src/master-key.ts';
 import type { BatchRequests } from '../src/queue.ts';
+import type { KeyedRequest } from '../src/store/requests.ts';
 import type { Store } from '../src/store/store.ts';
 import type { Span, Tracing } from '../src/tracing.ts';
-import type { Caller } from './access/caller.ts';
-import type { Access } from './access/enforce.ts';
-import type { Claim } from './http/idempotency.ts';
+import type { Access, Caller } from './access/caller.ts';
 
 /** Everything that the handlers work with; nothing of it is global. */
 export interface Deps {
@@ -35,6 +34,13 @@ export interface Deps {
   readonly batchRequests?: () => Promise<BatchRequests>;
   /** Encrypts the keys of instances; null: no instance gets a key. Always set with external agents. */
   readonly masterKey: MasterKey | null;
+}
+
+/** A request that this process carries out under a key. */
+export interface Claim {
+  readonly request: KeyedRequest;
+  /** The same id in every try: what the request begins has this id, so that it begins only once. */
+  readonly operation_id: string;
 }
 
 /** The fastify instance that routes are added to. */

@@ -1,14 +1,8 @@
 import { membersFor } from '../src/core/batch/act.ts';
-import {
-  advanceBatch,
-  type BatchInput,
-  type BatchNext,
-  type BatchSeen,
-  seenOf,
-} from '../src/core/batch/advance.ts';
+import { advanceBatch, seenOf } from '../src/core/batch/advance.ts';
+import type { BatchInput, BatchNext, BatchSeen, Refusal } from '../src/core/batch/inputs.ts';
 import type { AskedOfBatch, Batch, BatchEffect, Member } from '../src/core/batch/record.ts';
 import { policyOf } from '../src/core/batch/schedule.ts';
-import type { Refusal } from '../src/core/batch/track.ts';
 import { batchWakeAt, loadAfter } from '../src/core/batch/wake.ts';
 import { type Instant, isHealthy, versionOf } from '../src/core/domain.ts';
 import { CofferError } from '../src/core/errors.ts';

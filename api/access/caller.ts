@@ -1,8 +1,8 @@
 import type { FastifyRequest } from 'fastify';
-import { CofferError } from '../../src/core/errors.ts';
 import type { RequestedBy } from '../../src/core/record.ts';
-import { isLoopback } from '../config.ts';
 import type { Credentials } from './language.ts';
+import type { RateLimits } from './rate-limits.ts';
+import type { AccessRules } from './rules.ts';
 
 /** The caller, as the authentication has found them. */
 export interface Identity {
@@ -37,16 +37,12 @@ export function requestedBy({ user, request_id, trace }: Caller): RequestedBy {
 /** Resolves with the caller's identity. Rejects with `unauthorized` or `forbidden`. */
 export type Authenticate = (request: FastifyRequest, tenant_id: string) => Promise<Identity>;
 
-/**
- * `COFFER_AUTH=none`: every caller that reaches the loopback port is accepted. A page in a browser on this
- * machine can reach the port too, under a name of its own that it makes point to 127.0.0.1 (DNS rebinding);
- * the Host header reveals that.
- */
-export const believeEverybody: Authenticate = async (request, tenant_id) => {
-  if (request.host !== '' && !isLoopback(request.host)) {
-    const message = `With COFFER_AUTH=none only requests to localhost are answered, not to '${request.host}'.`;
-    throw new CofferError('forbidden', message);
-  }
-  const credentials = { user_id: null, project_id: tenant_id, roles: ['admin'], is_admin: true };
-  return { user: null, project_id: tenant_id, credentials, is_confined: true };
-};
+/** Who the caller is, and what they may do. */
+export interface Access {
+  readonly authenticate: Authenticate;
+  /** How a 401 tells callers to sign in; null where nobody can. */
+  readonly challenge: string | null;
+  readonly rules: AccessRules;
+  /** How many requests tenants may send; null for no limit. */
+  readonly limits: RateLimits | null;
+}

@@ -4,7 +4,7 @@ import { TenantParams } from '../../src/contract/http.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import { counted } from '../../src/core/words.ts';
 import type { App } from '../deps.ts';
-import type { Authenticate, Caller, Identity } from './caller.ts';
+import type { Access, Caller, Identity } from './caller.ts';
 import { LIMITED_VERBS, type RateLimits } from './rate-limits.ts';
 import type { AccessRules, RuleName } from './rules.ts';
 
@@ -19,16 +19,6 @@ declare module 'fastify' {
     /** Every route below `/v1.0/{tenant_id}` has one; otherwise the api does not start. */
     rule?: RouteRule;
   }
-}
-
-/** Who the caller is, and what they may do. */
-export interface Access {
-  readonly authenticate: Authenticate;
-  /** How a 401 tells callers to sign in; null where nobody can. */
-  readonly challenge: string | null;
-  readonly rules: AccessRules;
-  /** How many requests tenants may send; null for no limit. */
-  readonly limits: RateLimits | null;
 }
 
 /**

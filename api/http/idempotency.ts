@@ -7,8 +7,8 @@ import { createHash, scrypt } from 'node:crypto';
 import { promisify } from 'node:util';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CofferError } from '../../src/core/errors.ts';
-import type { KeyedRequest, StoredAnswer } from '../../src/store/requests.ts';
-import type { App, Deps } from '../deps.ts';
+import type { StoredAnswer } from '../../src/store/requests.ts';
+import type { App, Claim, Deps } from '../deps.ts';
 
 const HEADER = 'idempotency-key';
 /** Visible ASCII: the header becomes part of a key in the store. */
@@ -17,13 +17,6 @@ const IN_FLIGHT_RETRY_SECONDS = 1;
 /** Refusals of callers who asked too soon or without permission: the same request may be granted later. */
 const PASSING: readonly number[] = [401, 403, 413];
 const slowly = promisify(scrypt);
-
-/** A request that this process carries out under a key. */
-export interface Claim {
-  readonly request: KeyedRequest;
-  /** The same id in every try: what the request begins has this id, so that it begins only once. */
-  readonly operation_id: string;
-}
 
 /** For every POST and PATCH below `scope`. Runs after the caller is known. */
 export function useIdempotencyKeys(scope: App, deps: Deps): void {

@@ -11,6 +11,7 @@ import {
   type Context,
   type Depths,
   NOTIFICATION_TOPIC,
+  type Notification,
   type Served,
   type ServeOptions,
 } from './bus.ts';
@@ -18,14 +19,7 @@ import { Link } from './connection.ts';
 import { AmqpDeadLetters, headersOfLetter } from './dead-letters.ts';
 import { AGAIN, headersAgain } from './delivery.ts';
 import { depthsOf } from './depths.ts';
-import {
-  encodeBody,
-  encodeNotification,
-  newUniqueId,
-  requestBody,
-  type WireNotification,
-  type WireRequest,
-} from './envelope.ts';
+import { encodeBody, encodeNotification, newUniqueId, requestBody, type WireRequest } from './envelope.ts';
 import { INSTALLATION, PASSED_ON, Presence, timesPassedOn } from './installations.ts';
 import type { Protection } from './protection.ts';
 import { Publisher } from './publisher.ts';
@@ -176,7 +170,7 @@ class AmqpBus implements Bus {
     });
   }
 
-  async notify(notification: WireNotification): Promise<void> {
+  async notify(notification: Notification): Promise<void> {
     await this.#publisher.publish(this.#exchange, NOTIFICATION_TOPIC, encodeNotification(notification));
   }
 

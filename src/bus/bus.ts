@@ -10,7 +10,6 @@
 import { CofferError } from '../core/errors.ts';
 import type { TraceParent } from '../tracing.ts';
 import type { Depth } from './depths.ts';
-import type { WireNotification } from './envelope.ts';
 import type { Guard, Protection } from './protection.ts';
 
 /** Travels with every message: who sent the request, for log lines and authorisation. */
@@ -24,6 +23,17 @@ export interface Context {
    * subject.
    */
   readonly notification?: Readonly<Record<string, unknown>>;
+}
+
+/** What a notifier of oslo.messaging sends: nobody answers it, and every listener receives it. */
+export interface Notification {
+  /** The same id if the notification is sent again. */
+  readonly message_id: string;
+  readonly publisher_id: string;
+  readonly event_type: string;
+  readonly payload: Readonly<Record<string, string>>;
+  readonly at: number;
+  readonly context: Context;
 }
 
 export interface Request {
@@ -163,7 +173,7 @@ export interface Bus {
   ): Promise<unknown>;
   serve(options: ServeOptions): Promise<Served>;
   /** Resolves when the broker holds the notification for its listeners. Rejects with `bus_unavailable`. */
-  notify(notification: WireNotification): Promise<void>;
+  notify(notification: Notification): Promise<void>;
   /**
    * How many messages wait in the queues of these topics, how many consumers each has, and how many dead
    * letters there are. Absent from the twin in memory. Rejects if the broker is away.

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { CofferError } from '../core/errors.ts';
-import { type Context, DispatchError } from './bus.ts';
+import { type Context, DispatchError, type Notification } from './bus.ts';
 import { type Body, isRecord } from './protection.ts';
 
 export interface WireRequest {
@@ -72,18 +72,7 @@ export function replyBody(msg_id: string, result: unknown, failure: Error | null
   };
 }
 
-/** What a notifier of oslo.messaging sends: nobody answers it, and every listener receives it. */
-export interface WireNotification {
-  /** The same id if the notification is sent again. */
-  readonly message_id: string;
-  readonly publisher_id: string;
-  readonly event_type: string;
-  readonly payload: Readonly<Record<string, string>>;
-  readonly at: number;
-  readonly context: Context;
-}
-
-export function encodeNotification({ at, context, ...said }: WireNotification): Buffer {
+export function encodeNotification({ at, context, ...said }: Notification): Buffer {
   // `2026-11-22 16:48:00.428350`: the format has microseconds, and we know only milliseconds.
   const timestamp = `${new Date(at).toISOString().slice(0, -1).replace('T', ' ')}000`;
   const body = { ...said, priority: 'INFO', timestamp, _unique_id: newUniqueId() };

@@ -9,7 +9,7 @@ import {
 } from './domain.ts';
 import { CofferError } from './errors.ts';
 import { type ExpectedTimes, expectedTimes, NOTHING_MEASURED } from './history.ts';
-import type { GateName } from './phase.ts';
+import type { Finding } from './phase.ts';
 import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
 import { replicaSetsOf, twoPrimaries } from './primaries.ts';
 import type { BatchPlace, RequestedBy, Upgrade, UpgradeEvent } from './record.ts';
@@ -73,12 +73,6 @@ export function scopeOf(
   );
   const from = own && { datastore_version_id: own.id, datastore_version: own.name };
   return { ...cluster, ...from, name: instance.name, instances: [instance] };
-}
-
-/** A gate that does not hold, and why. */
-export interface Finding {
-  readonly gate: GateName;
-  readonly reason: string;
 }
 
 /** What else decides whether a cluster may go to a version. */

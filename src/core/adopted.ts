@@ -3,7 +3,7 @@
  * (`adoption.ts`); here is decided what the record may say about such a cluster, and what keeps the cluster
  * from being upgraded (G12).
  */
-import type { Finding } from './admit.ts';
+
 import type { AdoptionReport } from './adoption.ts';
 import {
   type Cluster,
@@ -13,6 +13,7 @@ import {
   primaryOf,
   versionOf,
 } from './domain.ts';
+import type { Finding } from './phase.ts';
 
 const GATE = 'adoption_accepted';
 

@@ -3,8 +3,9 @@
  * and nothing else. Guests report what they find. Some of these findings mean a loss of data: they hold the
  * switchover back until a person has acknowledged the loss by an override of the gate of the same name.
  */
-import type { Finding } from './admit.ts';
+
 import type { Cluster, FindingName, GuestFinding, Instance } from './domain.ts';
+import type { Finding } from './phase.ts';
 import { isOverridden, type Policy } from './policy.ts';
 
 /** Each of these is the name of a gate, too. */

@@ -14,7 +14,13 @@ export const GATES = [
   'logical_slots',
   'upgrade_needed',
 ] as const;
-export type GateName = (typeof GATES)[number];
+type GateName = (typeof GATES)[number];
+
+/** A gate that does not hold, and why. */
+export interface Finding {
+  readonly gate: GateName;
+  readonly reason: string;
+}
 
 /** A condition that holds a step back, and since when. */
 interface Blocked {

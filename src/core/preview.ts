@@ -3,7 +3,7 @@
  * itself would make, shown before anything is begun.
  */
 
-import { admissionFindings, type Finding } from './admit.ts';
+import { admissionFindings } from './admit.ts';
 import { digestOf } from './digest.ts';
 import {
   type Cluster,
@@ -19,6 +19,7 @@ import {
 import { CofferError } from './errors.ts';
 import { type ExpectedTimes, expectedTimes, NOTHING_MEASURED } from './history.ts';
 import { lossesAmong, type PlanFinding, planFindings } from './left-behind.ts';
+import type { Finding } from './phase.ts';
 import { planSteps, workMs } from './plan.ts';
 import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
 import { noPrimary, replicaSetsOf } from './primaries.ts';

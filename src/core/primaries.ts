@@ -3,8 +3,9 @@
  * each takes some that the other lacks. Instances that report no roles (`member`, or nothing at all) are never
  * judged here.
  */
-import type { Finding } from './admit.ts';
+
 import { type Cluster, type Instance, isPrimary, replicaSetOf } from './domain.ts';
+import type { Finding } from './phase.ts';
 
 /** The instances of a cluster by replica set. */
 export function replicaSetsOf({ instances }: Cluster): readonly (readonly Instance[])[] {

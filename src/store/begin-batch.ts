@@ -1,6 +1,6 @@
 import { type BatchRequest, type Resolved, resolveBatch } from '../core/batch/admit.ts';
-import type { Batch, Member } from '../core/batch/record.ts';
-import { isSelected, type Selector } from '../core/batch/selection.ts';
+import type { Batch, Member, Selector } from '../core/batch/record.ts';
+import { isSelected } from '../core/batch/selection.ts';
 import { BATCH_TAKE_UP_MS } from '../core/batch/wake.ts';
 import { type Catalogue, findDatastore, versionsOf } from '../core/catalogue.ts';
 import type { Cluster, DatastoreVersion, Instant } from '../core/domain.ts';

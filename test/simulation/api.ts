@@ -4,8 +4,8 @@
  * seed.
  */
 
-import { believeEverybody } from '../../api/access/caller.ts';
-import type { Access } from '../../api/access/enforce.ts';
+import type { Access } from '../../api/access/caller.ts';
+import { believeEverybody } from '../../api/access/loopback.ts';
 import { accessRules, defaultChecks } from '../../api/access/rules.ts';
 import { buildApp } from '../../api/app.ts';
 import type { App, Deps } from '../../api/deps.ts';

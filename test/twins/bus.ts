@@ -6,13 +6,13 @@ import {
   isFinal,
   isPassing,
   NOTIFICATION_TOPIC,
+  type Notification,
   RemoteError,
   type Request,
   type Served,
   type ServeOptions,
   unavailable,
 } from '../../src/bus/bus.ts';
-import type { WireNotification } from '../../src/bus/envelope.ts';
 
 /** As `amqp.ts` has them. */
 const CONFIRM_TIMEOUT_MS = 5_000;
@@ -63,7 +63,7 @@ interface DeadLetter {
 export class MemoryBroker {
   readonly deps: BrokerDeps;
   readonly deadLetters: DeadLetter[] = [];
-  readonly notifications: WireNotification[] = [];
+  readonly notifications: Notification[] = [];
   readonly #queues = new Map<string, Queue>();
 
   constructor(deps: BrokerDeps) {
@@ -214,7 +214,7 @@ export class MemoryBus implements Bus {
     }
   }
 
-  async notify(notification: WireNotification): Promise<void> {
+  async notify(notification: Notification): Promise<void> {
     await this.#confirmed('publish', NOTIFICATION_TOPIC, () => {
       this.broker.notifications.push(notification);
       return true;

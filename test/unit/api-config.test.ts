@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { isLoopback, loadApiConfig } from '../../api/config.ts';
+import { isLoopback } from '../../api/access/loopback.ts';
+import { loadApiConfig } from '../../api/config.ts';
 
 const urls = { COFFER_AMQP_URL: 'amqp://localhost', COFFER_REDIS_URL: 'redis://localhost' };
 

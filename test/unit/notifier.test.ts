@@ -1,7 +1,7 @@
 /** Notifications of upgrades, over a broker that fails: none is lost, and what comes twice is recognised. */
 import { randomUUID } from 'node:crypto';
 import { expect, it } from 'vitest';
-import type { WireNotification } from '../../src/bus/envelope.ts';
+import type { Notification } from '../../src/bus/bus.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import { sleep } from '../../src/service.ts';
 import { startNotifier } from '../../taskmanager/notifier.ts';
@@ -22,7 +22,7 @@ it('tells of everything, also when the broker fails in between, and of nothing t
     newId: randomUUID,
   });
   const bus = broker.connect();
-  const sent: WireNotification[] = [];
+  const sent: Notification[] = [];
   let tries = 0;
   bus.notify = async (notification) => {
     tries += 1;

@@ -4,8 +4,15 @@ import type { Cluster, DatastoreVersion, Instant } from '../domain.ts';
 import { BATCH_POLICY, type Policy } from '../policy.ts';
 import type { RequestedBy } from '../record.ts';
 import { counted } from '../words.ts';
-import { type Batch, type BatchEvent, MEMBER_STATES, type Member, type Wave } from './record.ts';
-import { type InRange, type Selection, splitIntoWaves, type WaveRequest } from './selection.ts';
+import {
+  type Batch,
+  type BatchEvent,
+  MEMBER_STATES,
+  type Member,
+  type Selection,
+  type Wave,
+} from './record.ts';
+import { type InRange, splitIntoWaves, type WaveRequest } from './selection.ts';
 import { DEFAULT_WAVE, DEFAULT_WAVES } from './waves.ts';
 
 /** A request for a batch, whichever way it came in. */

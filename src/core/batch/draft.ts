@@ -1,7 +1,7 @@
 import { uuidFrom } from '../digest.ts';
 import type { Instant } from '../domain.ts';
 import { counted } from '../words.ts';
-import type { BatchNext, BatchSeen } from './advance.ts';
+import type { BatchNext, BatchSeen } from './inputs.ts';
 import {
   type Batch,
   type BatchEffect,

@@ -6,7 +6,32 @@
 import type { Instant } from '../domain.ts';
 import type { Percentage, Policy } from '../policy.ts';
 import type { RequestedBy, PauseReason as UpgradePauseReason } from '../record.ts';
-import type { Selection } from './selection.ts';
+
+/** All given conditions must hold. */
+export interface Selector {
+  /** Id or name of a datastore. */
+  readonly datastore?: string;
+  /** A range such as `>=17.5 <17.10`, in which the present version must lie. */
+  readonly version?: string;
+  /** A pattern: `*` stands for any text, `?` for one character. */
+  readonly name?: string;
+  /** One of the cluster's tags. */
+  readonly tag?: string;
+}
+
+/** Explicit clusters, or all clusters that match a selector. */
+export interface Selection {
+  readonly clusters?: readonly ChosenCluster[];
+  readonly selector?: Selector;
+  /** An administrator selects among the clusters of all tenants. */
+  readonly all_tenants: boolean;
+}
+
+interface ChosenCluster {
+  readonly id: string;
+  /** Replaces the batch's policy, field by field. */
+  readonly policy?: Partial<Policy>;
+}
 
 /** The head of a batch: its goal, its progress, and the tallies of its members. */
 export interface Batch {

@@ -1,33 +1,8 @@
 /** Which clusters a batch upgrades, and in which waves: the request, and what it results in. */
 import type { Cluster } from '../domain.ts';
-import type { Percentage, Policy } from '../policy.ts';
+import type { Percentage } from '../policy.ts';
+import type { Selector } from './record.ts';
 import type { WaveStatement } from './waves.ts';
-
-/** All given conditions must hold. */
-export interface Selector {
-  /** Id or name of a datastore. */
-  readonly datastore?: string;
-  /** A range such as `>=17.5 <17.10`, in which the present version must lie. */
-  readonly version?: string;
-  /** A pattern: `*` stands for any text, `?` for one character. */
-  readonly name?: string;
-  /** One of the cluster's tags. */
-  readonly tag?: string;
-}
-
-/** Explicit clusters, or all clusters that match a selector. */
-export interface Selection {
-  readonly clusters?: readonly ChosenCluster[];
-  readonly selector?: Selector;
-  /** An administrator selects among the clusters of all tenants. */
-  readonly all_tenants: boolean;
-}
-
-interface ChosenCluster {
-  readonly id: string;
-  /** Replaces the batch's policy, field by field. */
-  readonly policy?: Partial<Policy>;
-}
 
 /** A wave as it is asked for, with the clusters that it is for. */
 export interface WaveRequest extends WaveStatement {

@@ -1,21 +1,8 @@
 /** How a member tracks the state of its upgrade. */
-import type { UpgradeSeen } from './advance.ts';
-import { type BatchDraft, isParked, isTroubled, upgradeIdOf } from './draft.ts';
-import type { Member, MemberState } from './record.ts';
 
-/** An upgrade that could not begin. */
-export interface Refusal {
-  readonly position: number;
-  readonly cluster_id: string;
-  /** The id of that upgrade. If the member has another upgrade by now, the refusal is stale (B5). */
-  readonly upgrade_id: string;
-  /**
-   * `later`: the cluster is busy. `needless`: the cluster runs the version already. `gone`: the cluster no
-   * longer exists.
-   */
-  readonly verdict: 'later' | 'needless' | 'gone' | 'failed';
-  readonly reason: string;
-}
+import { type BatchDraft, isParked, isTroubled, upgradeIdOf } from './draft.ts';
+import type { Refusal, UpgradeSeen } from './inputs.ts';
+import type { Member, MemberState } from './record.ts';
 
 /** How long to wait before the begin of an upgrade is asked for again: it may be under way. */
 const SAY_AGAIN_MS = 2_000;

@@ -1,5 +1,5 @@
 import type { Instant } from '../domain.ts';
-import type { BatchNext, BatchSeen } from './advance.ts';
+import type { BatchNext, BatchSeen } from './inputs.ts';
 import { type Batch, isBatchActive, isOpen, type Member } from './record.ts';
 import { loadOf } from './schedule.ts';
 import type { Load } from './share.ts';

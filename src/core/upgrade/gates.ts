@@ -1,4 +1,4 @@
-import { type Finding, versionActive } from '../admit.ts';
+import { versionActive } from '../admit.ts';
 import { refusalsOf } from '../adopted.ts';
 import {
   type GuestFinding,
@@ -11,6 +11,7 @@ import {
   versionOf,
 } from '../domain.ts';
 import { lossesAmong } from '../left-behind.ts';
+import type { Finding } from '../phase.ts';
 import { isOverridden, maxUnavailable } from '../policy.ts';
 import { noPrimary, twoPrimaries } from '../primaries.ts';
 import { isInFlight, type Step } from '../record.ts';

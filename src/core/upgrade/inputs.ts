@@ -1,7 +1,20 @@
 /** What goes into the machine, and what comes out of it. */
-import type { AnsweredAction, AttemptReport, Cluster, DatastoreVersion, UpgradeInfo } from '../domain.ts';
+import type {
+  AnsweredAction,
+  AttemptReport,
+  Cluster,
+  DatastoreVersion,
+  Instant,
+  ServiceStatus,
+  UpgradeInfo,
+} from '../domain.ts';
 import type { Effect, Upgrade, UpgradeEvent } from '../record.ts';
-import type { ServerReport } from './rules.ts';
+
+/** What a heartbeat says about the server, and when it was sent by the guest's clock. */
+export interface ServerReport {
+  readonly status: ServiceStatus;
+  readonly sent: Instant;
+}
 
 /** What can happen to an upgrade. */
 export type Input =

@@ -1,8 +1,9 @@
 /** The form of the table of phases: see `phases.ts`. */
-import type { GuestAction, Instant, ServiceStatus, UpgradeInfo } from '../domain.ts';
+import type { GuestAction, Instant, UpgradeInfo } from '../domain.ts';
 import type { Outstanding, Phase, PhaseName } from '../phase.ts';
 import type { Step } from '../record.ts';
 import type { Draft } from './draft.ts';
+import type { ServerReport } from './inputs.ts';
 
 export type PhaseOf<N extends PhaseName> = Extract<Phase, { name: N }>;
 
@@ -54,12 +55,6 @@ export interface Failure {
   readonly instance_id: string;
   readonly error: string;
   readonly permanent: boolean;
-}
-
-/** What a heartbeat says about the server, and when it was sent by the guest's clock. */
-export interface ServerReport {
-  readonly status: ServiceStatus;
-  readonly sent: Instant;
 }
 
 /** The order that a step in this phase has given, until its guests have carried it out. */

@@ -1,5 +1,5 @@
 /** Starts: which steps begin now, and what holds the others back. */
-import type { Finding } from '../admit.ts';
+import type { Finding } from '../phase.ts';
 import { isInFlight, isOver, type Step } from '../record.ts';
 import { closedWindow, park } from './closed-window.ts';
 import type { Draft } from './draft.ts';

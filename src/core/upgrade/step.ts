@@ -9,8 +9,9 @@ import {
 import type { Outstanding, Phase } from '../phase.ts';
 import { type Effect, isInFlight, type Step, titleOf } from '../record.ts';
 import type { Draft } from './draft.ts';
+import type { ServerReport } from './inputs.ts';
 import { COFFER_GUEST, settle } from './phases.ts';
-import type { At, GuestKind, Outcome, OutstandingPhase, PhaseRules, ServerReport } from './rules.ts';
+import type { At, GuestKind, Outcome, OutstandingPhase, PhaseRules } from './rules.ts';
 import { backoffMs, hasTriesLeft } from './tries.ts';
 import { TROVE_GUEST } from './trove-guest.ts';
 

@@ -1,5 +1,5 @@
 /** What must be so after every input of the batch machine: the B-numbers of `advance.ts`, found again from outside. */
-import type { BatchNext, BatchSeen } from '../../../src/core/batch/advance.ts';
+import type { BatchNext, BatchSeen } from '../../../src/core/batch/inputs.ts';
 import {
   type Batch,
   isBatchActive,

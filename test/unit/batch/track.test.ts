@@ -1,7 +1,7 @@
 /** What becomes of a cluster whose upgrade could not begin, is held, or ends otherwise than it was to. */
 import { describe, expect, it } from 'vitest';
 import { seenOf } from '../../../src/core/batch/advance.ts';
-import type { Refusal } from '../../../src/core/batch/track.ts';
+import type { Refusal } from '../../../src/core/batch/inputs.ts';
 import type { PauseReason } from '../../../src/core/record.ts';
 import { World } from '../core/world.ts';
 import { type BatchWorld, T0 } from './world.ts';

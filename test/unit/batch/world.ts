@@ -6,13 +6,14 @@
 
 import { membersFor } from '../../../src/core/batch/act.ts';
 import { type BatchRequest, resolveBatch } from '../../../src/core/batch/admit.ts';
-import {
-  advanceBatch,
-  type BatchInput,
-  type BatchNext,
-  type BatchSeen,
-  type UpgradeSeen,
-} from '../../../src/core/batch/advance.ts';
+import { advanceBatch } from '../../../src/core/batch/advance.ts';
+import type {
+  BatchInput,
+  BatchNext,
+  BatchSeen,
+  Refusal,
+  UpgradeSeen,
+} from '../../../src/core/batch/inputs.ts';
 import {
   type AskedOfBatch,
   type Batch,
@@ -24,7 +25,6 @@ import {
 } from '../../../src/core/batch/record.ts';
 import type { WaveRequest } from '../../../src/core/batch/selection.ts';
 import type { Load } from '../../../src/core/batch/share.ts';
-import type { Refusal } from '../../../src/core/batch/track.ts';
 import { batchWakeAt, loadAfter } from '../../../src/core/batch/wake.ts';
 import type { Cluster, DatastoreVersion, Instant } from '../../../src/core/domain.ts';
 import type { Policy } from '../../../src/core/policy.ts';
