@@ -19,7 +19,7 @@ import {
   statedPolicy,
   WINDOW_PARTS,
 } from '../../src/core/policy.ts';
-import { misfitOf, POLICY_INPUTS, typedValue } from '../../src/core/policy-inputs.ts';
+import { POLICY_INPUTS } from '../../src/core/policy-inputs.ts';
 import { coffer } from '../support/cli.ts';
 import { ROOT } from '../support/docs.ts';
 
@@ -138,25 +138,6 @@ describe('the policy', () => {
 
   it('has no field twice, and each text that a person may type has one name', () => {
     expect(new Set(POLICY_INPUTS.map(({ name }) => name)).size).toBe(names.length + 2);
-  });
-});
-
-describe('a typed text', () => {
-  const input = (name: string) => POLICY_INPUTS.find((each) => each.name === name) ?? expect.fail(name);
-  it.each([
-    ['retries', '20', null, 20],
-    ['retries', '21', 'a whole number from 0 to 20', null],
-    ['retries', '-1', 'a whole number from 0 to 20', null],
-    ['window_seconds', '59', 'a whole number from 60 to 86400', null],
-    ['max_unavailable', '100', null, 100],
-    ['max_unavailable', '25%', null, '25%'],
-    ['max_unavailable', '0', 'a whole number from 1 to 100, or a percentage such as 25%', null],
-    ['max_unavailable', '0%', 'a whole number from 1 to 100, or a percentage such as 25%', null],
-    ['not_before', 'soon', 'a day and a time', null],
-    ['time_zone', 'UTC', null, 'UTC'],
-  ])('%s %s', (name, text, misfit, value) => {
-    expect(misfitOf(input(name), text)).toBe(misfit);
-    if (misfit === null) expect(typedValue(input(name), text)).toBe(value);
   });
 });
 
