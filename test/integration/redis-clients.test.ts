@@ -2,7 +2,9 @@
  * The clients of Redis over connections that break in mid-flight, many times and under load: by C1 no command
  * is carried out twice, by C2 every promise settles. Not covered: what the api answers meanwhile, see api-outages.
  */
+import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import type { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openWakes, requestQueueName, serveRequests, serveWakes } from '../../src/queue.ts';
@@ -39,6 +41,26 @@ async function breakOften(times: number, done: () => number, isOver = () => fals
     }
     proxy.cut();
   }
+}
+
+/** A thread that asks Redis once signal 0 is set, and sets signal 1 with the answer. */
+async function witnessOf(url: string, signals: Int32Array): Promise<Worker> {
+  const { hostname, port } = new URL(url);
+  const source = `
+const { workerData, parentPort } = require('node:worker_threads');
+const { signals, hostname, port } = workerData;
+const socket = require('node:net').connect(port, hostname, () => {
+  parentPort.postMessage('connected');
+  Atomics.wait(signals, 0, 0);
+  socket.write('PING\\r\\n');
+});
+socket.once('data', () => {
+  Atomics.store(signals, 1, 1);
+  Atomics.notify(signals, 1);
+});`;
+  const worker = new Worker(source, { eval: true, workerData: { signals, hostname, port: Number(port) } });
+  await once(worker, 'message');
+  return worker;
 }
 
 describe('a client for commands', () => {
@@ -96,9 +118,15 @@ return redis.call('INCR', KEYS[1] .. ':count')`;
     const client = openRedisClient({ url: redis_url }, { connectionName: 'test', commandTimeout: 200 });
     await expect.poll(() => client.client('ID').catch(() => 0)).toBeGreaterThan(0);
     const id = await client.client('ID');
+    const signals = new Int32Array(new SharedArrayBuffer(8));
+    const witness = await witnessOf(redis_url, signals);
     const asked = client.ping().catch((err: unknown) => err);
     await new Promise(process.nextTick);
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
+    // The answer is there once Redis has answered a later command of another connection.
+    Atomics.store(signals, 0, 1);
+    Atomics.notify(signals, 0);
+    Atomics.wait(signals, 1, 0);
+    Atomics.wait(signals, 1, 1, 300);
     const err = await asked;
     expect(err).toMatchObject({ message: 'Command timed out' });
     reconnectIfSilent(client, err);
@@ -107,6 +135,7 @@ return redis.call('INCR', KEYS[1] .. ':count')`;
     expect(client.status).toBe('ready');
     expect(await client.client('ID')).toBe(id);
     client.disconnect();
+    await witness.terminate();
   });
 });
 
