@@ -29,7 +29,7 @@ export const ADOPTION_REFUSALS = [
 ] as const;
 type AdoptionRefusalCode = (typeof ADOPTION_REFUSALS)[number];
 
-interface AdoptionRefusal {
+export interface AdoptionRefusal {
   readonly code: AdoptionRefusalCode;
   /** One sentence: what is the matter. */
   readonly reason: string;
@@ -46,7 +46,7 @@ interface AdoptionSetting {
 }
 
 /** Something that Coffer does to the server or its host in an upgrade, and takes back when it lets go. */
-interface AdoptionChange {
+export interface AdoptionChange {
   /** What is done, in a sentence. */
   readonly what: string;
   /** The file, the command or the SQL statement. */
@@ -56,7 +56,7 @@ interface AdoptionChange {
 }
 
 /** What the server says about itself. */
-interface AdoptedServer {
+export interface AdoptedServer {
   /** As in the catalogue, e.g. `15.18`. */
   readonly version: string;
   /** With what its distribution adds: `15.18 (Debian 15.18-0+deb12u1)`. */
@@ -92,7 +92,7 @@ interface AdoptedServer {
 }
 
 /** What the agent knows of its host, from the file that the operator wrote there. */
-interface AdoptionHost {
+export interface AdoptionHost {
   /** How the server is started and stopped, e.g. `pg_ctlcluster 15 main`. */
   readonly control: string;
   /** How the agent logs in, e.g. `postgres through the socket in /run/postgresql`. */
@@ -109,4 +109,9 @@ export interface AdoptionReport {
   readonly changes: readonly AdoptionChange[];
   /** Empty if nothing is in the way. */
   readonly refusals: readonly AdoptionRefusal[];
+}
+
+/** One text for people: what is in the way, and the ways out. */
+export function refusalWords(refusals: readonly AdoptionRefusal[]): string {
+  return refusals.map(({ reason, way_out }) => `${reason}: ${way_out}`).join('; ');
 }

@@ -19,7 +19,9 @@ describe('the names of synchronous standbys', () => {
   it('are taken from an order only where they are all there', () => {
     expect(handoverIn(undefined)).toBeNull();
     expect(handoverIn({ synchronous_standby_names: 1, application_name: 'a' })).toBeNull();
-    const whole = { synchronous_standby_names: '', application_name: 'a' };
+    const whole = { synchronous_standby_names: '', application_name: 'a', slots: ['a_1'] };
     expect(handoverIn({ ...whole, more: true })).toEqual(whole);
+    expect(handoverIn({ ...whole, slots: ["a'", 1, 'a_1'] })).toEqual(whole);
+    expect(handoverIn({ ...whole, slots: undefined })).toEqual({ ...whole, slots: [] });
   });
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { InstanceConfig } from '../../guestagent/driver.ts';
 import { formatLsn, isLsn, parseLsn, readControl } from '../../guestagent/drivers/postgresql/control.ts';
-import { withWayOut } from '../../guestagent/drivers/postgresql/not-streaming.ts';
+import { buildAnew, withWayOut } from '../../guestagent/drivers/postgresql/not-streaming.ts';
 import { applicationName } from '../../guestagent/drivers/postgresql/replication.ts';
 import { derivePassword, placesIn, writeSettings } from '../../guestagent/drivers/postgresql/settings.ts';
 import { loadState, saveState } from '../../guestagent/drivers/postgresql/state.ts';
@@ -171,10 +171,12 @@ describe('a standby', () => {
       'database system identifier differs between the primary and standby',
     ];
     for (const words of parted) {
-      expect(withWayOut(words, CONFIG)).toContain(String.raw`coffer cluster-shrink c 'o'\''brien \ 1'`);
+      expect(withWayOut(words, { rebuildAdvice: buildAnew(CONFIG) })).toContain(
+        String.raw`coffer cluster-shrink c 'o'\''brien \ 1'`,
+      );
     }
     const words = 'could not connect to the primary server: Connection refused';
-    expect(withWayOut(words, CONFIG)).toBe(words);
+    expect(withWayOut(words, { rebuildAdvice: buildAnew(CONFIG) })).toBe(words);
   });
 });
 

@@ -2,7 +2,6 @@ import { z } from 'zod';
 import { PlacementArg } from '../../../src/contract/rpc.ts';
 import { SERVICE_STATUSES } from '../../../src/core/domain.ts';
 import { type Health, PermanentError } from '../../driver.ts';
-import type { HookName } from './hooks-file.ts';
 import type { HookEnd } from './run-hook.ts';
 
 /**
@@ -36,17 +35,17 @@ export function hasChangedNothing(end: HookEnd): boolean {
   return end.kind === 'not started' || (end.kind === 'exited' && end.code === TEMPORARY);
 }
 
-/** The error of an order whose hook has not succeeded. */
-export function failureOf(name: HookName, end: HookEnd): Error {
+/** The error of an order whose hook, or another command of the operator's, has not succeeded. */
+export function failureOf(what: string, end: HookEnd): Error {
   const isPermanent = end.kind === 'exited' && end.code !== TEMPORARY;
-  const message = complaint(name, end);
+  const message = complaint(what, end);
   return isPermanent ? new PermanentError(message) : new Error(message);
 }
 
 /** The state of the server by the `health` hook; `supposed` is its version if the hook reports none. */
 export function healthOf(end: HookEnd, supposed: string | null): Health {
   const sick = { service_status: 'failed', version: supposed, role: 'member' } as const;
-  if (end.kind !== 'exited') return { ...sick, message: complaint('health', end) };
+  if (end.kind !== 'exited') return { ...sick, message: complaint('the health hook', end) };
   const answer = HealthAnswer.safeParse(documentIn(end.stdout));
   if (!answer.success) {
     return { ...sick, message: `what the health hook says can't be used: ${z.prettifyError(answer.error)}` };
@@ -57,7 +56,7 @@ export function healthOf(end: HookEnd, supposed: string | null): Health {
     service_status: status ?? (isWell ? 'healthy' : 'failed'),
     version,
     role: 'member',
-    message: message ?? (isWell ? null : complaint('health', end)),
+    message: message ?? (isWell ? null : complaint('the health hook', end)),
     ...(placement && { placement }),
   };
 }
@@ -82,16 +81,16 @@ function documentIn(stdout: string): unknown {
 }
 
 /** One line, as shown to the person who upgrades. */
-function complaint(name: HookName, end: HookEnd): string {
+function complaint(what: string, end: HookEnd): string {
   switch (end.kind) {
     case 'not started':
-      return `the ${name} hook could not be started: ${end.reason}`;
+      return `${what} could not be started: ${end.reason}`;
     case 'timed out':
-      return `the ${name} hook was ended after its ${end.after_ms / 1000} s${quoted(end.tail)}`;
+      return `${what} was ended after its ${end.after_ms / 1000} s${quoted(end.tail)}`;
     case 'killed':
-      return `the ${name} hook was killed by ${end.by}${quoted(end.tail)}`;
+      return `${what} was killed by ${end.by}${quoted(end.tail)}`;
     case 'exited':
-      return `the ${name} hook ended with exit code ${end.code}${quoted(end.tail)}`;
+      return `${what} ended with exit code ${end.code}${quoted(end.tail)}`;
     default:
       return end satisfies never;
   }

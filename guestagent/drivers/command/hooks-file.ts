@@ -1,10 +1,6 @@
-import { accessSync, constants, readFileSync, statSync } from 'node:fs';
-import { isAbsolute } from 'node:path';
-import { parse } from 'yaml';
 import { z } from 'zod';
 import { ConfigError } from '../../../src/config.ts';
-import { explain } from '../../../src/contract/explain.ts';
-import { textOf } from '../../../src/log.ts';
+import { Argv, mapOf, missingProgram, readOperatorFile, Timeout } from '../operator-file.ts';
 
 /** The hooks that an operator can give commands for, in the sequence of an upgrade. */
 const HOOKS = ['pre_upgrade', 'upgrade', 'post_upgrade', 'health', 'rollback'] as const;
@@ -27,26 +23,9 @@ const TIMEOUT_SECONDS = 600;
 /** A guest from which no heartbeat was received for 15 s counts as away. */
 const HEALTH_TIMEOUT_SECONDS = 10;
 
-const Argv = z
-  .array(z.string())
-  .min(1)
-  .refine(
-    ([program = '']) => program === '' || isAbsolute(program),
-    'must begin with the absolute path of a program',
-  );
-const Timeout = z.int().min(1).max(86_400);
 const Spelled = z.strictObject({ command: Argv, timeout_seconds: Timeout.exactOptional() });
 /** A bare list is the command. */
 const HookEntry = z.union([Argv.transform((command) => ({ command })), Spelled]);
-
-/** A map in which every key matches `form`. */
-function mapOf<Value extends z.ZodType>(value: Value, form: RegExp, what: string) {
-  return z.record(z.string(), value).check(({ value: given, issues }) => {
-    const wrong = Object.keys(given).filter((key) => !form.test(key));
-    if (wrong.length === 0) return;
-    issues.push({ code: 'custom', input: given, message: `must have ${what}, and not ${wrong.join(', ')}` });
-  });
-}
 
 const Environment = mapOf(
   z.string(),
@@ -74,12 +53,7 @@ const HooksFile = z.strictObject({
  * in the middle of an upgrade. `builtIn`: managers that have a driver of their own.
  */
 export function readHooksFile(path: string, builtIn: readonly string[]): ReadonlyMap<string, Hooks> {
-  const content = contentOf(path);
-  const parsed = HooksFile.safeParse(content);
-  if (!parsed.success) {
-    throw new ConfigError(`${path}: ${explain(parsed.error, content, 'the file', { problems: 'all' })}`);
-  }
-  const managers = Object.entries(parsed.data.managers);
+  const managers = Object.entries(readOperatorFile(path, HooksFile).managers);
   const problems = managers.flatMap(([name, manager]) => [
     ...(builtIn.includes(name) ? [`${name} has a driver of its own: choose another name`] : []),
     ...HOOKS.flatMap((hook) => missingProgram(`${name}.${hook}`, manager[hook]?.command[0])),
@@ -103,42 +77,4 @@ function hooksOf({ environment = {}, ...entries }: z.output<typeof Manager>): Ho
     ...(rollback && { rollback: hookOf('rollback', rollback) }),
   };
   return { hooks, environment };
-}
-
-function missingProgram(where: string, program: string | undefined): readonly string[] {
-  if (program === undefined) return [];
-  try {
-    accessSync(program, constants.X_OK);
-    return [];
-  } catch {
-    return [`${where}: there is no program ${program} that may be run`];
-  }
-}
-
-/**
- * Whoever can change the file can run anything as this agent: only its owner may change it, and the owner
- * must be root or the agent.
- */
-function refuseForeignHands(path: string): void {
-  const { mode, uid } = statSync(path);
-  if (process.platform === 'win32') return;
-  if ((mode & 0o022) !== 0) {
-    const shown = (mode & 0o777).toString(8).padStart(4, '0');
-    throw new ConfigError(`${path} has mode ${shown}, so others can change it: chmod go-w ${path}`);
-  }
-  if (uid !== 0 && uid !== process.getuid?.()) {
-    throw new ConfigError(
-      `${path} belongs to user ${uid}: it must belong to root or to the agent's own user`,
-    );
-  }
-}
-
-function contentOf(path: string): unknown {
-  try {
-    refuseForeignHands(path);
-    return parse(readFileSync(path, 'utf8'));
-  } catch (err) {
-    if (err instanceof ConfigError) throw err;
-    throw new ConfigError(`${path} can't be read: ${textOf(err)}`);
-  }
 }

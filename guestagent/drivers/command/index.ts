@@ -100,7 +100,7 @@ class CommandDriver implements Driver {
       throw new PermanentError(`there is no way back: no ${way} hook is configured`);
     const end = await this.#change(way, datastore_version, info);
     if (isDone(end)) return;
-    const failure = failureOf(way, end);
+    const failure = failureOf(`the ${way} hook`, end);
     throw way === 'rollback' || hasChangedNothing(end) ? failure : await this.#restored(failure, info);
   }
 
@@ -131,7 +131,7 @@ class CommandDriver implements Driver {
     const end = await this.#change('rollback', version, info);
     return isDone(end)
       ? `rolled back to ${version}`
-      : `and the way back to ${version} fails: ${failureOf('rollback', end).message}`;
+      : `and the way back to ${version} fails: ${failureOf('the rollback hook', end).message}`;
   }
 
   /** Resolves with null where no such hook is configured. Rejects unless the hook succeeds. */
@@ -142,7 +142,7 @@ class CommandDriver implements Driver {
   ): Promise<HookEnd | null> {
     if (!this.#hooks.hooks[name]) return null;
     const end = await this.#change(name, to, info);
-    if (!isDone(end)) throw failureOf(name, end);
+    if (!isDone(end)) throw failureOf(`the ${name} hook`, end);
     return end;
   }
 

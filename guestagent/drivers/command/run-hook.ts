@@ -12,11 +12,15 @@ import type { Hook } from './hooks-file.ts';
 interface HookCall {
   readonly hook: Hook;
   readonly env: Readonly<Record<string, string>>;
-  /** Identifies the processes of the run, even after the agent's death. */
-  readonly run: string;
+  /** Identifies the processes of the run, even after the agent's death; null if its group is enough. */
+  readonly run: string | null;
   readonly dir: string;
   /** Cancels the run, which then rejects with the signal's reason. */
   readonly signal: AbortSignal;
+  /** The user that the command runs as; null for the agent's own. */
+  readonly account?: { readonly uid: number; readonly gid: number } | null;
+  /** Asked when the time is over: true if the processes must not be ended. */
+  readonly isDone?: () => Promise<boolean>;
 }
 
 /** How a run has ended. */
@@ -45,12 +49,13 @@ const POLL_MS = 20;
 
 /** Rejects only with the signal's reason. */
 export async function runHook(call: HookCall): Promise<HookEnd> {
-  const { hook, env, dir, run, signal } = call;
+  const { hook, env, dir, run, signal, account } = call;
   signal.throwIfAborted();
   const [program = '', ...args] = hook.command;
   const child = spawn(program, args, {
     cwd: dir,
-    env: { ...env, [RUN_VARIABLE]: run },
+    env: { ...env, ...(run !== null && { [RUN_VARIABLE]: run }) },
+    ...(account && { uid: account.uid, gid: account.gid }),
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -58,8 +63,10 @@ export async function runHook(call: HookCall): Promise<HookEnd> {
   const over = endOf(child, output);
   const first = await unlessCutOff(over, signal, hook.timeout_ms);
   if (first !== 'cut off') return first;
-  await endRun(run, child.pid);
-  await over;
+  if ((await call.isDone?.()) !== true) {
+    await endRun(run, child.pid);
+    await over;
+  }
   signal.throwIfAborted();
   return { kind: 'timed out', after_ms: hook.timeout_ms, tail: output.tail };
 }
@@ -136,7 +143,7 @@ class Output {
  * has inherited its environment. Resolves when none is left, also for a run of an agent that was killed.
  * Rejects if a process can't be ended.
  */
-export async function endRun(run: string, pid?: number): Promise<void> {
+export async function endRun(run: string | null, pid?: number): Promise<void> {
   for (const name of ['SIGTERM', 'SIGKILL'] as const) {
     const told = new Set<number>();
     for (const deadline = Date.now() + GRACE_MS; Date.now() < deadline; await sleep(POLL_MS)) {
@@ -150,7 +157,7 @@ export async function endRun(run: string, pid?: number): Promise<void> {
 }
 
 /** Ids as `kill` takes them: a negative one is a process group. */
-async function processesOf(run: string, pid: number | undefined): Promise<readonly number[]> {
+async function processesOf(run: string | null, pid: number | undefined): Promise<readonly number[]> {
   if (process.platform !== 'linux') return pid !== undefined && signalTo(-pid, 0) ? [-pid] : [];
   const names = (await readdir('/proc')).filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
   const belongs = await Promise.all(names.map((name) => belongsTo(name, run, pid)));
@@ -158,10 +165,10 @@ async function processesOf(run: string, pid: number | undefined): Promise<readon
 }
 
 /** Other users' processes can't be read, and do not belong to the run. */
-async function belongsTo(name: string, run: string, group: number | undefined): Promise<boolean> {
+async function belongsTo(name: string, run: string | null, group: number | undefined): Promise<boolean> {
   const read = (file: string) => readFile(`/proc/${name}/${file}`, 'utf8').catch(() => '');
   const environment = (await read('environ')).split('\0');
-  if (environment.includes(`${RUN_VARIABLE}=${run}`)) return true;
+  if (run !== null && environment.includes(`${RUN_VARIABLE}=${run}`)) return true;
   if (group === undefined) return false;
   // The fields after the name in parentheses: state, parent, group. A dead process that its parent has not
   // collected counts as gone.

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { readIfThere } from '../../../src/files.ts';
-import { type InstanceConfig, PermanentError } from '../../driver.ts';
+import type { InstanceConfig } from '../../driver.ts';
 import { writeFileAtomic } from '../../files.ts';
 import type { Account } from './account.ts';
 import type { Places } from './settings.ts';
@@ -96,12 +96,6 @@ export async function beatenWords(config: InstanceConfig, places: Places): Promi
     `run "${resets}" there as a superuser, then "SELECT pg_reload_conf()", and retry; ` +
     `of a stopped server, remove the lines from ${join(places.data, AUTO_CONF)}`
   );
-}
-
-/** Rejects with a permanent error while such settings keep the server from doing what Coffer orders. */
-export async function requireOwnSettings(config: InstanceConfig, places: Places): Promise<void> {
-  const words = await beatenWords(config, places);
-  if (words !== null) throw new PermanentError(words);
 }
 
 /**

@@ -23,8 +23,10 @@ import { extractTar } from './tar.ts';
  */
 export interface Binaries {
   readonly version: string;
-  /** Contains `bin`, `lib` and `share`. */
+  /** The folder that belongs to this version, for messages. */
   readonly folder: string;
+  /** The folder that contains `postgres`. */
+  readonly bin: string;
 }
 
 export interface BinariesDeps {
@@ -50,9 +52,10 @@ export function binariesFolder(cacheDir: string, version: string): string {
 /** Returns the version's binaries; fetches them first if this machine does not have them yet. */
 export async function ensureBinaries(deps: BinariesDeps, version: string): Promise<Binaries> {
   if (!hasPackage(version)) throw unknownVersion(version);
-  const binaries = { version, folder: binariesFolder(deps.cacheDir, version) };
+  const folder = binariesFolder(deps.cacheDir, version);
+  const binaries = { version, folder, bin: join(folder, 'bin') };
   if (!(await exists(binaries.folder))) await fetchBinaries(deps, version, binaries.folder);
-  await requireReachable(join(binaries.folder, 'bin'), deps.account);
+  await requireReachable(binaries.bin, deps.account);
   return binaries;
 }
 
@@ -67,7 +70,7 @@ export function unknownVersion(version: string): PermanentError {
 export async function probeBinaries(deps: BinariesDeps, binaries: Binaries): Promise<void> {
   let answer: string;
   try {
-    const { stdout } = await run(join(binaries.folder, 'bin', 'postgres'), ['--version'], {
+    const { stdout } = await run(join(binaries.bin, 'postgres'), ['--version'], {
       ...(deps.account && { uid: deps.account.uid, gid: deps.account.gid }),
       cwd: '/',
       timeout: 10_000,

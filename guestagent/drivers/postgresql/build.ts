@@ -51,7 +51,7 @@ export async function buildPrimary(deps: BuildDeps, binaries: Binaries): Promise
   try {
     if (account !== null) await chown(places.conf, account.uid, account.gid);
     await run(
-      join(binaries.folder, 'bin', 'initdb'),
+      join(binaries.bin, 'initdb'),
       [
         ...['-D', places.data, '-U', SUPERUSER, '--pwfile', pwfile, '--auth', 'scram-sha-256'],
         // The C locale sorts alike on every machine: a replica's indexes must agree with its own library.

@@ -39,6 +39,12 @@ const OFFSET = {
 const CONTROL_VERSIONS = [1300, 1700];
 const DB_SHUTDOWNED = 1;
 
+/** The number that all servers of one cluster share. */
+export async function identifierIn(dataDir: string): Promise<string> {
+  const file = await readFile(join(dataDir, 'global', 'pg_control'));
+  return file.readBigUInt64LE(0).toString();
+}
+
 /** Null while the file is being rewritten: its checksum does not match then. */
 export async function readControl(dataDir: string): Promise<Control | null> {
   const file = await readFile(join(dataDir, 'global', 'pg_control'));

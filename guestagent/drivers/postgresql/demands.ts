@@ -1,12 +1,10 @@
 import type { Client } from 'pg';
-import type { Endpoint } from '../../../src/core/domain.ts';
 import { exists } from '../../../src/files.ts';
-import type { InstanceConfig } from '../../driver.ts';
 import { readAutoConf } from './auto-conf.ts';
 import { DEMANDED, type Demands, demandsOf, readControl } from './control.ts';
 import { demandsOfServer } from './other-server.ts';
 import { CONFIGURED, type Places } from './settings.ts';
-import { one } from './sql.ts';
+import { type Login, one } from './sql.ts';
 
 /**
  * A standby stops its replay, and does not start again, if its `max_connections`, or another of five
@@ -15,14 +13,13 @@ import { one } from './sql.ts';
  * least what its data and its primary demand, whatever its own configuration says.
  */
 export async function raisedSettings(
-  config: InstanceConfig,
   places: Places,
-  primary: Endpoint | null,
+  primary: Login | null,
 ): Promise<Readonly<Partial<Demands>>> {
   if (!(await exists(places.standbySignal))) return {};
   const configured = await configuredSettings(places);
   const control = await readControl(places.data).catch(() => null);
-  const asked = primary === null ? null : await demandsOfServer(config, primary).catch(() => null);
+  const asked = primary === null ? null : await demandsOfServer(primary).catch(() => null);
   const demanded = [control?.demands, asked].filter((each) => each != null);
   const raised = DEMANDED.map((name) => [name, Math.max(0, ...demanded.map((each) => each[name]))] as const);
   return Object.fromEntries(raised.filter(([name, value]) => value > configured[name]));

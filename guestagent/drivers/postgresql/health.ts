@@ -4,19 +4,21 @@ import { isErrno } from '../../../src/files.ts';
 import { textOf } from '../../../src/log.ts';
 import type { Health, InstanceConfig } from '../../driver.ts';
 import { LateError, within } from '../../files.ts';
-import { beatenWords } from './auto-conf.ts';
 import { readControl } from './control.ts';
 import { notStreaming } from './not-streaming.ts';
 import { positionOf } from './other-server.ts';
 import { hindranceOf } from './replay.ts';
 import { type Glance, glance } from './replication.ts';
 import type { Server } from './server.ts';
-import type { Places } from './settings.ts';
-import { type Limits, type Login, PATIENT, QUICK, Session } from './sql.ts';
+import type { Setup } from './setup.ts';
+import { type Limits, PATIENT, QUICK, Session } from './sql.ts';
 import type { State } from './state.ts';
 
 /** A healthy standby reconnects within this time; one that does not has a problem. */
 export const STREAM_GRACE_MS = 5_000;
+
+const NOT_OURS_TO_START =
+  'the server is down; Coffer did not make it and does not start it: start it as its host does';
 
 const LOGIN_MS = 900;
 const WATCHING: Limits = { connectMs: PATIENT.connectMs, statementMs: QUICK.statementMs };
@@ -57,7 +59,7 @@ interface Situation {
  */
 export class HealthWatch {
   readonly #config: InstanceConfig;
-  readonly #places: Places;
+  readonly #setup: Setup;
   readonly #server: Server;
   readonly #session: Session;
   #streamedAt = Date.now();
@@ -66,11 +68,11 @@ export class HealthWatch {
   /** The standby's position at the last check. */
   #furthest: bigint | null = null;
 
-  constructor(config: InstanceConfig, places: Places, server: Server, login: Login) {
+  constructor(config: InstanceConfig, setup: Setup, server: Server) {
     this.#config = config;
-    this.#places = places;
+    this.#setup = setup;
     this.#server = server;
-    this.#session = new Session(login, WATCHING);
+    this.#session = new Session(setup.login, WATCHING);
   }
 
   close(): void {
@@ -100,7 +102,7 @@ export class HealthWatch {
 
   async #see(): Promise<Seen> {
     const glance = await this.glance();
-    const control = await readControl(this.#places.data).catch(() => null);
+    const control = await readControl(this.#setup.places.data).catch(() => null);
     const hindrance = glance.standby
       ? await this.#session.use((client) => hindranceOf(client, control))
       : null;
@@ -116,7 +118,7 @@ export class HealthWatch {
 
   async #check(situation: Situation): Promise<Health> {
     const { state, activity } = situation;
-    await this.#server.trimLog();
+    if (this.#setup.ownsLog) await this.#server.trimLog();
     if (activity?.status === 'building') return this.#down(situation, 'building', activity.message);
     if (state === null) return this.#down(situation, 'building', 'the instance is not built yet');
     if (state.phase === 'demoted' && activity === null) {
@@ -129,6 +131,7 @@ export class HealthWatch {
     if ((await this.#server.find()) === null) {
       if (activity !== null) return this.#down(situation, activity.status, activity.message);
       if (!situation.wanted) return this.#down(situation, 'shutdown', 'the server is stopped');
+      if (!this.#setup.supervises) return this.#down(situation, 'failed', NOT_OURS_TO_START);
       situation.ended();
       return this.#down(
         situation,
@@ -160,7 +163,7 @@ export class HealthWatch {
     const primary = state !== null && 'primary' in state ? state.primary : null;
     this.#noteProgress(seen);
     const wrong = activity?.status === 'upgrading' ? null : await this.#wrongWith(seen, hindrance, primary);
-    if (hindrance?.kind === 'settings' && activity === null) situation.tooSmall();
+    if (hindrance?.kind === 'settings' && activity === null && this.#setup.raises) situation.tooSmall();
     const busy = activity?.status === 'upgrading' ? activity : null;
     return {
       service_status: busy !== null ? 'upgrading' : wrong !== null ? 'failed' : 'healthy',
@@ -191,7 +194,7 @@ export class HealthWatch {
   ): Promise<string | null> {
     if (hindrance?.kind === 'pause' || hindrance?.kind === 'settings') return hindrance.reason;
     if (!seen.standby || Date.now() - this.#streamedAt <= STREAM_GRACE_MS) return null;
-    return await this.#explained(await notStreaming(this.#server, this.#config, primary));
+    return await this.#explained(await notStreaming(this.#server, this.#setup, primary));
   }
 
   /**
@@ -202,15 +205,15 @@ export class HealthWatch {
     if (replayed === null) return null;
     const endpoint = streamsFrom ?? primary;
     const isFresh = heard !== null && heard.ago_ms < FRESH_MS;
-    const asked =
-      isFresh || endpoint === null ? null : await positionOf(this.#config, endpoint).catch(() => null);
+    const login = isFresh || endpoint === null ? null : await this.#setup.replicationLogin(endpoint);
+    const asked = login === null ? null : await positionOf(login).catch(() => null);
     const position = asked ?? heard?.position;
     return position === undefined ? null : Math.max(0, Number(position - replayed));
   }
 
   /** A server that listens elsewhere or follows another server may have been configured so by an operator. */
   async #explained(message: string): Promise<string> {
-    const words = await beatenWords(this.#config, this.#places).catch(() => null);
+    const words = await this.#setup.overridden().catch(() => null);
     return words === null ? message : `${message}; ${words}`;
   }
 
@@ -233,7 +236,7 @@ export class HealthWatch {
   async #roleAtRest(state: State | null): Promise<Role | null> {
     if (state === null || state.phase === 'building') return this.#config.role;
     if (state.phase === 'demoted') return null;
-    return access(this.#places.standbySignal).then(
+    return access(this.#setup.places.standbySignal).then(
       () => 'replica',
       (error: unknown) => (isErrno(error, 'ENOENT') ? 'primary' : null),
     );

@@ -1,4 +1,5 @@
-import { chmod, mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import type { Endpoint, ServiceStatus, UpgradeInfo } from '../../../src/core/domain.ts';
 import { textOf } from '../../../src/log.ts';
 import {
@@ -9,17 +10,16 @@ import {
   type Roles,
   type Target,
 } from '../../driver.ts';
-import { requireReachable } from './account.ts';
-import { ensureBinaries } from './binaries.ts';
-import { buildPrimary, buildReplica } from './build.ts';
+import type { PostgresqlHost } from './adopted/host-file.ts';
+import { AdoptedSetup } from './adopted/setup.ts';
+import { BuiltSetup } from './built.ts';
 import { isLsn } from './control.ts';
 import { type Activity, STREAM_GRACE_MS } from './health.ts';
-import { Instance, type Serving } from './instance.ts';
-import { LeftBehindWatch } from './left-behind.ts';
+import { Instance } from './instance.ts';
 import { notStreaming, withWayOut } from './not-streaming.ts';
 import { glance, untilStreaming } from './replication.ts';
-import { superuserLogin } from './sql.ts';
-import { loadState } from './state.ts';
+import type { Setup } from './setup.ts';
+import { loadState, type Serving } from './state.ts';
 import { Swap } from './swap.ts';
 import { Switchover } from './switchover.ts';
 import { handoverIn } from './synchronous.ts';
@@ -31,7 +31,8 @@ import { handoverIn } from './synchronous.ts';
  * - `swap.ts`         moves the server between versions
  * - `switchover.ts`   changes the roles of servers
  * - `build.ts`        the first data directory: initdb, or a copy of the primary (`basebackup.ts`, `tar.ts`, `manifest.ts`)
- * - `server.ts`       the server's process: find, start, stop
+ * - `setup.ts`        what differs between a server that Coffer built (`built.ts`) and an adopted one
+ * - `server.ts`       the server's process: find, start, stop (`own-starter.ts`, `process.ts`)
  * - `settings.ts`     its configuration, and the passwords derived from the cluster's token
  * - `auto-conf.ts`    what operators have set with ALTER SYSTEM, which wins
  * - `binaries.ts`     its binaries by version, fetched and checked
@@ -39,6 +40,7 @@ import { handoverIn } from './synchronous.ts';
  * - `health.ts`       the state of the server, for heartbeats
  * - `left-behind.ts`  what a switchover would leave behind on the server
  * - `synchronous.ts`  the standbys that a primary waits for: handed over in a switchover
+ * - `physical-slots.ts`  the slots of standbys, which move with the primary
  * - `control.ts`      where the log of a stopped server ends
  * - `state.ts`        what must survive a crash of the agent
  * - `account.ts`      the user that the server runs as
@@ -50,28 +52,43 @@ import { handoverIn } from './synchronous.ts';
  * - P3  A standby is promoted only when it has replayed everything that the demoted primary wrote.
  * - P4  A server that does not start on the new version runs on the old one again.
  */
-export const postgresqlDriver = (deps: DriverDeps): Driver & Roles => new PostgresqlDriver(deps);
+export const postgresqlDriver: PostgresqlFactory = (deps) => driverOf(deps, (own) => new BuiltSetup(own));
+
+/** The driver for the server of this host that Coffer did not make. */
+export const adoptingDriver =
+  (host: PostgresqlHost): PostgresqlFactory =>
+  (deps) =>
+    driverOf(deps, (own) => new AdoptedSetup(own, host));
+
+type PostgresqlFactory = (deps: DriverDeps) => Driver & Roles;
+
+function driverOf(
+  { stateDir, cacheDir, ...rest }: DriverDeps,
+  setupOf: (deps: DriverDeps) => Setup,
+): Driver & Roles {
+  // The server's working directory is not the agent's: only absolute paths mean the same to both.
+  const deps = { ...rest, stateDir: resolve(stateDir), cacheDir: resolve(cacheDir) };
+  return new PostgresqlDriver(deps, setupOf(deps));
+}
 
 const REVIVE_EVERY_MS = 5_000;
 
 class PostgresqlDriver implements Driver, Roles {
+  readonly #setup: Setup;
   readonly #instance: Instance;
   readonly #switchover: Switchover;
   readonly #swap: Swap;
-  readonly #leftBehind: LeftBehindWatch;
   #activity: Activity | null = null;
   #turn: Promise<unknown> = Promise.resolve();
   #checking: Promise<Health> | null = null;
   #revivedAt = 0;
   #trouble: string | null = null;
 
-  constructor(deps: DriverDeps) {
-    this.#instance = new Instance(deps);
+  constructor(deps: DriverDeps, setup: Setup) {
+    this.#setup = setup;
+    this.#instance = new Instance(deps, setup);
     this.#switchover = new Switchover(this.#instance);
     this.#swap = new Swap(this.#instance, this.#switchover);
-    const { config, log } = this.#instance.deps;
-    const { places } = this.#instance;
-    this.#leftBehind = new LeftBehindWatch({ config, places, login: superuserLogin(config), log });
   }
 
   start(): Promise<void> {
@@ -81,14 +98,13 @@ class PostgresqlDriver implements Driver, Roles {
 
   stop(): Promise<void> {
     this.#instance.halt.abort(new Error('the agent is stopping'));
-    return this.#inTurn('shutdown', 'the server is stopping', () => this.#instance.stopServer());
+    return this.#inTurn('shutdown', 'the server is stopping', () => this.#setup.leave(this.#instance));
   }
 
   destroy(): Promise<void> {
     this.#instance.halt.abort(new Error('the instance is being removed'));
     return this.#inTurn('shutdown', 'the instance is being removed', async () => {
-      this.#instance.closeSessions();
-      await this.#instance.server.stopAtOnce();
+      await this.#setup.remove(this.#instance);
       await rm(this.#instance.deps.stateDir, { recursive: true, force: true, maxRetries: 5 });
       this.#instance.state = null;
     });
@@ -109,7 +125,7 @@ class PostgresqlDriver implements Driver, Roles {
     const { role = null, lag_bytes = null, service_status } = await this.health();
     // A server that is down can't be asked, and is not switched over.
     const isUp = service_status === 'healthy';
-    const { findings } = isUp ? await this.#leftBehind.check(role === 'primary') : { findings: [] };
+    const { findings } = isUp ? await this.#setup.check(role === 'primary') : { findings: [] };
     // Minor versions of one major share the format of the data, so the way back is the same as the way there.
     return { reversible: true, role, lag_bytes, service_status, findings };
   }
@@ -132,7 +148,7 @@ class PostgresqlDriver implements Driver, Roles {
         throw new Error(`the server runs ${version}, not ${target.datastore_version}`);
       }
       if (standby && !(await untilStreaming(client, null, STREAM_GRACE_MS))) {
-        throw new Error(await notStreaming(this.#instance.server, this.#instance.deps.config, null));
+        throw new Error(await notStreaming(this.#instance.server, this.#setup, null));
       }
     });
     // Nothing to remove: the old version's binaries belong to the cache, which other instances share.
@@ -173,51 +189,30 @@ class PostgresqlDriver implements Driver, Roles {
 
   async #start(): Promise<void> {
     const { stateDir } = this.#instance.deps;
-    await mkdir(stateDir, { recursive: true });
-    // The server's user must pass through this folder; its contents have modes of their own.
-    await chmod(stateDir, this.#instance.account === null ? 0o700 : 0o711);
-    await requireReachable(stateDir, this.#instance.account);
+    await this.#setup.begin();
     const state = await loadState(stateDir);
     this.#instance.state = state;
     if (state === null || state.phase === 'building') {
-      await this.#build();
+      await this.#create();
     } else {
       const settled = await this.#instance.settle();
-      if (settled.phase === 'serving') await this.#instance.bringUp(settled);
-      else await this.#instance.server.stop();
+      if (settled.phase === 'demoted') await this.#instance.server.stop();
+      else await this.#setup.resume(this.#instance, settled);
     }
     this.#instance.watch.forgive();
   }
 
-  async #build(): Promise<void> {
-    const { config, log } = this.#instance.deps;
-    const activity: Activity = { status: 'building', message: 'fetching the binaries' };
+  async #create(): Promise<void> {
+    const activity: Activity = { status: 'building', message: 'the instance is being built' };
     this.#activity = activity;
     const started = Date.now();
-    const version = config.datastore_version;
-    await this.#instance.save({ phase: 'building', version });
-    await this.#instance.server.stopAtOnce();
-    const binaries = await ensureBinaries(this.#instance.binariesDeps, version);
-    const { places, account, server } = this.#instance;
-    const deps = {
-      ...{ config, log, places, account, server },
-      abort: this.#instance.halt.signal,
-      progress: (message: string) => {
-        activity.message = message;
-      },
-    };
-    if (config.role === 'replica') {
-      await buildReplica(deps, version);
-      const state: Serving = { phase: 'serving', version, primary: config.primary };
-      await this.#instance.save(state);
-      activity.message = 'starting the server';
-      await this.#instance.bringUp(state);
-      await this.#instance.withServer((client) => untilStreaming(client, config.primary, STREAM_GRACE_MS));
-    } else {
-      await buildPrimary(deps, binaries);
-      await this.#instance.save({ phase: 'serving', version, primary: null });
-    }
-    log.info({ version, role: config.role, duration_ms: Date.now() - started }, 'built the instance');
+    const { version, primary } = await this.#setup.create(this.#instance, (message) => {
+      activity.message = message;
+    });
+    this.#instance.deps.log.info(
+      { version, primary, duration_ms: Date.now() - started },
+      'the instance is there',
+    );
   }
 
   // ---- health
@@ -240,11 +235,15 @@ class PostgresqlDriver implements Driver, Roles {
           this.#instance.watch.forgive();
         }),
     });
-    if (health.service_status !== 'healthy' || this.#activity !== null) return health;
+    if (health.service_status !== 'healthy' || this.#activity !== null) {
+      const { state } = this.#instance;
+      const isSettled = this.#activity === null && (state === null || state.phase === 'serving');
+      return { ...health, ...this.#setup.known(null, isSettled) };
+    }
     this.#instance.holdSession();
     const isPrimary = health.role === 'primary';
     if (isPrimary) void this.#awaitStandbys();
-    return { ...health, ...this.#leftBehind.known(isPrimary) };
+    return { ...health, ...this.#setup.known(isPrimary, true) };
   }
 
   async #awaitStandbys(): Promise<void> {
@@ -268,7 +267,7 @@ class PostgresqlDriver implements Driver, Roles {
       if (state.phase === 'serving') await start(state);
       this.#trouble = null;
     }).catch((error: unknown) => {
-      this.#trouble = withWayOut(`${what} and does not start: ${textOf(error)}`, deps.config);
+      this.#trouble = withWayOut(`${what} and does not start: ${textOf(error)}`, this.#setup);
       deps.log.error({ error: textOf(error) }, 'the server does not start');
     });
   }

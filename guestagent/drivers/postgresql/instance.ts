@@ -1,39 +1,28 @@
-import { chown } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import type { Client } from 'pg';
 import { type Endpoint, sameEndpoint } from '../../../src/core/domain.ts';
 import { textOf } from '../../../src/log.ts';
-import type { DriverDeps } from '../../driver.ts';
-import { type Account, serverAccount } from './account.ts';
-import { requireOwnSettings } from './auto-conf.ts';
-import {
-  type Binaries,
-  type BinariesDeps,
-  binariesFolder,
-  ensureBinaries,
-  probeBinaries,
-} from './binaries.ts';
+import { type DriverDeps, PermanentError } from '../../driver.ts';
+import type { Account } from './account.ts';
+import type { Binaries } from './binaries.ts';
 import { formatLsn, readControl } from './control.ts';
-import { raisedSettings } from './demands.ts';
 import { HealthWatch } from './health.ts';
 import type { Glance } from './replication.ts';
 import { Server } from './server.ts';
-import { type Places, placesIn, writeSettings } from './settings.ts';
-import { PATIENT, Session, superuserLogin } from './sql.ts';
-import { loadState, type State, saveState } from './state.ts';
+import type { Places } from './settings.ts';
+import type { Managed, Setup } from './setup.ts';
+import { PATIENT, Session } from './sql.ts';
+import { type Demoted, loadState, type Serving, type State, saveState } from './state.ts';
 
 /** A start after an unclean end first replays up to `max_wal_size` of log. */
 const START_MS = 600_000;
-
-export type Serving = Extract<State, { phase: 'serving' }>;
-export type Demoted = Extract<State, { phase: 'demoted' }>;
 
 /**
  * One instance on this host: its places, its server, its intended state, and how it returns to that state
  * after a crash.
  */
-export class Instance {
+export class Instance implements Managed {
   readonly deps: DriverDeps;
+  readonly setup: Setup;
   readonly places: Places;
   readonly account: Account | null;
   readonly server: Server;
@@ -42,23 +31,19 @@ export class Instance {
    * login.
    */
   readonly #session: Session;
-  readonly binariesDeps: BinariesDeps;
   readonly watch: HealthWatch;
   state: State | null = null;
   /** Ends long waits of `start` when the agent stops; while aborted, no server should run. */
   halt = new AbortController();
 
-  constructor({ stateDir, cacheDir, ...rest }: DriverDeps) {
-    // The server's working directory is not the agent's: only absolute paths mean the same to both.
-    const deps = { ...rest, stateDir: resolve(stateDir), cacheDir: resolve(cacheDir) };
+  constructor(deps: DriverDeps, setup: Setup) {
     this.deps = deps;
-    this.places = placesIn(deps.stateDir);
-    this.account = serverAccount(deps.serverUser);
-    this.server = new Server(this.places, this.account, deps.log);
-    const login = superuserLogin(deps.config);
-    this.#session = new Session(login, PATIENT);
-    this.binariesDeps = { cacheDir: deps.cacheDir, account: this.account, log: deps.log };
-    this.watch = new HealthWatch(deps.config, this.places, this.server, login);
+    this.setup = setup;
+    this.places = setup.places;
+    this.account = setup.account;
+    this.server = new Server(this.places, setup.starter, deps.log);
+    this.#session = new Session(setup.login, PATIENT);
+    this.watch = new HealthWatch(deps.config, setup, this.server);
     this.halt.abort();
   }
 
@@ -70,12 +55,12 @@ export class Instance {
       running = null;
     }
     if (running === null) {
-      const binaries = await ensureBinaries(this.binariesDeps, state.version);
+      const binaries = await this.setup.binaries(state.version);
       await this.writeSettings(state.primary);
       await this.startServer(binaries, state.primary, START_MS, this.halt.signal);
     } else {
       await this.server.untilReady(START_MS, this.halt.signal);
-      await this.#holdSessions();
+      await this.holdSessions();
       this.deps.log.info({ pid: running.pid }, 'found the server running');
     }
   }
@@ -87,16 +72,12 @@ export class Instance {
     timeoutMs: number,
     abort?: AbortSignal,
   ): Promise<void> {
-    const raised = await raisedSettings(this.deps.config, this.places, primary);
-    if (Object.keys(raised).length > 0) {
-      this.deps.log.info(raised, 'starting the standby with as much as its primary has');
-    }
-    await this.server.start(binaries, raised, timeoutMs, abort);
-    await this.#holdSessions();
+    await this.server.start(binaries, await this.setup.raised(primary), timeoutMs, abort);
+    await this.holdSessions();
   }
 
   /** Opens the sessions before an application takes all connections, if possible. */
-  async #holdSessions(): Promise<void> {
+  async holdSessions(): Promise<void> {
     const sessions = await Promise.allSettled([this.#session.open(), this.watch.holdSession()]);
     for (const session of sessions) {
       if (session.status === 'fulfilled') continue;
@@ -117,7 +98,11 @@ export class Instance {
     const state = await loadState(this.deps.stateDir);
     this.state = state;
     if (state === null || state.phase === 'building') throw new Error('the instance is not built yet');
-    if (state.phase === 'serving' || state.phase === 'demoted') return state;
+    if (state.phase === 'demoted') return state;
+    if (state.phase === 'serving') {
+      const current = await this.setup.current(state, () => this.glance());
+      return current === state ? state : await this.save(current);
+    }
     if (state.phase === 'demoting') return await this.#settleDemotion(state.version);
     return await this.#settleUpgrade(state);
   }
@@ -142,14 +127,13 @@ export class Instance {
   }
 
   async #settleUpgrade(state: Extract<State, { phase: 'upgrading' }>): Promise<Serving> {
-    const from = binariesFolder(this.deps.cacheDir, state.from);
     const on = (version: string): Serving => ({ phase: 'serving', version, primary: state.primary });
     const running = await this.server.find();
-    if (running?.executable.startsWith(`${from}/`) && running.status !== 'stopping') {
-      await this.server.untilReady(START_MS, this.halt.signal);
-      return await this.save(on(state.from));
-    }
     try {
+      if (running !== null && running.status !== 'stopping') {
+        await this.server.untilReady(START_MS, this.halt.signal);
+        if (await this.setup.runs(running.executable, state.from)) return await this.save(on(state.from));
+      }
       await this.bringUp(on(state.to));
       return await this.save(on(state.to));
     } catch (error) {
@@ -162,8 +146,8 @@ export class Instance {
   }
 
   async fetch(version: string): Promise<Binaries> {
-    const binaries = await ensureBinaries(this.binariesDeps, version);
-    await probeBinaries(this.binariesDeps, binaries);
+    const binaries = await this.setup.binaries(version);
+    await this.setup.prove(binaries);
     return binaries;
   }
 
@@ -173,17 +157,14 @@ export class Instance {
     return state;
   }
 
-  async writeSettings(primary: Endpoint | null): Promise<void> {
-    const { config } = this.deps;
-    await writeSettings(config, this.places, this.account, primary);
-    if (this.account !== null) await chown(this.places.conf, this.account.uid, this.account.gid);
+  writeSettings(primary: Endpoint | null): Promise<void> {
+    return this.setup.writeSettings(primary);
   }
 
-  /**
-   * To be called before anything is stopped: rejects while `postgresql.auto.conf` overrides what Coffer sets.
-   */
-  requireOwnSettings(): Promise<void> {
-    return requireOwnSettings(this.deps.config, this.places);
+  /** To be called before anything is stopped: rejects while something overrides what Coffer sets. */
+  async requireOwnSettings(): Promise<void> {
+    const words = await this.setup.overridden();
+    if (words !== null) throw new PermanentError(words);
   }
 
   withServer<T>(work: (client: Client) => Promise<T>): Promise<T> {

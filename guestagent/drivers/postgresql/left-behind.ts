@@ -3,7 +3,7 @@ import type { Client } from 'pg';
 import type { GuestFinding } from '../../../src/core/domain.ts';
 import { textOf } from '../../../src/log.ts';
 import type { DriverLog, InstanceConfig } from '../../driver.ts';
-import { beatenWords, isOurs, readAutoConf } from './auto-conf.ts';
+import { isOurs, readAutoConf } from './auto-conf.ts';
 import type { Places } from './settings.ts';
 import { type Login, PATIENT, QUICK, withClient } from './sql.ts';
 import { SYNCHRONOUS } from './synchronous.ts';
@@ -28,10 +28,12 @@ const MAX_NAMES = 5;
 const MAX_SETTINGS = 200;
 
 interface Deps {
-  readonly config: InstanceConfig;
-  readonly places: Places;
   readonly login: Login;
   readonly log: DriverLog;
+  /** What keeps Coffer's settings from having an effect; null if nothing does. */
+  readonly overridden: () => Promise<string | null>;
+  /** Whose settings are compared with those of the other servers; null if they are not compared. */
+  readonly settings: { readonly config: InstanceConfig; readonly places: Places } | null;
 }
 
 export class LeftBehindWatch {
@@ -65,14 +67,14 @@ export class LeftBehindWatch {
   async #check(isPrimary: boolean): Promise<LeftBehind> {
     const began = Date.now();
     this.#nextAt = began + CHECK_EVERY_MS;
-    const { config, places } = this.#deps;
+    const { settings, overridden: askOverridden } = this.#deps;
     const found = isPrimary ? await this.#onPrimary() : [];
-    const overridden = await beatenWords(config, places);
+    const overridden = await askOverridden();
     const findings: readonly GuestFinding[] = [
       ...found,
       ...(overridden === null ? [] : [{ name: 'settings_overridden', message: overridden } as const]),
     ];
-    this.#known = { findings, settings: await fingerprints(config, places) };
+    this.#known = { findings, settings: settings === null ? {} : await fingerprints(settings) };
     const ended = Date.now();
     this.#nextAt = ended + Math.max(CHECK_EVERY_MS, (ended - began) / SHARE);
     return this.#known;
@@ -144,10 +146,10 @@ function some(names: readonly string[]): string {
 }
 
 /** With fingerprints two servers of one cluster can be compared, while nobody can read the values. */
-async function fingerprints(
-  config: InstanceConfig,
-  places: Places,
-): Promise<Readonly<Record<string, string>>> {
+async function fingerprints({
+  config,
+  places,
+}: NonNullable<Deps['settings']>): Promise<Readonly<Record<string, string>>> {
   const entries = [...(await readAutoConf(places))]
     .filter(([name]) => !isOurs(name) && name !== SYNCHRONOUS)
     .slice(0, MAX_SETTINGS);

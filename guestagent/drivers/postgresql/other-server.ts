@@ -1,9 +1,7 @@
 import { Client, type QueryResultRow } from 'pg';
-import type { Endpoint } from '../../../src/core/domain.ts';
-import type { InstanceConfig } from '../../driver.ts';
 import { within } from '../../files.ts';
 import { DEMANDED, type Demands, demandsOf, isLsn, parseLsn } from './control.ts';
-import { clientConfig, disconnect, replicationLogin } from './sql.ts';
+import { clientConfig, disconnect, type Login } from './sql.ts';
 
 /**
  * Asks another server of the cluster. The superuser may log in only on the host of its own server. So this
@@ -13,16 +11,16 @@ import { clientConfig, disconnect, replicationLogin } from './sql.ts';
 const ASK_MS = 700;
 
 /** How far the other server's log goes: for a primary, how far it has written. */
-export async function positionOf(config: InstanceConfig, endpoint: Endpoint): Promise<bigint> {
-  return ask(config, endpoint, async (query) => {
+export async function positionOf(login: Login): Promise<bigint> {
+  return ask(login, async (query) => {
     const { xlogpos } = await query('IDENTIFY_SYSTEM');
     if (typeof xlogpos !== 'string' || !isLsn(xlogpos)) throw new Error('no log position in the answer');
     return parseLsn(xlogpos);
   });
 }
 
-export async function demandsOfServer(config: InstanceConfig, endpoint: Endpoint): Promise<Demands> {
-  return ask(config, endpoint, async (query) => {
+export async function demandsOfServer(login: Login): Promise<Demands> {
+  return ask(login, async (query) => {
     const values = new Map<string, number>();
     for (const name of DEMANDED) values.set(name, Number((await query(`SHOW ${name}`))[name]));
     return demandsOf((name) => values.get(name) ?? 0);
@@ -31,13 +29,8 @@ export async function demandsOfServer(config: InstanceConfig, endpoint: Endpoint
 
 type Query = (text: string) => Promise<QueryResultRow>;
 
-async function ask<T>(
-  config: InstanceConfig,
-  endpoint: Endpoint,
-  work: (query: Query) => Promise<T>,
-): Promise<T> {
+async function ask<T>(login: Login, work: (query: Query) => Promise<T>): Promise<T> {
   const limits = { connectMs: ASK_MS, statementMs: ASK_MS };
-  const login = replicationLogin(config, endpoint);
   const settings = { ...clientConfig(login, limits), replication: 'true' };
   const client = new Client(settings);
   client.on('error', () => {});
@@ -47,7 +40,8 @@ async function ask<T>(
     return work(query);
   };
   try {
-    return await within(ASK_MS, asked(), `no answer of ${endpoint.host}:${endpoint.port}`);
+    const { host, port } = login.endpoint;
+    return await within(ASK_MS, asked(), `no answer of ${host}:${port}`);
   } finally {
     disconnect(client);
   }

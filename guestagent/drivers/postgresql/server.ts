@@ -1,21 +1,17 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { copyFile, open, readdir, readFile, readlink, realpath, stat, truncate } from 'node:fs/promises';
+import { copyFile, open, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { isErrno, readIfThere } from '../../../src/files.ts';
+import { readIfThere } from '../../../src/files.ts';
 import { sleep } from '../../../src/service.ts';
 import type { DriverLog } from '../../driver.ts';
-import { removeIfThere, writeFileAtomic } from '../../files.ts';
-import type { Account } from './account.ts';
 import type { Binaries } from './binaries.ts';
-import { configFile, type Places } from './settings.ts';
+import { signal } from './process.ts';
+import type { Places } from './settings.ts';
 
 /**
  * The server's process: finds it, starts it, stops it.
  *
- * The server runs in a session of its own with its output in a file, so that it outlives the agent. The next
- * agent finds it through `postmaster.pid`, and trusts that file only if the process named there is a server
- * on this same data directory: process ids are reused.
+ * The server outlives the agent. The next agent finds it through `postmaster.pid`, and trusts that file
+ * only if the process named there is a server on this same data directory: process ids are reused.
  */
 interface Running {
   readonly pid: number;
@@ -31,25 +27,47 @@ const IMMEDIATE_STOP_MS = 10_000;
 const LATELY_MS = 60_000;
 const LOG_LIMIT_BYTES = 10 * 1024 * 1024;
 
-const run = promisify(execFile);
+/** How a server is started and stopped on this host, and how it is known. */
+export interface Starter {
+  /** The path of the process's executable; null unless the process lives and is the server. */
+  executableOf(pid: number): Promise<string | null>;
+  /** Begins to start the server. `settings` override the configuration. */
+  launch(binaries: Binaries, settings: Readonly<Record<string, number>>): Promise<Launch>;
+  /** Begins a fast shutdown without waiting for its end; false if there is no such process any more. */
+  beginStop(pid: number): Promise<boolean>;
+  /** The process that the last launch started, if that is known and the process lives. */
+  launchedPid(): number | null;
+}
+
+/** A start that has begun. */
+export interface Launch {
+  /** True when nothing works on the start any more: either the server runs by then, or it never will. */
+  hasEnded(): boolean;
+  /** Why the start has failed; null if nothing is known of a failure. */
+  failure(): string | null;
+}
+
+export function pidFile(places: Places): string {
+  return join(places.data, 'postmaster.pid');
+}
 
 export class Server {
   readonly #places: Places;
-  readonly #account: Account | null;
+  readonly #starter: Starter;
   readonly #log: DriverLog;
-  #child: ChildProcess | null = null;
+  #launch: Launch | null = null;
 
-  constructor(places: Places, account: Account | null, log: DriverLog) {
+  constructor(places: Places, starter: Starter, log: DriverLog) {
     this.#places = places;
-    this.#account = account;
+    this.#starter = starter;
     this.#log = log;
   }
 
   async find(): Promise<Running | null> {
-    const lines = (await readIfThere(this.#pidFile))?.split('\n') ?? [];
+    const lines = (await readIfThere(pidFile(this.#places)))?.split('\n') ?? [];
     const pid = Number(lines[0]);
     if (!Number.isSafeInteger(pid) || pid <= 1) return null;
-    const executable = await this.#executableOf(pid);
+    const executable = await this.#starter.executableOf(pid);
     return executable === null ? null : { pid, executable, status: (lines[7] ?? '').trim() };
   }
 
@@ -63,34 +81,10 @@ export class Server {
     timeoutMs: number,
     abort?: AbortSignal,
   ): Promise<void> {
-    const executable = join(binaries.folder, 'bin', 'postgres');
-    const output = await open(this.#places.logFile, 'a', 0o600);
-    const logStart = (await output.stat()).size;
-    // Arguments override all files, including `postgresql.auto.conf`.
-    const overriding = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-    let failure: Error | null = null;
-    try {
-      await this.#disownStalePid();
-      const child = spawn(
-        executable,
-        ['-D', this.#places.data, '-c', `config_file=${configFile(this.#places)}`, ...overriding],
-        {
-          detached: true,
-          stdio: ['ignore', output.fd, output.fd],
-          cwd: '/',
-          env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
-          ...(this.#account && { uid: this.#account.uid, gid: this.#account.gid }),
-        },
-      );
-      child.on('error', (error) => {
-        failure = error;
-      });
-      child.unref();
-      this.#child = child;
-    } finally {
-      await output.close();
-    }
-    await this.#untilReady(timeoutMs, logStart, () => failure, abort);
+    const logStart = await this.#logSize();
+    const launch = await this.#starter.launch(binaries, settings);
+    this.#launch = launch;
+    await this.#untilReady(timeoutMs, logStart, () => launch.failure(), abort);
   }
 
   /** For a server that is already starting, e.g. one that survived the agent. */
@@ -117,7 +111,7 @@ export class Server {
   /** Begins a fast shutdown without waiting for its end; false if there is no server. */
   async beginStop(): Promise<boolean> {
     const running = await this.find();
-    return running !== null && signal(running.pid, 'SIGINT');
+    return running !== null && (await this.#starter.beginStop(running.pid));
   }
 
   async reload(): Promise<void> {
@@ -186,46 +180,23 @@ export class Server {
     );
   }
 
-  /**
-   * If the pid file names any living process of PostgreSQL's user, PostgreSQL takes that process for a rival
-   * server and does not start; after a reboot the number may belong to any other process. So the stale number
-   * is replaced by the agent's own: the agent is the new server's parent, which PostgreSQL does not take for
-   * a rival. The rest of the file stays: from it the new server learns whether processes of a killed server
-   * are still working on the data.
-   */
-  async #disownStalePid(): Promise<void> {
-    const file = await readIfThere(this.#pidFile);
-    if (file === null) return;
-    const pid = Number.parseInt(file, 10);
-    const data = await realpath(this.#places.data);
-    if (!Number.isSafeInteger(pid) || pid <= 1) {
-      // The file was cut short by a power failure: PostgreSQL does not start with such a file either.
-      if ((await processesIn(data)).length === 0) await removeIfThere(this.#pidFile);
-      return;
-    }
-    const folder = pid === process.pid ? null : await folderOf(pid);
-    if (folder === null || folder === data) return;
-    this.#log.warn({ pid }, 'the pid file names a process that is not this server: the file is stale');
-    const rest = file.slice(file.indexOf('\n'));
-    await writeFileAtomic(this.#pidFile, `${process.pid}${rest}`, { mode: 0o600, owner: this.#account });
-  }
-
-  get #pidFile(): string {
-    return join(this.#places.data, 'postmaster.pid');
-  }
-
   async #untilReady(
     timeoutMs: number,
     logStart: number,
-    failure: () => Error | null,
+    failure: () => string | null,
     abort: AbortSignal | undefined,
   ): Promise<void> {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
       abort?.throwIfAborted();
-      const spawnFailure = failure();
-      if (spawnFailure !== null) throw new Error(`can't start PostgreSQL: ${spawnFailure.message}`);
-      const ended = this.#child === null || hasEnded(this.#child);
+      const failed = failure();
+      if (failed !== null) {
+        const words = await this.lastWords(logStart);
+        throw new Error(
+          `can't start PostgreSQL: ${failed}${words === null ? '' : ` (its log says: ${words})`}`,
+        );
+      }
+      const ended = this.#launch === null || this.#launch.hasEnded();
       const running = await this.find();
       if (running?.status === 'ready') return;
       // Our server may have lost a race against one that the previous agent started: then that one runs.
@@ -247,7 +218,8 @@ export class Server {
       const running = await this.#findAlive();
       if (running === null) return;
       if (step > 0) this.#log.warn({ pid: running, signal: name }, 'PostgreSQL does not stop: more force');
-      signal(running, name);
+      if (name === 'SIGINT') await this.#starter.beginStop(running);
+      else signal(running, name);
       const deadline = Date.now() + patienceMs;
       while (Date.now() < deadline) {
         if ((await this.#findAlive()) === null) return;
@@ -257,90 +229,8 @@ export class Server {
     throw new Error('the PostgreSQL server can not be stopped');
   }
 
-  /** Also finds a server of ours that has not written its pid file yet, or has already removed it. */
+  /** Also finds a server that has not written its pid file yet, or has already removed it. */
   async #findAlive(): Promise<number | null> {
-    const child = this.#child;
-    if (child?.pid !== undefined && !hasEnded(child)) return child.pid;
-    return (await this.find())?.pid ?? null;
-  }
-
-  /** Null unless the process lives and is a server that was started on this data directory. */
-  async #executableOf(pid: number): Promise<string | null> {
-    if (this.#child?.pid === pid && hasEnded(this.#child)) return null;
-    const args = process.platform === 'linux' ? await linuxArguments(pid) : await psArguments(pid);
-    if (args === null) return null;
-    const [executable, flag, folder] = args;
-    return executable !== undefined && flag === '-D' && folder === this.#places.data ? executable : null;
-  }
-}
-
-function hasEnded(child: ChildProcess): boolean {
-  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
-}
-
-/** False if the process no longer exists. */
-function signal(pid: number, name: NodeJS.Signals): boolean {
-  try {
-    return process.kill(pid, name);
-  } catch (error) {
-    if (isErrno(error, 'ESRCH')) return false;
-    throw error;
-  }
-}
-
-/**
- * A process's working directory; null if there is no such process. For each of PostgreSQL's processes that is
- * the data directory, however the process was started.
- */
-async function folderOf(pid: number): Promise<string | null> {
-  if (process.platform !== 'linux') return (await lsofFolders('-p', String(pid))).get(pid) ?? null;
-  try {
-    return await readlink(`/proc/${pid}/cwd`);
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ESRCH')) return null;
-    // Some programs hide theirs even from their own user; PostgreSQL does not.
-    if (isErrno(error, 'EACCES', 'EPERM')) return '';
-    throw error;
-  }
-}
-
-async function processesIn(folder: string): Promise<readonly number[]> {
-  if (process.platform !== 'linux') {
-    const folders = [...(await lsofFolders())];
-    return folders.filter(([, each]) => each === folder).map(([pid]) => pid);
-  }
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
-  const folders = await Promise.all(pids.map(folderOf));
-  return pids.filter((_, index) => folders[index] === folder);
-}
-
-async function lsofFolders(...which: readonly string[]): Promise<ReadonlyMap<number, string>> {
-  const { stdout } = await run('lsof', ['-a', ...which, '-d', 'cwd', '-F', 'pn']).catch(
-    // `lsof` ends with code 1 when there is nothing to list, but still lists what it can.
-    (error: unknown) => error as { readonly stdout?: string },
-  );
-  const entries = [...(stdout ?? '').matchAll(/^p(\d+)\n(?:f.*\n)?n(.*)$/gm)];
-  return new Map(entries.map(([, pid, folder = '']) => [Number(pid), folder]));
-}
-
-async function linuxArguments(pid: number): Promise<readonly string[] | null> {
-  try {
-    // A dead process that its parent has not collected has no arguments.
-    const args = await readFile(`/proc/${pid}/cmdline`, 'utf8');
-    return args === '' ? null : args.split('\0');
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ESRCH')) return null;
-    throw error;
-  }
-}
-
-/** On macOS paths with spaces can't be told apart here, so they are only compared with what we expect. */
-async function psArguments(pid: number): Promise<readonly string[] | null> {
-  try {
-    const { stdout } = await run('ps', ['-ww', '-o', 'command=', '-p', String(pid)]);
-    const match = /^(.*?) (-D) (.*?) -c config_file=/.exec(stdout.trim());
-    return match === null ? null : match.slice(1);
-  } catch {
-    return null;
+    return this.#starter.launchedPid() ?? (await this.find())?.pid ?? null;
   }
 }

@@ -1,3 +1,5 @@
+import type { Socket } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
 import { Client, type ClientConfig, type QueryResultRow } from 'pg';
 import type { Endpoint } from '../../../src/core/domain.ts';
 import { isErrno } from '../../../src/files.ts';
@@ -5,11 +7,17 @@ import { sleep } from '../../../src/service.ts';
 import type { InstanceConfig } from '../../driver.ts';
 import { derivePassword, REPLICATION_USER, SUPERUSER } from './settings.ts';
 
-/** How the driver logs in to a server: over TCP, with a password derived from the cluster's token. */
+/** How the driver logs in to a server. */
 export interface Login {
+  /** The host may be the folder of a socket. */
   readonly endpoint: Endpoint;
   readonly user: string;
-  readonly password: string;
+  /** Null if the server knows the user in another way. */
+  readonly password: string | (() => Promise<string>) | null;
+  /** Read again for each connection; null for none. */
+  readonly ssl: (() => ConnectionOptions) | null;
+  /** Opens the socket in another way than by connecting to the endpoint; null if that is not necessary. */
+  readonly openSocket: (() => Promise<Socket>) | null;
   /** The settings that the session makes for itself. */
   readonly settings: Readonly<Record<string, string>>;
 }
@@ -59,21 +67,26 @@ const SUPERUSER_SETTINGS: Readonly<Record<string, string>> = {
 
 const SINCE_17: Readonly<Record<string, string>> = { transaction_timeout: '0' };
 
-/** For the instance's own server. */
+export function superuserSettings(major: number): Login['settings'] {
+  return { ...SUPERUSER_SETTINGS, ...(major >= 17 && SINCE_17) };
+}
+
+/** For an instance's own server that Coffer built. */
 export function superuserLogin(config: InstanceConfig): Login {
-  const major = Number.parseInt(config.datastore_version, 10);
   return {
-    endpoint: config.endpoint,
-    user: SUPERUSER,
-    password: derivePassword(config, SUPERUSER),
-    settings: { ...SUPERUSER_SETTINGS, ...(major >= 17 && SINCE_17) },
+    ...{ endpoint: config.endpoint, user: SUPERUSER, password: derivePassword(config, SUPERUSER) },
+    settings: superuserSettings(Number.parseInt(config.datastore_version, 10)),
+    ...{ ssl: null, openSocket: null },
   };
 }
 
-/** For another server of the cluster. */
+/** For another server of a cluster that Coffer built. */
 export function replicationLogin(config: InstanceConfig, endpoint: Endpoint): Login {
   const password = derivePassword(config, REPLICATION_USER);
-  return { endpoint, user: REPLICATION_USER, password, settings: OWN_SETTINGS };
+  return {
+    ...{ endpoint, user: REPLICATION_USER, password, settings: OWN_SETTINGS },
+    ...{ ssl: null, openSocket: null },
+  };
 }
 
 export function clientConfig(login: Login, limits: Limits, database = 'postgres'): ClientConfig {
@@ -81,11 +94,11 @@ export function clientConfig(login: Login, limits: Limits, database = 'postgres'
     host: login.endpoint.host,
     port: login.endpoint.port,
     user: login.user,
-    password: login.password,
+    ...(login.password !== null && { password: login.password }),
     database,
     application_name: 'coffer',
     options: startupOptions(login.settings),
-    ssl: false,
+    ssl: login.ssl?.() ?? false,
     keepAlive: true,
     connectionTimeoutMillis: limits.connectMs,
     ...(limits.statementMs !== null && { query_timeout: limits.statementMs }),
@@ -107,7 +120,11 @@ async function connect(login: Login, limits: Limits, database?: string): Promise
   const deadline = Date.now() + limits.connectMs;
   for (;;) {
     const connectMs = Math.max(1, Math.min(deadline - Date.now(), TRY_MS));
-    const client = new Client(clientConfig(login, { ...limits, connectMs }, database));
+    const socket = await login.openSocket?.();
+    const client = new Client({
+      ...clientConfig(login, { ...limits, connectMs }, database),
+      ...(socket && { stream: () => socket }),
+    });
     client.on('error', () => {});
     try {
       await client.connect();

@@ -21,5 +21,7 @@ const stateSchema = z.discriminatedUnion('phase', [
 ]);
 
 export type State = z.infer<typeof stateSchema>;
+export type Serving = Extract<State, { phase: 'serving' }>;
+export type Demoted = Extract<State, { phase: 'demoted' }>;
 
 export const { load: loadState, save: saveState } = stateFile(stateSchema);

@@ -1,16 +1,16 @@
 import type { Client } from 'pg';
 import type { Endpoint } from '../../../src/core/domain.ts';
-import { hasPackage } from '../../../src/core/managers/postgresql.ts';
 import { textOf } from '../../../src/log.ts';
 import { sleep } from '../../../src/service.ts';
 import { PermanentError, type Target } from '../../driver.ts';
 import { writeFileAtomic } from '../../files.ts';
-import { type Binaries, ensureBinaries, unknownVersion } from './binaries.ts';
+import type { Binaries } from './binaries.ts';
 import { STREAM_GRACE_MS } from './health.ts';
-import type { Demoted, Instance, Serving } from './instance.ts';
+import type { Instance } from './instance.ts';
 import { notStreaming } from './not-streaming.ts';
+import { dropIdlePhysicalSlots, physicalSlotsIn } from './physical-slots.ts';
 import { dropIdleLogicalSlots, glance, majorOf, untilStreaming } from './replication.ts';
-import type { State } from './state.ts';
+import type { Demoted, Serving, State } from './state.ts';
 import { STREAM_MS, type Switchover } from './switchover.ts';
 
 const UPGRADE_START_MS = 180_000;
@@ -29,7 +29,7 @@ export class Swap {
 
   checkTarget(target: Target, state: State | null): void {
     const to = target.datastore_version;
-    if (!hasPackage(to)) throw unknownVersion(to);
+    this.#instance.setup.requireKnown(to);
     const from =
       state === null
         ? this.#instance.deps.config.datastore_version
@@ -71,6 +71,7 @@ export class Swap {
     });
     await this.#restartOn(state.version, binaries, primary, { mustStream: true });
     await this.#dropOrphanedSlots();
+    if (this.#instance.setup.movesSlots) await this.#dropMovedSlots();
   }
 
   /**
@@ -99,13 +100,24 @@ export class Swap {
     );
   }
 
+  /** The successor has them now; here each would keep the log until the disk is full. */
+  async #dropMovedSlots(): Promise<void> {
+    try {
+      const slots = await physicalSlotsIn(this.#instance.places.data);
+      await this.#instance.withServer((client) => dropIdlePhysicalSlots(client, slots));
+    } catch (error) {
+      const fields = { error: textOf(error) };
+      this.#instance.deps.log.warn(fields, 'physical slots of the former primary could not be dropped');
+    }
+  }
+
   async #restartOn(
     from: string,
     to: Binaries,
     primary: Endpoint | null,
     { mustStream }: { readonly mustStream: boolean },
   ): Promise<void> {
-    const old = await ensureBinaries(this.#instance.binariesDeps, from);
+    const old = await this.#instance.setup.binaries(from);
     await this.#instance.save({ phase: 'upgrading', from, to: to.version, primary });
     await this.#instance.writeSettings(primary);
     const began = performance.now();
@@ -122,7 +134,7 @@ export class Swap {
         if (!standby || (await untilStreaming(client, primary, mustStream ? STREAM_MS : STREAM_GRACE_MS)))
           return;
         if (mustStream)
-          throw new Error(await notStreaming(this.#instance.server, this.#instance.deps.config, primary));
+          throw new Error(await notStreaming(this.#instance.server, this.#instance.setup, primary));
       });
     } catch (error) {
       await this.#goBack(old, primary, `PostgreSQL ${to.version} does not serve: ${textOf(error)}`);

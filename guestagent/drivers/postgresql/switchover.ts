@@ -6,12 +6,12 @@ import { PermanentError } from '../../driver.ts';
 import { removeIfThere } from '../../files.ts';
 import { formatLsn, readControl } from './control.ts';
 import { tooSmall } from './demands.ts';
-import type { Demoted, Instance, Serving } from './instance.ts';
+import type { Instance } from './instance.ts';
 import { notStreaming } from './not-streaming.ts';
 import { demandsOfServer } from './other-server.ts';
+import { makePhysicalSlots, physicalSlotsIn } from './physical-slots.ts';
 import { replayUpTo } from './replay.ts';
 import {
-  applicationName,
   glance,
   promoteNow,
   type Standby,
@@ -19,6 +19,7 @@ import {
   untilStreaming,
   writtenPosition,
 } from './replication.ts';
+import type { Demoted, Serving } from './state.ts';
 import {
   AwaitedStandbys,
   type Handover,
@@ -96,15 +97,22 @@ export class Switchover {
       },
       'demoted',
     );
-    return { lsn, handover: this.#handover(names) };
+    return { lsn, handover: await this.#handover(names) };
   }
 
   async demotedBefore({ lsn }: Demoted): Promise<{ readonly lsn: string; readonly handover: Handover }> {
-    return { lsn, handover: this.#handover((await this.#awaited.read()) ?? '') };
+    return { lsn, handover: await this.#handover((await this.#awaited.read()) ?? '') };
   }
 
-  #handover(names: string): Handover {
-    return { [SYNCHRONOUS]: names, application_name: this.#instance.deps.config.name };
+  async #handover(names: string): Promise<Handover> {
+    const { setup, places } = this.#instance;
+    const own = await setup.ownSlot();
+    const slots = setup.movesSlots ? await physicalSlotsIn(places.data) : [];
+    return {
+      [SYNCHRONOUS]: names,
+      application_name: await setup.ownStreamName(),
+      slots: [...slots, ...(own === null ? [] : [own])],
+    };
   }
 
   /**
@@ -113,7 +121,7 @@ export class Switchover {
    * (P3).
    */
   async #requireSuccessor(client: Client, successor: string | null, position: string): Promise<void> {
-    const name = successor === null ? null : applicationName(successor);
+    const name = successor === null ? null : this.#instance.setup.streamNameOf(successor);
     for (const deadline = Date.now() + NEAR_MS; ; await sleep(20)) {
       const all = await standbysOf(client, position);
       const candidates = name === null ? all : all.filter((standby) => standby.name === name);
@@ -158,6 +166,7 @@ export class Switchover {
     });
     const replayed = performance.now();
     if (isStandby) await this.#becomePrimary(state);
+    await this.#makeSlots(handover);
     await this.#takeOn(handover);
     const [replay_ms, promote_ms] = [replayed - began, performance.now() - replayed].map(Math.round);
     this.#instance.deps.log.info({ lsn, replay_ms, promote_ms }, 'promoted');
@@ -172,10 +181,18 @@ export class Switchover {
     if (handover !== null && (await synchronousNames(client)) !== '') await setSynchronous(client, '');
   }
 
+  /** The slot that this server has used itself would never be read again. */
+  async #makeSlots(handover: Handover | null): Promise<void> {
+    const own = await this.#instance.setup.ownSlot();
+    const slots = (handover?.slots ?? []).filter((name) => name !== own);
+    if (slots.length === 0) return;
+    await this.#instance.withServer((client) => makePhysicalSlots(client, slots));
+  }
+
   /** Not yet in force: `awaitStandbys` puts it into force. */
   async #takeOn(handover: Handover | null): Promise<void> {
     if (handover === null || handover[SYNCHRONOUS] === '') return;
-    const { name } = this.#instance.deps.config;
+    const name = await this.#instance.setup.ownStreamName();
     await this.#awaited.write(renamed(handover[SYNCHRONOUS], name, handover.application_name));
   }
 
@@ -229,8 +246,8 @@ export class Switchover {
       this.#instance.watch.forgive();
       return;
     }
-    const { server, deps } = this.#instance;
-    const reason = await notStreaming(server, deps.config, primary);
+    const { server, setup } = this.#instance;
+    const reason = await notStreaming(server, setup, primary);
     await this.#instance.save(state);
     await this.#turnTo(state);
     throw new Error(reason);
@@ -241,9 +258,10 @@ export class Switchover {
    * restarted with enough.
    */
   async #turnTo(state: Serving): Promise<void> {
-    const { deps, server } = this.#instance;
-    const demands =
-      state.primary === null ? null : await demandsOfServer(deps.config, state.primary).catch(() => null);
+    const { deps, server, setup } = this.#instance;
+    const login =
+      state.primary === null || !setup.raises ? null : await setup.replicationLogin(state.primary);
+    const demands = login === null ? null : await demandsOfServer(login).catch(() => null);
     const small =
       demands === null ? null : await this.#instance.withServer((client) => tooSmall(client, demands));
     if (small !== null) {

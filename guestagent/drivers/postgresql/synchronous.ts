@@ -18,6 +18,8 @@ export type Handover = Readonly<{
   [SYNCHRONOUS]: string;
   /** The name under which the demoted primary will stream. */
   application_name: string;
+  /** The physical slots that its standbys and it itself may name: see `physical-slots.ts`. */
+  slots: readonly string[];
 }>;
 
 export async function synchronousNames(client: Client): Promise<string> {
@@ -32,7 +34,12 @@ export async function synchronousNames(client: Client): Promise<string> {
 export function handoverIn(passedOn: Readonly<Record<string, unknown>> | undefined): Handover | null {
   const [names, application_name] = [passedOn?.[SYNCHRONOUS], passedOn?.['application_name']];
   if (typeof names !== 'string' || typeof application_name !== 'string') return null;
-  return { [SYNCHRONOUS]: names, application_name };
+  const slots = Array.isArray(passedOn?.['slots']) ? passedOn['slots'] : [];
+  return { [SYNCHRONOUS]: names, application_name, slots: slots.filter(isSlotName) };
+}
+
+function isSlotName(name: unknown): name is string {
+  return typeof name === 'string' && /^[a-z0-9_]{1,63}$/.test(name);
 }
 
 const WORD = /"((?:[^"]|"")*)"|[^\s,()"]+/g;

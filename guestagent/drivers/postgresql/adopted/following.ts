@@ -1,0 +1,117 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { escapeLiteral } from 'pg';
+import { type Endpoint, sameEndpoint } from '../../../../src/core/domain.ts';
+import { readIfThere } from '../../../../src/files.ts';
+import { PermanentError } from '../../../driver.ts';
+import { writeFileAtomic } from '../../../files.ts';
+import { parseAutoConf } from '../auto-conf.ts';
+import { endpointIn } from '../replication.ts';
+import { type Login, one, PATIENT, withClient } from '../sql.ts';
+import { type Conninfo, formatConninfo, parseConninfo, pointedAt } from './conninfo.ts';
+import { type Memory, recall } from './memory.ts';
+
+/**
+ * Which server an adopted server follows: the one setting that Coffer makes. It is `primary_conninfo` in
+ * `postgresql.auto.conf`, by `ALTER SYSTEM` while the server runs. A server that is down can't be asked: then
+ * the same line of the same file is written.
+ */
+const NAME = 'primary_conninfo';
+
+interface Deps {
+  readonly dataDir: string;
+  readonly stateDir: string;
+  readonly login: Login;
+  /** What the operator's file says about replication; null if it says nothing. */
+  readonly replication: string | null;
+  readonly isRunning: () => Promise<boolean>;
+}
+
+export class Following {
+  readonly #deps: Deps;
+
+  constructor(deps: Deps) {
+    this.#deps = deps;
+  }
+
+  /** Changes nothing if the server is set to follow `primary` already. */
+  async pointAt(primary: Endpoint): Promise<void> {
+    const memory = await this.#memory();
+    const present = (await this.#setValue()) ?? memory.conninfo;
+    const target = endpointIn(present);
+    if (target !== null && sameEndpoint(target, primary)) return;
+    const before = endpointIn(memory.conninfo);
+    if (before !== null && sameEndpoint(before, primary)) return await this.#set(memory.in_auto_conf);
+    await this.#set(formatConninfo(pointedAt(this.templateOf(memory), primary)));
+  }
+
+  /** Gives back the operator's line, unless the server would then follow another server than it does. */
+  async giveBack(): Promise<'given back' | 'kept'> {
+    const memory = await recall(this.#deps.stateDir);
+    if (memory === null) return 'given back';
+    const present = await this.#setValue();
+    if (present === memory.in_auto_conf) return 'given back';
+    const [now, before] = [present ?? memory.conninfo, memory.conninfo].map(endpointIn);
+    const isSame = now != null && before != null && sameEndpoint(now, before);
+    if (!isSame && (await this.#isStandby())) return 'kept';
+    await this.#set(memory.in_auto_conf);
+    return 'given back';
+  }
+
+  /** User, credentials and name for replication. */
+  templateOf({ conninfo }: Pick<Memory, 'conninfo'>): Conninfo {
+    const text = conninfo === '' ? (this.#deps.replication ?? '') : conninfo;
+    const template = parseConninfo(text);
+    if (template !== null && template.size > 0) return template;
+    throw new PermanentError(
+      `this server can't follow another: it has no ${NAME} that could be continued, and the file of its host says ` +
+        'nothing about replication',
+    );
+  }
+
+  /** The value in `postgresql.auto.conf`; null if the file has none. */
+  async inAutoConf(): Promise<string | null> {
+    return this.#setValue();
+  }
+
+  async #memory(): Promise<Memory> {
+    const memory = await recall(this.#deps.stateDir);
+    if (memory === null) throw new Error('the server is not adopted yet');
+    return memory;
+  }
+
+  get #file(): string {
+    return join(this.#deps.dataDir, 'postgresql.auto.conf');
+  }
+
+  async #setValue(): Promise<string | null> {
+    return parseAutoConf((await readIfThere(this.#file)) ?? '').get(NAME) ?? null;
+  }
+
+  async #isStandby(): Promise<boolean> {
+    return (await readIfThere(join(this.#deps.dataDir, 'standby.signal'))) !== null;
+  }
+
+  async #set(value: string | null): Promise<void> {
+    if (await this.#deps.isRunning()) {
+      const text = value === null ? `RESET ${NAME}` : `SET ${NAME} = ${escapeLiteral(value)}`;
+      await withClient(this.#deps.login, PATIENT, async (client) => {
+        await client.query(`ALTER SYSTEM ${text}`);
+        await one(client, 'SELECT pg_catalog.pg_reload_conf()');
+      });
+      return;
+    }
+    const text = (await readIfThere(this.#file)) ?? '';
+    const { mode, uid, gid } = await stat(this.#deps.dataDir);
+    const options = { mode: mode & 0o660, owner: { uid, gid } };
+    await writeFileAtomic(this.#file, withSetting(text, NAME, value), options);
+  }
+}
+
+/** The file with one setting in place of all lines of that name; null removes them. */
+export function withSetting(text: string, name: string, value: string | null): string {
+  const kept = text.split('\n').filter((line) => !parseAutoConf(line).has(name));
+  while (kept.at(-1) === '') kept.pop();
+  if (value !== null) kept.push(`${name} = '${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`);
+  return `${kept.join('\n')}\n`;
+}

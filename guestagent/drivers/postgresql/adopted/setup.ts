@@ -1,0 +1,233 @@
+import { readFileSync, statSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type AdoptionReport, refusalWords } from '../../../../src/core/adoption.ts';
+import { type Endpoint, sameEndpoint } from '../../../../src/core/domain.ts';
+import { type DriverDeps, type Health, PermanentError } from '../../../driver.ts';
+import type { Account } from '../account.ts';
+import type { Binaries } from '../binaries.ts';
+import { LeftBehindWatch } from '../left-behind.ts';
+import { type Glance, glance } from '../replication.ts';
+import type { Places } from '../settings.ts';
+import type { Managed, Setup } from '../setup.ts';
+import { type Login, PATIENT, withClient } from '../sql.ts';
+import type { Serving } from '../state.ts';
+import { parseConninfo } from './conninfo.ts';
+import { Following } from './following.ts';
+import { HostBinaries } from './host-binaries.ts';
+import type { PostgresqlHost } from './host-file.ts';
+import { hostLogin } from './host-login.ts';
+import { HostStarter } from './host-starter.ts';
+import { look } from './look.ts';
+import { recall, remember } from './memory.ts';
+
+/**
+ * A server that Coffer did not make: everything about it is its operator's, who describes the host in a file
+ * (`host-file.ts`).
+ *
+ * - `look.ts`           what the server is, and what is in the way: questions only
+ * - `host-login.ts`     how the agent logs in
+ * - `host-binaries.ts`  the binaries of each version, or the packages that bring them
+ * - `host-starter.ts`   how the server is started and stopped (`host-command.ts`)
+ * - `following.ts`      which server it follows: the only setting that is made (`conninfo.ts`)
+ * - `memory.ts`         what was there before, to be given back
+ */
+const LOOK_EVERY_MS = 15_000;
+/** A server that an order has stopped is down, which is no reason not to go on. */
+const PASSING = ['not_running', 'login_refused'];
+
+export class AdoptedSetup implements Setup {
+  readonly #deps: DriverDeps;
+  readonly #host: PostgresqlHost;
+  readonly #binaries: HostBinaries;
+  readonly #following: Following;
+  readonly #leftBehind: LeftBehindWatch;
+  #report: AdoptionReport | null = null;
+  #nextAt = 0;
+  readonly places: Places;
+  readonly account: Account | null;
+  readonly starter: HostStarter;
+  readonly login: Login;
+  readonly supervises = false;
+  readonly ownsLog = false;
+  readonly raises = false;
+  readonly movesSlots = true;
+  readonly rebuildAdvice = 'as its operator does it, e.g. with pg_basebackup';
+
+  constructor(deps: DriverDeps, host: PostgresqlHost) {
+    const { config, stateDir, log } = deps;
+    this.#deps = deps;
+    this.#host = host;
+    this.places = {
+      data: host.data_directory,
+      // Of the agent's own files that a built server has there, an adopted one has `awaited_standbys`.
+      conf: stateDir,
+      logFile: host.log_file ?? join(stateDir, 'no.log'),
+      standbySignal: join(host.data_directory, 'standby.signal'),
+    };
+    this.account = ownerOf(host);
+    const major = readFileSync(join(host.data_directory, 'PG_VERSION'), 'utf8').trim();
+    this.login = hostLogin(host.login, config.endpoint.port, major, this.account);
+    this.#binaries = new HostBinaries(host, this.account);
+    this.starter = new HostStarter(host, this.#binaries, this.account, log);
+    this.#following = new Following({
+      ...{ dataDir: host.data_directory, stateDir, login: this.login, replication: host.replication },
+      isRunning: () => this.starter.isRunning(),
+    });
+    this.#leftBehind = new LeftBehindWatch({
+      ...{ login: this.login, log, settings: null },
+      overridden: async () => null,
+    });
+  }
+
+  async begin(): Promise<void> {
+    const { config, stateDir } = this.#deps;
+    if (config.adopted === true) return void (await mkdir(stateDir, { recursive: true, mode: 0o700 }));
+    throw new PermanentError(
+      `this agent is for the server that ${this.#host.path} describes, and the instance is to be built: ` +
+        'start an agent without COFFER_POSTGRESQL_HOST for it',
+    );
+  }
+
+  async create(instance: Managed): Promise<Serving> {
+    const report = await this.#look();
+    const { server, conninfo, refusals } = report;
+    if (server === null || conninfo === null || refusals.some(({ code }) => code === 'other_server')) {
+      throw new Error(refusalWords(refusals));
+    }
+    const settings = new Map(server.settings.map(({ name, value }) => [name, value]));
+    await remember(this.#deps.stateDir, {
+      system_identifier: server.system_identifier,
+      conninfo,
+      in_auto_conf: await this.#following.inAutoConf(),
+      cluster_name: settings.get('cluster_name') ?? '',
+      slot: settings.get('primary_slot_name') ?? '',
+    });
+    await instance.holdSessions();
+    const { version, upstream } = server;
+    return await instance.save({ phase: 'serving', version, primary: upstream });
+  }
+
+  /** A server that is down was stopped by its operator: orders never leave it down in this state. */
+  async resume(instance: Managed): Promise<void> {
+    if (await this.starter.isRunning()) await instance.holdSessions();
+  }
+
+  async leave(instance: Managed): Promise<void> {
+    instance.closeSessions();
+  }
+
+  async remove(instance: Managed): Promise<void> {
+    instance.closeSessions();
+    const outcome = await this.#following.giveBack();
+    if (outcome === 'kept') {
+      this.#deps.log.warn(
+        {},
+        'primary_conninfo stays: the server follows another server than at its adoption',
+      );
+    }
+    this.#report = null;
+  }
+
+  requireKnown(version: string): void {
+    this.#binaries.requireKnown(version);
+  }
+
+  binaries(version: string): Promise<Binaries> {
+    return this.#binaries.fetch(version);
+  }
+
+  prove(binaries: Binaries): Promise<void> {
+    return this.#binaries.prove(binaries);
+  }
+
+  async runs(executable: string, version: string): Promise<boolean> {
+    if (await this.#binaries.runs(executable, version)) return true;
+    return (await withClient(this.login, PATIENT, glance)).version === version;
+  }
+
+  async current(state: Serving, ask: () => Promise<Glance | null>): Promise<Serving> {
+    const seen = await ask();
+    if (seen === null) return state;
+    const { version, upstream } = seen;
+    const isSame =
+      upstream === null || state.primary === null
+        ? upstream === state.primary
+        : sameEndpoint(upstream, state.primary);
+    return isSame && version === state.version ? state : { ...state, version, primary: upstream };
+  }
+
+  async writeSettings(primary: Endpoint | null): Promise<void> {
+    if (primary !== null) await this.#following.pointAt(primary);
+  }
+
+  async overridden(): Promise<string | null> {
+    const { refusals } = await this.#look();
+    const standing = refusals.filter(({ code }) => !PASSING.includes(code));
+    return standing.length === 0 ? null : refusalWords(standing);
+  }
+
+  async raised() {
+    return {};
+  }
+
+  async replicationLogin(): Promise<null> {
+    return null;
+  }
+
+  /** The names are the operator's, and an order does not say which of them is the successor's. */
+  streamNameOf(): null {
+    return null;
+  }
+
+  async ownSlot(): Promise<string | null> {
+    return (await recall(this.#deps.stateDir))?.slot || null;
+  }
+
+  async ownStreamName(): Promise<string> {
+    const memory = await recall(this.#deps.stateDir);
+    const text = memory?.conninfo || this.#host.replication || '';
+    return parseConninfo(text)?.get('application_name') ?? (memory?.cluster_name || 'walreceiver');
+  }
+
+  known(isPrimary: boolean | null, settled: boolean): Partial<Health> {
+    // What is seen in the middle of an order is no reason to refuse the next one.
+    if (!settled) this.#nextAt = 0;
+    else if (Date.now() >= this.#nextAt) void this.#look().catch(() => {});
+    const findings = isPrimary === null ? {} : (this.#leftBehind.known(isPrimary) ?? {});
+    return { ...findings, ...(this.#report && { adoption: this.#report }) };
+  }
+
+  check(isPrimary: boolean): ReturnType<Setup['check']> {
+    return this.#leftBehind.check(isPrimary);
+  }
+
+  async #look(): ReturnType<typeof look> {
+    this.#nextAt = Date.now() + LOOK_EVERY_MS;
+    const found = await look({
+      ...{ host: this.#host, login: this.login, endpoint: this.#deps.config.endpoint },
+      isRunning: () => this.starter.isRunning(),
+      recall: () => recall(this.#deps.stateDir),
+      requireKnown: (version) => this.#binaries.requireKnown(version),
+    });
+    const { conninfo: _, ...report } = found;
+    this.#report = report;
+    return found;
+  }
+}
+
+/** The server runs as the owner of its data; an agent that is not root must be that user. */
+function ownerOf({ data_directory }: PostgresqlHost): Account | null {
+  const { uid, gid } = statSync(data_directory);
+  const own = process.getuid?.();
+  if (own === uid) return null;
+  if (own === 0) return { name: nameOf(uid), uid, gid };
+  throw new PermanentError(
+    `${data_directory} belongs to user ${nameOf(uid)}: run this agent as that user, or as root`,
+  );
+}
+
+function nameOf(uid: number): string {
+  const lines = readFileSync('/etc/passwd', 'utf8').split('\n');
+  return lines.find((line) => line.split(':')[2] === String(uid))?.split(':')[0] ?? String(uid);
+}
