@@ -14,6 +14,7 @@ import { useAccessRules } from './access/enforce.ts';
 import { identityRoutes } from './access/identity.ts';
 import { limitRoutes } from './access/limits.ts';
 import { permissionRoutes } from './access/permissions.ts';
+import { adoptionRoutes } from './adoptions/routes.ts';
 import { batchRoutes } from './batches/routes.ts';
 import { clusterRoutes } from './clusters/routes.ts';
 import { datastoreRoutes } from './datastores/routes.ts';
@@ -112,6 +113,7 @@ function tenantRoutes(scope: App, deps: Deps): void {
   useAccessRules(scope, deps.access);
   useIdempotencyKeys(scope, deps);
   clusterRoutes(scope, deps);
+  adoptionRoutes(scope, deps);
   instanceRoutes(scope, deps);
   upgradeRoutes(scope, deps);
   eventRoutes(scope, deps);

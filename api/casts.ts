@@ -14,17 +14,18 @@ const RELAY_BATCH = 100;
 
 type CastDeps = Pick<Deps, 'store' | 'bus' | 'log' | 'now'> & { readonly sleep?: Sleep };
 
-/** The cast that makes a taskmanager build, grow, shrink or remove a cluster. */
+/** The cast that makes a taskmanager build, grow, shrink, remove or release a cluster. */
 export function clusterCast(
   { request_id, trace }: Caller,
-  method: 'create_cluster' | 'grow_cluster' | 'shrink_cluster' | 'delete_cluster',
+  method: 'create_cluster' | 'grow_cluster' | 'shrink_cluster' | 'delete_cluster' | 'release_cluster',
   { id: cluster_id, tenant_id }: Pick<Cluster, 'id' | 'tenant_id'>,
+  more: Readonly<Record<string, unknown>> = {},
 ): PendingCast {
   return {
     id: `${cluster_id}:${method}`,
     topic: TASKMANAGER_TOPIC,
     method,
-    args: { cluster_id },
+    args: { cluster_id, ...more },
     request_id,
     ...(trace !== undefined && { trace }),
     tenant_id,

@@ -88,7 +88,7 @@ export async function waitForCluster(session: Session, cluster: ClusterDocument)
   return after;
 }
 
-function watchedCluster({ client }: Session, { id, name }: ClusterDocument) {
+export function watchedCluster({ client }: Session, { id, name }: ClusterDocument) {
   const get = () => client.clusters.get(id);
   return { name: `Cluster ${name}`, command: `coffer cluster-show ${id}`, get, tell: clusterWord };
 }
@@ -224,19 +224,29 @@ function showClusters(output: Output, clusters: readonly ClusterDocument[]): voi
   );
 }
 
+/** All reasons of each gate. */
+function problemsOf({ problems }: ClusterDocument): Readonly<Record<string, string>> {
+  const gates = [...new Set(problems.map(({ gate }) => gate))];
+  const reasonsOf = (gate: string) =>
+    problems.filter((problem) => problem.gate === gate).map(({ reason }) => reason);
+  return Object.fromEntries(gates.map((gate) => [gate, reasonsOf(gate).join('; ')]));
+}
+
 /** A cluster as a person wants to see it. */
 export function showCluster(output: Output, cluster: ClusterDocument): void {
   output.fields({
     id: cluster.id,
     name: cluster.name,
     datastore: cluster.datastore.type,
-    datastore_version: cluster.datastore.version,
+    // An adopted cluster has none until its servers have said it.
+    datastore_version: cluster.datastore.version || 'not known yet',
     task_name: cluster.task.name,
     task_description: cluster.task.description,
     upgrade_id: cluster.upgrade_id,
     created: cluster.created,
     updated: cluster.updated,
-    ...Object.fromEntries(cluster.problems.map(({ gate, reason }) => [gate, reason])),
+    ...(cluster.adopted && { adopted: 'its servers were there before' }),
+    ...problemsOf(cluster),
   });
   output.table(
     ['Instance', 'Status', 'Role', 'Version', 'Endpoint', 'ID'],

@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import { addActionCommands } from './action-commands.ts';
+import { addAdoptionCommands } from './adoption-commands.ts';
 import { addBatchCommands } from './batch-commands.ts';
 import { addClusterCommands } from './cluster-commands.ts';
 import { addCompletionCommand } from './completion.ts';
@@ -65,6 +66,7 @@ export function buildProgram(io: Io, exit: (code: number) => void): Command {
   addClusterCommands(program, io);
   addInstanceCommands(program, io);
   addResizeCommands(program, io);
+  addAdoptionCommands(program, io);
   program.commandsGroup('Versions:');
   addDatastoreCommands(program, io);
   program.commandsGroup('This installation:');

@@ -1,4 +1,11 @@
 import type {
+  AdoptInput,
+  AdoptingClusterAnswer,
+  AdoptingClusterDocument,
+  AdoptionAnswer,
+  AdoptionDocument,
+} from '../src/contract/adoption-documents.ts';
+import type {
   ClusterAnswer,
   ClusterDocument,
   ClustersAnswer,
@@ -58,7 +65,8 @@ export class Clusters {
 
   /**
    * Resolves when the request is stored safely; the cluster's task is then DELETING. Rejects with
-   * `cluster_busy` while the cluster is being upgraded: cancel the upgrade first.
+   * `cluster_busy` while the cluster is being upgraded: cancel the upgrade first. Rejects with `action_refused`
+   * for an adopted cluster: see `release`.
    */
   async delete(cluster: Reference): Promise<void> {
     await this.#http.send('DELETE', `/clusters/${inPath(cluster)}`);
@@ -115,6 +123,33 @@ export class Clusters {
    */
   async shrink(cluster: Reference, instances: readonly Reference[]): Promise<ClusterDocument> {
     return this.#act(cluster, { shrink: instances.map((instance) => ({ id: idOrName(instance) })) });
+  }
+
+  /**
+   * Adopts servers that exist and serve. Resolves when the request is stored safely; the cluster's task is
+   * then BUILDING, until the agent on each host has joined with its token and reported, and none refuses.
+   * Nothing on the hosts changes. The answer holds `join_tokens`, one for each host: no later answer holds them.
+   * Rejects with `conflict` if a server is in another adopted cluster.
+   */
+  async adopt(adoption: AdoptInput): Promise<AdoptingClusterDocument> {
+    const body = { adoption };
+    return (await this.#http.send<AdoptingClusterAnswer>('POST', '/adoptions', { body })).cluster;
+  }
+
+  /**
+   * What was found on the servers of an adopted cluster, what Coffer would do there, and what its agents refuse.
+   */
+  async adoption(cluster: Reference): Promise<AdoptionDocument> {
+    return (await this.#http.get<AdoptionAnswer>(`/clusters/${inPath(cluster)}/adoption`)).adoption;
+  }
+
+  /**
+   * Lets an adopted cluster go: its agents take back what Coffer has set, its record is removed, and its
+   * servers go on serving. Resolves when the request is stored safely: `waitUntilGone` waits for the end.
+   * Rejects with `action_refused` if an agent is away; `force` does not wait for such an agent.
+   */
+  async release(cluster: Reference, options: { readonly force?: boolean } = {}): Promise<ClusterDocument> {
+    return this.#act(cluster, { release: options });
   }
 
   /**

@@ -27,6 +27,11 @@ import { Instances } from './instances.ts';
 import { Upgrades } from './upgrades.ts';
 
 export type {
+  AdoptInput,
+  AdoptingClusterDocument,
+  AdoptionDocument,
+} from '../src/contract/adoption-documents.ts';
+export type {
   BatchDocument,
   BatchEventDocument,
   BatchMemberDocument,

@@ -2,6 +2,7 @@
 import { type ReactNode, useEffect, useState } from 'react';
 import { DeadLettersScreen } from './admin/dead-letters.tsx';
 import { HealthScreen } from './admin/health.tsx';
+import { AdoptClusterScreen } from './adoptions/adopt.tsx';
 import { BatchScreen } from './batches/batch.tsx';
 import { CreateBatchScreen } from './batches/create.tsx';
 import { BatchesScreen } from './batches/list.tsx';
@@ -41,12 +42,14 @@ export function App() {
 
 function Screen({ path }: { readonly path: readonly string[] }) {
   const [room, id = '', deed] = path;
-  const place = `${room}/${[...path.slice(1).map((part) => (part === 'new' ? part : '*'))].join('/')}`;
+  const place = `${room}/${[...path.slice(1).map((part) => (part === 'new' || part === 'adopt' ? part : '*'))].join('/')}`;
   switch (place.replace(/\/$/, '')) {
     case 'clusters':
       return <ClustersScreen />;
     case 'clusters/new':
       return <CreateClusterScreen />;
+    case 'clusters/adopt':
+      return <AdoptClusterScreen />;
     case 'clusters/*':
       return <ClusterScreen key={id} id={id} />;
     case 'clusters/*/*':

@@ -29,7 +29,8 @@ export function clusterWord({
   instances,
   upgrade,
   problems,
-}: Pick<ClusterDocument, 'task' | 'instances' | 'upgrade' | 'problems'>): Word {
+  adopted,
+}: Pick<ClusterDocument, 'task' | 'instances' | 'upgrade' | 'problems' | 'adopted'>): Word {
   if (problems.some(({ gate }) => gate === 'one_primary')) return primaryWord(instances);
   if (task.name === 'UPGRADING_CLUSTER' && upgrade) {
     if (upgrade.state === 'running' && !upgrade.cancelling) {
@@ -37,7 +38,10 @@ export function clusterWord({
     }
     return upgrade.state === 'scheduled' ? { text: 'Upgrade scheduled', tone: 'idle' } : upgradeWord(upgrade);
   }
+  if (adopted && task.name === 'BUILDING') return { text: 'Being adopted', tone: 'wait' };
+  if (adopted && task.name === 'DELETING') return { text: 'Being released', tone: 'run' };
   if (task.name !== 'NONE') return TASKS[task.name];
+  if (problems.length > 0) return { text: 'Refused', tone: 'wait' };
   const unwell = instances.filter(({ status }) => status !== 'ACTIVE');
   if (unwell.length === 0) return { text: 'Healthy', tone: 'ok' };
   if (unwell.some(({ status }) => status === 'ERROR')) return { text: 'Unwell', tone: 'bad' };

@@ -176,6 +176,7 @@ export class Agent implements Service {
   }
 
   async #handle(request: Request): Promise<unknown> {
+    if (request.method === 'release') return this.#release(request.context.request_id);
     const action = GUEST_ACTIONS.find((each) => each === request.method);
     if (!action) throw noSuchMethod(request.method);
     const args = parseAs(GUEST_ARGS[action], request.args, action);
@@ -192,6 +193,23 @@ export class Agent implements Service {
     const trace = this.#tracing.current();
     const order = { info, request_id, ...(trace !== undefined && { trace }) };
     return this.#writer.inTurn(() => this.#accept(id, fence, order));
+  }
+
+  /**
+   * Lets an adopted server go: takes back what was set there. The agent stays, and answers again if its answer
+   * got lost.
+   */
+  async #release(request_id: string): Promise<{ readonly released: true }> {
+    const { driver, config, log } = this.#deps;
+    if (!config.adopted)
+      throw new CofferError(
+        'action_refused',
+        'this server was built by Coffer, and is deleted, not released',
+      );
+    await this.#serially(() => this.#onBehalfOf(request_id, () => driver.destroy()));
+    const { instance_id } = config;
+    log.info({ instance_id, request_id }, 'released: this agent has nothing more to do, and can be stopped');
+    return { released: true };
   }
 
   #refuseStale(id: AttemptId, fence: number | null): 'new' | 'same' {

@@ -10,6 +10,7 @@
  * - `retention.ts`: removes what ended long ago.
  * - `provisioning.ts`: builds and removes clusters. `provisioner-local.ts`: instances on this machine.
  *   `provisioner-external.ts`: instances that an operator brings; `join.ts` gives them their place.
+ *   `provisioner-adopted.ts`: servers that existed before; `adoption.ts` writes down what they say.
  *   `instance-config.ts`: the configuration of an instance.
  * - `metrics.ts`: counters. `tracing.ts`: spans.
  * - `keyring.ts`: the instances' keys. `rekey.ts`: the command that rotates them.
@@ -44,6 +45,7 @@ import { Engine } from './engine.ts';
 import { Keyring, taskmanagerGuard } from './keyring.ts';
 import { type Observe, observeShared, observeUpgrades } from './metrics.ts';
 import { startNotifier } from './notifier.ts';
+import { withAdopted } from './provisioner-adopted.ts';
 import { externalProvisioner } from './provisioner-external.ts';
 import { LocalProvisioner } from './provisioner-local.ts';
 import { type Provisioner, Provisioning } from './provisioning.ts';
@@ -170,7 +172,7 @@ await runProcess(async () => {
   });
   const provisioning = new Provisioning({
     ...common,
-    provisioner: newProvisioner(config, keyring, installation),
+    provisioner: withAdopted(newProvisioner(config, keyring, installation), { ...common, keyring }),
   });
   const max_concurrent_total = config.COFFER_BATCH_MAX_CONCURRENT;
   const batches = new Batches({ ...common, engine, max_concurrent_total });

@@ -172,13 +172,29 @@ export class Provisioning {
     return true;
   }
 
+  /**
+   * Lets an adopted cluster go. With `force`, agents that do not answer keep it no longer: what was set on
+   * their servers stays there.
+   */
+  async release(cluster_id: string, { force }: { readonly force: boolean }): Promise<void> {
+    const { store, provisioner, log } = this.#deps;
+    const cluster = await store.clusters.get(cluster_id);
+    if (force && cluster?.adopted && cluster.task === 'DELETING') {
+      const isClean = await provisioner.remove(cluster, cluster.instances);
+      if (!isClean) log.warn({ cluster_id }, 'released by force: some agents have not answered');
+      await store.provisioning.remove(cluster_id);
+    } else await this.remove(cluster_id);
+    if ((await store.clusters.get(cluster_id)) === null)
+      await store.outbox.castConfirmed(`${cluster_id}:release_cluster`);
+  }
+
   async remove(cluster_id: string): Promise<void> {
     const { store, log } = this.#deps;
     const cluster = await store.clusters.get(cluster_id);
     if (cluster?.task === 'DELETING') {
       if (!(await this.#removed(cluster, cluster.instances))) return;
       await store.provisioning.remove(cluster_id);
-      log.info({ cluster_id }, 'cluster deleted');
+      log.info({ cluster_id }, cluster.adopted ? 'cluster released' : 'cluster deleted');
     }
     await store.outbox.castConfirmed(`${cluster_id}:delete_cluster`);
   }

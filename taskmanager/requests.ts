@@ -4,6 +4,7 @@ import {
   type BeginArgs,
   ClusterArgs,
   HeartbeatArgs,
+  ReleaseClusterArgs,
   type ResetStatusAnswer,
   ResetStatusArgs,
   reportOf,
@@ -20,6 +21,7 @@ import type { Follows, RequestedBy } from '../src/core/record.ts';
 import { counted } from '../src/core/words.ts';
 import { beginFollowUp, beginUpgrade } from '../src/store/begin-upgrade.ts';
 import type { Store } from '../src/store/store.ts';
+import { settleAdopted } from './adoption.ts';
 import type { Batches } from './batch-engine.ts';
 import { batchAction } from './batch-jobs.ts';
 import type { Engine, EngineDeps } from './engine.ts';
@@ -65,6 +67,10 @@ export async function handleTaskmanagerRequest(deps: RequestDeps, request: Reque
       return join(deps, request);
     case 'delete_cluster':
       return deps.provisioning.remove(parseAs(ClusterArgs, request.args, 'delete_cluster').cluster_id);
+    case 'release_cluster': {
+      const { cluster_id, force } = parseAs(ReleaseClusterArgs, request.args, 'release_cluster');
+      return deps.provisioning.release(cluster_id, { force });
+    }
     default:
       throw noSuchMethod(request.method);
   }
@@ -223,7 +229,9 @@ async function resetStatus(
   const cluster = await store.clusters.get(cluster_id);
   if (!cluster) return { verdict: 'missing' };
   const { task, upgrade_id } = cluster;
-  if (task === 'DELETING') return { verdict: 'busy' };
+  // An adoption ends with what the servers say, and with nothing else.
+  const isAdopting = task === 'BUILDING' && cluster.adopted;
+  if (task === 'DELETING' || isAdopting) return { verdict: 'busy' };
   const { request_id } = request.context;
   log.warn({ cluster_id, task, upgrade_id, by, request_id }, 'the status of a cluster is reset');
   if (task === 'BUILDING' || task === 'GROWING_CLUSTER')
@@ -249,6 +257,8 @@ export async function handleConductorRequest(deps: RequestDeps, request: Request
   if (!outcome.fresh) return;
   if (outcome.task === 'BUILDING' || outcome.task === 'GROWING_CLUSTER')
     return finishBuildIfReady(deps, outcome.cluster_id);
+  if (outcome.task === 'NONE' && saysOtherVersion(report, outcome.adopted_version))
+    return settleAdopted(deps, outcome.cluster_id);
   if (outcome.task !== 'UPGRADING_CLUSTER' || outcome.upgrade_id === null) return;
   await engine.handle(outcome.upgrade_id, {
     type: 'reported',
@@ -258,13 +268,19 @@ export async function handleConductorRequest(deps: RequestDeps, request: Request
   });
 }
 
+function saysOtherVersion({ version = null }: GuestReport, adopted_version: string | null): boolean {
+  return adopted_version !== null && version !== null && version !== adopted_version;
+}
+
 /** A time far in the future, if it were kept, would make every later report of the guest look old. */
 function withSaneClock(report: GuestReport, now: Instant): GuestReport {
   return report.sent - now > MAX_AHEAD_MS ? { ...report, sent: now } : report;
 }
 
-async function finishBuildIfReady({ store, now, log }: RequestDeps, cluster_id: string): Promise<void> {
+async function finishBuildIfReady(deps: RequestDeps, cluster_id: string): Promise<void> {
+  const { store, now, log } = deps;
   const cluster = await store.clusters.get(cluster_id);
+  if (cluster?.adopted) return settleAdopted(deps, cluster_id);
   const fresh = cluster?.instances.filter(({ task }) => task === 'BUILDING') ?? [];
   if (!cluster || !fresh.every((instance) => isHealthy(instance, now()))) return;
   await store.provisioning.finishBuild(cluster_id, now(), cluster.updated);

@@ -19,6 +19,7 @@ export const DEFAULT_RULES = {
   default: OWNER,
 
   'cluster:create': OWNER,
+  'cluster:adopt': OWNER,
   'cluster:index': OWNER,
   'cluster:show': OWNER,
   'cluster:show_instance': OWNER,

@@ -55,11 +55,12 @@ export async function createCluster(
     const message = `Datastore version '${version.name}' was deleted a moment ago.`;
     throw new CofferError('datastore_version_not_found', message);
   }
+  if (outcome !== 'created') throw new Error(`an address of ${cluster.id} is claimed: it has none`);
   await publish(deps, cast);
   return { cluster, join_token };
 }
 
-function quotaExceeded(max: number | null): CofferError {
+export function quotaExceeded(max: number | null): CofferError {
   const message = `Quota exceeded for resources: ['clusters']. A tenant may have ${max}: delete one, or ask for more.`;
   return new CofferError('quota_exceeded', message);
 }

@@ -107,7 +107,12 @@ async function resize(
  * The creator of instances that were registered by their ids adds and removes them. If Coffer removed one
  * from its records, the instance would continue to run.
  */
-function requireOwn({ name, instances }: Cluster): void {
+function requireOwn({ name, adopted, instances }: Cluster): void {
+  if (adopted) {
+    refuse(
+      `Cluster ${name} is adopted: its operator makes and removes its servers. Then let it go here (coffer cluster-release ${name}), which leaves its servers as they are, and adopt it again with the servers that it has.`,
+    );
+  }
   if (instances.every(({ told_version }) => told_version === undefined)) return;
   refuse(
     `The instances of cluster ${name} were registered by their ids: whoever made them adds and removes them. Then delete the cluster here, which leaves them as they are, and register it again with those that it has.`,

@@ -1,7 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { ClusterAnswer, ClustersAnswer, CreatedClusterAnswer } from '../../src/contract/documents.ts';
-import { isId } from '../../src/contract/fields.ts';
 import {
   ClusterActionBody,
   ClusterParams,
@@ -25,12 +24,14 @@ import type { PendingCast } from '../../src/store/outbox.ts';
 import { type Caller, requestedBy } from '../access/caller.ts';
 import { actionRule } from '../access/enforce.ts';
 import { askTaskmanager } from '../actions.ts';
+import { releaseCluster } from '../adoptions/adopt.ts';
 import { clusterCast, publish } from '../casts.ts';
 import type { App, Deps } from '../deps.ts';
 import { requireOneAction } from '../http/one-action.ts';
 import { nextLink, urlsOf } from '../http/urls.ts';
 import { planView } from '../upgrades/view.ts';
 import { createCluster } from './create.ts';
+import { clusterMissing, findCluster, lookUp } from './look-up.ts';
 import { growCluster, shrinkCluster } from './resize.ts';
 import { clusterView } from './view.ts';
 
@@ -106,6 +107,7 @@ function readRoutes(app: App, deps: Deps): void {
           clusterView(cluster, urls, deps.now(), {
             upgrade: upgrades.get(cluster.id) ?? null,
             upgrades_to: upgradesTo(cluster),
+            versions: catalogue.versions,
           }),
         ),
         ...nextLink(urls, 'clusters', limit, page.next_marker),
@@ -126,9 +128,12 @@ function readRoutes(app: App, deps: Deps): void {
     },
     async (request) => {
       const { cluster, catalogue } = await lookUp(deps, request.caller, request.params.cluster_id);
+      const { versions } = catalogue;
       const upgrades_to = reachableIn(catalogue)(cluster);
       const upgrade = (await presentUpgrades(deps, [cluster])).get(cluster.id) ?? null;
-      return { cluster: clusterView(cluster, urlsOf(request), deps.now(), { upgrade, upgrades_to }) };
+      return {
+        cluster: clusterView(cluster, urlsOf(request), deps.now(), { upgrade, upgrades_to, versions }),
+      };
     },
   );
 }
@@ -178,12 +183,13 @@ function upgradeRoutes(app: App, deps: Deps): void {
       config: {
         rule: actionRule({
           ...{ upgrade: 'cluster:action', grow: 'cluster:action', shrink: 'cluster:action' },
+          release: 'cluster:delete',
           'reset-status': 'cluster:reset-status',
         }),
       },
       schema: {
         tags,
-        summary: 'Act on a cluster: upgrade, grow, shrink, or reset its status',
+        summary: 'Act on a cluster: upgrade, grow, shrink, release, or reset its status',
         params: ClusterParams,
         body: ClusterActionBody,
         response: { 200: PlanAnswer, 202: ClusterAnswer },
@@ -206,8 +212,9 @@ async function actOn(
   deps: Deps,
   { caller, claim }: FastifyRequest,
   cluster: Cluster,
-  { grow, shrink }: ClusterActionBody,
+  { grow, shrink, release }: ClusterActionBody,
 ): Promise<Cluster> {
+  if (release) return letGo(deps, caller, cluster, release);
   if (grow) return growCluster(deps, caller, cluster, grow, claim?.operation_id);
   if (!shrink) return resetStatus(deps, caller, cluster);
   return shrinkCluster(
@@ -260,13 +267,36 @@ export async function upgrade(
 }
 
 /** Makes a taskmanager free a cluster of its task, and returns the cluster as it is afterwards. */
-async function resetStatus(deps: Deps, caller: Caller, { id: cluster_id }: Cluster): Promise<Cluster> {
+async function resetStatus(deps: Deps, caller: Caller, cluster: Cluster): Promise<Cluster> {
+  const { id: cluster_id, name, adopted, task } = cluster;
+  if (adopted && task === 'BUILDING') {
+    const message = `Cluster ${name} is being adopted, and waits for what its agents report: coffer cluster-report ${name} says for what, and coffer cluster-release ${name} ends it.`;
+    throw new CofferError('action_refused', message);
+  }
   const answer = await askTaskmanager(deps, caller, 'reset_status', { cluster_id });
   if (ResetStatusAnswer.parse(answer).verdict === 'busy') throw busy('DELETING', null);
   return findCluster(deps, caller, cluster_id);
 }
 
+/** Lets an adopted cluster go, and returns the cluster as it is from now on. */
+async function letGo(
+  deps: Deps,
+  caller: Caller,
+  cluster: Cluster,
+  options: { readonly force: boolean },
+): Promise<Cluster> {
+  const outcome = await releaseCluster(deps, caller, cluster, options);
+  if (outcome === null) throw clusterMissing(cluster.id);
+  if (outcome !== 'begun' && outcome !== 'under way')
+    throw busy(outcome, (await deps.store.clusters.get(cluster.id))?.upgrade_id ?? null);
+  return { ...cluster, task: 'DELETING' };
+}
+
 async function deleteCluster(deps: Deps, caller: Caller, cluster: Cluster): Promise<void> {
+  if (cluster.adopted) {
+    const message = `Cluster ${cluster.name} is adopted: its servers and their data belong to their operator, and Coffer never deletes them. Let it go: coffer cluster-release ${cluster.name}.`;
+    throw new CofferError('action_refused', message);
+  }
   const cast: PendingCast = clusterCast(caller, 'delete_cluster', cluster);
   const outcome = await deps.store.provisioning.beginDelete(cluster.id, cast, deps.now());
   if (outcome === null) throw clusterMissing(cluster.id);
@@ -277,30 +307,4 @@ async function deleteCluster(deps: Deps, caller: Caller, cluster: Cluster): Prom
   if (outcome !== 'begun')
     throw busy(outcome, (await deps.store.clusters.get(cluster.id))?.upgrade_id ?? null);
   await publish(deps, cast);
-}
-
-/**
- * A cluster that the caller may see, by its id; or one of the tenant, by its name if no other has that name.
- */
-export async function findCluster(deps: Deps, caller: Caller, reference: string): Promise<Cluster> {
-  return (await lookUp(deps, caller, reference)).cluster;
-}
-
-async function lookUp(deps: Deps, caller: Caller, reference: string): Promise<Found> {
-  const ids = isId(reference)
-    ? [reference.toLowerCase()]
-    : await deps.store.clusters.find(caller.tenant_id, reference);
-  const [id] = ids;
-  if (ids.length > 1) {
-    const message = `${ids.length} clusters are named '${reference}'. Use the id of one: ${ids.slice(0, 5).join(', ')}.`;
-    throw new CofferError('conflict', message);
-  }
-  const found = id === undefined ? null : await deps.store.clusters.see(id);
-  // Another tenant's cluster is treated as missing, so that nobody learns which ids exist.
-  if (!found || !caller.sees(found.cluster.tenant_id)) throw clusterMissing(reference);
-  return found;
-}
-
-function clusterMissing(reference: string): CofferError {
-  return new CofferError('cluster_not_found', `Cluster '${reference}' cannot be found.`);
 }

@@ -1,6 +1,7 @@
 import { CONDUCTOR_TOPIC, type Depths, TASKMANAGER_TOPIC } from '../../src/bus/bus.ts';
 import { HealthReportAnswer, type HealthReportDocument } from '../../src/contract/health.ts';
 import { MAX_LIMIT, TenantParams } from '../../src/contract/http.ts';
+import { adoptionFindings } from '../../src/core/adopted.ts';
 import type { Cluster, Instance, Instant } from '../../src/core/domain.ts';
 import { primaryProblems } from '../../src/core/primaries.ts';
 import { iso } from '../../src/core/words.ts';
@@ -110,7 +111,7 @@ async function countGuests({ store, now }: Deps) {
     const suspect = suspectOf(cluster);
     if (suspect !== null) suspects.push(suspect);
     const { id, name, tenant_id } = cluster;
-    for (const problem of primaryProblems(cluster)) {
+    for (const problem of [...primaryProblems(cluster), ...adoptionFindings(cluster, null)]) {
       if (problems.length < MAX_UNWELL)
         problems.push({ cluster_id: id, cluster_name: name, tenant_id, ...problem });
     }

@@ -102,11 +102,11 @@ export function flavorView(label: string, urls: Urls): FlavorDocument {
 
 /** What we know about an instance beyond what Trove shows. */
 function observed({ updated }: Cluster, instance: Instance) {
-  const { report, fault, heard } = instance;
+  const { report, fault, heard, address = null } = instance;
   return {
     role: report?.role ?? null,
     version: versionOf(instance),
-    endpoint: report?.endpoint ?? null,
+    endpoint: report?.endpoint ?? address,
     lag_bytes: report?.lag_bytes ?? null,
     service_status: report?.service_status ?? 'unknown',
     service_message: report?.message ?? null,

@@ -15,7 +15,7 @@ import { actionRule } from '../access/enforce.ts';
 import type { RuleName } from '../access/rules.ts';
 import { requestAction } from '../actions.ts';
 import { publish } from '../casts.ts';
-import { findCluster } from '../clusters/routes.ts';
+import { findCluster } from '../clusters/look-up.ts';
 import type { App, Deps } from '../deps.ts';
 import { requireOneAction } from '../http/one-action.ts';
 import { nextLink, urlsOf } from '../http/urls.ts';

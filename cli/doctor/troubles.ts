@@ -29,9 +29,17 @@ export function troubleFindings(report: HealthReportDocument, tenant: string): r
     ...(guests
       ? named(
           'primaries',
-          guests.problems,
-          (one) => problemFinding(one, typed),
+          guests.problems.filter((one) => !isOfAdoption(one)),
+          (one) => primariesFinding(one, typed),
           'no replica set has two primaries, or none',
+        )
+      : []),
+    ...(guests
+      ? named(
+          'adoption',
+          guests.problems.filter(isOfAdoption),
+          (one) => adoptionFinding(one, typed),
+          'no agent of an adopted cluster refuses anything',
         )
       : []),
   ];
@@ -100,7 +108,16 @@ function batchFinding(batch: Batch, typed: Typed): Finding {
   return warning('batches.waiting', `${title}: ${message}`, typed(`batch-show ${id}`, tenant_id));
 }
 
-function problemFinding({ cluster_name, cluster_id, tenant_id, reason }: Problem, typed: Typed): Finding {
+function isOfAdoption({ gate }: Problem): boolean {
+  return gate === 'adoption_accepted';
+}
+
+function adoptionFinding({ cluster_name, cluster_id, tenant_id, reason }: Problem, typed: Typed): Finding {
+  const report = typed(`cluster-report ${cluster_id}`, tenant_id);
+  return warning('adoption', `${cluster_name}: ${reason}`, `Do that on its host; then look: ${report}`);
+}
+
+function primariesFinding({ cluster_name, cluster_id, tenant_id, reason }: Problem, typed: Typed): Finding {
   const show = typed(`cluster-show ${cluster_id}`, tenant_id);
   return bad(
     'primaries',

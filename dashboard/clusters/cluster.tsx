@@ -1,5 +1,6 @@
 import { useState } from 'react';
 import type { ClusterDocument, ClusterInstanceDocument, UpgradeDocument } from '../../client/index.ts';
+import { AdoptionReport } from '../adoptions/report.tsx';
 import { firstOf, usePolled } from '../data.ts';
 import { bytes, count, duration } from '../format.ts';
 import { Button, Card, Empty, Note, Pill, Stat } from '../parts/basics.tsx';
@@ -64,11 +65,13 @@ function ClusterParts({ cluster }: { readonly cluster: ClusterDocument }) {
   const tags = cluster.extended_properties?.['tags'];
   return (
     <>
-      {problems.map(({ reason }) => (
-        <Note key={reason} kind="bad" title={word.text}>
-          {reason}
-        </Note>
-      ))}
+      {problems
+        .filter(({ gate }) => gate !== 'adoption_accepted')
+        .map(({ reason }) => (
+          <Note key={reason} kind="bad" title={word.text}>
+            {reason}
+          </Note>
+        ))}
       {upgrade && <PauseNote upgrade={upgrade} />}
       <InstanceTroubles instances={instances} />
       <Card className="summary">
@@ -77,7 +80,7 @@ function ClusterParts({ cluster }: { readonly cluster: ClusterDocument }) {
             <Pill tone={word.tone}>{word.text}</Pill>
           </Stat>
           <Stat label="Version">
-            {datastore.type} <span className="mono">{datastore.version}</span>{' '}
+            {datastore.type} <span className="mono">{datastore.version || 'not known yet'}</span>{' '}
             <NewerVersions cluster={cluster} />
           </Stat>
           <Stat label="Instances">{instances.length}</Stat>
@@ -92,6 +95,7 @@ function ClusterParts({ cluster }: { readonly cluster: ClusterDocument }) {
         <TopologyDrawing instances={instances} />
         <InstanceTable instances={instances} />
       </Card>
+      {cluster.adopted && <AdoptionReport cluster={cluster} />}
       <History id={cluster.id} />
     </>
   );

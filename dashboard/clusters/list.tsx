@@ -29,11 +29,20 @@ export function ClustersScreen() {
       replace: true,
     });
   };
-  const create = may('cluster:create') && (
-    <Link className="button primary" to={href(['clusters', 'new'])}>
-      <PlusIcon />
-      New cluster
-    </Link>
+  const create = (
+    <>
+      {may('cluster:adopt') && (
+        <Link className="button" to={href(['clusters', 'adopt'])}>
+          Adopt …
+        </Link>
+      )}
+      {may('cluster:create') && (
+        <Link className="button primary" to={href(['clusters', 'new'])}>
+          <PlusIcon />
+          New cluster
+        </Link>
+      )}
+    </>
   );
   return (
     <Page title="Clusters" aside={create}>

@@ -61,6 +61,10 @@ export const ClusterDocument = z
     updated: TroveTime,
     links: Links,
     datastore: z.strictObject({ type: z.string(), version: z.string() }),
+    adopted: z.literal(true).exactOptional().meta({
+      description:
+        'Its servers existed before, and go on when it is released. Until they have said their version, `datastore.version` is empty.',
+    }),
     instances: z.array(ClusterInstance),
     ip: z.array(Address).exactOptional(),
     extended_properties: z.record(z.string(), z.unknown()).exactOptional(),
@@ -73,7 +77,7 @@ export const ClusterDocument = z
     }),
     problems: z.array(GateFinding).meta({
       description:
-        'Gates that the cluster itself keeps shut: `one_primary` where a replica set has two primaries, or none. Each says what to do.',
+        'Gates that the cluster itself keeps shut: `one_primary` where a replica set has two primaries, or none; `adoption_accepted` where an agent of an adopted cluster refuses something, or has not reported. Each says what to do.',
     }),
     upgrades_to: z.array(z.string()).exactOptional().meta({
       description:

@@ -164,6 +164,18 @@ export const ClusterActionBody = z.strictObject({
     .max(100)
     .exactOptional()
     .meta({ description: 'Removes these instances with their data; never the primary.' }),
+  release: z
+    .strictObject({
+      force: z.boolean().default(false).meta({
+        description:
+          'Does not wait for agents that do not answer: what Coffer has set on their servers stays there.',
+      }),
+    })
+    .exactOptional()
+    .meta({
+      description:
+        'Lets an adopted cluster go: its agents take back what Coffer has set, its record is removed, and its servers go on serving.',
+    }),
 });
 export type ClusterActionBody = z.output<typeof ClusterActionBody>;
 /**

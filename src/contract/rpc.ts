@@ -45,6 +45,12 @@ export const UpgradeInstanceArgs = z.looseObject({ instance_id: Id, ...beginArgs
 /** taskmanager: `create_cluster`, `grow_cluster`, `shrink_cluster` and `delete_cluster`. */
 export const ClusterArgs = z.looseObject({ cluster_id: Id });
 
+/** taskmanager: `release_cluster`, which lets an adopted cluster go. */
+export const ReleaseClusterArgs = z.looseObject({ cluster_id: Id, force: z.boolean().default(false) });
+
+/** A guest agent's answer to `release`: nothing that Coffer has set is left on its server. */
+export const ReleaseAnswer = z.looseObject({ released: z.literal(true) });
+
 /** taskmanager: `upgrade_action`, the action that a person wants on an upgrade. */
 export const UpgradeActionArgs = z.looseObject({
   upgrade_id: Id,

@@ -1,7 +1,7 @@
 /**
  * Clusters whose servers existed before Coffer knew them. Their agents report what they have found
  * (`adoption.ts`); here is decided what the record may say about such a cluster, and what keeps the cluster
- * from being upgraded (G12).
+ * from being upgraded.
  */
 
 import type { AdoptionReport } from './adoption.ts';
@@ -108,7 +108,9 @@ function unknownVersions(cluster: Cluster, versions: readonly DatastoreVersion[]
 export function settlementOf(cluster: Cluster, versions: readonly DatastoreVersion[]): Settlement | null {
   const { task, instances } = cluster;
   if (task !== 'BUILDING' && task !== 'NONE') return null;
-  if (!cluster.adopted || adoptionFindings(cluster, versions).length > 0) return null;
+  // A fault of the adoption itself is tried anew: the other cluster may have let its server go.
+  const blameless = { ...cluster, instances: instances.map((one) => ({ ...one, fault: null })) };
+  if (!cluster.adopted || adoptionFindings(blameless, versions).length > 0) return null;
   const primary = primaryOf(cluster);
   const [system_identifier] = systemsOf(instances);
   const said = primary ? versionOf(primary) : null;

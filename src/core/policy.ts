@@ -239,7 +239,7 @@ export const PERCENTAGE = { 0: /^(\d{1,2}|100)%$/, 1: /^(0?[1-9]|[1-9]\d|100)%$/
 /**
  * The gates that a person may override. Three cannot be overridden: whether the cluster is idle (G3), whether
  * each replica set has one primary, since no sequence is right where two primaries take writes (G6), and
- * whether the agents of an adopted cluster refuse something, since they refuse what they cannot do (G12).
+ * whether the agents of an adopted cluster refuse something, since they refuse what they cannot do.
  */
 export const OVERRIDABLE_GATES = [
   'version_active',

@@ -37,6 +37,11 @@ export interface AdoptionStore {
    * tasks of its instances; a cluster with task NONE keeps its task.
    */
   settle(seen: Cluster, settlement: Settlement, now: Instant): Promise<SettleVerdict>;
+  /**
+   * Writes why a cluster cannot be settled, with each of its instances that wait for that. Does nothing if the
+   * cluster has changed since it was seen.
+   */
+  blame(seen: Cluster, fault: string): Promise<void>;
 }
 
 export const ADOPTED = { adopted: ['hash', 'adopted'] } as const;
@@ -107,6 +112,16 @@ for instance_id in built() do redis.call('HSET', CLUSTER, 'task:' .. instance_id
 return 'settled'`,
 });
 
+const BLAME = script('adopted.blame', {
+  keys: { cluster: ['hash', 'cluster:<id>'] },
+  args: ['id', 'since', 'work'],
+  lists: { waiting: ['instance_id'] },
+  lua: `
+local held = redis.call('HMGET', CLUSTER, 'task', 'updated')
+if held[1] ~= 'BUILDING' or held[2] ~= since then return end
+for instance_id in waiting() do redis.call('HSET', CLUSTER, 'task:' .. instance_id, work) end`,
+});
+
 export class RedisAdoption extends RedisPart implements AdoptionStore {
   async settle(seen: Cluster, { version, system_identifier }: Settlement, now: Instant) {
     const { id, updated, instances, system_identifier: before } = seen;
@@ -120,5 +135,12 @@ export class RedisAdoption extends RedisPart implements AdoptionStore {
       built: instances.filter(({ task }) => task === 'BUILDING').map((instance) => instance.id),
     });
     return verdictOf(verdict) as SettleVerdict;
+  }
+
+  async blame({ id, updated, instances }: Cluster, fault: string) {
+    await this.port.run(BLAME, {
+      ...{ id, since: updated, work: taskField({ task: 'BUILDING', fault, in_doubt: false }) },
+      waiting: instances.filter(({ task }) => task === 'BUILDING').map((instance) => instance.id),
+    });
   }
 }

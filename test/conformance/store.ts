@@ -300,10 +300,18 @@ export function describeStore(
         const verdict = await store.adoption.settle(other, settlement, NOW + 1);
         expect(verdict).toEqual({ claim: `system:${settlement.system_identifier}`, claimed_by: cluster.id });
         expect(await held(other)).toEqual(other);
+        await store.adoption.blame({ ...other, updated: NOW - 1 }, 'too late');
+        await store.adoption.blame(other, 'in another cluster');
+        expect((await held(other)).instances.map(({ task, fault }) => [task, fault])).toEqual([
+          ['BUILDING', 'in another cluster'],
+          ['BUILDING', 'in another cluster'],
+        ]);
 
         await store.provisioning.beginDelete(cluster.id, castOf(cluster, 'delete_cluster'), NOW + 2);
         await store.provisioning.remove(cluster.id);
         expect(await store.adoption.settle(other, settlement, NOW + 3), 'it was let go').toBe('settled');
+        await store.adoption.blame(await held(other), 'too late');
+        expect((await held(other)).instances.map(({ fault }) => fault)).toEqual([null, null]);
         expect(await create({ ...same, id: randomUUID() })).toBe('created');
       });
 

@@ -17,6 +17,8 @@ import { openAmqpBus } from '../../src/bus/amqp.ts';
 import { TASKMANAGER_TOPIC } from '../../src/bus/bus.ts';
 import { headersOfLetter } from '../../src/bus/dead-letters.ts';
 import { decodeRequest, encodeReply, type WireRequest } from '../../src/bus/envelope.ts';
+import { heartbeatArgs } from '../../src/contract/rpc.ts';
+import type { GuestReport } from '../../src/core/domain.ts';
 import type { Step, Upgrade, UpgradeEvent, UpgradeState } from '../../src/core/record.ts';
 import { MasterKey } from '../../src/master-key.ts';
 import { seedCatalogue } from '../../src/store/change-catalogue.ts';
@@ -25,9 +27,10 @@ import type { Store } from '../../src/store/store.ts';
 import { Batches } from '../../taskmanager/batch-engine.ts';
 import { Engine } from '../../taskmanager/engine.ts';
 import { Keyring } from '../../taskmanager/keyring.ts';
+import { withAdopted } from '../../taskmanager/provisioner-adopted.ts';
 import { externalProvisioner } from '../../taskmanager/provisioner-external.ts';
 import { Provisioning } from '../../taskmanager/provisioning.ts';
-import { handleTaskmanagerRequest } from '../../taskmanager/requests.ts';
+import { handleConductorRequest, handleTaskmanagerRequest } from '../../taskmanager/requests.ts';
 import { TcpProxy } from '../support/proxy.ts';
 import { plainRedis } from '../support/redis.ts';
 import { testUrls, uniqueName } from '../support/services.ts';
@@ -100,13 +103,27 @@ export async function startApi({
     taskmanager() {
       const keyring = new Keyring({ ...common, master: masterKey });
       const engine = new Engine({ ...common, keyring });
-      const provisioning = new Provisioning({ ...common, provisioner: externalProvisioner });
+      const provisioner = withAdopted(externalProvisioner, { ...common, keyring });
+      const provisioning = new Provisioning({ ...common, provisioner });
       const batches = new Batches({ ...common, engine, max_concurrent_total: 100, wake: () => undefined });
-      return ({ method, args, context, unique_id }: WireRequest) =>
-        handleTaskmanagerRequest(
-          { ...common, keyring, engine, provisioning, batches },
-          { method, args, context, unique_id, redelivered: false },
-        );
+      const own = { ...common, keyring, engine, provisioning, batches };
+      return ({
+        method,
+        args,
+        context,
+        unique_id,
+      }: Pick<WireRequest, 'method' | 'args' | 'context' | 'unique_id'>) => {
+        const request = { method, args, context, unique_id, redelivered: false };
+        return method === 'heartbeat'
+          ? handleConductorRequest(own, request)
+          : handleTaskmanagerRequest(own, request);
+      };
+    },
+    /** Has a taskmanager hear a heartbeat. */
+    async hear(instance_id: string, report: GuestReport) {
+      const context = { request_id: 'req-1', tenant_id: null, user: null, is_admin: true };
+      const args = { ...heartbeatArgs(instance_id, report) };
+      await this.taskmanager()({ method: 'heartbeat', args, context, unique_id: randomUUID() });
     },
     /** The log, line by line. */
     lines,

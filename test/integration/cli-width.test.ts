@@ -5,7 +5,10 @@
  */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createClient } from '../../client/index.ts';
+import type { AdoptionReport } from '../../src/core/adoption.ts';
 import { coffer } from '../support/cli.ts';
+import { adoptionReport } from '../unit/core/adopted.ts';
 import { beginUpgrade, buildCluster, type Harness, happen, startApi } from './api-harness.ts';
 
 const GOLDEN = join(import.meta.dirname, '../golden/cli');
@@ -25,10 +28,37 @@ beforeAll(async () => {
     here('batch-create 1.1 --name everything-in-spring --cluster shop-2 --cluster shop-10 --json'),
   );
   batch_id = JSON.parse(batch.stdout).batch.id;
+  await adopt('ledger', []);
+  await adopt('archive', [
+    {
+      code: 'replication_login_missing',
+      reason: 'the agent knows no login for replication, and the server could not follow a new primary',
+      way_out: 'name one in replication of /etc/coffer/postgresql.yaml, then start the agent again',
+    },
+  ]);
 });
 afterAll(() => api.close());
 
-const here = (args: string) => `${args} --endpoint ${api.origin} --tenant t1`;
+const here = (args: string) =>
+  `${args} --endpoint ${api.origin} ${args.includes('--tenant') ? '' : '--tenant t1'}`;
+
+/** An adopted cluster of two servers whose agents have reported, in a tenant of its own. */
+async function adopt(name: string, refusals: AdoptionReport['refusals']): Promise<void> {
+  const client = createClient({ endpoint: `${api.origin}/v1.0/t2` });
+  const addresses = [`${name}-1.example.org`, `${name}-2.example.org`].map((host) => ({ host, port: 5432 }));
+  const adopting = await client.clusters.adopt({
+    ...{ name, datastore: { type: 'postgresql' }, instances: addresses },
+  });
+  for (const [index, { id }] of adopting.instances.entries()) {
+    const role = index === 0 ? 'primary' : 'replica';
+    const upstream = index === 0 ? null : (addresses[0] ?? null);
+    const server = { role, upstream, system_identifier: `75${name.length}` } as const;
+    const adoption =
+      index === 0 ? adoptionReport(server) : adoptionReport(refusals.length > 0 ? null : server, refusals);
+    const said = { service_status: 'healthy', version: '17.6', role, agent: 'coffer/test' } as const;
+    await api.hear(id, { ...said, sent: Date.now(), adoption, endpoint: addresses[index] ?? null });
+  }
+}
 const COMMANDS = {
   'cluster-list': () => 'cluster-list',
   'cluster-show': () => 'cluster-show orders-of-the-whole-continent',
@@ -39,6 +69,9 @@ const COMMANDS = {
   'batch-list': () => 'batch-list',
   'batch-show': () => `batch-show ${batch_id}`,
   'batch-create-dry-run': () => 'batch-create 1.1 --name-pattern * --dry-run',
+  'cluster-report': () => 'cluster-report ledger --tenant t2',
+  'cluster-report-refused': () => 'cluster-report archive --tenant t2',
+  'cluster-show-adopted': () => 'cluster-show archive --tenant t2',
   'datastore-list': () => 'datastore-list',
   'datastore-version-list': () => 'datastore-version-list postgresql',
   'dead-letters-list': () => 'dead-letters list',

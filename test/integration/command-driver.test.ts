@@ -16,7 +16,6 @@ import { type Bus, CONDUCTOR_TOPIC, guestTopic } from '../../src/bus/bus.ts';
 import type { InstanceConfig } from '../../src/contract/guest-config.ts';
 import { HeartbeatArgs, reportOf } from '../../src/contract/rpc.ts';
 import type { GuestReport } from '../../src/core/domain.ts';
-import { CofferError } from '../../src/core/errors.ts';
 import { NO_TRACING } from '../../src/tracing.ts';
 import { type Script, writeHooks } from '../support/hooks.ts';
 import { silentLog as log, testUrls, uniqueName } from '../support/services.ts';
@@ -108,16 +107,7 @@ async function instance(scripts: Partial<Record<HookName, Script>>, environment 
     /** Casts `upgrade`, and does not wait. */
     async order(version: string) {
       attempts += 1;
-      // The first heartbeat may come before the agent takes orders.
-      await until('the agent takes orders', () =>
-        bus.cast(guestTopic(id), 'upgrade', { upgrade_info: { ...info(version), fence: 1 } }).then(
-          () => true,
-          (error: unknown) => {
-            if (error instanceof CofferError && error.code === 'bus_unavailable') return false;
-            throw error;
-          },
-        ),
-      );
+      await bus.cast(guestTopic(id), 'upgrade', { upgrade_info: { ...info(version), fence: 1 } });
     },
     /** Casts `upgrade`; answers how it went. */
     async upgrade(version: string) {

@@ -4,6 +4,7 @@
  */
 import { type Driver, type Health, PermanentError, type Target } from '../../guestagent/driver.ts';
 import type { Endpoint, GuestAction, Instant, UpgradeInfo } from '../../src/core/domain.ts';
+import { adoptionReport } from '../unit/core/adopted.ts';
 import type { Life } from './process.ts';
 import type { Random } from './random.ts';
 import type { Guests } from './scenario.ts';
@@ -25,6 +26,7 @@ interface DriverDeps {
   /** The present behaviour of the guests. */
   readonly guests: () => Guests;
   readonly watch: Watch;
+  readonly isAdopted: boolean;
 }
 
 /** Observes what the driver does. */
@@ -63,7 +65,7 @@ export class SimulatedServerDriver implements Driver {
   async health(): Promise<Health> {
     const { server, servers, now } = this.#deps;
     await this.#work(this.#deps.random.int(0, 40));
-    const common = { endpoint: server.endpoint, synchronous: false };
+    const common = { endpoint: server.endpoint, synchronous: false, ...this.#adoption() };
     if (!server.isUp) {
       this.#reviveIfWanted();
       const service_status = server.state.phase === 'serving' ? 'failed' : 'shutdown';
@@ -79,6 +81,14 @@ export class SimulatedServerDriver implements Driver {
       role: this.#role(),
       lag_bytes: this.#isStandby() ? lag : null,
     };
+  }
+
+  /** An adopted server that is down is no reason to refuse: its operator may have stopped it, or an order. */
+  #adoption(): Pick<Health, 'adoption'> {
+    const { server, isAdopted } = this.#deps;
+    if (!isAdopted) return {};
+    const role = this.#isStandby() ? 'replica' : 'primary';
+    return { adoption: adoptionReport(server.isUp ? { version: server.version, role } : null) };
   }
 
   preUpgrade(): Promise<UpgradeInfo> {

@@ -96,6 +96,8 @@ export interface Scenario {
   readonly plain_copies: number;
   /** The interval of the guests' heartbeats, if they are Trove's own guests; null: they are ours. */
   readonly trove_heartbeat_ms: number | null;
+  /** The servers existed before, and their agents report on them. */
+  readonly adopted: boolean;
 }
 
 export const CALM: Weather = { loss: 0, doubled: 0, usual_ms: 3, slowest_ms: 20, store_loss: 0 };
@@ -138,10 +140,12 @@ export function scenarioOf(seed: number): Scenario {
     promoted_for_ms: badness !== 'none' && rare.chance(0.2) ? rare.int(10_000, 60_000) : null,
     plain_copies: rare.pick([0, 0, 0, 2, 6]),
     trove_heartbeat_ms: null,
+    adopted: false,
   };
   const trove = troveGuests(scenario, rare);
+  const adopted = scenario.manager === 'postgresql' && rare.chance(0.3);
   const missesWindow = scenario.ambush?.trouble.kind === 'window_missed';
-  return { ...scenario, ...trove, heal_ms: missesWindow ? MISSED_WINDOW_MS : troubled_ms };
+  return { ...scenario, ...trove, adopted, heal_ms: missesWindow ? MISSED_WINDOW_MS : troubled_ms };
 }
 
 /** The longest wait for a window, plus the time that it is open. */

@@ -246,6 +246,7 @@ export class World {
       ...{ server, life, servers: this.servers, random: this.random, watch: this.checks.guests },
       now: () => this.scheduler.now,
       guests: () => this.guests,
+      isAdopted: this.scenario.adopted,
     });
     await journal.load();
     this.checks.guests.starts(server, journal.entry);
@@ -292,6 +293,7 @@ export class World {
       ...{ id, tenant_id, name: 'shop', manager, created, updated: created, task: 'BUILDING' },
       ...{ datastore_id: datastore?.id ?? '', datastore_name: manager, upgrade_id: null },
       ...{ datastore_version_id: version?.id ?? '', datastore_version: from, extended_properties: {} },
+      ...(this.scenario.adopted && tenant_id === TENANT && { adopted: true }),
       instances: Array.from({ length: instances }, (_, index) => ({
         ...{ id: this.random.uuid(), cluster_id: id, name: `db-${index}`, flavor_id: '1', volume_size: 1 },
         ...fresh,
@@ -302,7 +304,9 @@ export class World {
     const order = { databases: [], users: [] };
     void this.store.provisioning.create(cluster, order, cast);
     void this.store.outbox.castConfirmed(id);
-    void this.store.provisioning.finishBuild(id, created);
+    const settlement = { version: { id: cluster.datastore_version_id, name: from }, system_identifier: '7' };
+    if (cluster.adopted) void this.store.adoption.settle(cluster, settlement, created);
+    else void this.store.provisioning.finishBuild(id, created);
     return cluster;
   }
 }

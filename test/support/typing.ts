@@ -33,6 +33,7 @@ const README: Typing = {
   before: { 'curl -X PATCH': `${FUNCTIONS}\n    back_to_start shop` },
   instead: ADDRESS,
   elsewhere: {
+    'npx coffer cluster-adopt': 'test/integration/adoption.test.ts, on servers that were there before',
     'npm run demo':
       'test/integration/demo.test.ts, test/integration/stack.test.ts; npm test is what runs this',
   },
@@ -201,6 +202,15 @@ export const SESSIONS: readonly Session[] = [
 
 /** What is typed nowhere as a whole, and by which test it is held. */
 export const NOT_TYPED: Readonly<Record<string, Typing>> = {
+  'docs/adopt.md': {
+    elsewhere: {
+      'coffer cluster-adopt': "test/integration/adoption.test.ts, on servers that Debian's tools have made",
+      'COFFER_JOIN_TOKEN=<token': 'test/integration/adoption.test.ts starts agents so',
+      'coffer cluster-report': 'test/integration/api-adoption.test.ts',
+      'coffer datastore-version-create': 'test/integration/adoption.test.ts upgrades so',
+      'coffer cluster-release shop': 'test/integration/adoption.test.ts',
+    },
+  },
   'docs/configuration.md': {
     elsewhere: {
       'npx coffer-api': 'test/integration/package.test.ts starts them from the published package',

@@ -33,4 +33,11 @@ export class MemoryAdoption implements AdoptionStore {
     this.#held.joined.delete(id);
     return 'settled';
   }
+
+  async blame(seen: Cluster, fault: string) {
+    const cluster = this.#held.clusters.get(seen.id);
+    if (cluster?.task !== 'BUILDING' || cluster.updated !== seen.updated) return;
+    const instances = cluster.instances.map((one) => (one.task === 'BUILDING' ? { ...one, fault } : one));
+    this.#held.clusters.set(seen.id, { ...cluster, instances });
+  }
 }

@@ -88,7 +88,7 @@ function versionOpen(draft: Draft, step: Step): Finding | null {
 }
 
 /**
- * G12. The agent of an adopted server would refuse its order. A step that has begun goes on, and so does the
+ * The agent of an adopted server would refuse its order. A step that has begun goes on, and so does the
  * way back: a server that is down for its upgrade gives its agent reasons to refuse.
  */
 function adoptionAccepted(draft: Draft, step: Step): Finding | null {

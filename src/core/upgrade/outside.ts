@@ -1,7 +1,7 @@
 /**
  * Changes of an adopted cluster that this upgrade has not made: a promotion by hand, a failover, a package that
  * somebody else has upgraded. Somebody else is at work there, so a person has to look before the upgrade goes
- * on (G12). Each change pauses the upgrade once: the person who resumes it has seen the change.
+ * on. Each change pauses the upgrade once: the person who resumes it has seen the change.
  */
 import { type Instance, primaryOf, versionOf } from '../domain.ts';
 import { twoPrimaries } from '../primaries.ts';

@@ -1,6 +1,6 @@
 /**
  * Clusters whose servers existed before: what keeps them from being upgraded, what their record may say, and
- * that an upgrade pauses for a change that it has not made (G12).
+ * that an upgrade pauses for a change that it has not made.
  */
 import { describe, expect, it } from 'vitest';
 import { admissionFindings } from '../../../src/core/admit.ts';

@@ -53,7 +53,7 @@ describe('an override', () => {
     expect(GATES.filter((gate) => isOverridden(DEFAULT_POLICY, gate))).toEqual([]);
   });
 
-  it('is possible of every gate but that the cluster is idle (G3), that nobody else takes writes (G6), and that no agent refuses (G12)', () => {
+  it('is possible of every gate but that the cluster is idle (G3), that nobody else takes writes (G6), and that no agent refuses', () => {
     expect(GATES.filter((gate) => !OVERRIDABLE_GATES.some((other) => other === gate))).toEqual([
       'cluster_idle',
       'adoption_accepted',
