@@ -116,10 +116,14 @@ export class RequestChecks {
     if (held) this.#checks.must(held.requested_by.user === user, 'G3', `${user} is told of another upgrade`);
   }
 
-  /** The request failed; once a request is accepted, its key gets no other answer. */
+  /**
+   * The request failed. Once a request is accepted, its key gets no other answer, unless the store has lost what
+   * was begun: then another upgrade may have taken its place.
+   */
   declined(user: string, answer: HttpAnswer | null): void {
     const isFinal = answer !== null && answer.status !== 503 && answer.status !== 409;
-    const holds = !isFinal || this.#isDeleted() || !this.#accepted.has(user);
+    const accepted = this.#accepted.get(user);
+    const holds = !isFinal || this.#isDeleted() || accepted === undefined || this.#lost.has(accepted);
     this.#checks.must(holds, 'G3', `${user} was told 202 and then ${answer?.status} under one key`);
   }
 
