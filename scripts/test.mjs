@@ -8,6 +8,7 @@ import { checkNothingLeft, runStaticChecks } from './lib/checks.mjs';
 import { findChromium } from './lib/chromium.mjs';
 import { runVisibly } from './lib/command.mjs';
 import { answerHelp } from './lib/command-line.mjs';
+import { findDebianPostgresql } from './lib/debian-postgresql.mjs';
 import { setUp } from './lib/install.mjs';
 import { findInterop } from './lib/interop.mjs';
 import { NEWEST_NODE, newestNode } from './lib/newest-node.mjs';
@@ -94,7 +95,8 @@ async function runAll({ paths, supervisor }) {
  */
 async function findPrograms() {
   const interop = await findInterop({ progress, signal });
-  return { ...interop, ...(await findChromium({ progress, signal })) };
+  const debian = await findDebianPostgresql({ progress, signal });
+  return { ...interop, ...debian, ...(await findChromium({ progress, signal })) };
 }
 
 /**

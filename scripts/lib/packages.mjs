@@ -37,7 +37,7 @@ if [ ! -e "$policy" ] || grep -qs '^# coffer:' "$policy"; then
     echo '#!/bin/sh'
     echo '# coffer: keeps what is being installed from starting as system services'
     echo "kill -0 $$ 2>/dev/null || exit 0"
-    echo 'case " $* " in *rabbitmq*|*redis*|*epmd*|*keystone*) exit 101 ;; esac'
+    echo 'case " $* " in *rabbitmq*|*redis*|*epmd*|*keystone*|*postgresql*) exit 101 ;; esac'
     echo 'exit 0'
   } > "$policy"
   chmod 755 "$policy"

@@ -22,7 +22,7 @@ import {
   useDebian,
   versions,
 } from './postgresql-debian.ts';
-import { until } from './postgresql-nodes.ts';
+import { USER, until } from './postgresql-nodes.ts';
 
 useDebian('for all tests');
 
@@ -95,7 +95,7 @@ describe.skipIf(MISSING !== null)(
       await expect(stranger.driver.start()).rejects.toThrow("can't log in as nobody");
       expect(await refusalsOf(stranger)).toEqual(['login_refused']);
       const password_file = join(rootFolder(), 'app-password');
-      await writeFile(password_file, 'app\n', { mode: 0o600 });
+      await writeFile(password_file, `${USER.password}\n`, { mode: 0o600 });
       const login = { user: 'app', host: '127.0.0.1', password_file };
       const app = await agentOf(server, { login });
       await expect(app.driver.start()).rejects.toThrow('app is not a superuser');

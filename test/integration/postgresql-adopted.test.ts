@@ -15,7 +15,7 @@ import {
   useDebian,
   versions,
 } from './postgresql-debian.ts';
-import { at, until } from './postgresql-nodes.ts';
+import { at, until, Writer } from './postgresql-nodes.ts';
 
 useDebian();
 
@@ -131,6 +131,36 @@ describe.skipIf(MISSING !== null)(
       expect(await slotsOf(b)).toBe('');
       for (const { driver } of agents) await driver.destroy();
       // Switched over twice: a is the primary again, and b follows a as it did at first.
+      expect(await Promise.all(servers.map(configurationOf))).toEqual(before);
+    });
+
+    it('are upgraded, rolled back and let go while an application writes, which loses nothing', async () => {
+      const servers = await debianCluster(2);
+      const before = await Promise.all(servers.map(configurationOf));
+      const agents = await Promise.all(servers.map((server) => agentOf(server)));
+      for (const { driver } of agents) await driver.start();
+      const [a, b, c] = [at(agents, 0), at(agents, 1), at(agents, 2)];
+      const writer = new Writer(servers.map(({ endpoint }) => endpoint));
+      /** As the plan has it: the replicas, a switchover, the old primary last. */
+      const upgradeTo = async (version: string, primary: Adopted, successor: Adopted) => {
+        const { endpoint } = successor.server;
+        for (const { driver } of [c, successor]) {
+          await driver.preUpgrade(target(version));
+          await driver.upgrade({ ...target(version), primary: primary.server.endpoint });
+        }
+        await successor.driver.promote(await primary.driver.demote({ successor: successor.server.name }));
+        await c.driver.follow({ primary: endpoint });
+        await primary.driver.upgrade({ ...target(version), primary: endpoint });
+        for (const each of agents) expect(await healthy(each)).toMatchObject({ version });
+      };
+      await upgradeTo(to, a, b);
+      await upgradeTo(from, b, a);
+      await writer.stop();
+      process.stdout.write(`longest gap between writes: ${Math.round(writer.longestGapMs)} ms\n`);
+      const kept = new Set((await psql(a.server, 'SELECT id FROM writes', 'shop')).split('\n').map(Number));
+      expect(writer.acknowledged.length).toBeGreaterThan(100);
+      expect(writer.acknowledged.filter((id) => !kept.has(id))).toEqual([]);
+      for (const { driver } of agents) await driver.destroy();
       expect(await Promise.all(servers.map(configurationOf))).toEqual(before);
     });
   },

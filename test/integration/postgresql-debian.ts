@@ -5,13 +5,12 @@ import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll } from 'vitest';
 import type { Driver, InstanceConfig, Roles } from '../../guestagent/driver.ts';
 import { readHostFile } from '../../guestagent/drivers/postgresql/adopted/host-file.ts';
 import { adoptingDriver } from '../../guestagent/drivers/postgresql/index.ts';
 import type { Endpoint } from '../../src/core/domain.ts';
-import { freePort } from './postgresql-nodes.ts';
+import { freePort, USER } from './postgresql-nodes.ts';
 
 /**
  * Clusters as operators of Debian make them, with nothing of ours: `pg_createcluster`, `pg_basebackup`, a user
@@ -26,6 +25,8 @@ const CONF = `/etc/postgresql/${MAJOR}`;
 export const MISSING = reasonForNone();
 
 function reasonForNone(): string | null {
+  const missing = process.env['COFFER_TEST_DEBIAN_MISSING'];
+  if (missing !== undefined) return missing;
   if (process.platform !== 'linux') return `they are Debian packages, and this is ${process.platform}`;
   if (process.getuid?.() !== 0) return 'pg_createcluster needs root';
   if (!existsSync('/usr/bin/pg_createcluster') || !existsSync(`/usr/lib/postgresql/${MAJOR}/bin/initdb`)) {
@@ -222,7 +223,7 @@ export async function debianCluster(
   const primary = await createCluster();
   await startServer(primary);
   await psql(primary, "CREATE ROLE replicator LOGIN REPLICATION PASSWORD 'secret of replicator'");
-  await psql(primary, "CREATE ROLE app LOGIN PASSWORD 'app'");
+  await psql(primary, `CREATE ROLE ${USER.name} LOGIN PASSWORD '${USER.password}'`);
   await psql(primary, 'CREATE DATABASE shop OWNER app');
   await psql(primary, 'CREATE TABLE writes (id bigint PRIMARY KEY); ALTER TABLE writes OWNER TO app', 'shop');
   const servers = [primary];
@@ -338,14 +339,4 @@ export async function configurationOf(server: DebianServer): Promise<Readonly<Re
 
 export async function pidOf(server: DebianServer): Promise<number> {
   return Number((await readFile(join(server.data, 'postmaster.pid'), 'utf8')).split('\n')[0]);
-}
-
-/** As an application, over TCP with a password. */
-export function clientOf({ endpoint }: DebianServer): Client {
-  const client = new Client({
-    ...{ host: endpoint.host, port: endpoint.port, user: 'app', password: 'app', database: 'shop' },
-    connectionTimeoutMillis: 1_000,
-  });
-  client.on('error', () => {});
-  return client;
 }
