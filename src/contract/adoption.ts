@@ -27,6 +27,7 @@ const Server = z.object({
   full_version: Text,
   role: z.enum(['primary', 'replica']),
   upstream: z.object({ host: z.string().min(1).max(255), port: Port }).nullable(),
+  streams_as: z.string().max(255).exactOptional(),
   system_identifier: z.string().regex(/^\d{1,20}$/, 'must be digits'),
   data_checksums: z.boolean(),
   port: Port,

@@ -52,6 +52,14 @@ function sentenceOf({ reason, way_out }: AdoptionReport['refusals'][number]): st
   return `${what}: ${how}`;
 }
 
+/**
+ * The name by which a primary knows a standby. A server that Coffer built has its instance's name; an adopted one
+ * has the name that its operator gave it.
+ */
+export function streamNameOf({ name, report }: Instance): string {
+  return report?.adoption?.server?.streams_as ?? name;
+}
+
 function reasonsOf(instance: Instance): readonly string[] {
   const { name, address, report, fault, task } = instance;
   if (report === null) {

@@ -64,6 +64,8 @@ export interface AdoptedServer {
   readonly role: 'primary' | 'replica';
   /** Where a replica replicates from. */
   readonly upstream: { readonly host: string; readonly port: number } | null;
+  /** The name under which the server streams from its primary, or would: `application_name`. */
+  readonly streams_as?: string;
   /** The same for all servers of one cluster. Digits: too large for a number. */
   readonly system_identifier: string;
   readonly data_checksums: boolean;

@@ -398,6 +398,8 @@ function describeRoleRefusals(bench: Bench<Driver & Roles>, farPosition: string)
     expect(await Promise.all([a.ask(), b.ask()])).toEqual(before);
     expect([(await healthOf(a)).role, (await healthOf(b)).role]).toEqual(['primary', 'replica']);
     await b.driver.stop();
+    // A standby of an operator's runs on without its agent, so the primary has a successor.
+    if (bench.suite.serversBelongTo === 'operator') return;
     await expect(a.driver.demote({ successor: null })).rejects.toThrow();
     expect(await a.ask()).toEqual(before[0]);
   });

@@ -33,6 +33,11 @@ async function healthy({ driver }: Adopted): Promise<Health> {
   return health;
 }
 
+/** What the core tells a primary of its successor. */
+async function streamNameOf(agent: Adopted): Promise<string> {
+  return (await healthy(agent)).adoption?.server?.streams_as ?? '';
+}
+
 async function slotsOf({ server }: Adopted): Promise<string> {
   return await psql(server, "SELECT string_agg(slot_name, ',' ORDER BY slot_name) FROM pg_replication_slots");
 }
@@ -61,6 +66,7 @@ describe.skipIf(MISSING !== null)(
         refusals: [],
         host: { control: `pg_ctlcluster 15 ${primary.name}` },
         server: {
+          ...{ streams_as: primary.name },
           ...{ version: from, role: 'primary', data_checksums: true, port: primary.endpoint.port },
           ...{ data_directory: primary.data, socket_directories: [primary.sockets] },
           preload_libraries: ['pg_stat_statements'],
@@ -112,7 +118,7 @@ describe.skipIf(MISSING !== null)(
         [a, b],
         [b, a],
       ] as const) {
-        const passed = await old.driver.demote({ successor: next.server.name });
+        const passed = await old.driver.demote({ successor: await streamNameOf(next) });
         await next.driver.promote(passed);
         for (const other of [c, old]) await other.driver.follow({ primary: next.server.endpoint });
         await psql(next.server, `INSERT INTO writes VALUES (${next === b ? 1 : 2})`, 'shop');
@@ -148,7 +154,9 @@ describe.skipIf(MISSING !== null)(
           await driver.preUpgrade(target(version));
           await driver.upgrade({ ...target(version), primary: primary.server.endpoint });
         }
-        await successor.driver.promote(await primary.driver.demote({ successor: successor.server.name }));
+        await successor.driver.promote(
+          await primary.driver.demote({ successor: await streamNameOf(successor) }),
+        );
         await c.driver.follow({ primary: endpoint });
         await primary.driver.upgrade({ ...target(version), primary: endpoint });
         for (const each of agents) expect(await healthy(each)).toMatchObject({ version });

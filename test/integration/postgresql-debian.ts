@@ -5,12 +5,13 @@ import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import type { Client } from 'pg';
 import { afterAll, afterEach, beforeAll } from 'vitest';
 import type { Driver, InstanceConfig, Roles } from '../../guestagent/driver.ts';
 import { readHostFile } from '../../guestagent/drivers/postgresql/adopted/host-file.ts';
 import { adoptingDriver } from '../../guestagent/drivers/postgresql/index.ts';
 import type { Endpoint } from '../../src/core/domain.ts';
-import { freePort, USER } from './postgresql-nodes.ts';
+import { clientOf as clientAt, freePort, USER } from './postgresql-nodes.ts';
 
 /**
  * Clusters as operators of Debian make them, with nothing of ours: `pg_createcluster`, `pg_basebackup`, a user
@@ -339,4 +340,11 @@ export async function configurationOf(server: DebianServer): Promise<Readonly<Re
 
 export async function pidOf(server: DebianServer): Promise<number> {
   return Number((await readFile(join(server.data, 'postmaster.pid'), 'utf8')).split('\n')[0]);
+}
+
+/** As an application, over TCP with a password. */
+export function clientOf({ endpoint }: DebianServer): Client {
+  const client = clientAt(endpoint);
+  client.on('error', () => {});
+  return client;
 }

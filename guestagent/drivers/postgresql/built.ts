@@ -18,7 +18,7 @@ import { STREAM_GRACE_MS } from './health.ts';
 import { LeftBehindWatch } from './left-behind.ts';
 import { buildAnew } from './not-streaming.ts';
 import { OwnStarter } from './own-starter.ts';
-import { applicationName, untilStreaming } from './replication.ts';
+import { untilStreaming } from './replication.ts';
 import { type Places, placesIn, writeSettings } from './settings.ts';
 import type { Managed, Setup } from './setup.ts';
 import { type Login, replicationLogin, superuserLogin } from './sql.ts';
@@ -147,10 +147,6 @@ export class BuiltSetup implements Setup {
 
   async replicationLogin(endpoint: Endpoint): Promise<Login> {
     return replicationLogin(this.#deps.config, endpoint);
-  }
-
-  streamNameOf(instance: string): string {
-    return applicationName(instance);
   }
 
   async ownSlot(): Promise<null> {

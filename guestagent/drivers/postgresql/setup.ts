@@ -74,8 +74,6 @@ export interface Setup {
 
   /** For a replication connection to another server; null if no login is known. */
   replicationLogin(endpoint: Endpoint): Promise<Login | null>;
-  /** The name under which the instance of this name streams; null if it can't be told. */
-  streamNameOf(instance: string): string | null;
   /** The name under which this server streams, or would. */
   ownStreamName(): Promise<string>;
   /** Whether standbys may use physical slots, which a switchover has to take along. */

@@ -12,6 +12,7 @@ import { demandsOfServer } from './other-server.ts';
 import { makePhysicalSlots, physicalSlotsIn } from './physical-slots.ts';
 import { replayUpTo } from './replay.ts';
 import {
+  applicationName,
   glance,
   promoteNow,
   type Standby,
@@ -121,7 +122,7 @@ export class Switchover {
    * (P3).
    */
   async #requireSuccessor(client: Client, successor: string | null, position: string): Promise<void> {
-    const name = successor === null ? null : this.#instance.setup.streamNameOf(successor);
+    const name = successor === null ? null : applicationName(successor);
     for (const deadline = Date.now() + NEAR_MS; ; await sleep(20)) {
       const all = await standbysOf(client, position);
       const candidates = name === null ? all : all.filter((standby) => standby.name === name);

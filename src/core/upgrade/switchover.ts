@@ -1,4 +1,6 @@
 /** The phases of a switchover: the primary of a replica set hands over to its successor. */
+
+import { streamNameOf } from '../adopted.ts';
 import type { Instant, UpgradeInfo } from '../domain.ts';
 import type { PhaseName } from '../phase.ts';
 import { setOf, successorOf, unacknowledged } from './gates.ts';
@@ -20,9 +22,12 @@ export const SWITCHOVER_PHASES: Pick<Phases, SwitchoverName> = {
     order: {
       action: 'demote',
       isCall: false,
-      args: ({ draft, step }) => ({
-        successor: step.successor_id === null ? null : draft.nameOf(step.successor_id),
-      }),
+      args: ({ draft, step }) => {
+        const { successor_id } = step;
+        if (successor_id === null) return { successor: null };
+        const successor = draft.instance(successor_id);
+        return { successor: successor ? streamNameOf(successor) : successor_id };
+      },
     },
     succeeded: demoted,
     // The primary may or may not have stopped: the order to serve as the primary is right in both cases.

@@ -227,6 +227,18 @@ describe('an upgrade of an adopted cluster', () => {
     expect(it.upgrade.state.name).toBe('succeeded');
   });
 
+  it('tells the primary its successor by the name under which the successor streams', () => {
+    const it = inWorld();
+    for (const name of ['db-2', 'db-3']) {
+      it.guest(name).adoption = adoptionReport({ role: 'replica', streams_as: `standby of ${name}` });
+    }
+    it.settle();
+    expect(it.messagesTo('db-1', 'demote')[0]?.args).toMatchObject({ successor: 'standby of db-2' });
+    const built = inWorld({ adopted: false });
+    built.settle();
+    expect(built.messagesTo('db-1', 'demote')[0]?.args).toMatchObject({ successor: 'db-2' });
+  });
+
   it('of a cluster that Coffer has built goes on by another plan without a pause, as before', () => {
     const it = inWorld({ adopted: false });
     it.reach('db-2', 'verifying');

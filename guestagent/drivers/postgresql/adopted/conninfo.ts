@@ -33,6 +33,11 @@ export function pointedAt(conninfo: Conninfo, { host, port }: Endpoint): Conninf
   return new Map([['host', host], ['port', String(port)], ...rest]);
 }
 
+/** The name under which a standby with this setting streams. */
+export function streamName(conninfo: string, cluster_name: string): string {
+  return parseConninfo(conninfo)?.get('application_name') ?? (cluster_name || 'walreceiver');
+}
+
 /** For people: without the password. */
 export function withoutSecrets(conninfo: Conninfo): string {
   return formatConninfo(

@@ -12,7 +12,7 @@ import { textOf } from '../../../../src/log.ts';
 import { identifierIn } from '../control.ts';
 import { glance } from '../replication.ts';
 import { type Login, one, PATIENT, withClient } from '../sql.ts';
-import { parseConninfo, withoutSecrets } from './conninfo.ts';
+import { parseConninfo, streamName, withoutSecrets } from './conninfo.ts';
 import { librariesIn } from './host-binaries.ts';
 import { controlText, type PostgresqlHost } from './host-file.ts';
 import { loginText } from './host-login.ts';
@@ -113,6 +113,10 @@ async function find(client: Client, host: PostgresqlHost): Promise<Found> {
   const server: AdoptedServer = {
     ...{ version: seen.version, full_version: row.full_version },
     ...{ role: seen.standby ? 'replica' : 'primary', upstream: seen.upstream },
+    streams_as: streamName(
+      settingOf('primary_conninfo') || (host.replication ?? ''),
+      settingOf('cluster_name'),
+    ),
     ...{ system_identifier: row.identifier, data_checksums: row.checksums },
     port: Number(settingOf('port')),
     socket_directories: list('unix_socket_directories'),

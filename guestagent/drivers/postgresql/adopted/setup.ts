@@ -12,7 +12,7 @@ import type { Places } from '../settings.ts';
 import type { Managed, Setup } from '../setup.ts';
 import { type Login, PATIENT, withClient } from '../sql.ts';
 import type { Serving } from '../state.ts';
-import { parseConninfo } from './conninfo.ts';
+import { streamName } from './conninfo.ts';
 import { Following } from './following.ts';
 import { HostBinaries } from './host-binaries.ts';
 import type { PostgresqlHost } from './host-file.ts';
@@ -175,19 +175,13 @@ export class AdoptedSetup implements Setup {
     return null;
   }
 
-  /** The names are the operator's, and an order does not say which of them is the successor's. */
-  streamNameOf(): null {
-    return null;
-  }
-
   async ownSlot(): Promise<string | null> {
     return (await recall(this.#deps.stateDir))?.slot || null;
   }
 
   async ownStreamName(): Promise<string> {
-    const memory = await recall(this.#deps.stateDir);
-    const text = memory?.conninfo || this.#host.replication || '';
-    return parseConninfo(text)?.get('application_name') ?? (memory?.cluster_name || 'walreceiver');
+    const { conninfo = '', cluster_name = '' } = (await recall(this.#deps.stateDir)) ?? {};
+    return streamName(conninfo || (this.#host.replication ?? ''), cluster_name);
   }
 
   known(isPrimary: boolean | null, settled: boolean): Partial<Health> {
