@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Worker } from 'node:worker_threads';
+import { Worker as Thread } from 'node:worker_threads';
 import type { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openWakes, requestQueueName, serveRequests, serveWakes } from '../../src/queue.ts';
@@ -44,7 +44,7 @@ async function breakOften(times: number, done: () => number, isOver = () => fals
 }
 
 /** A thread that asks Redis once signal 0 is set, and sets signal 1 with the answer. */
-async function witnessOf(url: string, signals: Int32Array): Promise<Worker> {
+async function witnessOf(url: string, signals: Int32Array): Promise<Thread> {
   const { hostname, port } = new URL(url);
   const source = `
 const { workerData, parentPort } = require('node:worker_threads');
@@ -58,7 +58,7 @@ socket.once('data', () => {
   Atomics.store(signals, 1, 1);
   Atomics.notify(signals, 1);
 });`;
-  const worker = new Worker(source, { eval: true, workerData: { signals, hostname, port: Number(port) } });
+  const worker = new Thread(source, { eval: true, workerData: { signals, hostname, port: Number(port) } });
   await once(worker, 'message');
   return worker;
 }
