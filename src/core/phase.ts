@@ -42,8 +42,11 @@ export interface Outstanding {
  * What a Trove guest has reported since its order to upgrade, and what was known before: see `trove-guest.ts`.
  */
 export interface Evidence {
-  /** When the order was sent, by the guest's clock or by ours, whichever is ahead. */
-  readonly told_at: Instant;
+  /**
+   * Reports that were sent before this time, by the guest's clock, say nothing new: the time of the order, by the
+   * guest's clock or by ours, whichever is ahead; then the time of the latest report.
+   */
+  readonly since: Instant;
   /**
    * Whether the server was healthy when the order was sent; null if nobody knows: its guest had not been
    * heard lately, or called the server neither healthy nor down.

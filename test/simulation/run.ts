@@ -53,10 +53,10 @@ export async function simulate(seed: number, scenario: Scenario = scenarioOf(see
   const healed = START_MS + scenario.heal_ms;
   at(healed, () => heal(world));
   // Of each instance with a Trove guest it may take a whole step's time until a person is asked about it, and then
-  // another window until the next one.
+  // another window until the next one: on the way there, and on the way back.
   const { step_timeout_seconds, window } = scenario.policy;
   const each_ms = step_timeout_seconds * 1000 + (window === null ? 0 : ENDS_WITHIN_MS);
-  const asked_ms = world.isTrove ? scenario.instances * each_ms : 0;
+  const asked_ms = world.isTrove ? 2 * scenario.instances * each_ms : 0;
   const deadline = T0 + healed + ENDS_WITHIN_MS + asked_ms;
   const liveness = { seq: '', since: scheduler.now };
   const hasFailed = () => checks.violations.length > 0;

@@ -96,7 +96,7 @@ export function noEvidence(instance: Instance | undefined, now: Instant): Eviden
     // The time now by the guest's clock: when the guest sent its last report, plus the time that has passed by
     // our clock since that report came in. The report may have been long on its way, and then this time would be too
     // early: so our own clock counts if it is ahead.
-    told_at: report === null || heard === null ? now : Math.max(now, report.sent + now - heard),
+    since: report === null || heard === null ? now : Math.max(now, report.sent + now - heard),
     was_healthy: instance !== undefined && isAlive(instance, now) ? wasHealthy(report?.service_status) : null,
     is_healthy: null,
     has_left: false,
@@ -114,13 +114,17 @@ function wasHealthy(status: ServiceStatus | undefined): boolean | null {
   return status === 'shutdown' || status === 'failed' ? false : null;
 }
 
-/** The evidence with one more report. A report that was sent before the order says nothing about the order. */
+/**
+ * The evidence with one more report. A report that was sent before the order says nothing about the order, and one
+ * that was overtaken by a later report says nothing any more.
+ */
 export function withReport(evidence: Evidence, status: ServiceStatus, sent: Instant): Evidence {
-  if (sent < evidence.told_at) return evidence;
+  if (sent < evidence.since) return evidence;
   const is_healthy = status === 'healthy';
   const was_healthy = evidence.is_healthy ?? evidence.was_healthy;
   return {
     ...evidence,
+    since: sent,
     is_healthy,
     has_left: evidence.has_left || (was_healthy === true && !is_healthy),
     reports: evidence.reports + 1,

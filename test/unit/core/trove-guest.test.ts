@@ -304,13 +304,19 @@ describe('The evidence of a Trove guest', () => {
 
   it('leaves out what it sent before its order: by its own clock if that is ahead, else by ours', () => {
     // Its last report was a second on its way, or its clock is a second behind: what it sent meanwhile may be old.
-    expect(before.told_at).toBe(NOW);
+    expect(before.since).toBe(NOW);
     expect(withReport(before, 'shutdown', NOW - 1)).toBe(before);
     expect(withReport(before, 'shutdown', NOW)).toMatchObject({ has_left: true, reports: 1 });
     const ahead = { ...report, sent: NOW - 1_000 };
     const later = noEvidence({ ...newWorld().instance('db-1'), report: ahead, heard: NOW - 4_000 }, NOW);
-    expect(later.told_at).toBe(NOW + 3_000);
+    expect(later.since).toBe(NOW + 3_000);
     expect(withReport(later, 'shutdown', NOW + 2_999)).toBe(later);
+  });
+
+  it('leaves out a report that a later one has overtaken: its server had not gone down yet', () => {
+    const down = withReport(before, 'shutdown', NOW + 2_000);
+    expect(withReport(down, 'healthy', NOW + 1_000)).toBe(down);
+    expect(isCarriedOut(withReport(down, 'healthy', NOW + 3_000))).toBe(true);
   });
 
   it('knows of no health before the order where nobody was heard, or a server was neither well nor down', () => {
