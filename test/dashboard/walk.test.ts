@@ -319,6 +319,8 @@ describeBrowser('the dashboard', () => {
     await page.getByRole('link', { name: 'Skip to the content' }).focus();
     await page.keyboard.press('Enter');
     await page.keyboard.press('Tab');
+    expect(await page.evaluate<string>('document.activeElement.textContent')).toBe('Adopt …');
+    await page.keyboard.press('Tab');
     expect(await page.evaluate<string>('document.activeElement.textContent')).toBe('New cluster');
     await page.keyboard.press('Tab');
     await page.keyboard.type('ledger');
