@@ -35,7 +35,13 @@ async function healthy({ driver }: Adopted): Promise<Health> {
 
 /** What the core tells a primary of its successor. */
 async function streamNameOf(agent: Adopted): Promise<string> {
-  return (await healthy(agent)).adoption?.server?.streams_as ?? '';
+  let name = '';
+  // Until the agent has looked again, the report is that of the server that an order had stopped.
+  await until('the report is of the running server', async () => {
+    name = (await healthy(agent)).adoption?.server?.streams_as ?? '';
+    return name !== '';
+  });
+  return name;
 }
 
 async function slotsOf({ server }: Adopted): Promise<string> {
