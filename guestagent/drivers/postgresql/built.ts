@@ -132,6 +132,8 @@ export class BuiltSetup implements Setup {
     if (account !== null) await chown(places.conf, account.uid, account.gid);
   }
 
+  orderEnded(): void {}
+
   overridden(): Promise<string | null> {
     return beatenWords(this.#deps.config, this.places);
   }

@@ -284,6 +284,7 @@ class PostgresqlDriver implements Driver, Roles {
         return await work();
       } finally {
         this.#activity = null;
+        this.#setup.orderEnded();
       }
     });
     this.#turn = mine.catch(() => {});

@@ -81,6 +81,8 @@ export interface Setup {
   /** The slot that this server names as a standby, or would; null for none. */
   ownSlot(): Promise<string | null>;
 
+  /** An order has ended, in whatever way: what was found while it ran may hold no longer. */
+  orderEnded(): void;
   /**
    * What a heartbeat says in addition; null for a server that can't be asked. Never waits. While the instance is
    * not `settled`, an order may have stopped the server.

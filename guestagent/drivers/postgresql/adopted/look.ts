@@ -27,6 +27,8 @@ interface LookDeps {
   readonly isRunning: () => Promise<boolean>;
   readonly recall: () => Promise<Memory | null>;
   readonly requireKnown: (version: string) => void;
+  /** Whether every database is asked for its extensions, each in a session of its own. */
+  readonly extensions: boolean;
 }
 
 const MAJORS = ['13', '14', '15', '16', '17'];
@@ -65,7 +67,8 @@ export async function look(deps: LookDeps): Promise<AdoptionReport & { readonly 
   } catch (error) {
     return blind(isDenied(error) ? notSuperuser(host) : loginRefused(host, error));
   }
-  const server = { ...found.server, extensions: await extensionsOf(login) };
+  const extensions = deps.extensions ? await extensionsOf(login) : [];
+  const server = { ...found.server, extensions };
   const refusals = await refusalsOf(deps, { ...found, server });
   return { host: about, server, changes: changesOn(host, server), refusals, conninfo: found.conninfo };
 }

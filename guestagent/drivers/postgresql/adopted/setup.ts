@@ -162,7 +162,7 @@ export class AdoptedSetup implements Setup {
   }
 
   async overridden(): Promise<string | null> {
-    const { refusals } = await this.#look();
+    const { refusals } = await this.#find({ extensions: false });
     const standing = refusals.filter(({ code }) => !PASSING.includes(code));
     return standing.length === 0 ? null : refusalWords(standing);
   }
@@ -184,6 +184,10 @@ export class AdoptedSetup implements Setup {
     return streamName(conninfo || (this.#host.replication ?? ''), cluster_name);
   }
 
+  orderEnded(): void {
+    this.#nextAt = 0;
+  }
+
   known(isPrimary: boolean | null, settled: boolean): Partial<Health> {
     // What is seen in the middle of an order is no reason to refuse the next one.
     if (!settled) this.#nextAt = 0;
@@ -198,15 +202,20 @@ export class AdoptedSetup implements Setup {
 
   async #look(): ReturnType<typeof look> {
     this.#nextAt = Date.now() + LOOK_EVERY_MS;
-    const found = await look({
+    const found = await this.#find({ extensions: true });
+    const { conninfo: _, ...report } = found;
+    this.#report = report;
+    return found;
+  }
+
+  #find({ extensions }: { readonly extensions: boolean }): ReturnType<typeof look> {
+    return look({
+      extensions,
       ...{ host: this.#host, login: this.login, endpoint: this.#deps.config.endpoint },
       isRunning: () => this.starter.isRunning(),
       recall: () => recall(this.#deps.stateDir),
       requireKnown: (version) => this.#binaries.requireKnown(version),
     });
-    const { conninfo: _, ...report } = found;
-    this.#report = report;
-    return found;
   }
 }
 
