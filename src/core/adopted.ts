@@ -3,8 +3,7 @@
  * (`adoption.ts`); here is decided what the record may say about such a cluster, and what keeps the cluster
  * from being upgraded.
  */
-
-import type { AdoptionReport } from './adoption.ts';
+import { refusalSentence } from './adoption.ts';
 import {
   type Cluster,
   type DatastoreVersion,
@@ -44,12 +43,7 @@ export function adoptionFindings(cluster: Cluster, versions: Versions): readonly
 /** What the agent of an instance refuses, each with its way out. */
 export function refusalsOf({ name, report }: Instance): readonly Finding[] {
   const refusals = report?.adoption?.refusals ?? [];
-  return refusals.map((refusal) => ({ gate: GATE, reason: `${name}: ${sentenceOf(refusal)}` }));
-}
-
-function sentenceOf({ reason, way_out }: AdoptionReport['refusals'][number]): string {
-  const [what, how] = [reason, way_out].map((text) => text.replace(/\.$/, ''));
-  return `${what}: ${how}`;
+  return refusals.map((refusal) => ({ gate: GATE, reason: `${name}: ${refusalSentence(refusal)}` }));
 }
 
 /**

@@ -113,7 +113,12 @@ export interface AdoptionReport {
   readonly refusals: readonly AdoptionRefusal[];
 }
 
-/** One text for people: what is in the way, and the ways out. */
+/** For people: what is in the way, and the way out. */
+export function refusalSentence({ reason, way_out }: AdoptionRefusal): string {
+  const [what, how] = [reason, way_out].map((text) => text.replace(/\.$/, ''));
+  return `${what}: ${how}`;
+}
+
 export function refusalWords(refusals: readonly AdoptionRefusal[]): string {
-  return refusals.map(({ reason, way_out }) => `${reason}: ${way_out}`).join('; ');
+  return refusals.map(refusalSentence).join('; ');
 }

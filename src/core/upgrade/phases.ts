@@ -22,6 +22,7 @@ import type { Draft } from './draft.ts';
 import { onePrimary, setOf } from './gates.ts';
 import type { At, GuestKind, Outcome, PhaseOf, PhaseRules, Phases } from './rules.ts';
 import { SWITCHOVER_PHASES, startSwitchover } from './switchover.ts';
+import { forgiven } from './tries.ts';
 
 /** Conditions that no event announces (a gate, a missing heartbeat) are checked this often. */
 export const LOOK_MS = 1_000;
@@ -38,7 +39,7 @@ const preparing: PhaseRules<PhaseOf<'preparing'>> = {
     // M8 again: somebody may have promoted another instance while the guest prepared. That does not count as a
     // try of this guest.
     const shut = onePrimary(draft, step);
-    if (shut) return { ...passing(shut.reason), step: forgiven(step) };
+    if (shut) return { kind: 'fail', error: shut.reason, failing: 'passing', step: forgiven(step) };
     if (step.kind === 'switchover') return startSwitchover(at, info);
     const surprise = unexpectedRole(draft, step, info);
     if (surprise) return { kind: 'fail', error: surprise, failing: 'permanent' };
@@ -121,15 +122,6 @@ const PHASES: Phases = {
 
 /** The guest agent of Coffer. */
 export const COFFER_GUEST: GuestKind = { dialect: 'coffer', saysVersion: true, phases: PHASES };
-
-function passing(error: string) {
-  return { kind: 'fail', error, failing: 'passing' } as const;
-}
-
-/** The guest did not cause what stops its attempt, so the attempt does not count as a try. */
-function forgiven({ attempts_forgiven }: Step): Partial<Step> {
-  return { attempts_forgiven: attempts_forgiven + 1 };
-}
 
 /** After `post_upgrade` the instance's own heartbeat decides (G5). */
 export function settle(at: At): Outcome {

@@ -76,7 +76,12 @@ export function callFailed(
   { action, error, permanent }: { action: AnsweredAction; error: string; permanent: boolean },
 ): void {
   if (!isAwaited(at(draft, step), action)) return;
-  carryOut(draft, step, { kind: 'fail', error, failing: permanent ? 'permanent' : 'passing' });
+  carryOut(draft, step, failureOf(error, permanent));
+}
+
+/** What follows from a guest's own word that it has failed, in most phases. */
+function failureOf(error: string, permanent: boolean): Outcome {
+  return { kind: 'fail', error, failing: permanent ? 'permanent' : 'passing' };
 }
 
 function isAwaited(here: At, action: AnsweredAction): boolean {
@@ -96,8 +101,8 @@ export function reported(draft: Draft, step: Step, instance_id: string, report: 
     return carryOut(draft, step, succeeded?.(here, { instance_id, result: report.result ?? {} }) ?? null);
   const error = report.error ?? 'the guest agent gave no reason';
   const permanent = report.permanent === true;
-  const usual = { kind: 'fail', error, failing: permanent ? 'permanent' : 'passing' } as const;
-  carryOut(draft, step, failed ? failed(here, { instance_id, error, permanent }) : usual);
+  const failure = { instance_id, error, permanent };
+  carryOut(draft, step, failed ? failed(here, failure) : failureOf(error, permanent));
 }
 
 function accept(draft: Draft, step: Step): void {
@@ -249,10 +254,9 @@ function done(draft: Draft, step: Step): void {
   measure(draft, step);
   const { saysVersion } = guestOf(draft, step);
   const ended = draft.change({ ...step, phase: { name: 'done', ended: draft.now } });
-  if (step.kind === 'switchover') draft.oweReturn(step);
   // After a switchover the old primary still has to be upgraded: it stays busy.
-  if (step.kind !== 'switchover')
-    draft.instanceTask(step.instance_id, 'NONE', null, saysVersion ? undefined : step.to_version);
+  if (step.kind === 'switchover') draft.oweReturn(step);
+  else draft.instanceTask(step.instance_id, 'NONE', null, saysVersion ? undefined : step.to_version);
   draft.emit('step_done', `${title(draft, ended)}: done`, ended);
 }
 

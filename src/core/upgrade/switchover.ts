@@ -5,7 +5,7 @@ import type { Instant, UpgradeInfo } from '../domain.ts';
 import type { PhaseName } from '../phase.ts';
 import { setOf, successorOf, unacknowledged } from './gates.ts';
 import type { At, Failure, Outcome, PhaseOf, Phases, Success } from './rules.ts';
-import { hasTriesLeft } from './tries.ts';
+import { forgiven, hasTriesLeft } from './tries.ts';
 
 /** A log position that every server has reached. */
 const ANY_POSITION = '0/0';
@@ -71,8 +71,8 @@ export function startSwitchover({ draft, step }: At, info: UpgradeInfo): Outcome
   // Findings may be newer than the last heartbeat: the guest has just checked.
   const loss = unacknowledged(draft, step, info.findings);
   if (loss) {
-    const forgiven = { attempts_forgiven: step.attempts_forgiven + 1 };
-    return { kind: 'fail', error: `${loss.gate}: ${loss.reason}`, failing: 'passing', step: forgiven };
+    const error = `${loss.gate}: ${loss.reason}`;
+    return { kind: 'fail', error, failing: 'passing', step: forgiven(step) };
   }
   // M3 again: the guest prepared after the gate was checked, and the successor may have fallen behind
   // meanwhile.
@@ -105,7 +105,7 @@ function restore({ step, phase }: At<Demoting | Promoting>, lsn: string, error: 
   return {
     kind: 'order',
     phase: { name: 'restoring', lsn, error, down_since: downSince(phase) },
-    step: { attempt: step.attempt + 1, attempts_forgiven: step.attempts_forgiven + 1 },
+    step: { attempt: step.attempt + 1, ...forgiven(step) },
   };
 }
 

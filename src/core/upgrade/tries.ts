@@ -6,6 +6,11 @@ import type { Draft } from './draft.ts';
 const BACKOFF_BASE_MS = 1_000;
 const BACKOFF_MAX_MS = 60_000;
 
+/** The guest did not cause what stops its attempt, so the attempt does not count as a try. */
+export function forgiven({ attempts_forgiven }: Step): Pick<Step, 'attempts_forgiven'> {
+  return { attempts_forgiven: attempts_forgiven + 1 };
+}
+
 export function hasTriesLeft(draft: Draft, step: Step): boolean {
   return step.attempt - step.attempts_forgiven <= draft.upgrade.policy.retries;
 }
