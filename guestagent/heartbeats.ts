@@ -84,8 +84,13 @@ export class Heartbeats {
     const { bus, config, driver, heartbeat_ms, journal, now } = this.#deps;
     const period_ms = heartbeat_ms();
     const sent = now();
+    // Taken before the server is looked at: what a report says of the server holds after the attempt's end. A
+    // former primary would otherwise report its stop and, from before the stop, that it is the primary.
+    const { entry } = journal;
+    const wasUpgrading = this.#circumstances(sent).isUpgrading;
     const health = await driver.health();
-    const { isUpgrading, trouble, fault, protection } = this.#circumstances(sent);
+    const { trouble, fault, protection, ...after } = this.#circumstances(sent);
+    const isUpgrading = wasUpgrading || after.isUpgrading;
     const message = [health.message, fault].filter(Boolean).join('; ');
     const report = {
       ...health,
@@ -93,13 +98,13 @@ export class Heartbeats {
       ...(isUpgrading && health.service_status !== 'healthy' && { service_status: 'upgrading' as const }),
       ...(fault !== null && { message }),
       ...(trouble !== null && { service_status: 'failed' as const, message: trouble }),
-      attempt: journal.entry?.attempt ?? null,
+      attempt: entry?.attempt ?? null,
       ...(period_ms > OFTEN_MS && { heartbeat_ms: Math.ceil(period_ms) }),
       agent: AGENT,
     };
     const args = heartbeatArgs(config.instance_id, report);
     // Until the next order, the heartbeat reports on the last one.
-    const request_id = journal.entry?.request_id;
+    const request_id = entry?.request_id;
     const context = request_id === undefined ? {} : { context: { ...AS_GUEST, request_id } };
     const { installation } = config;
     await bus.cast(CONDUCTOR_TOPIC, 'heartbeat', args, { ...context, installation, protection });

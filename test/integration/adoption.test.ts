@@ -149,7 +149,10 @@ describe.skipIf(MISSING !== null)(
       await until('the client writes', async () => writing.acknowledged.length > 20);
       const { upgrade_id } = await client.clusters.upgrade(adopting.id, to);
       const upgrade = await client.upgrades.waitFor(upgrade_id, { until: 'settled', signal: signal() });
-      expect(upgrade).toMatchObject({ state: 'succeeded', progress: { done: 4, total: 4 } });
+      expect(upgrade, upgrade.message ?? '').toMatchObject({
+        state: 'succeeded',
+        progress: { done: 4, total: 4 },
+      });
       const written = writing.acknowledged.length;
       await until('the client writes again', async () => writing.acknowledged.length > written + 5);
       await writing.stop();

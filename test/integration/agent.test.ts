@@ -3,6 +3,7 @@
  * same twice, with Coffer's fence and without; on a disk that is full.
  */
 import { randomUUID } from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
 import { connect } from 'amqplib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Agent } from '../../guestagent/agent.ts';
@@ -79,7 +80,12 @@ async function start(bus: Bus, text: string | null) {
   return startOn(bus, new Disk(text));
 }
 
-async function startOn(bus: Bus, disk: Disk, instance_id: string = randomUUID()) {
+async function startOn(
+  bus: Bus,
+  disk: Disk,
+  instance_id: string = randomUUID(),
+  look: () => Promise<void> = async () => undefined,
+) {
   const done: string[] = [];
   const journal = new Journal(disk);
   await journal.load();
@@ -87,11 +93,13 @@ async function startOn(bus: Bus, disk: Disk, instance_id: string = randomUUID())
   const driver: Driver = {
     ...{ start: nothing, stop: nothing, destroy: nothing },
     upgrade: async ({ datastore_version }) => void done.push(datastore_version),
-    ...{ postUpgrade: nothing, promote: nothing, follow: nothing },
+    ...{ postUpgrade: nothing, promote: nothing, follow: async () => void done.push('follow') },
     preUpgrade: async () => ({}),
-    health: async () => ({
-      ...{ service_status: 'healthy', version: '17.5', role: 'primary', lag_bytes: null, endpoint: null },
-    }),
+    health: async () => {
+      const role = done.includes('follow') ? 'replica' : 'primary';
+      await look();
+      return { service_status: 'healthy', version: '17.5', role, lag_bytes: null, endpoint: null };
+    },
     demote: async () => {
       done.push('demote');
       return { lsn: '0/1' };
@@ -148,6 +156,45 @@ it('takes the order up when it is heard, and reports from its journal', async ()
   });
   expect(report.context.request_id, 'on whose request').toBe('req-7');
   expect(JSON.stringify(report.args)).toContain('"lsn":"0/1"');
+});
+
+it('reports the end of an order only with a look at the server that began after the end', async () => {
+  const inbox = await listen();
+  const taskmanager = await open(testUrls().amqp_url);
+  const over = new EventEmitter();
+  const isOver = once(over, 'over');
+  let isSlow = false;
+  let begun = 0;
+  const look = async () => {
+    if (!isSlow) return;
+    begun += 1;
+    await isOver;
+  };
+  const { journal, topic } = await startOn(await open(testUrls().amqp_url), new Disk(), randomUUID(), look);
+  // The agent begins with a heartbeat of its own; these are of those that follow.
+  for (let heard = 0; heard < 3; heard++) await inbox.next();
+  isSlow = true;
+  await until('a look at the server has begun', async () => begun > 0);
+  await taskmanager.cast(topic, 'follow', {
+    upgrade_info: {
+      ...DEMOTE,
+      upgrade_id: randomUUID(),
+      action: 'follow',
+      fence: 1,
+      primary: { host: '127.0.0.1', port: 5432 },
+    },
+  });
+  await until(
+    'the order is over',
+    async () => journal.entry !== null && journal.entry.attempt.status !== 'running',
+  ).finally(() => over.emit('over'));
+  expect(journal.entry?.attempt).toMatchObject({ status: 'succeeded' });
+  const report = await until('the agent has reported the end', async () => {
+    const { args } = await inbox.next();
+    const { payload } = args as { payload: { role: string; attempt: { status: string } | null } };
+    return payload.attempt?.status === 'succeeded' && payload;
+  });
+  expect(report.role).toBe('replica');
 });
 
 it('refuses every older order once it is fenced', async () => {
