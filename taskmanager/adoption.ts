@@ -2,6 +2,7 @@
 import { settlementOf } from '../src/core/adopted.ts';
 import type { Instant } from '../src/core/domain.ts';
 import type { Logger } from '../src/log.ts';
+import type { Found } from '../src/store/clusters.ts';
 import type { Store } from '../src/store/store.ts';
 
 interface AdoptionDeps {
@@ -14,14 +15,15 @@ interface AdoptionDeps {
  * Ends the adoption of a cluster once nothing is in its way, and later follows the version that all its servers
  * say. Called for each heartbeat that may change something: it does nothing if nothing is new.
  */
-export async function settleAdopted({ store, log, now }: AdoptionDeps, cluster_id: string): Promise<void> {
-  const found = await store.clusters.see(cluster_id);
-  const settlement = found && settlementOf(found.cluster, found.catalogue.versions);
+export async function settleAdopted(
+  { store, log, now }: AdoptionDeps,
+  { cluster, catalogue }: Found,
+): Promise<void> {
+  const settlement = settlementOf(cluster, catalogue.versions);
   if (!settlement) return;
-  const { cluster } = found;
   const { version, system_identifier } = settlement;
   const verdict = await store.adoption.settle(cluster, settlement, now());
-  const about = { cluster_id, version: version.name, system_identifier };
+  const about = { cluster_id: cluster.id, version: version.name, system_identifier };
   if (verdict === 'settled') {
     const isNew = cluster.task === 'BUILDING';
     return log.info(

@@ -173,29 +173,24 @@ export class Provisioning {
   }
 
   /**
-   * Lets an adopted cluster go. With `force`, agents that do not answer keep it no longer: what was set on
-   * their servers stays there.
+   * Deletes a cluster, or lets an adopted one go. With `force`, agents that do not answer keep an adopted
+   * cluster no longer: what was set on their servers stays there.
    */
-  async release(cluster_id: string, { force }: { readonly force: boolean }): Promise<void> {
+  async remove(cluster_id: string, { force = false } = {}): Promise<void> {
     const { store, provisioner, log } = this.#deps;
     const cluster = await store.clusters.get(cluster_id);
-    if (force && cluster?.adopted && cluster.task === 'DELETING') {
-      const isClean = await provisioner.remove(cluster, cluster.instances);
-      if (!isClean) log.warn({ cluster_id }, 'released by force: some agents have not answered');
-      await store.provisioning.remove(cluster_id);
-    } else await this.remove(cluster_id);
-    if ((await store.clusters.get(cluster_id)) === null)
-      await store.outbox.castConfirmed(`${cluster_id}:release_cluster`);
-  }
-
-  async remove(cluster_id: string): Promise<void> {
-    const { store, log } = this.#deps;
-    const cluster = await store.clusters.get(cluster_id);
     if (cluster?.task === 'DELETING') {
-      if (!(await this.#removed(cluster, cluster.instances))) return;
+      const { adopted, instances } = cluster;
+      // An agent that is away may be away for long: the sweep asks it again.
+      const isGone = await (adopted
+        ? provisioner.remove(cluster, instances)
+        : this.#removed(cluster, instances));
+      if (!isGone && !(adopted && force)) return;
+      if (!isGone) log.warn({ cluster_id }, 'released by force: some agents have not answered');
       await store.provisioning.remove(cluster_id);
-      log.info({ cluster_id }, cluster.adopted ? 'cluster released' : 'cluster deleted');
+      log.info({ cluster_id }, adopted ? 'cluster released' : 'cluster deleted');
     }
-    await store.outbox.castConfirmed(`${cluster_id}:delete_cluster`);
+    const casts = [`${cluster_id}:delete_cluster`, `${cluster_id}:release_cluster`];
+    await Promise.all(casts.map((id) => store.outbox.castConfirmed(id)));
   }
 }

@@ -69,7 +69,7 @@ export async function handleTaskmanagerRequest(deps: RequestDeps, request: Reque
       return deps.provisioning.remove(parseAs(ClusterArgs, request.args, 'delete_cluster').cluster_id);
     case 'release_cluster': {
       const { cluster_id, force } = parseAs(ReleaseClusterArgs, request.args, 'release_cluster');
-      return deps.provisioning.release(cluster_id, { force });
+      return deps.provisioning.remove(cluster_id, { force });
     }
     default:
       throw noSuchMethod(request.method);
@@ -258,7 +258,7 @@ export async function handleConductorRequest(deps: RequestDeps, request: Request
   if (outcome.task === 'BUILDING' || outcome.task === 'GROWING_CLUSTER')
     return finishBuildIfReady(deps, outcome.cluster_id);
   if (outcome.task === 'NONE' && saysOtherVersion(report, outcome.adopted_version))
-    return settleAdopted(deps, outcome.cluster_id);
+    return settleIfThere(deps, outcome.cluster_id);
   if (outcome.task !== 'UPGRADING_CLUSTER' || outcome.upgrade_id === null) return;
   await engine.handle(outcome.upgrade_id, {
     type: 'reported',
@@ -277,12 +277,19 @@ function withSaneClock(report: GuestReport, now: Instant): GuestReport {
   return report.sent - now > MAX_AHEAD_MS ? { ...report, sent: now } : report;
 }
 
+async function settleIfThere(deps: RequestDeps, cluster_id: string): Promise<void> {
+  const found = await deps.store.clusters.see(cluster_id);
+  if (found) await settleAdopted(deps, found);
+}
+
 async function finishBuildIfReady(deps: RequestDeps, cluster_id: string): Promise<void> {
   const { store, now, log } = deps;
-  const cluster = await store.clusters.get(cluster_id);
-  if (cluster?.adopted) return settleAdopted(deps, cluster_id);
-  const fresh = cluster?.instances.filter(({ task }) => task === 'BUILDING') ?? [];
-  if (!cluster || !fresh.every((instance) => isHealthy(instance, now()))) return;
+  const found = await store.clusters.see(cluster_id);
+  if (!found) return;
+  const { cluster } = found;
+  if (cluster.adopted) return settleAdopted(deps, found);
+  const fresh = cluster.instances.filter(({ task }) => task === 'BUILDING');
+  if (!fresh.every((instance) => isHealthy(instance, now()))) return;
   await store.provisioning.finishBuild(cluster_id, now(), cluster.updated);
   log.info(
     { cluster_id },

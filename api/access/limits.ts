@@ -1,6 +1,7 @@
 import { LimitsAnswer } from '../../src/contract/documents.ts';
 import { TenantParams } from '../../src/contract/http.ts';
 import type { App, Deps } from '../deps.ts';
+import { troveTime } from '../times.ts';
 
 /** `/limits`: what a tenant may have, and how many requests it may send. */
 export function limitRoutes(app: App, { access, max_clusters, now }: Deps): void {
@@ -16,7 +17,7 @@ export function limitRoutes(app: App, { access, max_clusters, now }: Deps): void
       },
     },
     async ({ caller }): Promise<LimitsAnswer> => {
-      const nextAvailable = `${new Date(now()).toISOString().slice(0, 19)}Z`;
+      const nextAvailable = `${troveTime(now())}Z`;
       const rates = access.limits?.of(caller.project_id ?? caller.user ?? '') ?? [];
       return {
         limits: [

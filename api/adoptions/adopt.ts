@@ -1,13 +1,8 @@
 import { joinKeyOf } from '../../src/bus/joining.ts';
 import type { AdoptRequest } from '../../src/contract/adoption-documents.ts';
-import { findDatastore } from '../../src/core/catalogue.ts';
-import {
-  type Cluster,
-  type Datastore,
-  type Endpoint,
-  type Instance,
-  isAlive,
-} from '../../src/core/domain.ts';
+import { placeOf } from '../../src/core/adopted.ts';
+import { findDatastore, versionsOf } from '../../src/core/catalogue.ts';
+import { type Cluster, type Datastore, isAlive } from '../../src/core/domain.ts';
 import { CofferError } from '../../src/core/errors.ts';
 import { managerOf } from '../../src/core/managers/index.ts';
 import { joinKeyId, type Keys } from '../../src/store/keys.ts';
@@ -15,6 +10,7 @@ import type { Caller } from '../access/caller.ts';
 import { clusterCast, publish } from '../casts.ts';
 import { newInstance, newKeys, quotaExceeded } from '../clusters/create.ts';
 import { newJoinToken } from '../clusters/join-token.ts';
+import { beginRemoval } from '../clusters/removal.ts';
 import type { Deps } from '../deps.ts';
 
 interface Adopted {
@@ -23,7 +19,6 @@ interface Adopted {
   readonly join_tokens: ReadonlyMap<string, string>;
 }
 
-/** The datastore of an adopted cluster has its manager's name: its servers say their version later. */
 const SIZES = { flavorRef: '1', volume: { size: 1 } };
 
 /**
@@ -38,13 +33,13 @@ export async function adoptCluster(
   id: string = deps.newId(),
 ): Promise<Adopted> {
   const { store, masterKey, max_clusters } = deps;
-  const datastore = await adoptable(deps, request);
+  const { datastore, manager } = await adoptable(deps, request);
   if (!masterKey) {
     refuse(
       'Coffer adopts a cluster only where the messages of its agents are protected: set COFFER_MASTER_KEY for the api and the taskmanagers.',
     );
   }
-  const cluster = newCluster(deps, caller, datastore, request, id);
+  const cluster = newCluster(deps, caller, { datastore, manager }, request, id);
   const join_tokens = new Map(cluster.instances.map((instance) => [instance.id, newJoinToken(id)]));
   const sealed = [...join_tokens].map(([of, token]) => {
     const key_id = joinKeyId(of);
@@ -68,15 +63,16 @@ export async function adoptCluster(
   throw new Error(`a new cluster could not be created: ${outcome}`);
 }
 
-/** The datastore that the request names, if Coffer has a driver that adopts its servers. */
+/** The datastore that the request names, and its manager, if Coffer has a driver that adopts its servers. */
 async function adoptable(
   { store }: Deps,
   { datastore: { type }, instances }: AdoptRequest,
-): Promise<Datastore> {
+): Promise<{ readonly datastore: Datastore; readonly manager: string }> {
   const catalogue = await store.catalogue.get();
   const datastore = findDatastore(catalogue, type);
-  const managers = catalogue.versions.filter(({ datastore_id }) => datastore_id === datastore.id);
-  const manager = managerOf(managers[0]?.manager ?? datastore.name);
+  // The servers say their version later: all versions of a datastore that can be adopted have one manager.
+  const [version] = versionsOf(catalogue, datastore.id);
+  const manager = managerOf(version?.manager ?? datastore.name);
   if (!manager.adoptsServers) {
     refuse(
       `Coffer has no driver that adopts servers of datastore '${datastore.name}'. If you upgrade them with hooks, create the cluster instead: coffer cluster-create.`,
@@ -89,20 +85,20 @@ async function adoptable(
       `Validation error: adoption['instances'] has too many items (${most})`,
     );
   }
-  return datastore;
+  return { datastore, manager: manager.name };
 }
 
 function newCluster(
   deps: Deps,
   { tenant_id }: Caller,
-  datastore: Datastore,
+  { datastore, manager }: { readonly datastore: Datastore; readonly manager: string },
   { name, instances }: AdoptRequest,
   id: string,
 ): Cluster {
   const now = deps.now();
   return {
     ...{ id, tenant_id, name, adopted: true, datastore_id: datastore.id, datastore_name: datastore.name },
-    ...{ manager: datastore.name, datastore_version_id: '', datastore_version: '' },
+    ...{ manager, datastore_version_id: '', datastore_version: '' },
     ...{ task: 'BUILDING', upgrade_id: null, extended_properties: {}, created: now, updated: now },
     instances: instances.map((address, index) => ({
       ...newInstance({ cluster_id: id, id: deps.newId(), name: `${name}-member-${index + 1}` }, SIZES),
@@ -128,30 +124,20 @@ export async function releaseCluster(
   caller: Caller,
   cluster: Cluster,
   { force }: { readonly force: boolean },
-): Promise<'begun' | 'under way' | Cluster['task'] | null> {
-  const { id, name, adopted, task } = cluster;
+): Promise<void> {
+  const { name, adopted, task } = cluster;
   if (!adopted)
     refuse(`Cluster ${name} was built by Coffer, and is not released: coffer cluster-delete ${name}.`);
   const isIdle = task === 'NONE' || task === 'BUILDING';
   const away = cluster.instances.filter((one) => one.heard !== null && !isAlive(one, deps.now()));
   if (isIdle && !force && away.length > 0) {
-    const places = away.map((one) => `${one.name} (${textOf(one)})`).join(', ');
+    const places = away.map((one) => `${one.name} (${placeOf(one.address)})`).join(', ');
     refuse(
       `The guest agent of ${places} has not been heard lately, and takes back nothing: start it, then release the cluster; or, if that host is gone for good, coffer cluster-release ${name} --force.`,
     );
   }
   const cast = clusterCast(caller, 'release_cluster', cluster, { force });
-  const outcome = await deps.store.provisioning.beginDelete(id, cast, deps.now());
-  if (outcome === 'begun' || (outcome === 'DELETING' && force)) await publish(deps, cast);
-  return outcome === 'DELETING' ? 'under way' : outcome;
-}
-
-function textOf({ address }: Instance): string {
-  return address ? placeOf(address) : 'no address';
-}
-
-function placeOf({ host, port }: Endpoint): string {
-  return `${host}:${port}`;
+  if ((await beginRemoval(deps, cluster, cast)) === 'begun' || force) await publish(deps, cast);
 }
 
 function refuse(message: string): never {

@@ -2,7 +2,8 @@ import type { AdoptionDocument } from '../../src/contract/adoption-documents.ts'
 import { adoptionFindings } from '../../src/core/adopted.ts';
 import type { AdoptionReport } from '../../src/core/adoption.ts';
 import type { Catalogue } from '../../src/core/catalogue.ts';
-import type { Cluster, Instance, Instant } from '../../src/core/domain.ts';
+import type { Cluster, Instance } from '../../src/core/domain.ts';
+import { isoOrNull } from '../times.ts';
 
 /** The report on an adopted cluster: what was found on each host, what would be changed, what is refused. */
 export function adoptionView(cluster: Cluster, { versions }: Catalogue): AdoptionDocument {
@@ -26,7 +27,7 @@ function instanceReport({ id, name, address, report, heard }: Instance): Instanc
     instance_name: name,
     address: address ?? null,
     role: report?.role ?? null,
-    heard: heard === null ? null : iso(heard),
+    heard: isoOrNull(heard),
     host: host ? { ...host, versions: [...host.versions] } : null,
     server: server ? serverView(server) : null,
     changes: [...changes],
@@ -37,9 +38,11 @@ function instanceReport({ id, name, address, report, heard }: Instance): Instanc
 type Server = NonNullable<AdoptionReport['server']>;
 
 function serverView(server: Server): NonNullable<InstanceReport['server']> {
-  const { socket_directories, settings, slots, extensions, preload_libraries, tablespaces } = server;
+  // The name in replication is for the core, which tells a primary who its successor is.
+  const { streams_as: _, ...shown } = server;
+  const { socket_directories, settings, slots, extensions, preload_libraries, tablespaces } = shown;
   return {
-    ...server,
+    ...shown,
     socket_directories: [...socket_directories],
     settings: [...settings],
     slots: [...slots],
@@ -47,8 +50,4 @@ function serverView(server: Server): NonNullable<InstanceReport['server']> {
     preload_libraries: [...preload_libraries],
     tablespaces: [...tablespaces],
   };
-}
-
-function iso(at: Instant): string {
-  return new Date(at).toISOString();
 }

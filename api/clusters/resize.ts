@@ -17,6 +17,7 @@ import type { Caller } from '../access/caller.ts';
 import { clusterCast, publish } from '../casts.ts';
 import type { Deps } from '../deps.ts';
 import { newInstance, newKeys } from './create.ts';
+import { clusterMissing } from './look-up.ts';
 
 /**
  * Another request may change the cluster between our read and our write; that happens once, but not again and
@@ -95,7 +96,7 @@ async function resize(
     // moment later.
     const after = await deps.store.clusters.get(cluster.id);
     if (verdict === 'begun') await publish(deps, cast);
-    if (!after) throw new CofferError('cluster_not_found', `Cluster '${cluster.id}' cannot be found.`);
+    if (!after) throw clusterMissing(cluster.id);
     if (verdict === 'begun' || !verdict) return after;
     if (verdict !== 'changed') throw busy(verdict, after.upgrade_id);
     seen = after;

@@ -20,7 +20,6 @@ import { reachableIn } from '../../src/core/reachable.ts';
 import type { Upgrade } from '../../src/core/record.ts';
 import { beginUpgrade, planUpgrade } from '../../src/store/begin-upgrade.ts';
 import type { Found } from '../../src/store/clusters.ts';
-import type { PendingCast } from '../../src/store/outbox.ts';
 import { type Caller, requestedBy } from '../access/caller.ts';
 import { actionRule } from '../access/enforce.ts';
 import { askTaskmanager } from '../actions.ts';
@@ -31,7 +30,8 @@ import { requireOneAction } from '../http/one-action.ts';
 import { nextLink, urlsOf } from '../http/urls.ts';
 import { planView } from '../upgrades/view.ts';
 import { createCluster } from './create.ts';
-import { clusterMissing, findCluster, lookUp } from './look-up.ts';
+import { findCluster, lookUp } from './look-up.ts';
+import { beginRemoval } from './removal.ts';
 import { growCluster, shrinkCluster } from './resize.ts';
 import { clusterView } from './view.ts';
 
@@ -285,10 +285,7 @@ async function letGo(
   cluster: Cluster,
   options: { readonly force: boolean },
 ): Promise<Cluster> {
-  const outcome = await releaseCluster(deps, caller, cluster, options);
-  if (outcome === null) throw clusterMissing(cluster.id);
-  if (outcome !== 'begun' && outcome !== 'under way')
-    throw busy(outcome, (await deps.store.clusters.get(cluster.id))?.upgrade_id ?? null);
+  await releaseCluster(deps, caller, cluster, options);
   return { ...cluster, task: 'DELETING' };
 }
 
@@ -297,14 +294,6 @@ async function deleteCluster(deps: Deps, caller: Caller, cluster: Cluster): Prom
     const message = `Cluster ${cluster.name} is adopted: its servers and their data belong to their operator, and Coffer never deletes them. Let it go: coffer cluster-release ${cluster.name}.`;
     throw new CofferError('action_refused', message);
   }
-  const cast: PendingCast = clusterCast(caller, 'delete_cluster', cluster);
-  const outcome = await deps.store.provisioning.beginDelete(cluster.id, cast, deps.now());
-  if (outcome === null) throw clusterMissing(cluster.id);
-  // The cluster was deleted twice: the first request's cast does the work.
-  if (outcome === 'DELETING') return;
-  // The upgrade may have begun after the cluster was read: the message names the upgrade that holds the
-  // cluster now.
-  if (outcome !== 'begun')
-    throw busy(outcome, (await deps.store.clusters.get(cluster.id))?.upgrade_id ?? null);
-  await publish(deps, cast);
+  const cast = clusterCast(caller, 'delete_cluster', cluster);
+  if ((await beginRemoval(deps, cluster, cast)) === 'begun') await publish(deps, cast);
 }

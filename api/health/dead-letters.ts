@@ -14,6 +14,7 @@ import { HIDDEN, isSecret } from '../../src/log.ts';
 import { actionRule } from '../access/enforce.ts';
 import type { App, Deps } from '../deps.ts';
 import { requireOneAction } from '../http/one-action.ts';
+import { isoOrNull } from '../times.ts';
 
 const tags = ['dead-letters'];
 /** A longer message is shown truncated; it is replayed whole. */
@@ -96,8 +97,7 @@ function found(letter: DeadLetter | null, id: string): DeadLetter {
 }
 
 function listed({ id, topic, method, reason, at, content }: DeadLetter): DeadLetterListed {
-  const buried = at === null ? null : new Date(at).toISOString();
-  return { id, topic, method, reason, buried, bytes: content.byteLength };
+  return { id, topic, method, reason, buried: isoOrNull(at), bytes: content.byteLength };
 }
 
 function document(letter: DeadLetter): DeadLetterDocument {

@@ -66,7 +66,7 @@ function waveProblem(wave: WaveDraft): string | null {
   if (!isShare(wave.failureBudget, WAVE_LIMITS.failure_budget))
     return 'its failure budget is a number of clusters or a percentage, e.g. 0 or 5%.';
   const { least, most } = WAVE_LIMITS.max_concurrent;
-  if (!isWhole(wave.maxConcurrent, { least, most }))
+  if (!isWhole(wave.maxConcurrent, WAVE_LIMITS.max_concurrent))
     return `clusters at once are a number from ${least} to ${most}.`;
   if (wave.outageBudget !== '' && !isWhole(wave.outageBudget, WAVE_LIMITS.write_outage_budget_seconds))
     return 'its outage budget is a number of seconds.';

@@ -1,6 +1,6 @@
 /** Fields that several schemas share. */
 import { z } from 'zod';
-import { PERCENTAGE, type Percentage } from '../core/policy.ts';
+import { type Limits, PERCENTAGE, type Percentage } from '../core/policy.ts';
 
 /** Letters, digits and symbols of any script; no control characters (NUL, escape codes), no lone surrogates. */
 const PRINTABLE = /^[^\p{Cc}\p{Cs}]*$/u;
@@ -8,11 +8,6 @@ const PRINTABLE = /^[^\p{Cc}\p{Cs}]*$/u;
 /** Text that a person typed: printable, not empty, at most `max` characters. */
 export function text(max: number) {
   return z.string().min(1).max(max).regex(PRINTABLE, 'must not contain control characters');
-}
-
-interface Limits<Least = number> {
-  readonly least: Least;
-  readonly most: number;
 }
 
 export function whole({ least, most }: Limits) {

@@ -17,8 +17,8 @@ import type { Finding } from './phase.ts';
 const GATE = 'adoption_accepted';
 
 /** What an adopted cluster is, by what its servers say. */
-interface Settlement {
-  readonly version: DatastoreVersion;
+export interface Settlement {
+  readonly version: Pick<DatastoreVersion, 'id' | 'name'>;
   readonly system_identifier: string;
 }
 
@@ -135,6 +135,6 @@ function systemsOf(instances: readonly Instance[]): readonly string[] {
   return [...new Set(instances.map(systemOf).filter((system) => system !== null))];
 }
 
-function placeOf(address: Endpoint | undefined): string {
+export function placeOf(address: Endpoint | undefined): string {
   return address ? `${address.host}:${address.port}` : 'no address';
 }

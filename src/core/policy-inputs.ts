@@ -3,6 +3,7 @@
  * a window.
  */
 import {
+  type Limits,
   PERCENTAGE,
   type Percentage,
   POLICY,
@@ -79,11 +80,6 @@ export function typedValue({ kind }: PolicyInput, text: string): number | string
 /** The number or percentage that a text stands for if it is either. */
 export function shareOf(text: string): number | Percentage {
   return text.endsWith('%') ? (text as Percentage) : Number(text);
-}
-
-interface Limits<Least = number> {
-  readonly least: Least;
-  readonly most: number;
 }
 
 export function isShare(text: string, limits: Limits<0 | 1>): boolean {

@@ -10,8 +10,9 @@
  */
 import type { Instant } from './domain.ts';
 import type { Window } from './window.ts';
+import { iso } from './words.ts';
 
-const DAY_SECONDS = 86_400;
+export const DAY_SECONDS = 86_400;
 
 interface Described {
   /** Names the field in a form; without its unit. */
@@ -22,8 +23,8 @@ interface Described {
   readonly example?: string;
 }
 
-interface Limited {
-  readonly least: number;
+export interface Limits<Least = number> {
+  readonly least: Least;
   readonly most: number;
 }
 
@@ -48,7 +49,7 @@ interface Asked extends Described {
 
 export type PolicyField = Asked &
   (
-    | ({ readonly kind: 'count' | 'seconds'; readonly default: number } & Limited)
+    | ({ readonly kind: 'count' | 'seconds'; readonly default: number } & Limits)
     /** A number of instances, or a percentage of them. */
     | { readonly kind: 'share'; readonly least: 1; readonly most: number; readonly default: number }
     | {
@@ -179,7 +180,7 @@ export const WINDOW_PARTS = {
 } as const satisfies Readonly<Record<keyof Window, WindowPart>>;
 
 export type WindowPart = Described & { readonly input: string } & (
-    | ({ readonly kind: 'seconds'; readonly default: number } & Limited)
+    | ({ readonly kind: 'seconds'; readonly default: number } & Limits)
     | {
         readonly kind: 'text';
         readonly most: number;
@@ -272,7 +273,7 @@ export function policyInJson(policy: Partial<Policy>): Partial<PolicyInJson>;
 export function policyInJson(policy: Partial<Policy>): Partial<PolicyInJson> {
   const values = POLICY.filter(({ name }) => name in policy).map(({ name, kind }) => {
     const value = policy[name];
-    return [name, kind === 'time' && typeof value === 'number' ? new Date(value).toISOString() : value];
+    return [name, kind === 'time' && typeof value === 'number' ? iso(value) : value];
   });
   return Object.fromEntries(values) as Partial<PolicyInJson>;
 }

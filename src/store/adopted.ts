@@ -6,9 +6,10 @@
  * |---|---|---|
  * | `adopted` | hash | ids of clusters, by `at:<tenant>:<host>:<port>` and by `system:<system identifier>` |
  */
-import type { Cluster, DatastoreVersion, Instant } from '../core/domain.ts';
+import type { Settlement } from '../core/adopted.ts';
+import type { Cluster, Instant } from '../core/domain.ts';
 import { taskField } from './cluster-hash.ts';
-import { JOINED } from './joining.ts';
+import { changeOf, END_BUILD, endBuildArgs, idsBeingBuilt } from './joining.ts';
 import { RedisPart } from './redis-port.ts';
 import { script } from './script.ts';
 
@@ -17,12 +18,6 @@ export interface Claimed {
   readonly claimed_by: string;
   /** `at:<tenant>:<host>:<port>` or `system:<system identifier>`. */
   readonly claim: string;
-}
-
-/** What the servers of an adopted cluster say about themselves. */
-export interface Settlement {
-  readonly version: Pick<DatastoreVersion, 'id' | 'name'>;
-  readonly system_identifier: string;
 }
 
 /**
@@ -84,31 +79,24 @@ export function verdictOf(answer: unknown): unknown {
 const SETTLE = script('adopted.settle', {
   keys: {
     ...ADOPTED,
-    ...JOINED,
-    cluster: ['hash', 'cluster:<id>'],
-    due: ['zset', 'due'],
-    build: ['string', 'build:<id>'],
+    ...END_BUILD.keys,
     versions: ['set', 'catalogue:versions'],
     uses: ['set', 'uses:<version_id>'],
   },
-  args: ['id', 'since', 'updated', 'idle', 'version_id', 'version', 'system', 'old_claim', 'new_claim'],
-  lists: { ...CLAIM.lists, built: ['instance_id'] },
+  args: ['id', 'since', 'updated', 'version_id', 'version', 'system', ...END_BUILD.args],
+  lists: { ...CLAIM.lists, ...END_BUILD.lists },
   lua: `
 local held = redis.call('HMGET', CLUSTER, 'task', 'updated', 'version_id')
 if (held[1] ~= 'BUILDING' and held[1] ~= 'NONE') or held[2] ~= since then return 'changed' end
 if redis.call('SISMEMBER', VERSIONS, version_id) == 0 then return 'no_version' end
+local old_uses = PREFIX .. ':uses:' .. held[3]
+redis.call('SCARD', old_uses)
 ${CLAIM.lua}
-if old_claim ~= '' and old_claim ~= new_claim and redis.call('HGET', ADOPTED, old_claim) == id then
-  redis.call('HDEL', ADOPTED, old_claim)
-end
-if held[3] ~= version_id then redis.call('SREM', PREFIX .. ':uses:' .. held[3], 'cluster:' .. id) end
+if held[3] ~= version_id then redis.call('SREM', old_uses, 'cluster:' .. id) end
 redis.call('SADD', USES, 'cluster:' .. id)
 redis.call('HSET', CLUSTER, 'version_id', version_id, 'version', version, 'system', system, 'updated', updated)
 if held[1] == 'NONE' then return 'settled' end
-redis.call('ZREM', DUE, 'cluster:' .. id)
-redis.call('DEL', BUILD, JOINED)
-redis.call('HSET', CLUSTER, 'task', 'NONE')
-for instance_id in built() do redis.call('HSET', CLUSTER, 'task:' .. instance_id, idle) end
+${END_BUILD.lua}
 return 'settled'`,
 });
 
@@ -124,23 +112,18 @@ for instance_id in waiting() do redis.call('HSET', CLUSTER, 'task:' .. instance_
 
 export class RedisAdoption extends RedisPart implements AdoptionStore {
   async settle(seen: Cluster, { version, system_identifier }: Settlement, now: Instant) {
-    const { id, updated, instances, system_identifier: before } = seen;
     const verdict = await this.port.run(SETTLE, {
-      ...{ id, since: updated, updated: Math.max(now, updated) },
+      ...{ id: seen.id, ...changeOf(seen, now), ...endBuildArgs(seen) },
       ...{ version_id: version.id, version: version.name, system: system_identifier },
-      old_claim: before === undefined ? null : systemClaim(before),
-      new_claim: systemClaim(system_identifier),
       claims: [systemClaim(system_identifier)],
-      idle: taskField({ task: 'NONE', fault: null, in_doubt: false }),
-      built: instances.filter(({ task }) => task === 'BUILDING').map((instance) => instance.id),
     });
     return verdictOf(verdict) as SettleVerdict;
   }
 
-  async blame({ id, updated, instances }: Cluster, fault: string) {
+  async blame(seen: Cluster, fault: string) {
     await this.port.run(BLAME, {
-      ...{ id, since: updated, work: taskField({ task: 'BUILDING', fault, in_doubt: false }) },
-      waiting: instances.filter(({ task }) => task === 'BUILDING').map((instance) => instance.id),
+      ...{ id: seen.id, since: seen.updated, waiting: idsBeingBuilt(seen) },
+      work: taskField({ task: 'BUILDING', fault, in_doubt: false }),
     });
   }
 }

@@ -1,5 +1,6 @@
-/** How an external agent takes the place of an instance that is being built or adopted. */
+/** How an external agent takes the place of an instance that is being built or adopted, and how that ends. */
 import type { Cluster, Endpoint, Instant } from '../core/domain.ts';
+import { taskField } from './cluster-hash.ts';
 import type { RedisPort } from './redis-port.ts';
 import { script } from './script.ts';
 
@@ -23,6 +24,38 @@ export type JoinVerdict =
 
 export const JOINED = { joined: ['hash', 'joined:<id>'] } as const;
 
+/** A part of scripts: the cluster is built or adopted, and idle. The arguments of the script must have `id`. */
+export const END_BUILD = {
+  keys: {
+    ...JOINED,
+    cluster: ['hash', 'cluster:<id>'],
+    due: ['zset', 'due'],
+    build: ['string', 'build:<id>'],
+  },
+  args: ['idle'],
+  lists: { built: ['instance_id'] },
+  lua: `
+redis.call('ZREM', DUE, 'cluster:' .. id)
+redis.call('DEL', BUILD, JOINED)
+redis.call('HSET', CLUSTER, 'task', 'NONE')
+for instance_id in built() do redis.call('HSET', CLUSTER, 'task:' .. instance_id, idle) end
+`,
+} as const;
+
+/** What `END_BUILD` is given. */
+export function endBuildArgs(cluster: Cluster) {
+  return { idle: taskField({ task: 'NONE', fault: null, in_doubt: false }), built: idsBeingBuilt(cluster) };
+}
+
+export function idsBeingBuilt({ instances }: Cluster): readonly string[] {
+  return instances.filter(({ task }) => task === 'BUILDING').map(({ id }) => id);
+}
+
+/** A change of the cluster, if the cluster is still as it was seen. Its time never goes back. */
+export function changeOf({ updated }: Cluster, now: Instant) {
+  return { since: updated, updated: Math.max(now, updated) };
+}
+
 const JOIN = script('provisioning.join', {
   keys: { cluster: ['hash', 'cluster:<id>'], ...JOINED },
   args: ['agent', 'endpoint', 'sent', 'first'],
@@ -45,7 +78,7 @@ return { 'joined', mine, redis.call('HGET', JOINED, first) or '' }`,
 });
 
 export async function joinIn(port: RedisPort, cluster: Cluster, agent: JoiningAgent): Promise<JoinVerdict> {
-  const building = cluster.instances.filter(({ task }) => task === 'BUILDING').map(({ id }) => id);
+  const building = idsBeingBuilt(cluster);
   const { instance_id: own } = agent;
   const answer = await port.run(JOIN, {
     ...{ id: cluster.id, agent: agent.id, sent: agent.sent, first: building[0] ?? null },

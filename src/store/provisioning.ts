@@ -11,7 +11,15 @@ import type { Cluster, ClusterTask, Instance, Instant } from '../core/domain.ts'
 import { ADOPTED, addressClaims, CLAIM, type Claimed, claimsOf, verdictOf } from './adopted.ts';
 import { docOfCluster, docOfInstance, taskField } from './cluster-hash.ts';
 import type { RedisClusters } from './clusters.ts';
-import { JOINED, type JoiningAgent, type JoinVerdict, joinIn } from './joining.ts';
+import {
+  changeOf,
+  END_BUILD,
+  endBuildArgs,
+  JOINED,
+  type JoiningAgent,
+  type JoinVerdict,
+  joinIn,
+} from './joining.ts';
 import { joinKeyId, type Keys, NO_KEYS } from './keys.ts';
 import { ADD_CAST, castArgs, type PendingCast } from './outbox.ts';
 import { RedisPart, type RedisPort } from './redis-port.ts';
@@ -162,16 +170,14 @@ return 'created'`,
 });
 
 const FINISH_BUILD = script('provisioning.finishBuild', {
-  keys: { ...CLUSTER, ...DUE, ...BUILD, ...JOINED },
-  args: ['id', 'since', 'updated', 'idle'],
-  lists: { built: ['instance_id'] },
+  keys: END_BUILD.keys,
+  args: ['id', 'since', 'updated', ...END_BUILD.args],
+  lists: END_BUILD.lists,
   lua: `
 local held = redis.call('HMGET', CLUSTER, 'task', 'updated')
 if (held[1] ~= 'BUILDING' and held[1] ~= 'GROWING_CLUSTER') or held[2] ~= since then return end
-redis.call('ZREM', DUE, 'cluster:' .. id)
-redis.call('DEL', BUILD, JOINED)
-redis.call('HSET', CLUSTER, 'task', 'NONE', 'updated', updated)
-for instance_id in built() do redis.call('HSET', CLUSTER, 'task:' .. instance_id, idle) end`,
+${END_BUILD.lua}
+redis.call('HSET', CLUSTER, 'updated', updated)`,
 });
 
 /** Checks that the cluster is idle, and as it was seen. */
@@ -245,8 +251,8 @@ const REMOVE = script('provisioning.remove', {
     ...{ ...CLUSTER, ...INDEXES, ...BUILD, ...DUE, ...JOINED, ...INSTANCE_KEYS, ...ADOPTED },
     upgrades: ['zset', 'upgrades:<id>'],
   },
-  args: ['id', 'join_key'],
-  lists: { instances: ['instance_id'], ...CLAIM.lists },
+  args: ['id'],
+  lists: { instances: ['instance_id'], sealed: ['key_of'], ...CLAIM.lists },
   lua: `
 if redis.call('HGET', CLUSTER, 'task') ~= 'DELETING' then return end
 redis.call('SREM', PREFIX .. ':uses:' .. redis.call('HGET', CLUSTER, 'version_id'), 'cluster:' .. id)
@@ -256,9 +262,8 @@ for _, upgrade in ipairs(redis.call('ZRANGE', UPGRADES, 0, -1)) do
 end
 for instance_id in instances() do
   redis.call('DEL', PREFIX .. ':instance:' .. instance_id)
-  redis.call('HDEL', INSTANCE_KEYS, instance_id, 'join:' .. instance_id)
 end
-redis.call('HDEL', INSTANCE_KEYS, join_key)
+for key_of in sealed() do redis.call('HDEL', INSTANCE_KEYS, key_of) end
 for claim in claims() do
   if redis.call('HGET', ADOPTED, claim) == id then redis.call('HDEL', ADOPTED, claim) end
 end
@@ -307,8 +312,7 @@ export class RedisProvisioning extends RedisPart implements ProvisioningStore {
     if (!cluster) return;
     await this.port.run(FINISH_BUILD, {
       ...{ id, ...changeOf(cluster, now), since: since ?? cluster.updated },
-      idle: taskField({ task: 'NONE', fault: null, in_doubt: false }),
-      built: idsOf(cluster.instances.filter(({ task }) => task === 'BUILDING')),
+      ...endBuildArgs(cluster),
     });
   }
 
@@ -349,15 +353,12 @@ export class RedisProvisioning extends RedisPart implements ProvisioningStore {
     const cluster = await this.#clusters.get(id);
     if (!cluster) return;
     const { tenant_id, name, instances } = cluster;
-    const join_key = joinKeyId(id);
-    const claims = claimsOf(cluster);
-    await this.port.run(REMOVE, { id, tenant_id, name, join_key, instances: idsOf(instances), claims });
+    const ids = idsOf(instances);
+    await this.port.run(REMOVE, {
+      ...{ id, tenant_id, name, instances: ids, claims: claimsOf(cluster) },
+      sealed: [...ids, ...[id, ...ids].map(joinKeyId)],
+    });
   }
-}
-
-/** A change of the cluster, if the cluster is still as it was seen. Its time never goes back. */
-function changeOf({ updated }: Cluster, now: Instant) {
-  return { since: updated, updated: Math.max(now, updated) };
 }
 
 function idsOf(instances: readonly Instance[]): readonly string[] {

@@ -61,7 +61,7 @@ export interface Script<G> {
   readonly flatten: (prefix: string, given: G) => readonly string[];
 }
 
-/** Defines a script. `name` appears in errors only. */
+/** Defines a script. `name` must be the only one of its kind: Redis' client knows the script by it. */
 export function script<
   const K extends Keys = Record<never, never>,
   const A extends string = never,

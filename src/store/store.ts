@@ -5,7 +5,7 @@
  *
  * Each part has a file of its own, with its port, its Lua scripts and what they read:
  *
- * - `clusters.ts` (and `cluster-hash.ts`) · `provisioning.ts` · `upgrades.ts` · `batches.ts` · `catalogue.ts` ·
+ * - `clusters.ts` (and `cluster-hash.ts`) · `provisioning.ts` (and `joining.ts`) · `adopted.ts` · `upgrades.ts` · `batches.ts` · `catalogue.ts` ·
  *   `due.ts` · `outbox.ts` · `requests.ts` · `keys.ts` · `duties.ts`
  *
  * The other files:

@@ -1,6 +1,7 @@
 /** The in-memory twin of `src/store/adopted.ts`. */
+import type { Settlement } from '../../src/core/adopted.ts';
 import type { Cluster, Instant } from '../../src/core/domain.ts';
-import type { AdoptionStore, Settlement } from '../../src/store/adopted.ts';
+import type { AdoptionStore } from '../../src/store/adopted.ts';
 import type { Held } from './parts.ts';
 
 export class MemoryAdoption implements AdoptionStore {
@@ -18,19 +19,10 @@ export class MemoryAdoption implements AdoptionStore {
     if (!this.#held.hasVersion(version.id)) return 'no_version';
     const claimed = this.#held.claim(id, [`system:${system_identifier}`]);
     if (claimed) return claimed;
-    const { system_identifier: before = system_identifier } = cluster;
-    if (before !== system_identifier && this.#held.claims.get(`system:${before}`) === id)
-      this.#held.claims.delete(`system:${before}`);
-    const instances = cluster.instances.map((one) =>
-      one.task === 'BUILDING' ? { ...one, task: 'NONE' as const, fault: null, in_doubt: false } : one,
-    );
     const settled = { datastore_version_id: version.id, datastore_version: version.name, system_identifier };
     const updated = Math.max(now, cluster.updated);
-    this.#held.clusters.set(id, { ...cluster, ...settled, task: 'NONE', updated, instances });
-    if (cluster.task === 'NONE') return 'settled';
-    this.#held.due.delete(`cluster:${id}`);
-    this.#held.orders.delete(id);
-    this.#held.joined.delete(id);
+    this.#held.clusters.set(id, { ...cluster, ...settled, updated });
+    if (cluster.task === 'BUILDING') this.#held.endBuild(id);
     return 'settled';
   }
 

@@ -57,6 +57,19 @@ export class Held {
     return null;
   }
 
+  /** The cluster is built or adopted, and idle. */
+  endBuild(cluster_id: string): void {
+    const cluster = this.clusters.get(cluster_id);
+    if (!cluster) return;
+    const instances = cluster.instances.map((one) =>
+      one.task === 'BUILDING' ? { ...one, task: 'NONE' as const, fault: null, in_doubt: false } : one,
+    );
+    this.clusters.set(cluster_id, { ...cluster, task: 'NONE', instances });
+    this.due.delete(`cluster:${cluster_id}`);
+    this.orders.delete(cluster_id);
+    this.joined.delete(cluster_id);
+  }
+
   hasVersion(version_id: string): boolean {
     return this.catalogue.versions.some(({ id }) => id === version_id);
   }

@@ -66,18 +66,8 @@ export class MemoryProvisioning implements ProvisioningStore {
   async finishBuild(cluster_id: string, now: Instant, since?: Instant): Promise<void> {
     const cluster = this.#held.clusters.get(cluster_id);
     if (!cluster || !isBuilding(cluster) || (since ?? cluster.updated) !== cluster.updated) return;
-    const instances = cluster.instances.map((one) =>
-      one.task === 'BUILDING' ? { ...one, task: 'NONE' as const, fault: null, in_doubt: false } : one,
-    );
-    this.#held.clusters.set(cluster_id, {
-      ...cluster,
-      task: 'NONE',
-      updated: Math.max(now, cluster.updated),
-      instances,
-    });
-    this.#held.due.delete(`cluster:${cluster_id}`);
-    this.#held.orders.delete(cluster_id);
-    this.#held.joined.delete(cluster_id);
+    this.#held.clusters.set(cluster_id, { ...cluster, updated: Math.max(now, cluster.updated) });
+    this.#held.endBuild(cluster_id);
   }
 
   async beginGrow(...[seen, added, cast, now, keys = NO_KEYS]: Parameters<ProvisioningStore['beginGrow']>) {

@@ -2,7 +2,7 @@
  * The settings of a wave, with their limits and defaults: the one place for the schema, the command line and the
  * dashboard.
  */
-import type { Percentage } from '../policy.ts';
+import { DAY_SECONDS, type Percentage } from '../policy.ts';
 import type { Wave } from './record.ts';
 
 type WaveSettings = Pick<
@@ -20,7 +20,6 @@ export interface WaveStatement extends Partial<WaveSettings> {
 }
 
 const MOST_CLUSTERS = 1_000_000;
-const DAY_SECONDS = 86_400;
 
 /** What is a number; `least` and `most` are of clusters, or of seconds. */
 export const WAVE_LIMITS = {
