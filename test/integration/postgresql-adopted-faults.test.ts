@@ -1,9 +1,12 @@
 /** What can be wrong on the host of a server that Coffer did not make. The server serves on, whatever it is. */
 import { execFileSync } from 'node:child_process';
-import { cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { PermanentError } from '../../guestagent/driver.ts';
+import { HostBinaries } from '../../guestagent/drivers/postgresql/adopted/host-binaries.ts';
+import { readHostFile } from '../../guestagent/drivers/postgresql/adopted/host-file.ts';
+import { HostStarter } from '../../guestagent/drivers/postgresql/adopted/host-starter.ts';
 import {
   type Adopted,
   agentOf,
@@ -22,7 +25,7 @@ import {
   useDebian,
   versions,
 } from './postgresql-debian.ts';
-import { USER, until } from './postgresql-nodes.ts';
+import { silent, USER, until } from './postgresql-nodes.ts';
 
 useDebian('for all tests');
 
@@ -160,6 +163,32 @@ describe.skipIf(MISSING !== null)(
       expect(error).toContain('the disk is on fire');
       expect(error).toContain(`the server is back on ${from}`);
       expect(error.length).toBeLessThan(2_000);
+    });
+
+    it('waits for the end of a server that has removed its pid file, also behind a symbolic link', async () => {
+      const data_directory = join(rootFolder(), 'data-link');
+      await symlink(server.data, data_directory);
+      const idle = await script('idle', 'exit 0');
+      const control = { start: [idle], stop: [idle] };
+      const host = readHostFile(await hostFile(server, { data_directory, control }));
+      const starter = new HostStarter(host, new HostBinaries(host, null), null, silent);
+      const pid = await pidOf(server);
+      expect(await starter.launchedPid()).toBeNull();
+      await starter.beginStop(pid);
+      const pidFile = join(server.data, 'postmaster.pid');
+      await rename(pidFile, `${pidFile}.kept`);
+      try {
+        expect(await starter.isRunning()).toBe(false);
+        expect(await starter.launchedPid()).toBe(pid);
+      } finally {
+        await rename(`${pidFile}.kept`, pidFile);
+      }
+      await stopServer(server);
+      await until('the server has ended', async () => (await starter.launchedPid()) === null);
+      await startServer(server);
+      const { driver } = await adopted({ data_directory });
+      await driver.upgrade(target(to));
+      await driver.upgrade(target(from));
     });
 
     it('does not start a server that its operator has stopped, and notices when he starts it', async () => {

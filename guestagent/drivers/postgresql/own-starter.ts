@@ -68,7 +68,7 @@ export class OwnStarter implements Starter {
     return signal(pid, 'SIGINT');
   }
 
-  launchedPid(): number | null {
+  async launchedPid(): Promise<number | null> {
     const child = this.#child;
     return child?.pid !== undefined && !hasEnded(child) ? child.pid : null;
   }

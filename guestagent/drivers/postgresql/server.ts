@@ -27,7 +27,7 @@ const IMMEDIATE_STOP_MS = 10_000;
 const LATELY_MS = 60_000;
 const LOG_LIMIT_BYTES = 10 * 1024 * 1024;
 
-/** How a server is started and stopped on this host, and how it is known. */
+/** How a server is started and stopped on this host, and how it is recognised. */
 export interface Starter {
   /** The path of the process's executable; null unless the process lives and is the server. */
   executableOf(pid: number): Promise<string | null>;
@@ -35,8 +35,11 @@ export interface Starter {
   launch(binaries: Binaries, settings: Readonly<Record<string, number>>): Promise<Launch>;
   /** Begins a fast shutdown without waiting for its end; false if there is no such process any more. */
   beginStop(pid: number): Promise<boolean>;
-  /** The process that the last launch started, if that is known and the process lives. */
-  launchedPid(): number | null;
+  /**
+   * A process that is the server although no pid file names it: the file is not written yet, or removed
+   * already. Null if no such process is known and lives.
+   */
+  launchedPid(): Promise<number | null>;
 }
 
 /** A start that has begun. */
@@ -231,6 +234,6 @@ export class Server {
 
   /** Also finds a server that has not written its pid file yet, or has already removed it. */
   async #findAlive(): Promise<number | null> {
-    return this.#starter.launchedPid() ?? (await this.find())?.pid ?? null;
+    return (await this.#starter.launchedPid()) ?? (await this.find())?.pid ?? null;
   }
 }

@@ -1,4 +1,3 @@
-import { readlinkSync } from 'node:fs';
 import { realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { readIfThere } from '../../../../src/files.ts';
@@ -31,10 +30,8 @@ export class HostStarter implements Starter {
     this.#log = log;
   }
 
-  /** However the server was started, the data directory is its working directory. */
   async executableOf(pid: number): Promise<string | null> {
-    const folder = await folderOf(pid);
-    if (folder === null || folder !== (await realpath(this.#host.data_directory))) return null;
+    if (!(await this.#worksHere(pid))) return null;
     const [executable = ''] = (await argumentsOf(pid)) ?? [];
     return /^(postgres|postmaster)$/.test(basename(executable)) ? executable : null;
   }
@@ -65,14 +62,15 @@ export class HostStarter implements Starter {
     return true;
   }
 
-  launchedPid(): number | null {
+  async launchedPid(): Promise<number | null> {
     const pid = this.#stopping;
-    if (pid === null || !signal(pid, 0)) return null;
-    try {
-      return readlinkSync(`/proc/${pid}/cwd`) === this.#host.data_directory ? pid : null;
-    } catch {
-      return null;
-    }
+    return pid !== null && (await this.#worksHere(pid)) ? pid : null;
+  }
+
+  /** However the server was started, the data directory is its working directory. */
+  async #worksHere(pid: number): Promise<boolean> {
+    const folder = await folderOf(pid);
+    return folder !== null && folder === (await realpath(this.#host.data_directory));
   }
 
   /** True if a process that `postmaster.pid` names is the server. */
