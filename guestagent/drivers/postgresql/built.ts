@@ -35,7 +35,6 @@ export class BuiltSetup implements Setup {
   readonly login: Login;
   readonly supervises = true;
   readonly ownsLog = true;
-  readonly raises = true;
   /** Standbys of ours use none: see `wal_keep_size`. */
   readonly movesSlots = false;
   readonly rebuildAdvice: string;

@@ -163,7 +163,7 @@ export class HealthWatch {
     const primary = state !== null && 'primary' in state ? state.primary : null;
     this.#noteProgress(seen);
     const wrong = activity?.status === 'upgrading' ? null : await this.#wrongWith(seen, hindrance, primary);
-    if (hindrance?.kind === 'settings' && activity === null && this.#setup.raises) situation.tooSmall();
+    if (hindrance?.kind === 'settings' && activity === null && this.#setup.supervises) situation.tooSmall();
     const busy = activity?.status === 'upgrading' ? activity : null;
     return {
       service_status: busy !== null ? 'upgrading' : wrong !== null ? 'failed' : 'healthy',

@@ -34,7 +34,7 @@ export interface Setup {
   readonly starter: Starter;
   /** For the agent's own sessions on the server. */
   readonly login: Login;
-  /** True if the agent starts a server that has ended by itself. */
+  /** True if the agent starts a server that has ended by itself, and restarts one that its primary has outgrown. */
   readonly supervises: boolean;
   /** True if the server's log is the agent's, to be kept short. */
   readonly ownsLog: boolean;
@@ -69,8 +69,6 @@ export interface Setup {
   overridden(): Promise<string | null>;
   /** The settings that a start has to raise, because the primary has more. */
   raised(primary: Endpoint | null): Promise<Readonly<Partial<Demands>>>;
-  /** Whether `raised` ever raises anything. */
-  readonly raises: boolean;
 
   /** For a replication connection to another server; null if no login is known. */
   replicationLogin(endpoint: Endpoint): Promise<Login | null>;

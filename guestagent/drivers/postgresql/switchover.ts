@@ -260,8 +260,7 @@ export class Switchover {
    */
   async #turnTo(state: Serving): Promise<void> {
     const { deps, server, setup } = this.#instance;
-    const login =
-      state.primary === null || !setup.raises ? null : await setup.replicationLogin(state.primary);
+    const login = state.primary === null ? null : await setup.replicationLogin(state.primary);
     const demands = login === null ? null : await demandsOfServer(login).catch(() => null);
     const small =
       demands === null ? null : await this.#instance.withServer((client) => tooSmall(client, demands));

@@ -50,7 +50,6 @@ export class AdoptedSetup implements Setup {
   readonly login: Login;
   readonly supervises = false;
   readonly ownsLog = false;
-  readonly raises = false;
   readonly movesSlots = true;
   readonly rebuildAdvice = 'as its operator does it, e.g. with pg_basebackup';
 
