@@ -137,6 +137,10 @@ export class BuiltSetup implements Setup {
     return beatenWords(this.#deps.config, this.places);
   }
 
+  explained(): Promise<string | null> {
+    return this.overridden();
+  }
+
   async raised(primary: Endpoint | null) {
     const login = primary === null ? null : await this.replicationLogin(primary);
     const raised = await raisedSettings(this.places, login);

@@ -213,7 +213,7 @@ export class HealthWatch {
 
   /** A server that listens elsewhere or follows another server may have been configured so by an operator. */
   async #explained(message: string): Promise<string> {
-    const words = await this.#setup.overridden().catch(() => null);
+    const words = await this.#setup.explained().catch(() => null);
     return words === null ? message : `${message}; ${words}`;
   }
 

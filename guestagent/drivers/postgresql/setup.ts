@@ -52,7 +52,7 @@ export interface Setup {
   /** The instance is removed: what becomes of the server? The state directory is removed afterwards. */
   remove(instance: Managed): Promise<void>;
 
-  /** Throws a PermanentError unless this host may have the version. */
+  /** Throws a PermanentError unless this host can get binaries of that version. */
   requireKnown(version: string): void;
   /** The binaries of the version; fetched first if necessary. */
   binaries(version: string): Promise<Binaries>;
@@ -67,6 +67,8 @@ export interface Setup {
   writeSettings(primary: Endpoint | null): Promise<void>;
   /** What keeps such settings from having an effect, and the way out; null if nothing does. */
   overridden(): Promise<string | null>;
+  /** The same as it was last known, for the message of a heartbeat: it must not wait for logins. */
+  explained(): Promise<string | null>;
   /** The settings that a start has to raise, because the primary has more. */
   raised(primary: Endpoint | null): Promise<Readonly<Partial<Demands>>>;
 

@@ -59,7 +59,7 @@ export class AdoptedSetup implements Setup {
     this.#host = host;
     this.places = {
       data: host.data_directory,
-      // Of the agent's own files that a built server has there, an adopted one has `awaited_standbys`.
+      // Here the agent keeps only `awaited_standbys`.
       conf: stateDir,
       logFile: host.log_file ?? join(stateDir, 'no.log'),
       standbySignal: join(host.data_directory, 'standby.signal'),
@@ -161,9 +161,11 @@ export class AdoptedSetup implements Setup {
   }
 
   async overridden(): Promise<string | null> {
-    const { refusals } = await this.#find({ extensions: false });
-    const standing = refusals.filter(({ code }) => !PASSING.includes(code));
-    return standing.length === 0 ? null : refusalWords(standing);
+    return standingWords((await this.#find({ extensions: false })).refusals);
+  }
+
+  async explained(): Promise<string | null> {
+    return standingWords(this.#report?.refusals ?? []);
   }
 
   async raised() {
@@ -189,8 +191,7 @@ export class AdoptedSetup implements Setup {
 
   known(isPrimary: boolean | null, settled: boolean): Partial<Health> {
     // What is seen in the middle of an order is no reason to refuse the next one.
-    if (!settled) this.#nextAt = 0;
-    else if (Date.now() >= this.#nextAt) void this.#look().catch(() => {});
+    if (settled && Date.now() >= this.#nextAt) void this.#look().catch(() => {});
     const findings = isPrimary === null ? {} : (this.#leftBehind.known(isPrimary) ?? {});
     return { ...findings, ...(this.#report && { adoption: this.#report }) };
   }
@@ -216,6 +217,11 @@ export class AdoptedSetup implements Setup {
       requireKnown: (version) => this.#binaries.requireKnown(version),
     });
   }
+}
+
+function standingWords(refusals: AdoptionReport['refusals']): string | null {
+  const standing = refusals.filter(({ code }) => !PASSING.includes(code));
+  return standing.length === 0 ? null : refusalWords(standing);
 }
 
 /** The server runs as the owner of its data; an agent that is not root must be that user. */
