@@ -38,7 +38,7 @@ import { handoverIn } from './synchronous.ts';
  * - `binaries.ts`     its binaries by version, fetched and checked
  * - `replication.ts`  the questions that are asked over SQL (`sql.ts`)
  * - `health.ts`       the state of the server, for heartbeats
- * - `left-behind.ts`  what a switchover would leave behind on the server
+ * - `left-behind.ts`  what a switchover would leave behind on the server (`rare-check.ts`)
  * - `synchronous.ts`  the standbys that a primary waits for: handed over in a switchover
  * - `physical-slots.ts`  the slots of standbys, which move with the primary
  * - `control.ts`      where the log of a stopped server ends

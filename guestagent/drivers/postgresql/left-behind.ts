@@ -4,6 +4,7 @@ import type { GuestFinding } from '../../../src/core/domain.ts';
 import { textOf } from '../../../src/log.ts';
 import type { DriverLog, InstanceConfig } from '../../driver.ts';
 import { isOurs, readAutoConf } from './auto-conf.ts';
+import { RareCheck } from './rare-check.ts';
 import type { Places } from './settings.ts';
 import { type Login, PATIENT, QUICK, withClient } from './sql.ts';
 import { SYNCHRONOUS } from './synchronous.ts';
@@ -13,17 +14,13 @@ import { SYNCHRONOUS } from './synchronous.ts';
  * which are in no log; logical replication slots, whose positions no standby has; and settings that operators
  * made on this server alone.
  *
- * One check needs a session in each database. So it is made rarely for heartbeats, and again for each
- * `pre_upgrade`.
+ * The check is made rarely for heartbeats, and again for each `pre_upgrade`.
  */
 interface LeftBehind {
   readonly findings: readonly GuestFinding[];
   readonly settings: Readonly<Record<string, string>>;
 }
 
-const CHECK_EVERY_MS = 30_000;
-/** The largest share of time that checks may take, however many databases there are. */
-const SHARE = 1 / 100;
 const MAX_NAMES = 5;
 const MAX_SETTINGS = 200;
 
@@ -38,9 +35,7 @@ interface Deps {
 
 export class LeftBehindWatch {
   readonly #deps: Deps;
-  #known: LeftBehind | null = null;
-  #checking: Promise<LeftBehind> | null = null;
-  #nextAt = 0;
+  readonly #checks = new RareCheck((isPrimary: boolean) => this.#find(isPrimary));
 
   constructor(deps: Deps) {
     this.#deps = deps;
@@ -48,25 +43,20 @@ export class LeftBehindWatch {
 
   /** The latest findings, for a heartbeat; starts a new check when they are old. Never waits for a check. */
   known(isPrimary: boolean): LeftBehind | null {
-    if (Date.now() >= this.#nextAt) {
+    if (this.#checks.isDue) {
       this.check(isPrimary).catch((error: unknown) => {
         this.#deps.log.debug({ error: textOf(error) }, 'could not check what a switchover leaves behind');
       });
     }
-    return this.#known;
+    return this.#checks.latest;
   }
 
   /** Makes a check now. */
   check(isPrimary: boolean): Promise<LeftBehind> {
-    this.#checking ??= this.#check(isPrimary).finally(() => {
-      this.#checking = null;
-    });
-    return this.#checking;
+    return this.#checks.check(isPrimary);
   }
 
-  async #check(isPrimary: boolean): Promise<LeftBehind> {
-    const began = Date.now();
-    this.#nextAt = began + CHECK_EVERY_MS;
+  async #find(isPrimary: boolean): Promise<LeftBehind> {
     const { settings, overridden: askOverridden } = this.#deps;
     const found = isPrimary ? await this.#onPrimary() : [];
     const overridden = await askOverridden();
@@ -74,10 +64,7 @@ export class LeftBehindWatch {
       ...found,
       ...(overridden === null ? [] : [{ name: 'settings_overridden', message: overridden } as const]),
     ];
-    this.#known = { findings, settings: settings === null ? {} : await fingerprints(settings) };
-    const ended = Date.now();
-    this.#nextAt = ended + Math.max(CHECK_EVERY_MS, (ended - began) / SHARE);
-    return this.#known;
+    return { findings, settings: settings === null ? {} : await fingerprints(settings) };
   }
 
   async #onPrimary(): Promise<readonly GuestFinding[]> {
@@ -97,18 +84,21 @@ export class LeftBehindWatch {
   }
 }
 
-async function databasesAndSlots(client: Client) {
-  const databases = await client.query<{ datname: string }>(
+/** The databases in which a session can look. */
+export async function databasesOf(client: Client): Promise<readonly string[]> {
+  const { rows } = await client.query<{ datname: string }>(
     'SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname',
   );
+  return rows.map(({ datname }) => datname);
+}
+
+async function databasesAndSlots(client: Client) {
+  const databases = await databasesOf(client);
   const slots = await client.query<{ slot_name: string }>(
     `SELECT slot_name FROM pg_catalog.pg_replication_slots
       WHERE slot_type = 'logical' AND NOT temporary ORDER BY slot_name`,
   );
-  return {
-    databases: databases.rows.map(({ datname }) => datname),
-    slots: slots.rows.map(({ slot_name }) => slot_name),
-  };
+  return { databases, slots: slots.rows.map(({ slot_name }) => slot_name) };
 }
 
 /** Reads the sizes of files instead of the tables: a query of a table would wait for a lock on it. */

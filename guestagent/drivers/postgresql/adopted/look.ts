@@ -10,6 +10,7 @@ import type {
 import type { Endpoint } from '../../../../src/core/domain.ts';
 import { textOf } from '../../../../src/log.ts';
 import { identifierIn } from '../control.ts';
+import { databasesOf } from '../left-behind.ts';
 import { glance } from '../replication.ts';
 import { type Login, one, PATIENT, withClient } from '../sql.ts';
 import { parseConninfo, streamName, withoutSecrets } from './conninfo.ts';
@@ -27,8 +28,6 @@ interface LookDeps {
   readonly isRunning: () => Promise<boolean>;
   readonly recall: () => Promise<Memory | null>;
   readonly requireKnown: (version: string) => void;
-  /** Whether every database is asked for its extensions, each in a session of its own. */
-  readonly extensions: boolean;
 }
 
 const MAJORS = ['13', '14', '15', '16', '17'];
@@ -52,6 +51,7 @@ interface Found {
   readonly target: string | null;
 }
 
+/** All but the extensions: see `extensionsOf`. */
 export async function look(deps: LookDeps): Promise<AdoptionReport & { readonly conninfo: string | null }> {
   const { host, login } = deps;
   const about = hostOf(host);
@@ -67,10 +67,9 @@ export async function look(deps: LookDeps): Promise<AdoptionReport & { readonly 
   } catch (error) {
     return blind(isDenied(error) ? notSuperuser(host) : loginRefused(host, error));
   }
-  const extensions = deps.extensions ? await extensionsOf(login) : [];
-  const server = { ...found.server, extensions };
-  const refusals = await refusalsOf(deps, { ...found, server });
-  return { host: about, server, changes: changesOn(host, server), refusals, conninfo: found.conninfo };
+  const { server, conninfo } = found;
+  const refusals = await refusalsOf(deps, found);
+  return { host: about, server, changes: changesOn(host, server), refusals, conninfo };
 }
 
 function hostOf(host: PostgresqlHost): AdoptionHost {
@@ -193,16 +192,11 @@ async function tablespacesOf(client: Client): Promise<AdoptedServer['tablespaces
   return rows;
 }
 
-async function extensionsOf(login: Login): Promise<AdoptedServer['extensions']> {
-  const names = await withClient(login, LOOK, async (client) => {
-    const { rows } = await client.query<{ datname: string }>(
-      `SELECT datname FROM pg_catalog.pg_database
-        WHERE datallowconn AND NOT datistemplate ORDER BY datname LIMIT ${MAX_DATABASES}`,
-    );
-    return rows.map(({ datname }) => datname);
-  });
+/** Asks every database in a session of its own. */
+export async function extensionsOf(login: Login): Promise<AdoptedServer['extensions']> {
+  const databases = await withClient(login, LOOK, databasesOf);
   const found: AdoptedServer['extensions'][number][] = [];
-  for (const database of names) {
+  for (const database of databases.slice(0, MAX_DATABASES)) {
     const inOne = await withClient(login, LOOK, extensionsIn, database).catch(() => []);
     found.push(...inOne.map((extension) => ({ database, ...extension })));
   }

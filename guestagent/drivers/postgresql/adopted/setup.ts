@@ -1,12 +1,13 @@
 import { readFileSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type AdoptionReport, refusalWords } from '../../../../src/core/adoption.ts';
+import { type AdoptedServer, type AdoptionReport, refusalWords } from '../../../../src/core/adoption.ts';
 import { type Endpoint, sameEndpoint } from '../../../../src/core/domain.ts';
 import { type DriverDeps, type Health, PermanentError } from '../../../driver.ts';
 import type { Account } from '../account.ts';
 import type { Binaries } from '../binaries.ts';
 import { LeftBehindWatch } from '../left-behind.ts';
+import { RareCheck } from '../rare-check.ts';
 import { type Glance, glance } from '../replication.ts';
 import type { Places } from '../settings.ts';
 import type { Managed, Setup } from '../setup.ts';
@@ -18,7 +19,7 @@ import { HostBinaries } from './host-binaries.ts';
 import type { PostgresqlHost } from './host-file.ts';
 import { hostLogin } from './host-login.ts';
 import { HostStarter } from './host-starter.ts';
-import { look } from './look.ts';
+import { extensionsOf, look } from './look.ts';
 import { recall, remember } from './memory.ts';
 
 /**
@@ -42,6 +43,7 @@ export class AdoptedSetup implements Setup {
   readonly #binaries: HostBinaries;
   readonly #following: Following;
   readonly #leftBehind: LeftBehindWatch;
+  readonly #extensions = new RareCheck(() => extensionsOf(this.login));
   #report: AdoptionReport | null = null;
   #nextAt = 0;
   readonly places: Places;
@@ -161,7 +163,7 @@ export class AdoptedSetup implements Setup {
   }
 
   async overridden(): Promise<string | null> {
-    return standingWords((await this.#find({ extensions: false })).refusals);
+    return standingWords((await this.#find()).refusals);
   }
 
   async explained(): Promise<string | null> {
@@ -202,15 +204,25 @@ export class AdoptedSetup implements Setup {
 
   async #look(): ReturnType<typeof look> {
     this.#nextAt = Date.now() + LOOK_EVERY_MS;
-    const found = await this.#find({ extensions: true });
-    const { conninfo: _, ...report } = found;
-    this.#report = report;
+    const found = await this.#find();
+    const { conninfo: _, server, ...report } = found;
+    this.#report = {
+      ...report,
+      server: server && { ...server, extensions: await this.#latestExtensions() },
+    };
     return found;
   }
 
-  #find({ extensions }: { readonly extensions: boolean }): ReturnType<typeof look> {
+  /** Waits for the first check only: what a later one finds is in the next report. */
+  async #latestExtensions(): Promise<AdoptedServer['extensions']> {
+    const { latest, isDue } = this.#extensions;
+    if (latest === null) return await this.#extensions.check();
+    if (isDue) this.#extensions.check().catch(() => {});
+    return latest;
+  }
+
+  #find(): ReturnType<typeof look> {
     return look({
-      extensions,
       ...{ host: this.#host, login: this.login, endpoint: this.#deps.config.endpoint },
       isRunning: () => this.starter.isRunning(),
       recall: () => recall(this.#deps.stateDir),
