@@ -9,8 +9,9 @@ import { isErrno } from '../../../src/files.ts';
  * former primary, on which they would keep the log for ever, drops them.
  */
 
-/** Offsets in `pg_replslot/<name>/state`: which database, 0 for a physical slot; 0 for one that is permanent. */
+/** Where `pg_replslot/<name>/state` has the slot's database: 0 for a physical slot. */
 const DATABASE_AT = 80;
+/** Where that file says how long the slot lives: 0 for one that is permanent. */
 const PERSISTENCY_AT = 84;
 
 /** The physical slots of a server that may be down, from its disk. */
@@ -37,15 +38,6 @@ export async function makePhysicalSlots(client: Client, names: readonly string[]
     `SELECT pg_catalog.pg_create_physical_replication_slot(name, true)
        FROM pg_catalog.unnest($1::text[]) AS name
       WHERE name NOT IN (SELECT slot_name FROM pg_catalog.pg_replication_slots)`,
-    [[...names]],
-  );
-}
-
-/** The slots that somebody reads, e.g. a cascading standby, stay. */
-export async function dropIdlePhysicalSlots(client: Client, names: readonly string[]): Promise<void> {
-  await client.query(
-    `SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots
-      WHERE slot_type = 'physical' AND NOT temporary AND NOT active AND slot_name = ANY ($1)`,
     [[...names]],
   );
 }

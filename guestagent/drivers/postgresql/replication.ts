@@ -178,11 +178,12 @@ export function majorOf(version: string): string {
   return version.split('.')[0] ?? version;
 }
 
-/** Drops the logical slots that nobody reads. `left` are those that somebody reads. */
-export async function dropIdleLogicalSlots(
+/** Drops the slots that nobody reads. `left` are those that somebody reads, e.g. a cascading standby. */
+export async function dropIdleSlots(
   client: Client,
+  type: 'logical' | 'physical',
 ): Promise<{ readonly dropped: readonly string[]; readonly left: readonly string[] }> {
-  const slots = "FROM pg_replication_slots WHERE slot_type = 'logical' AND NOT temporary";
+  const slots = `FROM pg_replication_slots WHERE slot_type = '${type}' AND NOT temporary`;
   const dropped = await client.query<{ name: string }>(
     `SELECT slot_name AS name, pg_drop_replication_slot(slot_name) ${slots} AND NOT active`,
   );

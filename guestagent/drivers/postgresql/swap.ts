@@ -8,8 +8,7 @@ import type { Binaries } from './binaries.ts';
 import { STREAM_GRACE_MS } from './health.ts';
 import type { Instance } from './instance.ts';
 import { notStreaming } from './not-streaming.ts';
-import { dropIdlePhysicalSlots, physicalSlotsIn } from './physical-slots.ts';
-import { dropIdleLogicalSlots, glance, majorOf, untilStreaming } from './replication.ts';
+import { dropIdleSlots, glance, majorOf, untilStreaming } from './replication.ts';
 import type { Demoted, Serving, State } from './state.ts';
 import { STREAM_MS, type Switchover } from './switchover.ts';
 
@@ -86,7 +85,9 @@ export class Swap {
     for (let tries = 0; tries < DROP_TRIES; tries++) {
       if (tries > 0) await sleep(DROP_AGAIN_MS);
       try {
-        const { dropped, left } = await this.#instance.withServer(dropIdleLogicalSlots);
+        const { dropped, left } = await this.#instance.withServer((client) =>
+          dropIdleSlots(client, 'logical'),
+        );
         if (dropped.length > 0) log.warn({ slots: dropped }, 'dropped logical slots of the former primary');
         if (left.length === 0) return;
         remains = { slots: left };
@@ -103,8 +104,7 @@ export class Swap {
   /** The successor has them now; here each would keep the log until the disk is full. */
   async #dropMovedSlots(): Promise<void> {
     try {
-      const slots = await physicalSlotsIn(this.#instance.places.data);
-      await this.#instance.withServer((client) => dropIdlePhysicalSlots(client, slots));
+      await this.#instance.withServer((client) => dropIdleSlots(client, 'physical'));
     } catch (error) {
       const fields = { error: textOf(error) };
       this.#instance.deps.log.warn(fields, 'physical slots of the former primary could not be dropped');
@@ -117,7 +117,7 @@ export class Swap {
     primary: Endpoint | null,
     { mustStream }: { readonly mustStream: boolean },
   ): Promise<void> {
-    const old = await this.#instance.setup.binaries(from);
+    const old = from === to.version ? to : await this.#instance.setup.binaries(from);
     await this.#instance.save({ phase: 'upgrading', from, to: to.version, primary });
     await this.#instance.writeSettings(primary);
     const began = performance.now();

@@ -66,9 +66,9 @@ export class HostBinaries {
         `the data in ${data_directory} are of PostgreSQL ${major}, and not ${version}`,
       );
     }
-    // Packages that are installed in place can't be asked before they are installed.
-    if (packages !== null && (await versionIn(bin)) !== version) return;
     const found = await versionIn(bin);
+    // Packages that are installed in place can't be asked before they are installed.
+    if (found !== version && packages !== null) return;
     if (found !== version) {
       throw new PermanentError(
         `${bin} holds PostgreSQL ${found}, and not ${version}: put the right folder into versions of ${this.#host.path}`,
