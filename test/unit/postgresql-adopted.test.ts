@@ -2,16 +2,15 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { librariesIn } from '../../guestagent/drivers/postgresql/adopted/host-binaries.ts';
+import { controlText, readHostFile } from '../../guestagent/drivers/postgresql/adopted/host-file.ts';
+import { parseAutoConf, withSetting } from '../../guestagent/drivers/postgresql/auto-conf.ts';
 import {
   formatConninfo,
   parseConninfo,
   pointedAt,
   withoutSecrets,
-} from '../../guestagent/drivers/postgresql/adopted/conninfo.ts';
-import { withSetting } from '../../guestagent/drivers/postgresql/adopted/following.ts';
-import { librariesIn } from '../../guestagent/drivers/postgresql/adopted/host-binaries.ts';
-import { controlText, readHostFile } from '../../guestagent/drivers/postgresql/adopted/host-file.ts';
-import { parseAutoConf } from '../../guestagent/drivers/postgresql/auto-conf.ts';
+} from '../../guestagent/drivers/postgresql/conninfo.ts';
 
 describe('primary_conninfo of an operator', () => {
   const TEXT = String.raw`user=replicator password='it\'s \\ secret' host='db 1' hostaddr=10.0.0.1 sslmode=verify-full port=5433`;

@@ -9,7 +9,7 @@ import {
   keepSharedSettings,
   parseAutoConf,
 } from '../../guestagent/drivers/postgresql/auto-conf.ts';
-import { endpointIn } from '../../guestagent/drivers/postgresql/replication.ts';
+import { endpointIn } from '../../guestagent/drivers/postgresql/conninfo.ts';
 import { placesIn } from '../../guestagent/drivers/postgresql/settings.ts';
 
 const CONFIG = { name: 'i', endpoint: { host: '127.0.0.1', port: 5432 } } as InstanceConfig;
@@ -99,6 +99,7 @@ it('the upstream of a standby is what its connection string names', () => {
   });
   expect(endpointIn('host = db.test')).toEqual({ host: 'db.test', port: 5432 });
   expect(endpointIn(String.raw`host='it\'s'`)).toEqual({ host: "it's", port: 5432 });
+  expect(endpointIn("host=a passfile=/it's/here host=b")).toEqual({ host: 'b', port: 5432 });
   expect(endpointIn('')).toBeNull();
   expect(endpointIn('postgresql://db.test/')).toBeNull();
 });

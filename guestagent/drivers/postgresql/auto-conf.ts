@@ -1,9 +1,10 @@
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readIfThere } from '../../../src/files.ts';
 import type { InstanceConfig } from '../../driver.ts';
 import { writeFileAtomic } from '../../files.ts';
 import type { Account } from './account.ts';
-import type { Places } from './settings.ts';
+import { type Places, quote } from './settings.ts';
 import { SYNCHRONOUS } from './synchronous.ts';
 
 /**
@@ -75,6 +76,23 @@ function textOf(rest: string): string {
 
 export async function readAutoConf(places: Places): Promise<ReadonlyMap<string, string>> {
   return parseAutoConf((await readIfThere(join(places.data, AUTO_CONF))) ?? '');
+}
+
+/** What `ALTER SYSTEM` would do, of a server that is down; null resets the setting. */
+export async function writeAutoConf(places: Places, name: string, value: string | null): Promise<void> {
+  const path = join(places.data, AUTO_CONF);
+  const text = (await readIfThere(path)) ?? '';
+  const { mode, uid, gid } = await stat(places.data);
+  const options = { mode: mode & 0o660, owner: { uid, gid } };
+  await writeFileAtomic(path, withSetting(text, name, value), options);
+}
+
+/** The file with one setting in place of all lines of that name; null removes them. */
+export function withSetting(text: string, name: string, value: string | null): string {
+  const kept = text.split('\n').filter((line) => !parseAutoConf(line).has(name));
+  while (kept.at(-1) === '') kept.pop();
+  if (value !== null) kept.push(`${name} = ${quote(value)}`);
+  return `${kept.join('\n')}\n`;
 }
 
 /** The settings of the file that override what Coffer sets and needs. */

@@ -35,6 +35,7 @@ import { handoverIn } from './synchronous.ts';
  * - `server.ts`       the server's process: find, start, stop (`own-starter.ts`, `process.ts`)
  * - `settings.ts`     its configuration, and the passwords derived from the cluster's token
  * - `auto-conf.ts`    what operators have set with ALTER SYSTEM, which wins
+ * - `conninfo.ts`     where a standby connects to its primary
  * - `binaries.ts`     its binaries by version, fetched and checked
  * - `replication.ts`  the questions that are asked over SQL (`sql.ts`)
  * - `health.ts`       the state of the server, for heartbeats

@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import { type Endpoint, sameEndpoint } from '../../../src/core/domain.ts';
 import { sleep } from '../../../src/service.ts';
+import { endpointIn } from './conninfo.ts';
 import { parseLsn } from './control.ts';
 import { one } from './sql.ts';
 
@@ -82,17 +83,6 @@ export async function glance(client: Client): Promise<Glance> {
 
 function positionIn(text: string | null): bigint | null {
   return text === null ? null : parseLsn(text);
-}
-
-/** The server that a connection string of keywords names; null if the string names it in another way. */
-export function endpointIn(conninfo: string): Endpoint | null {
-  const textOf = (keyword: string) => {
-    const found = new RegExp(`(?:^|\\s)${keyword}\\s*=\\s*(?:'((?:[^'\\\\]|\\\\.)*)'|(\\S+))`).exec(conninfo);
-    return (found?.[1] ?? found?.[2])?.replaceAll(/\\(.)/g, '$1');
-  };
-  const host = textOf('host') ?? textOf('hostaddr');
-  const port = Number(textOf('port') ?? 5432);
-  return host === undefined || host === '' || !Number.isInteger(port) ? null : { host, port };
 }
 
 /**

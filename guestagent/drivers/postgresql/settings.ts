@@ -5,6 +5,7 @@ import type { Endpoint } from '../../../src/core/domain.ts';
 import type { InstanceConfig } from '../../driver.ts';
 import { writeFileAtomic } from '../../files.ts';
 import type { Account } from './account.ts';
+import { quoteValue } from './conninfo.ts';
 import type { Demands } from './control.ts';
 
 /**
@@ -138,15 +139,12 @@ function conninfo(config: InstanceConfig, primary: Endpoint, passfile: string): 
     gssencmode: 'disable',
   };
   return Object.entries(parts)
-    .map(([name, value]) => `${name}=${quoteConninfo(value)}`)
+    .map(([name, value]) => `${name}=${quoteValue(value)}`)
     .join(' ');
 }
 
-function quoteConninfo(value: string): string {
-  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
-}
-
-function quote(value: string): string {
+/** As a value in a file of settings. */
+export function quote(value: string): string {
   if (/[\r\n\0]/.test(value)) throw new Error('a setting must not hold a line break');
   return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
 }

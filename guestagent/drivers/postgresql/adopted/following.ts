@@ -1,14 +1,11 @@
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { escapeLiteral } from 'pg';
 import { type Endpoint, sameEndpoint } from '../../../../src/core/domain.ts';
-import { readIfThere } from '../../../../src/files.ts';
+import { exists } from '../../../../src/files.ts';
 import { PermanentError } from '../../../driver.ts';
-import { writeFileAtomic } from '../../../files.ts';
-import { parseAutoConf } from '../auto-conf.ts';
-import { endpointIn } from '../replication.ts';
+import { readAutoConf, writeAutoConf } from '../auto-conf.ts';
+import { type Conninfo, endpointIn, formatConninfo, parseConninfo, pointedAt } from '../conninfo.ts';
+import type { Places } from '../settings.ts';
 import { type Login, one, PATIENT, withClient } from '../sql.ts';
-import { type Conninfo, formatConninfo, parseConninfo, pointedAt } from './conninfo.ts';
 import { type Memory, recall } from './memory.ts';
 
 /**
@@ -19,7 +16,7 @@ import { type Memory, recall } from './memory.ts';
 const NAME = 'primary_conninfo';
 
 interface Deps {
-  readonly dataDir: string;
+  readonly places: Places;
   readonly stateDir: string;
   readonly login: Login;
   /** What the operator's file says about replication; null if it says nothing. */
@@ -37,29 +34,29 @@ export class Following {
   /** Changes nothing if the server is set to follow `primary` already. */
   async pointAt(primary: Endpoint): Promise<void> {
     const memory = await this.#memory();
-    const present = (await this.#setValue()) ?? memory.conninfo;
+    const present = (await this.inAutoConf()) ?? memory.conninfo;
     const target = endpointIn(present);
     if (target !== null && sameEndpoint(target, primary)) return;
     const before = endpointIn(memory.conninfo);
     if (before !== null && sameEndpoint(before, primary)) return await this.#set(memory.in_auto_conf);
-    await this.#set(formatConninfo(pointedAt(this.templateOf(memory), primary)));
+    await this.#set(formatConninfo(pointedAt(this.#templateOf(memory), primary)));
   }
 
   /** Gives back the operator's line, unless the server would then follow another server than it does. */
   async giveBack(): Promise<'given back' | 'kept'> {
     const memory = await recall(this.#deps.stateDir);
     if (memory === null) return 'given back';
-    const present = await this.#setValue();
+    const present = await this.inAutoConf();
     if (present === memory.in_auto_conf) return 'given back';
     const [now, before] = [present ?? memory.conninfo, memory.conninfo].map(endpointIn);
     const isSame = now != null && before != null && sameEndpoint(now, before);
-    if (!isSame && (await this.#isStandby())) return 'kept';
+    if (!isSame && (await exists(this.#deps.places.standbySignal))) return 'kept';
     await this.#set(memory.in_auto_conf);
     return 'given back';
   }
 
   /** User, credentials and name for replication. */
-  templateOf({ conninfo }: Pick<Memory, 'conninfo'>): Conninfo {
+  #templateOf({ conninfo }: Memory): Conninfo {
     const text = conninfo === '' ? (this.#deps.replication ?? '') : conninfo;
     const template = parseConninfo(text);
     if (template !== null && template.size > 0) return template;
@@ -71,25 +68,13 @@ export class Following {
 
   /** The value in `postgresql.auto.conf`; null if the file has none. */
   async inAutoConf(): Promise<string | null> {
-    return this.#setValue();
+    return (await readAutoConf(this.#deps.places)).get(NAME) ?? null;
   }
 
   async #memory(): Promise<Memory> {
     const memory = await recall(this.#deps.stateDir);
     if (memory === null) throw new Error('the server is not adopted yet');
     return memory;
-  }
-
-  get #file(): string {
-    return join(this.#deps.dataDir, 'postgresql.auto.conf');
-  }
-
-  async #setValue(): Promise<string | null> {
-    return parseAutoConf((await readIfThere(this.#file)) ?? '').get(NAME) ?? null;
-  }
-
-  async #isStandby(): Promise<boolean> {
-    return (await readIfThere(join(this.#deps.dataDir, 'standby.signal'))) !== null;
   }
 
   async #set(value: string | null): Promise<void> {
@@ -99,19 +84,8 @@ export class Following {
         await client.query(`ALTER SYSTEM ${text}`);
         await one(client, 'SELECT pg_catalog.pg_reload_conf()');
       });
-      return;
+    } else {
+      await writeAutoConf(this.#deps.places, NAME, value);
     }
-    const text = (await readIfThere(this.#file)) ?? '';
-    const { mode, uid, gid } = await stat(this.#deps.dataDir);
-    const options = { mode: mode & 0o660, owner: { uid, gid } };
-    await writeFileAtomic(this.#file, withSetting(text, NAME, value), options);
   }
-}
-
-/** The file with one setting in place of all lines of that name; null removes them. */
-export function withSetting(text: string, name: string, value: string | null): string {
-  const kept = text.split('\n').filter((line) => !parseAutoConf(line).has(name));
-  while (kept.at(-1) === '') kept.pop();
-  if (value !== null) kept.push(`${name} = '${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`);
-  return `${kept.join('\n')}\n`;
 }

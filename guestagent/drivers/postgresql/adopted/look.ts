@@ -9,11 +9,11 @@ import type {
 } from '../../../../src/core/adoption.ts';
 import type { Endpoint } from '../../../../src/core/domain.ts';
 import { textOf } from '../../../../src/log.ts';
+import { parseConninfo, streamName, withoutSecrets } from '../conninfo.ts';
 import { identifierIn } from '../control.ts';
 import { databasesOf } from '../left-behind.ts';
 import { glance } from '../replication.ts';
 import { type Login, one, PATIENT, withClient } from '../sql.ts';
-import { parseConninfo, streamName, withoutSecrets } from './conninfo.ts';
 import { librariesIn } from './host-binaries.ts';
 import { controlText, type PostgresqlHost } from './host-file.ts';
 import { loginText } from './host-login.ts';

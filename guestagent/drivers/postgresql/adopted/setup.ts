@@ -6,6 +6,7 @@ import { type Endpoint, sameEndpoint } from '../../../../src/core/domain.ts';
 import { type DriverDeps, type Health, PermanentError } from '../../../driver.ts';
 import type { Account } from '../account.ts';
 import type { Binaries } from '../binaries.ts';
+import { streamName } from '../conninfo.ts';
 import { LeftBehindWatch } from '../left-behind.ts';
 import { RareCheck } from '../rare-check.ts';
 import { type Glance, glance } from '../replication.ts';
@@ -13,7 +14,6 @@ import type { Places } from '../settings.ts';
 import type { Managed, Setup } from '../setup.ts';
 import { type Login, PATIENT, withClient } from '../sql.ts';
 import type { Serving } from '../state.ts';
-import { streamName } from './conninfo.ts';
 import { Following } from './following.ts';
 import { HostBinaries } from './host-binaries.ts';
 import type { PostgresqlHost } from './host-file.ts';
@@ -30,7 +30,7 @@ import { recall, remember } from './memory.ts';
  * - `host-login.ts`     how the agent logs in
  * - `host-binaries.ts`  the binaries of each version, or the packages that bring them
  * - `host-starter.ts`   how the server is started and stopped (`host-command.ts`)
- * - `following.ts`      which server it follows: the only setting that is made (`conninfo.ts`)
+ * - `following.ts`      which server it follows: the only setting that is made
  * - `memory.ts`         what was there before, to be given back
  */
 const LOOK_EVERY_MS = 15_000;
@@ -72,7 +72,7 @@ export class AdoptedSetup implements Setup {
     this.#binaries = new HostBinaries(host, this.account);
     this.starter = new HostStarter(host, this.#binaries, this.account, log);
     this.#following = new Following({
-      ...{ dataDir: host.data_directory, stateDir, login: this.login, replication: host.replication },
+      ...{ places: this.places, stateDir, login: this.login, replication: host.replication },
       isRunning: () => this.starter.isRunning(),
     });
     this.#leftBehind = new LeftBehindWatch({

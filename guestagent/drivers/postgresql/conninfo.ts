@@ -1,9 +1,10 @@
-import type { Endpoint } from '../../../../src/core/domain.ts';
+import type { Endpoint } from '../../../src/core/domain.ts';
 
 /** A connection string of keywords and values, as in `primary_conninfo`. */
 export type Conninfo = ReadonlyMap<string, string>;
 
-const PART = /\s*([A-Za-z_]+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)*))\s*/y;
+/** Within a value without quotes, a quote is a character like any other. */
+const PART = /\s*([A-Za-z_]+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:(?!')(?:[^\s\\]|\\.)+)?))\s*/y;
 
 /** Null for text that is no list of keywords and values, e.g. a URI. */
 export function parseConninfo(text: string): Conninfo | null {
@@ -18,12 +19,21 @@ export function parseConninfo(text: string): Conninfo | null {
 }
 
 export function formatConninfo(conninfo: Conninfo): string {
-  return [...conninfo].map(([name, value]) => `${name}=${quoted(value)}`).join(' ');
+  return [...conninfo]
+    .map(([name, value]) => `${name}=${/^[\w./:@+-]+$/.test(value) ? value : quoteValue(value)}`)
+    .join(' ');
 }
 
-function quoted(value: string): string {
-  if (/^[\w./:@+-]+$/.test(value)) return value;
+export function quoteValue(value: string): string {
   return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+}
+
+/** The server that a connection string names; null if the string names it in another way. */
+export function endpointIn(conninfo: string): Endpoint | null {
+  const parts = parseConninfo(conninfo);
+  const host = parts?.get('host') ?? parts?.get('hostaddr');
+  const port = Number(parts?.get('port') || 5432);
+  return host === undefined || host === '' || !Number.isInteger(port) ? null : { host, port };
 }
 
 /** The same user, credentials and name, at another server. */
