@@ -14,7 +14,7 @@ import {
 } from '../../driver.ts';
 import { failureOf, hasChangedNothing, healthOf, isDone, reversibleOf } from './answers.ts';
 import type { HookName, Hooks } from './hooks-file.ts';
-import { endRun, type HookEnd, runHook } from './run-hook.ts';
+import { endRun, type HookEnd, inheritedEnvironment, runHook } from './run-hook.ts';
 import { arrivedAt, loadState, type State, saveState, wayTo } from './state.ts';
 
 /**
@@ -44,8 +44,6 @@ const NOT_ASKED_YET: Health = {
   role: 'member',
   message: 'the health hook has not answered yet',
 };
-/** Hooks get only these variables of the agent's own environment, which holds the password of RabbitMQ. */
-const INHERITED = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'USER'] as const;
 
 class CommandDriver implements Driver {
   readonly #hooks: Hooks;
@@ -184,10 +182,9 @@ class CommandDriver implements Driver {
   /** C1: everything from the bus that a hook is given. */
   #env(name: HookName, { to, from, info }: Told): Readonly<Record<string, string>> {
     const { config } = this.#deps;
-    const inherited = INHERITED.map((key) => [key, process.env[key]] as const);
     const { upgrade_id, attempt } = info;
     const env = {
-      ...Object.fromEntries(inherited),
+      ...inheritedEnvironment(),
       ...this.#hooks.environment,
       COFFER_HOOK: name,
       COFFER_DATASTORE_VERSION: to,

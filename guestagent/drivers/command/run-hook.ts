@@ -47,6 +47,16 @@ const DRAIN_MS = 200;
 const GRACE_MS = 10_000;
 const POLL_MS = 20;
 
+const INHERITED = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'USER'];
+
+/** All that commands get of the agent's own environment, which holds the password of RabbitMQ. */
+export function inheritedEnvironment(): Readonly<Record<string, string>> {
+  const { env } = process;
+  return Object.fromEntries(
+    INHERITED.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])),
+  );
+}
+
 /** Rejects only with the signal's reason. */
 export async function runHook(call: HookCall): Promise<HookEnd> {
   const { hook, env, dir, run, signal, account } = call;

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { PermanentError } from '../../driver.ts';
@@ -13,16 +13,31 @@ export interface Account {
 /** Null when the agent itself is unprivileged: servers then run as the agent does. */
 export function serverAccount(name = 'nobody'): Account | null {
   if (process.getuid?.() !== 0) return null;
-  const lines = readFileSync('/etc/passwd', 'utf8')
-    .split('\n')
-    .map((line) => line.split(':'));
-  const entry = lines.find((fields) => fields[0] === name);
+  const entry = users().find((fields) => fields[0] === name);
   const [uid, gid] = [Number(entry?.[2]), Number(entry?.[3])];
   if (entry === undefined || !Number.isInteger(uid) || !Number.isInteger(gid)) {
     throw new PermanentError(`no user "${name}" in /etc/passwd to run database servers as`);
   }
   if (uid === 0) throw new PermanentError(`database servers refuse to run as "${name}": it is root`);
   return { name, uid: uid >>> 0, gid: gid >>> 0 };
+}
+
+/**
+ * The owner of a server's data, whom the server runs as; null if that is the agent's own user. An agent that is
+ * not root must be that user.
+ */
+export function ownerOf(dataDir: string): Account | null {
+  const { uid, gid } = statSync(dataDir);
+  const own = process.getuid?.();
+  if (own === uid) return null;
+  const name = users().find((fields) => fields[2] === String(uid))?.[0] ?? String(uid);
+  if (own === 0) return { name, uid, gid };
+  throw new PermanentError(`${dataDir} belongs to user ${name}: run this agent as that user, or as root`);
+}
+
+function users(): readonly (readonly string[])[] {
+  const lines = readFileSync('/etc/passwd', 'utf8').split('\n');
+  return lines.map((line) => line.split(':'));
 }
 
 /**

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmod, chown, mkdir, readFile, rm } from 'node:fs/promises';
+import { chmod, chown, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Client, escapeIdentifier, escapeLiteral } from 'pg';
@@ -12,6 +12,7 @@ import type { Account } from './account.ts';
 import { keepSharedSettings } from './auto-conf.ts';
 import { copyFrom } from './basebackup.ts';
 import type { Binaries } from './binaries.ts';
+import { majorIn } from './control.ts';
 import { majorOf } from './replication.ts';
 import type { Server } from './server.ts';
 import { derivePassword, type Places, REPLICATION_USER, SUPERUSER, writeSettings } from './settings.ts';
@@ -125,7 +126,7 @@ export async function buildReplica(deps: BuildDeps, version: string): Promise<vo
       await sleep(RETRY_MS);
     }
   }
-  const major = (await readFile(join(places.data, 'PG_VERSION'), 'utf8')).trim();
+  const major = majorIn(places.data);
   if (major !== majorOf(version)) {
     throw new PermanentError(
       `the primary at ${where} is PostgreSQL ${major}, this replica is to be ${version}`,

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -43,6 +44,11 @@ const DB_SHUTDOWNED = 1;
 export async function identifierIn(dataDir: string): Promise<string> {
   const file = await readFile(join(dataDir, 'global', 'pg_control'));
   return file.readBigUInt64LE(0).toString();
+}
+
+/** The major release of the data. */
+export function majorIn(dataDir: string): string {
+  return readFileSync(join(dataDir, 'PG_VERSION'), 'utf8').trim();
 }
 
 /** Null while the file is being rewritten: its checksum does not match then. */

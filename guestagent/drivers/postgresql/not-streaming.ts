@@ -2,6 +2,7 @@ import type { Endpoint } from '../../../src/core/domain.ts';
 import type { InstanceConfig } from '../../driver.ts';
 import type { Server } from './server.ts';
 import type { Setup } from './setup.ts';
+import { shellWord } from './shell.ts';
 
 /**
  * Messages of a standby that has diverged from its primary for good: the log that it needs is gone, or it has
@@ -42,8 +43,4 @@ export function buildAnew({ cluster_id, name }: Pick<InstanceConfig, 'cluster_id
     `"coffer cluster-shrink ${cluster_id} ${shellWord(name)}", then "coffer cluster-grow ${cluster_id}" ` +
     '(an upgrade that is under way must be cancelled before)'
   );
-}
-
-function shellWord(text: string): string {
-  return /^[\w.-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -1,13 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { open, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readIfThere } from '../../../src/files.ts';
 import type { DriverLog } from '../../driver.ts';
 import { removeIfThere, writeFileAtomic } from '../../files.ts';
 import type { Account } from './account.ts';
 import type { Binaries } from './binaries.ts';
 import { argumentsOf, folderOf, processesIn, signal } from './process.ts';
-import { type Launch, pidFile, type Starter } from './server.ts';
+import { type Launch, pidFile, readPidFile, type Starter } from './server.ts';
 import { configFile, type Places } from './settings.ts';
 
 /**
@@ -81,20 +80,20 @@ export class OwnStarter implements Starter {
    * are still working on the data.
    */
   async #disownStalePid(): Promise<void> {
-    const file = await readIfThere(pidFile(this.#places));
+    const file = await readPidFile(this.#places.data);
     if (file === null) return;
-    const pid = Number.parseInt(file, 10);
+    const { pid, text } = file;
     const data = await realpath(this.#places.data);
-    if (!Number.isSafeInteger(pid) || pid <= 1) {
+    if (pid === null) {
       // The file was cut short by a power failure: PostgreSQL does not start with such a file either.
-      if ((await processesIn(data)).length === 0) await removeIfThere(pidFile(this.#places));
+      if ((await processesIn(data)).length === 0) await removeIfThere(pidFile(this.#places.data));
       return;
     }
     const folder = pid === process.pid ? null : await folderOf(pid);
     if (folder === null || folder === data) return;
     this.#log.warn({ pid }, 'the pid file names a process that is not this server: the file is stale');
-    const rest = file.slice(file.indexOf('\n'));
-    await writeFileAtomic(pidFile(this.#places), `${process.pid}${rest}`, {
+    const rest = text.slice(text.indexOf('\n'));
+    await writeFileAtomic(pidFile(this.#places.data), `${process.pid}${rest}`, {
       mode: 0o600,
       owner: this.#account,
     });

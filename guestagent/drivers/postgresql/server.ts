@@ -50,8 +50,22 @@ export interface Launch {
   failure(): string | null;
 }
 
-export function pidFile(places: Places): string {
-  return join(places.data, 'postmaster.pid');
+export function pidFile(dataDir: string): string {
+  return join(dataDir, 'postmaster.pid');
+}
+
+interface PidFile {
+  /** Null for a file that was cut short. */
+  readonly pid: number | null;
+  readonly text: string;
+}
+
+/** Null if there is no such file. */
+export async function readPidFile(dataDir: string): Promise<PidFile | null> {
+  const text = await readIfThere(pidFile(dataDir));
+  if (text === null) return null;
+  const pid = Number.parseInt(text, 10);
+  return { pid: Number.isSafeInteger(pid) && pid > 1 ? pid : null, text };
 }
 
 export class Server {
@@ -67,11 +81,10 @@ export class Server {
   }
 
   async find(): Promise<Running | null> {
-    const lines = (await readIfThere(pidFile(this.#places)))?.split('\n') ?? [];
-    const pid = Number(lines[0]);
-    if (!Number.isSafeInteger(pid) || pid <= 1) return null;
+    const { pid = null, text = '' } = (await readPidFile(this.#places.data)) ?? {};
+    if (pid === null) return null;
     const executable = await this.#starter.executableOf(pid);
-    return executable === null ? null : { pid, executable, status: (lines[7] ?? '').trim() };
+    return executable === null ? null : { pid, executable, status: (text.split('\n')[7] ?? '').trim() };
   }
 
   /**

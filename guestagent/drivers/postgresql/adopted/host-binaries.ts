@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFile, realpath } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { promisify } from 'node:util';
 import { exists } from '../../../../src/files.ts';
@@ -7,6 +7,8 @@ import { textOf } from '../../../../src/log.ts';
 import { PermanentError } from '../../../driver.ts';
 import type { Account } from '../account.ts';
 import type { Binaries } from '../binaries.ts';
+import { majorIn } from '../control.ts';
+import { majorOf } from '../replication.ts';
 import { runCommand } from './host-command.ts';
 import { type PostgresqlHost, timeoutOf } from './host-file.ts';
 
@@ -60,8 +62,8 @@ export class HostBinaries {
   /** Proves that these binaries are of their version, and can read the server's data and configuration. */
   async prove({ version, bin }: Binaries): Promise<void> {
     const { data_directory, packages, versions } = this.#host;
-    const major = (await readFile(join(data_directory, 'PG_VERSION'), 'utf8')).trim();
-    if (version.split('.')[0] !== major) {
+    const major = majorIn(data_directory);
+    if (majorOf(version) !== major) {
       throw new PermanentError(
         `the data in ${data_directory} are of PostgreSQL ${major}, and not ${version}`,
       );

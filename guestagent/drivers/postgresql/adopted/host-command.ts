@@ -1,5 +1,5 @@
 import { failureOf, isDone } from '../../command/answers.ts';
-import { runHook } from '../../command/run-hook.ts';
+import { inheritedEnvironment, runHook } from '../../command/run-hook.ts';
 import type { Account } from '../account.ts';
 
 /** A command of the operator's, or of the host's packages, for an adopted server. */
@@ -15,7 +15,6 @@ export interface HostCommand {
   readonly isDone?: () => Promise<boolean>;
 }
 
-const INHERITED = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ'];
 const NEVER = new AbortController().signal;
 
 /**
@@ -24,13 +23,9 @@ const NEVER = new AbortController().signal;
  */
 export async function runCommand(call: HostCommand): Promise<void> {
   const { what, command, timeout_ms, variables, account } = call;
-  const inherited = INHERITED.flatMap((name) => {
-    const value = process.env[name];
-    return value === undefined ? [] : [[name, value] as const];
-  });
   const end = await runHook({
     hook: { command, timeout_ms },
-    env: { ...Object.fromEntries(inherited), ...variables },
+    env: { ...inheritedEnvironment(), ...variables },
     ...{ run: null, dir: '/', signal: NEVER, account },
     ...(call.isDone && { isDone: call.isDone }),
   });

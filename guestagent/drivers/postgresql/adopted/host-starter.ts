@@ -1,12 +1,12 @@
 import { realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { readIfThere } from '../../../../src/files.ts';
 import { textOf } from '../../../../src/log.ts';
 import type { DriverLog } from '../../../driver.ts';
 import type { Account } from '../account.ts';
 import type { Binaries } from '../binaries.ts';
 import { argumentsOf, folderOf, signal } from '../process.ts';
-import type { Launch, Starter } from '../server.ts';
+import { type Launch, readPidFile, type Starter } from '../server.ts';
+import { shellWord } from '../shell.ts';
 import type { HostBinaries } from './host-binaries.ts';
 import { type HostCommand, runCommand } from './host-command.ts';
 import { type PostgresqlHost, timeoutOf } from './host-file.ts';
@@ -75,9 +75,8 @@ export class HostStarter implements Starter {
 
   /** True if a process that `postmaster.pid` names is the server. */
   async isRunning(): Promise<boolean> {
-    const text = await readIfThere(join(this.#host.data_directory, 'postmaster.pid'));
-    const pid = Number.parseInt(text ?? '', 10);
-    return Number.isSafeInteger(pid) && pid > 1 && (await this.executableOf(pid)) !== null;
+    const pid = (await readPidFile(this.#host.data_directory))?.pid ?? null;
+    return pid !== null && (await this.executableOf(pid)) !== null;
   }
 
   #startCommand({ version, bin }: Binaries): HostCommand {
@@ -91,6 +90,7 @@ export class HostStarter implements Starter {
       },
     };
     if (control === 'pg_ctl') {
+      // `pg_ctl` gives its options to a shell.
       const options = `-c config_file=${shellWord(config_file)}`;
       const log = log_file === null ? [] : ['-l', log_file];
       const command = [join(bin, 'pg_ctl'), 'start', '-w', '-D', data_directory, '-o', options, ...log];
@@ -117,9 +117,4 @@ export class HostStarter implements Starter {
     }
     return { ...base, command: control.stop, timeout_ms: timeoutOf(control) };
   }
-}
-
-/** `pg_ctl` gives its options to a shell. */
-function shellWord(text: string): string {
-  return /^[\w./@:+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -12,7 +12,7 @@ import { textOf } from '../../../../src/log.ts';
 import { parseConninfo, streamName, withoutSecrets } from '../conninfo.ts';
 import { identifierIn } from '../control.ts';
 import { databasesOf } from '../left-behind.ts';
-import { glance } from '../replication.ts';
+import { glance, majorOf } from '../replication.ts';
 import { type Login, one, PATIENT, withClient } from '../sql.ts';
 import { librariesIn } from './host-binaries.ts';
 import { controlText, type PostgresqlHost } from './host-file.ts';
@@ -270,7 +270,7 @@ async function refusalsOf(deps: LookDeps, found: Found): Promise<readonly Adopti
     add('other_server', reason, 'correct COFFER_ADVERTISE of the agent');
   }
   if (!found.isSuperuser) refusals.push(notSuperuser(host));
-  if (!MAJORS.includes(server.version.split('.')[0] ?? '')) {
+  if (!MAJORS.includes(majorOf(server.version))) {
     const reason = `Coffer knows PostgreSQL ${MAJORS.join(', ')}, and this is ${server.version}`;
     add('version_unsupported', reason, 'leave this cluster to its present means');
   }

@@ -1,12 +1,12 @@
-import { readFileSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type AdoptedServer, type AdoptionReport, refusalWords } from '../../../../src/core/adoption.ts';
 import { type Endpoint, sameEndpoint } from '../../../../src/core/domain.ts';
 import { type DriverDeps, type Health, PermanentError } from '../../../driver.ts';
-import type { Account } from '../account.ts';
+import { type Account, ownerOf } from '../account.ts';
 import type { Binaries } from '../binaries.ts';
 import { streamName } from '../conninfo.ts';
+import { majorIn } from '../control.ts';
 import { LeftBehindWatch } from '../left-behind.ts';
 import { RareCheck } from '../rare-check.ts';
 import { type Glance, glance } from '../replication.ts';
@@ -66,8 +66,8 @@ export class AdoptedSetup implements Setup {
       logFile: host.log_file ?? join(stateDir, 'no.log'),
       standbySignal: join(host.data_directory, 'standby.signal'),
     };
-    this.account = ownerOf(host);
-    const major = readFileSync(join(host.data_directory, 'PG_VERSION'), 'utf8').trim();
+    this.account = ownerOf(host.data_directory);
+    const major = majorIn(host.data_directory);
     this.login = hostLogin(host.login, config.endpoint.port, major, this.account);
     this.#binaries = new HostBinaries(host, this.account);
     this.starter = new HostStarter(host, this.#binaries, this.account, log);
@@ -234,20 +234,4 @@ export class AdoptedSetup implements Setup {
 function standingWords(refusals: AdoptionReport['refusals']): string | null {
   const standing = refusals.filter(({ code }) => !PASSING.includes(code));
   return standing.length === 0 ? null : refusalWords(standing);
-}
-
-/** The server runs as the owner of its data; an agent that is not root must be that user. */
-function ownerOf({ data_directory }: PostgresqlHost): Account | null {
-  const { uid, gid } = statSync(data_directory);
-  const own = process.getuid?.();
-  if (own === uid) return null;
-  if (own === 0) return { name: nameOf(uid), uid, gid };
-  throw new PermanentError(
-    `${data_directory} belongs to user ${nameOf(uid)}: run this agent as that user, or as root`,
-  );
-}
-
-function nameOf(uid: number): string {
-  const lines = readFileSync('/etc/passwd', 'utf8').split('\n');
-  return lines.find((line) => line.split(':')[2] === String(uid))?.split(':')[0] ?? String(uid);
 }
