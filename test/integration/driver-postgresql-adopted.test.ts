@@ -12,7 +12,7 @@ import { promisify } from 'node:util';
 import { Client } from 'pg';
 import { afterAll, beforeAll } from 'vitest';
 import type { Driver, InstanceConfig, Roles } from '../../guestagent/driver.ts';
-import { type Account, serverAccount } from '../../guestagent/drivers/postgresql/account.ts';
+import { type Account, serverAccount } from '../../guestagent/drivers/account.ts';
 import { readHostFile } from '../../guestagent/drivers/postgresql/adopted/host-file.ts';
 import { ensureBinaries } from '../../guestagent/drivers/postgresql/binaries.ts';
 import { adoptingDriver } from '../../guestagent/drivers/postgresql/index.ts';

@@ -3,7 +3,7 @@ import { mkdir, readFile, stat } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { serverAccount } from '../../guestagent/drivers/postgresql/account.ts';
+import { serverAccount } from '../../guestagent/drivers/account.ts';
 import { copyFrom } from '../../guestagent/drivers/postgresql/basebackup.ts';
 import { replicationLogin } from '../../guestagent/drivers/postgresql/sql.ts';
 import { extractTar } from '../../guestagent/drivers/postgresql/tar.ts';

@@ -11,6 +11,7 @@ import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { buildProgram } from '../../cli/program.ts';
+import { driversConfig } from '../../guestagent/drivers/index.ts';
 import { DEFAULT_WAVE } from '../../src/core/batch/waves.ts';
 import { ERRORS } from '../../src/core/errors.ts';
 import { GATES } from '../../src/core/phase.ts';
@@ -215,6 +216,12 @@ describe('docs/troubleshooting.md', () => {
   it('knows every gate, and every reason of a pause', () => {
     const reasons = ['requested', 'canary', 'window', 'failure', 'gate'];
     expect([...GATES, ...reasons].filter((name) => !text.includes(`| \`${name}\` |`))).toEqual([]);
+  });
+});
+
+describe('docs/configuration.md', () => {
+  it.each(Object.keys(driversConfig))('has a row for %s, which a driver reads', (name) => {
+    expect(pageText('docs/configuration.md')).toMatch(new RegExp(`^\\| \`${name}\` \\| guestagent \\|`, 'm'));
   });
 });
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { readIfThere } from '../../../src/files.ts';
 import type { InstanceConfig } from '../../driver.ts';
 import { writeFileAtomic } from '../../files.ts';
-import type { Account } from './account.ts';
+import type { Account } from '../account.ts';
 import { type Places, quote } from './settings.ts';
 import { SYNCHRONOUS } from './synchronous.ts';
 

@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { Client, type Connection, type Submittable } from 'pg';
 import { PermanentError } from '../../driver.ts';
-import type { Account } from './account.ts';
+import type { Account } from '../account.ts';
 import { verifyCopy } from './manifest.ts';
 import { clientConfig, disconnect, type Login, one } from './sql.ts';
 import { extractTar } from './tar.ts';

@@ -13,7 +13,7 @@ import { textOf } from '../../../src/log.ts';
 import { sleep } from '../../../src/service.ts';
 import { type DriverLog, PermanentError } from '../../driver.ts';
 import { removeIfThere, syncFolder } from '../../files.ts';
-import { type Account, requireReachable } from './account.ts';
+import { type Account, requireReachable } from '../account.ts';
 import { extractTar } from './tar.ts';
 
 /**

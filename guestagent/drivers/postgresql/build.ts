@@ -8,7 +8,7 @@ import { isScramVerifier, scramVerifier } from '../../../src/scram.ts';
 import { sleep } from '../../../src/service.ts';
 import { type DriverLog, type InstanceConfig, PermanentError } from '../../driver.ts';
 import { removeIfThere, writeFileAtomic } from '../../files.ts';
-import type { Account } from './account.ts';
+import type { Account } from '../account.ts';
 import { keepSharedSettings } from './auto-conf.ts';
 import { copyFrom } from './basebackup.ts';
 import type { Binaries } from './binaries.ts';

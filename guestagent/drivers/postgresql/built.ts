@@ -2,7 +2,7 @@ import { chmod, chown, mkdir } from 'node:fs/promises';
 import type { Endpoint } from '../../../src/core/domain.ts';
 import { hasPackage } from '../../../src/core/managers/postgresql.ts';
 import type { DriverDeps, Health } from '../../driver.ts';
-import { type Account, requireReachable, serverAccount } from './account.ts';
+import { type Account, requireReachable, serverAccount } from '../account.ts';
 import { beatenWords } from './auto-conf.ts';
 import {
   type Binaries,

@@ -44,7 +44,6 @@ import { handoverIn } from './synchronous.ts';
  * - `physical-slots.ts`  the slots of standbys, which move with the primary
  * - `control.ts`      where the log of a stopped server ends
  * - `state.ts`        what must survive a crash of the agent
- * - `account.ts`      the user that the server runs as
  *
  * The rules of the driver:
  *

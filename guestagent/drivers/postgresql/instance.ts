@@ -2,7 +2,7 @@ import type { Client } from 'pg';
 import { type Endpoint, sameEndpoint } from '../../../src/core/domain.ts';
 import { textOf } from '../../../src/log.ts';
 import { type DriverDeps, PermanentError } from '../../driver.ts';
-import type { Account } from './account.ts';
+import type { Account } from '../account.ts';
 import type { Binaries } from './binaries.ts';
 import { formatLsn, readControl } from './control.ts';
 import { HealthWatch } from './health.ts';

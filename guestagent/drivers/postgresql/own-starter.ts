@@ -3,7 +3,7 @@ import { open, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DriverLog } from '../../driver.ts';
 import { removeIfThere, writeFileAtomic } from '../../files.ts';
-import type { Account } from './account.ts';
+import type { Account } from '../account.ts';
 import type { Binaries } from './binaries.ts';
 import { argumentsOf, folderOf, processesIn, signal } from './process.ts';
 import { type Launch, pidFile, readPidFile, type Starter } from './server.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Endpoint } from '../../../src/core/domain.ts';
 import type { InstanceConfig } from '../../driver.ts';
 import { writeFileAtomic } from '../../files.ts';
-import type { Account } from './account.ts';
+import type { Account } from '../account.ts';
 import { quoteValue } from './conninfo.ts';
 import type { Demands } from './control.ts';
 

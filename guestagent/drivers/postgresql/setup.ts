@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import type { Endpoint } from '../../../src/core/domain.ts';
 import type { Health } from '../../driver.ts';
-import type { Account } from './account.ts';
+import type { Account } from '../account.ts';
 import type { Binaries } from './binaries.ts';
 import type { Demands } from './control.ts';
 import type { Glance } from './replication.ts';

@@ -3,7 +3,7 @@ import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { Parser, type ReadEntry } from 'tar';
 import { syncFolder, writeWhole } from '../../files.ts';
-import type { Account } from './account.ts';
+import type { Account } from '../account.ts';
 
 /**
  * Unpacks the two kinds of tar streams that the driver reads: npm packages, and the base backup of a running

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { exists } from '../../../../src/files.ts';
 import { textOf } from '../../../../src/log.ts';
 import { PermanentError } from '../../../driver.ts';
-import type { Account } from '../account.ts';
+import type { Account } from '../../account.ts';
 import type { Binaries } from '../binaries.ts';
 import { majorIn } from '../control.ts';
 import { majorOf } from '../replication.ts';

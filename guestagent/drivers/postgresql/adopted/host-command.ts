@@ -1,6 +1,6 @@
+import type { Account } from '../../account.ts';
 import { failureOf, isDone } from '../../command/answers.ts';
 import { inheritedEnvironment, runHook } from '../../command/run-hook.ts';
-import type { Account } from '../account.ts';
 
 /** A command of the operator's, or of the host's packages, for an adopted server. */
 export interface HostCommand {

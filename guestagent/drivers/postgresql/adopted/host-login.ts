@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import type { Endpoint } from '../../../../src/core/domain.ts';
-import type { Account } from '../account.ts';
+import type { Account } from '../../account.ts';
 import { type Login, superuserSettings } from '../sql.ts';
 import type { HostLogin } from './host-file.ts';
 

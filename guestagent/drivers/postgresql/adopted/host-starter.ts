@@ -2,7 +2,7 @@ import { realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { textOf } from '../../../../src/log.ts';
 import type { DriverLog } from '../../../driver.ts';
-import type { Account } from '../account.ts';
+import type { Account } from '../../account.ts';
 import type { Binaries } from '../binaries.ts';
 import { argumentsOf, folderOf, signal } from '../process.ts';
 import { type Launch, readPidFile, type Starter } from '../server.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type AdoptedServer, type AdoptionReport, refusalWords } from '../../../../src/core/adoption.ts';
 import { type Endpoint, sameEndpoint } from '../../../../src/core/domain.ts';
 import { type DriverDeps, type Health, PermanentError } from '../../../driver.ts';
-import { type Account, ownerOf } from '../account.ts';
+import { type Account, ownerOf } from '../../account.ts';
 import type { Binaries } from '../binaries.ts';
 import { streamName } from '../conninfo.ts';
 import { majorIn } from '../control.ts';

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { PermanentError } from '../../driver.ts';
+import { PermanentError } from '../driver.ts';
 
 /** The unprivileged account that servers run as when the agent is root: a server refuses to run as root. */
 export interface Account {
