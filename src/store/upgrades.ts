@@ -10,6 +10,7 @@
  */
 import type { Cluster, ClusterTask, DatastoreVersion, InstanceTask, Instant } from '../core/domain.ts';
 import { MEASURED_KINDS, MEASURED_STEPS, type MeasuredKind, type MeasuredTimes } from '../core/history.ts';
+import { DEFAULT_POLICY } from '../core/policy.ts';
 import { goalIdOf, isActive, type Upgrade, type UpgradeEvent } from '../core/record.ts';
 import { HINT_GRACE_MS, hintOf } from './batches.ts';
 import { CLUSTER_TEXT, clusterFromText, taskField } from './cluster-hash.ts';
@@ -281,12 +282,13 @@ export class RedisUpgrades extends RedisPart implements UpgradeStore {
     return verdict === 'busy' ? { verdict, task, upgrade_id: upgrade_id || null } : { verdict };
   }
 
-  get(id: string) {
-    return this.port.doc<Upgrade>('upgrade', id);
+  async get(id: string) {
+    const [upgrade = null] = await this.getMany([id]);
+    return upgrade;
   }
 
-  getMany(ids: readonly string[]) {
-    return this.port.docs<Upgrade>('upgrade', ids);
+  async getMany(ids: readonly string[]) {
+    return (await this.port.fieldOf('upgrade', ids, 'doc')).map(upgradeFrom);
   }
 
   async list(cluster_id: string, page: PageRequest) {
@@ -299,7 +301,7 @@ export class RedisUpgrades extends RedisPart implements UpgradeStore {
     if (answer === null) return null;
     const [doc, cluster, versions] = answer as [string, string | null, string];
     return {
-      upgrade: JSON.parse(doc) as Upgrade,
+      upgrade: upgradeFrom(doc),
       cluster: clusterFromText(cluster),
       versions: this.#versionsFrom(versions),
     };
@@ -359,6 +361,15 @@ export class RedisUpgrades extends RedisPart implements UpgradeStore {
     const [count, looked] = answer as [number, number];
     return { count, next_marker: looked < items.length ? (items[looked - 1] ?? null) : next_marker };
   }
+}
+
+/**
+ * The record from its text. An older release may have written it, without a field that the policy has by now: that
+ * field gets its default.
+ */
+export function upgradeFrom(doc: string): Upgrade {
+  const upgrade = JSON.parse(doc) as Upgrade;
+  return { ...upgrade, policy: { ...DEFAULT_POLICY, ...upgrade.policy } };
 }
 
 /**

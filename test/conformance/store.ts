@@ -604,6 +604,24 @@ export function describeStore(
         });
       });
 
+      it('of an older release have the default of a field that the policy has got since', async () => {
+        const cluster = await built(store);
+        const { retries: _, ...older } = DEFAULT_POLICY;
+        const written = { ...newUpgrade(cluster), policy: { ...older, canary: 3 } } as unknown as Upgrade;
+        const { id } = written;
+        const policy = { ...DEFAULT_POLICY, canary: 3 };
+        const policies = async () => [
+          (await store.upgrades.get(id))?.policy,
+          (await store.upgrades.load(id))?.upgrade.policy,
+          (await store.upgrades.getMany([id]))[0]?.policy,
+          (await store.upgrades.list(cluster.id, { limit: 1, marker: null })).items[0]?.policy,
+        ];
+        await store.upgrades.begin(written, accepted(written), null, NOW);
+        expect(await policies()).toEqual([policy, policy, policy, policy]);
+        await store.upgrades.commit(commitOf(written, []));
+        expect(await policies()).toEqual([policy, policy, policy, policy]);
+      });
+
       it('do not begin in a cluster that has changed since they were decided on: fences never go back (G4)', async () => {
         const { cluster, upgrade } = await begun(store);
         const release = { datastore_version_id: 'v2', datastore_version: '2.0' };

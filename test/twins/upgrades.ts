@@ -5,10 +5,10 @@ import { MEASURED_STEPS, type MeasuredTimes, NOTHING_MEASURED } from '../../src/
 import { goalIdOf, type Upgrade } from '../../src/core/record.ts';
 import { HINT_GRACE_MS } from '../../src/store/batches.ts';
 import type { Forgotten, Page, PageRequest } from '../../src/store/page.ts';
-import { type Commit, FORGET_AT_ONCE, type UpgradeStore } from '../../src/store/upgrades.ts';
+import { type Commit, FORGET_AT_ONCE, type UpgradeStore, upgradeFrom } from '../../src/store/upgrades.ts';
 import type { MemoryBatches } from './batches.ts';
 import type { MemoryClusters } from './clusters.ts';
-import { asJson, byText, type Held, pageOf } from './parts.ts';
+import { byText, type Held, pageOf } from './parts.ts';
 
 interface Deps {
   readonly held: Held;
@@ -45,7 +45,7 @@ export class MemoryUpgrades implements UpgradeStore {
       upgrade_id: id,
       updated: created,
     });
-    this.#held.upgrades.set(id, asJson(upgrade));
+    this.#held.upgrades.set(id, upgradeFrom(JSON.stringify(upgrade)));
     this.#held.log.append(id, [event]);
     this.#held.due.set(`upgrade:${id}`, wake_at);
     if (cast) this.#held.addCast(cast, created);
@@ -79,7 +79,7 @@ export class MemoryUpgrades implements UpgradeStore {
     const { id, revision } = commit.upgrade;
     if (this.#held.upgrades.get(id)?.revision !== revision - 1) return 'conflict';
     this.#held.log.append(id, commit.events);
-    this.#held.upgrades.set(id, asJson(commit.upgrade));
+    this.#held.upgrades.set(id, upgradeFrom(JSON.stringify(commit.upgrade)));
     this.#settleCluster(commit);
     this.#measure(commit);
     if (commit.wake_at === null) this.#held.due.delete(`upgrade:${id}`);
