@@ -369,6 +369,27 @@ function describeSwitchover(bench: Bench<Driver & Roles>): void {
     }
   });
 
+  it('reports after an order nothing that was seen before its end, though asked all the time', async () => {
+    const [{ driver }] = pair(await bench.start(2));
+    let isOver = false;
+    const asking = (async () => {
+      while (!isOver) {
+        await driver.health();
+        await sleep(0);
+      }
+    })();
+    const roles = [];
+    for (let rounds = 0; rounds < 8; rounds++) {
+      const passed = await driver.demote({ successor: null });
+      roles.push((await driver.health()).role);
+      await driver.promote(passed);
+      roles.push((await driver.health()).role);
+    }
+    isOver = true;
+    await asking;
+    expect(roles).toEqual(Array.from({ length: 8 }, () => [null, 'primary']).flat());
+  });
+
   it('keeps a demoted primary down, also under the next agent, until it is told its role', async () => {
     const [first, second] = pair(await bench.start(2));
     const passed = await first.driver.demote({ successor: null });

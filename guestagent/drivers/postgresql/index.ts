@@ -81,6 +81,8 @@ class PostgresqlDriver implements Driver, Roles {
   #activity: Activity | null = null;
   #turn: Promise<unknown> = Promise.resolve();
   #checking: Promise<Health> | null = null;
+  /** The last check that began before the end of an order. */
+  #outdated: Promise<unknown> = Promise.resolve();
   #revivedAt = 0;
   #trouble: string | null = null;
 
@@ -110,10 +112,15 @@ class PostgresqlDriver implements Driver, Roles {
     });
   }
 
+  /** Several callers share a check, but none gets one that began before the end of the last order. */
   health(): Promise<Health> {
-    this.#checking ??= this.#checkHealth().finally(() => {
-      this.#checking = null;
-    });
+    if (this.#checking === null) {
+      const check = this.#outdated.then(() => this.#checkHealth());
+      this.#checking = check;
+      void check.finally(() => {
+        if (this.#checking === check) this.#checking = null;
+      });
+    }
     return this.#checking;
   }
 
@@ -284,6 +291,8 @@ class PostgresqlDriver implements Driver, Roles {
         return await work();
       } finally {
         this.#activity = null;
+        this.#outdated = this.#checking ?? this.#outdated;
+        this.#checking = null;
         this.#setup.orderEnded();
       }
     });
