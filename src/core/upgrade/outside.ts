@@ -10,6 +10,8 @@ import type { Draft } from './draft.ts';
 
 export function noticeChanges(draft: Draft): void {
   if (!draft.seen.adopted) return;
+  // Nothing starts after a failure, and a person is asked about it, or the way back begins: then this looks again.
+  if (draft.steps.some(({ phase }) => phase.name === 'failed')) return;
   noticePrimary(draft);
   for (const instance of draft.seen.instances) noticeVersion(draft, instance);
 }

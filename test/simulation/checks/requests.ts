@@ -164,10 +164,13 @@ export class RequestChecks {
     return this.#resets > 0;
   }
 
-  /** A reset was answered that was requested while `upgrade_id` held the cluster. */
+  /**
+   * A reset was answered that was requested while `upgrade_id` held the cluster. If the store has lost the begin
+   * of the upgrade, the reset found a free cluster, and the cast may begin the upgrade again after the reset.
+   */
   wasReset(upgrade_id: string): void {
     const { name = 'gone' } = this.#world.store.data.upgrades.get(upgrade_id)?.state ?? {};
-    const isOver = name === 'gone' || ENDED.includes(name);
+    const isOver = name === 'gone' || ENDED.includes(name) || this.#lost.has(upgrade_id);
     this.#checks.must(isOver, 'G1', `the status was reset, and the upgrade is ${name}`);
   }
 

@@ -205,6 +205,24 @@ describe('an upgrade of an adopted cluster', () => {
     expect(it.upgrade.state.name).toBe('succeeded');
   });
 
+  it('says how to go on after a failure, and not how to resume, while another step is under way (G1)', () => {
+    const refused = { error: 'no room on the disk', permanent: true };
+    const it = inWorld({
+      instances: 4,
+      policy: { max_unavailable: 2, on_failure: 'pause' },
+      scripts: { 'db-2': { pre_upgrade: [refused] }, 'db-3': { upgrade: { ms: 30_000 } } },
+    });
+    it.reach('db-2', 'failed');
+    it.reach('db-3', 'upgrading');
+    turn(it, 'db-4', 'primary');
+    it.pass(2);
+    expect(it.upgrade.state.name, 'db-3 is under way').toBe('running');
+    it.until(() => it.upgrade.state.name === 'paused', 60);
+    expect(it.message).toBe('db-2: no room on the disk: retry it, or cancel it');
+    it.act('retry');
+    expect(it.message).toMatch(/^one_primary: db-1 .* and db-4 .* are both primary/);
+  });
+
   it('does not take its own switchover for a change from outside, nor that of the way back', () => {
     const it = inWorld();
     it.reach('db-1', 'done', 'switchover');
