@@ -31,7 +31,9 @@ export type Health = Pick<
  * Every method may be called again after a crash at any await of an earlier call: it then finishes what was
  * begun, or undoes it, and never leaves it half done. Calls for one instance come one at a time, `health`,
  * `stop` and `destroy` excepted. A rejection means that the work is not done, and that the instance is as it
- * was before the call (or as near to it as the driver could bring it; `health` reports how it is).
+ * was before the call (or as near to it as the driver could bring it; `health` reports how it is). After `stop`
+ * a rejected order brings nothing back: the next `start` decides. An object that was stopped is asked only for
+ * `health`, `stop` and `destroy`.
  */
 export interface Driver extends Partial<Roles> {
   /**
@@ -107,7 +109,7 @@ export class PermanentError extends Error {
 
 export interface DriverDeps {
   readonly config: InstanceConfig;
-  /** This instance's own directory, kept across restarts; removed by `destroy`. */
+  /** This instance's own directory, kept across restarts: `start` makes it, `destroy` removes it. */
   readonly stateDir: string;
   /** Where downloaded packages are kept, shared by all instances of this machine. */
   readonly cacheDir: string;

@@ -2,6 +2,7 @@
  * The rules that every driver of the guest agent must keep: run on each driver, with real servers. A driver's own suites
  * test what is special about its datastore.
  */
+import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { access } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,7 +16,8 @@ import {
 } from '../../guestagent/driver.ts';
 import { HeartbeatArgs, heartbeatArgs } from '../../src/contract/rpc.ts';
 import type { Endpoint, Role } from '../../src/core/domain.ts';
-import { cutOff } from '../support/cut-off.ts';
+import { cutOff, stopAt, type Watched, watch } from '../support/cut-off.ts';
+import { groupOf } from '../support/process-group.ts';
 import { until } from '../support/stack.ts';
 
 interface Answer {
@@ -35,8 +37,17 @@ export interface Subject<D extends Driver = Driver> {
   ask(): Promise<Answer | null>;
   /** What clients do; absent from servers that keep nothing. */
   readonly data?: { write(value: string): Promise<void>; read(): Promise<string> };
+  /** The databases that the server has. Needed where `start` builds servers. */
+  databases?(): Promise<readonly string[]>;
   /** The agent was killed: a driver for the same instance that knows nothing but what is on its disk. */
   reopen(): Subject<D>;
+}
+
+export interface Options {
+  /** The instance may be prepared for an upgrade to this version of the suite. */
+  readonly isFor?: 'broken' | 'endless';
+  /** Databases to create with the instance; whichever the suite likes if not given. */
+  readonly databases?: readonly string[];
 }
 
 export interface Suite<D extends Driver = Driver> {
@@ -46,10 +57,15 @@ export interface Suite<D extends Driver = Driver> {
   readonly unknown: string | null;
   /** A version that passes `preUpgrade`, and on which no server starts. */
   readonly broken: string;
+  /**
+   * A version that passes `preUpgrade`, and whose server starts and never answers; null if the driver waits for a command
+   * of the operator's, and not for the server.
+   */
+  readonly endless: string | null;
   /** `agent`: the server stops with its agent; `operator`: the server runs on. */
   readonly serversBelongTo: 'agent' | 'operator';
   /** New instances of one cluster at the first version, not started yet. With roles, the first is the primary. */
-  open(count: number, options?: { readonly isBroken: boolean }): Promise<readonly Subject<D>[]>;
+  open(count: number, options?: Options): Promise<readonly Subject<D>[]>;
   /** Ends what the instances of `open` have left. */
   close(): Promise<void>;
 }
@@ -70,18 +86,18 @@ class Bench<D extends Driver> {
     this.suite = suite;
   }
 
-  async open(count = 1, options?: { readonly isBroken: boolean }): Promise<readonly Subject<D>[]> {
+  async open(count = 1, options?: Options): Promise<readonly Subject<D>[]> {
     this.#subjects = await this.suite.open(count, options);
     return this.#subjects;
   }
 
-  async start(count = 1, options?: { readonly isBroken: boolean }): Promise<readonly Subject<D>[]> {
+  async start(count = 1, options?: Options): Promise<readonly Subject<D>[]> {
     const subjects = await this.open(count, options);
     await Promise.all(subjects.map(({ driver }) => driver.start()));
     return subjects;
   }
 
-  async startOne(options?: { readonly isBroken: boolean }): Promise<Subject<D>> {
+  async startOne(options?: Options): Promise<Subject<D>> {
     return at(await this.start(1, options), 0);
   }
 
@@ -126,6 +142,7 @@ export function describeDriver<D extends Driver>(name: string, suite: Suite<D>):
     describeUpgrade(bench);
     describeRefusals(bench);
     describeEnd(bench);
+    describeEndless(bench);
   });
 }
 
@@ -156,6 +173,15 @@ function describeServer(bench: Bench<Driver>): void {
     const before = await subject.ask();
     await subject.driver.start();
     expect(await subject.ask()).toEqual(before);
+  });
+
+  it('creates the databases that a cluster is created with, or says that it does not', async () => {
+    if (bench.suite.serversBelongTo === 'operator') return;
+    const subject = at(await bench.open(1, { databases: ['ordered'] }), 0);
+    if (!subject.data) return expect(subject.databases, 'there is no server').toBeUndefined();
+    const refusal: unknown = await subject.driver.start().catch((error: unknown) => error);
+    if (refusal === undefined) expect(await subject.databases?.()).toContain('ordered');
+    else expect(String(refusal)).toContain('databases');
   });
 
   it('finds the server that a killed agent has left, and does not disturb it', async () => {
@@ -209,7 +235,7 @@ function describeUpgrade(bench: Bench<Driver>): void {
     const before = await subject.ask();
     for (let times = 0; times < 2; times++) {
       const info = await subject.driver.preUpgrade(target(to));
-      expect(info).toMatchObject({ reversible: true, role: (await healthOf(subject)).role });
+      expect(info).toMatchObject({ reversible: true, role: (await asked(subject)).role });
     }
     expect(await subject.ask()).toEqual(before);
     await serves(subject, from);
@@ -279,7 +305,7 @@ function describeRefusals(bench: Bench<Driver>): void {
   }
 
   it('serves on the old version after an upgrade that fails, and takes the next order', async () => {
-    const subject = await bench.startOne({ isBroken: true });
+    const subject = await bench.startOne({ isFor: 'broken' });
     await subject.data?.write(KEPT);
     await expect(subject.driver.upgrade(target(broken))).rejects.toThrow();
     await serves(subject, from);
@@ -318,15 +344,27 @@ function describeEnd(bench: Bench<Driver>): void {
     await keeps(next, KEPT);
   });
 
-  it('ends an order that is under way when the agent stops; said again, it is carried out', async () => {
-    const subject = await bench.startOne();
-    const order = subject.driver.upgrade(target(to)).catch((error: unknown) => error);
-    await subject.driver.stop();
-    await order;
-    const next = await bench.replace(subject);
-    await next.driver.upgrade(target(to));
-    await serves(next, to);
-  });
+  it(
+    'ends an order at any point when the agent stops, with what it has started; said again, it is carried out',
+    async () => {
+      let subject = await bench.startOne();
+      for (let effects = 0; ; effects++) {
+        const goal = effects % 2 === 0 ? to : from;
+        const { driver } = subject;
+        const started = await stopAt(
+          () => driver.upgrade(target(goal)),
+          effects,
+          () => driver.stop(),
+        );
+        if (started === null) return expect(effects).toBeGreaterThan(0);
+        await isStopped(bench, subject, started);
+        subject = await bench.replace(subject);
+        await subject.driver.upgrade(target(goal));
+        await serves(subject, goal);
+      }
+    },
+    MANY_ORDERS_MS,
+  );
 
   it('is removed with all that it has made, also when that is said twice', async () => {
     const subject = await bench.startOne();
@@ -335,9 +373,58 @@ function describeEnd(bench: Bench<Driver>): void {
     await subject.driver.destroy();
     await expect(access(subject.stateDir)).rejects.toThrow('ENOENT');
     if (serversBelongTo === 'operator') expect(await subject.ask()).toEqual(before);
+    else if (subject.data) expect(await subject.ask()).toBeNull();
     expect((await healthOf(subject)).service_status).not.toBe('healthy');
-    expect(from).not.toBe(to);
   });
+}
+
+function describeEndless(bench: Bench<Driver>): void {
+  const { versions, endless } = bench.suite;
+  const [from] = versions;
+  if (endless === null) return;
+
+  it('ends an order that would last for ever when the agent stops', async () => {
+    const subject = await bench.startOne({ isFor: 'endless' });
+    const order = await endlessOrder(subject, endless);
+    await subject.driver.stop();
+    await expect(order.done).rejects.toThrow();
+    await isStopped(bench, subject, order.processes);
+  });
+
+  it('gives up waiting for a server that never answers, ends it, and serves on the old version', async () => {
+    const subject = await bench.startOne({ isFor: 'endless' });
+    if (!subject.data) return expect((await subject.ask())?.process, 'there is no server').toBe(0);
+    await subject.data.write(KEPT);
+    const order = await endlessOrder(subject, endless);
+    const server = order.processes.filter(isRunning);
+    order.passDay();
+    await expect(order.done).rejects.toThrow();
+    await noneRuns(server);
+    await serves(subject, from);
+    await keeps(subject, KEPT);
+  });
+}
+
+/** An upgrade that waits for a server that never answers. */
+async function endlessOrder(subject: Subject, version: string): Promise<Watched> {
+  const order = watch(() => subject.driver.upgrade(target(version)));
+  if (!subject.data) return order;
+  await until('nothing but the endless server runs', async () => {
+    return order.processes.some(isRunning) && (await subject.ask()) === null;
+  });
+  return order;
+}
+
+/** After `stop` and the end of the order. */
+async function isStopped(
+  { suite }: Bench<Driver>,
+  subject: Subject,
+  started: readonly ChildProcess[],
+): Promise<void> {
+  if (suite.serversBelongTo === 'operator') return;
+  await noneRuns(started);
+  if (subject.data) expect(await subject.ask()).toBeNull();
+  expect((await healthOf(subject)).service_status).toBe('shutdown');
 }
 
 function describeSwitchover(bench: Bench<Driver & Roles>): void {
@@ -477,12 +564,34 @@ function describeCutOffSwitchover(bench: Bench<Driver & Roles>): void {
   );
 }
 
-/** The server runs the version, and the driver says so. */
+/** The server runs the version, survives what ends its agent, and the driver says so. */
 async function serves(subject: Subject, version: string): Promise<void> {
   const answer = await subject.ask();
   expect(answer?.version).toBe(version);
+  if (answer && subject.data) {
+    expect(await groupOf(answer.process), 'of the processes that end with the agent').not.toBe(
+      await groupOf(process.pid),
+    );
+  }
   const role = answer?.role ?? 'member';
-  expect(await healthOf(subject)).toMatchObject({ service_status: 'healthy', version, role });
+  expect(await asked(subject)).toMatchObject({ service_status: 'healthy', version, role });
+}
+
+/** A report after the server was asked: a driver may say `unknown` while the server has not answered yet. */
+function asked(subject: Subject): Promise<Health> {
+  return until(`${subject.name} was asked how it is`, async () => {
+    const health = await healthOf(subject);
+    return health.service_status !== 'unknown' && health;
+  });
+}
+
+/** None of the processes is left: those that were ended may take a moment. */
+async function noneRuns(processes: readonly ChildProcess[]): Promise<void> {
+  await until('what the order has started was ended', async () => !processes.some(isRunning));
+}
+
+function isRunning({ pid, exitCode, signalCode }: ChildProcess): boolean {
+  return pid !== undefined && exitCode === null && signalCode === null;
 }
 
 /** A report that a taskmanager takes. */

@@ -19,15 +19,21 @@ const hooks: Hooks = {
   hooks: { pre_upgrade: hook, upgrade: hook, rollback: hook, health: hook },
   environment: { KV_DIR: root },
 };
+/** An upgrade to a server that never answers ends with its hook. */
+const impatient: Hooks = {
+  ...hooks,
+  hooks: { ...hooks.hooks, upgrade: { ...hook, timeout_ms: 5_000 } },
+};
 const running = new Set<Subject>();
 
-async function open(): Promise<Subject> {
+async function open(own: Hooks): Promise<Subject> {
   const port = await freePort();
-  const subject = subjectOf({
+  const config: InstanceConfig = {
     ...{ instance_id: randomUUID(), cluster_id: randomUUID(), name: 'kv-1', ordinal: 0, manager: 'kv' },
     ...{ datastore_version: '1.0', role: 'member', primary: null, endpoint: { host: '127.0.0.1', port } },
     ...{ cluster_token: '', extended_properties: {}, databases: [], users: [] },
-  });
+  };
+  const subject = subjectOf(config, own);
   running.add(subject);
   // The operator starts the first release; here the hook knows how.
   const env = {
@@ -41,7 +47,7 @@ async function open(): Promise<Subject> {
   return subject;
 }
 
-function subjectOf(config: InstanceConfig): Subject {
+function subjectOf(config: InstanceConfig, own: Hooks): Subject {
   const stateDir = join(root, config.instance_id);
   const { host, port } = config.endpoint;
   const url = `http://${host}:${port}/`;
@@ -50,7 +56,7 @@ function subjectOf(config: InstanceConfig): Subject {
     return response && ((await response.json()) as { version: string; process: number; value: string });
   };
   return {
-    driver: commandDriver(hooks)({ config, stateDir, cacheDir: root, log }),
+    driver: commandDriver(own)({ config, stateDir, cacheDir: root, log }),
     ...{ name: config.name, endpoint: config.endpoint, stateDir },
     ask: async () => {
       const said = await answer();
@@ -60,7 +66,7 @@ function subjectOf(config: InstanceConfig): Subject {
       write: async (value) => void (await fetch(url, { method: 'PUT', body: value })),
       read: async () => (await answer())?.value ?? '',
     },
-    reopen: () => subjectOf(config),
+    reopen: () => subjectOf(config, own),
   };
 }
 
@@ -68,8 +74,9 @@ describeDriver('command, with hooks,', {
   versions: ['1.0', '1.1'],
   unknown: '9.9',
   broken: '1.9',
+  endless: '1.8',
   serversBelongTo: 'operator',
-  open: async () => [await open()],
+  open: async (_count, options) => [await open(options?.isFor === 'endless' ? impatient : hooks)],
   close: async () => {
     for (const subject of running) {
       const server = await subject.ask();

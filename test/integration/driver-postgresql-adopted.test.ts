@@ -16,7 +16,13 @@ import { type Account, serverAccount } from '../../guestagent/drivers/account.ts
 import { readHostFile } from '../../guestagent/drivers/postgresql/adopted/host-file.ts';
 import { ensureBinaries } from '../../guestagent/drivers/postgresql/binaries.ts';
 import { adoptingDriver } from '../../guestagent/drivers/postgresql/index.ts';
-import { describeDriver, describeRoles, type Subject, type Suite } from '../conformance/driver.ts';
+import {
+  describeDriver,
+  describeRoles,
+  type Options,
+  type Subject,
+  type Suite,
+} from '../conformance/driver.ts';
 import { CACHE, freePort, silent } from './postgresql-nodes.ts';
 
 const VERSIONS = ['17.6', '17.10'] as const;
@@ -212,7 +218,7 @@ async function stopAll(): Promise<void> {
   servers.clear();
 }
 
-async function open(count: number, options?: { readonly isBroken: boolean }) {
+async function open(count: number, options?: Options) {
   await stopAll();
   const primary = await makePrimary();
   const standbys: Server[] = [];
@@ -221,7 +227,7 @@ async function open(count: number, options?: { readonly isBroken: boolean }) {
     await configure(server);
     await startServer(server);
   }
-  const agents = [primary, ...standbys].map((server) => agentOf(server, options?.isBroken === true));
+  const agents = [primary, ...standbys].map((server) => agentOf(server, options?.isFor === 'broken'));
   return (await Promise.all(agents)).map(subjectOf);
 }
 
@@ -229,6 +235,8 @@ const suite: Suite<Driver & Roles> = {
   versions: VERSIONS,
   unknown: '17.99',
   broken: BROKEN,
+  // The operator's command starts the server, and the time limit is its own.
+  endless: null,
   serversBelongTo: 'operator',
   open,
   close: stopAll,

@@ -3,7 +3,13 @@ import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Driver, Roles } from '../../guestagent/driver.ts';
 import { binariesFolder, ensureBinaries } from '../../guestagent/drivers/postgresql/binaries.ts';
-import { describeDriver, describeRoles, type Subject, type Suite } from '../conformance/driver.ts';
+import {
+  describeDriver,
+  describeRoles,
+  type Options,
+  type Subject,
+  type Suite,
+} from '../conformance/driver.ts';
 import {
   asSuperuser,
   CACHE,
@@ -21,20 +27,29 @@ useNodes();
 
 const VERSIONS = ['17.6', '17.10'] as const;
 const BROKEN = '17.9';
+const ENDLESS = '17.8';
 
-/** A cache that lends what this machine has, beside a release that answers with its version and does not start. */
-async function cacheWithBroken(): Promise<string> {
+/**
+ * A cache that lends what this machine has, beside two releases that answer with their version: one does not start, the
+ * other never serves.
+ */
+async function cacheWithFaults(): Promise<string> {
   const cacheDir = join(rootFolder(), 'cache');
   if ((await mkdir(cacheDir, { recursive: true, mode: 0o755 })) === undefined) return cacheDir;
   for (const version of VERSIONS) {
     await ensureBinaries({ cacheDir: CACHE, account: null, log: silent }, version);
     await symlink(binariesFolder(CACHE, version), binariesFolder(cacheDir, version));
   }
-  const bin = join(binariesFolder(cacheDir, BROKEN), 'bin');
-  await mkdir(bin, { recursive: true, mode: 0o755 });
-  const program = `#!/bin/sh\n[ "$1" = --version ] && echo 'postgres (PostgreSQL) ${BROKEN}'\n`;
-  await writeFile(join(bin, 'postgres'), program);
-  await chmod(join(bin, 'postgres'), 0o755);
+  for (const [version, otherwise] of [
+    [BROKEN, ''],
+    [ENDLESS, 'exec tail -f /dev/null'],
+  ] as const) {
+    const bin = join(binariesFolder(cacheDir, version), 'bin');
+    await mkdir(bin, { recursive: true, mode: 0o755 });
+    const answer = `[ "$1" = --version ] && exec echo 'postgres (PostgreSQL) ${version}'`;
+    await writeFile(join(bin, 'postgres'), `#!/bin/sh\n${answer}\n${otherwise}\n`);
+    await chmod(join(bin, 'postgres'), 0o755);
+  }
   return cacheDir;
 }
 
@@ -70,13 +85,20 @@ function subjectOf(node: Node): Subject<Driver & Roles> {
         return String(rows[0]?.['value']);
       },
     },
+    databases: async () => {
+      const rows = await asSuperuser(node, 'SELECT datname FROM pg_database');
+      return rows.map(({ datname }) => String(datname));
+    },
     reopen: () => subjectOf(reopen(node)),
   };
 }
 
-async function open(count: number): Promise<readonly Subject<Driver & Roles>[]> {
-  const cacheDir = await cacheWithBroken();
-  const primary = await member({ primary: null, cacheDir });
+async function open(count: number, options?: Options): Promise<readonly Subject<Driver & Roles>[]> {
+  const cacheDir = await cacheWithFaults();
+  const primary = await member({
+    ...{ primary: null, cacheDir },
+    ...(options?.databases && { databases: options.databases, users: [] }),
+  });
   const replicas = Array.from({ length: count - 1 }, (_, index) =>
     member({ primary, cacheDir, ordinal: index + 1 }),
   );
@@ -87,6 +109,7 @@ const suite: Suite<Driver & Roles> = {
   versions: VERSIONS,
   unknown: '17.99',
   broken: BROKEN,
+  endless: ENDLESS,
   serversBelongTo: 'agent',
   open,
   // `useNodes` ends what a test leaves.

@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
 import type { InstanceConfig } from '../../guestagent/driver.ts';
 import { simulatedDriver } from '../../guestagent/drivers/simulated.ts';
 import { describeDriver, type Subject } from '../conformance/driver.ts';
@@ -33,24 +32,18 @@ function subjectOf(config: InstanceConfig): Subject {
   };
 }
 
-const FAILS_ONCE = { fail: [{ instance: 0, action: 'upgrade', times: 1 }] };
+const PLAYED = {
+  broken: { fail: [{ instance: 0, action: 'upgrade', times: 1 }] },
+  endless: { upgrade_ms: 3_600_000 },
+};
 
 describeDriver('simulated', {
   versions: ['1.0', '1.1'],
   // It plays whatever version the catalogue has.
   unknown: null,
   broken: '1.1',
+  endless: '1.1',
   serversBelongTo: 'agent',
-  open: async (_count, options) => [open(options?.isBroken ? FAILS_ONCE : {})],
+  open: async (_count, options) => [open(options?.isFor ? PLAYED[options.isFor] : {})],
   close: () => rm(root, { recursive: true, force: true }),
-});
-
-it('ends an upgrade that would last an hour when its agent stops', async () => {
-  const { driver } = open({ upgrade_ms: 3_600_000 });
-  await driver.start();
-  const order = driver.upgrade({ datastore_version: '1.1', primary: null, info: {} });
-  await driver.stop();
-  await expect(order).rejects.toThrow('stopping');
-  expect(await driver.health()).toMatchObject({ service_status: 'shutdown', version: '1.0' });
-  await driver.destroy();
 });

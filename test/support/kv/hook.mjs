@@ -26,7 +26,7 @@ if (hook === 'health') {
     process.exit(1);
   }
   console.log(JSON.stringify({ version: found.version }));
-} else if (!['1.0', '1.1', '1.9'].includes(version)) {
+} else if (!['1.0', '1.1', '1.8', '1.9'].includes(version)) {
   console.log(`there is no release ${version} on this host`);
   process.exit(1);
 } else if ((hook === 'upgrade' || hook === 'rollback') && found?.version !== version) {
@@ -36,8 +36,8 @@ if (hook === 'health') {
   const server = spawn(
     process.execPath,
     [`${import.meta.dirname}/server.mjs`, version, port, `${dir}/${port}.value`],
-    // A session and an environment of its own: it does not end with the hook.
-    { detached: true, stdio: ['ignore', log, log], env: {} },
+    // A session and an environment of its own: it does not end with the hook, unless it never answers.
+    { detached: version !== '1.8', stdio: ['ignore', log, log], env: {} },
   );
   server.unref();
   server.on('exit', async () => {
