@@ -61,7 +61,7 @@ export async function cutOff(work: () => Promise<unknown>, effects: number): Pro
     life.isOver = true;
     end();
   });
-  return await Promise.race([ended, lives.run(life, work).then(() => false)]);
+  return await Promise.race([ended, lives.run(life, async () => work()).then(() => false)]);
 }
 
 /**
