@@ -73,17 +73,17 @@ export async function stopAt(
   effects: number,
   stop: () => Promise<void>,
 ): Promise<readonly ChildProcess[] | null> {
-  let stopping: Promise<void> | null = null;
+  const stops: Promise<void>[] = [];
   const life = newLife(effects, () => {
-    stopping = lives.exit(stop);
+    stops.push(lives.exit(stop));
   });
-  const error = await lives.run(life, work).then(
-    () => null,
-    (err: unknown) => err,
-  );
-  if (stopping !== null) await stopping;
-  else if (error !== null) throw error;
-  return stopping === null ? null : life.processes;
+  try {
+    await lives.run(life, work);
+  } catch (error) {
+    if (stops.length === 0) throw error;
+  }
+  await Promise.all(stops);
+  return stops.length === 0 ? null : life.processes;
 }
 
 /** Work for which the time by `Date.now` stands still until the test lets it pass. */

@@ -57,7 +57,7 @@ export class Instance implements Managed {
     if (running === null) {
       const binaries = await this.setup.binaries(state.version);
       await this.writeSettings(state.primary);
-      await this.startServer(binaries, state.primary, START_MS, this.halt.signal);
+      await this.startServer(binaries, state.primary, START_MS);
     } else {
       await this.server.untilReady(START_MS, this.halt.signal);
       await this.holdSessions();
@@ -66,13 +66,8 @@ export class Instance implements Managed {
   }
 
   /** `primary` is the server that this one must follow, if it is a standby. */
-  async startServer(
-    binaries: Binaries,
-    primary: Endpoint | null,
-    timeoutMs: number,
-    abort?: AbortSignal,
-  ): Promise<void> {
-    await this.server.start(binaries, await this.setup.raised(primary), timeoutMs, abort);
+  async startServer(binaries: Binaries, primary: Endpoint | null, timeoutMs: number): Promise<void> {
+    await this.server.start(binaries, await this.setup.raised(primary), timeoutMs, this.halt.signal);
     await this.holdSessions();
   }
 

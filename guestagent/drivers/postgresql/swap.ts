@@ -137,6 +137,8 @@ export class Swap {
           throw new Error(await notStreaming(this.#instance.server, this.#instance.setup, primary));
       });
     } catch (error) {
+      // The state on disk tells the next agent how to go on.
+      this.#instance.halt.signal.throwIfAborted();
       await this.#goBack(old, primary, `PostgreSQL ${to.version} does not serve: ${textOf(error)}`);
     }
     this.#instance.watch.forgive();
@@ -160,6 +162,7 @@ export class Swap {
       await this.#instance.startServer(old, primary, UPGRADE_START_MS);
       await this.#instance.withServer((client) => untilStreamingIfStandby(client, primary));
     } catch (error) {
+      this.#instance.halt.signal.throwIfAborted();
       outcome = `and it does not come back on ${old.version} either: ${textOf(error)}`;
     }
     await this.#instance.save({ phase: 'serving', version: old.version, primary });
