@@ -110,6 +110,11 @@ describe.skipIf(MISSING !== null)(
 
     it('hand over to a standby and take the primary back, which leaves no trace', async () => {
       const servers = await debianCluster(2, 'with slots');
+      await psql(
+        at(servers, 0),
+        "ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (standby0, standby1)'",
+      );
+      await psql(at(servers, 0), 'SELECT pg_reload_conf()');
       const before = await Promise.all(servers.map(configurationOf));
       const agents = await Promise.all(servers.map((server) => agentOf(server)));
       for (const { driver } of agents) await driver.start();
@@ -131,6 +136,11 @@ describe.skipIf(MISSING !== null)(
           });
         }
         expect(await healthy(next)).toMatchObject({ role: 'primary' });
+        await until('the new primary waits for a standby', async () => {
+          await next.driver.health();
+          const names = await psql(next.server, 'SHOW synchronous_standby_names');
+          return names.includes(`"${next === b ? a.server.name : 'standby0'}"`);
+        });
         if (next === b) expect([await slotsOf(a), await slotsOf(b)]).toEqual(['', 'slot_1']);
       }
       expect(await slotsOf(a)).toBe('slot_0,slot_1');
@@ -138,6 +148,29 @@ describe.skipIf(MISSING !== null)(
       for (const { driver } of agents) await driver.destroy();
       // Switched over twice: a is the primary again, and b follows a as it did at first.
       expect(await Promise.all(servers.map(configurationOf))).toEqual(before);
+    });
+
+    it('keep waiting for a standby when they are let go after a switchover, and show that before', async () => {
+      const servers = await debianCluster(1);
+      await psql(at(servers, 0), "ALTER SYSTEM SET synchronous_standby_names = 'standby0'");
+      await psql(at(servers, 0), 'SELECT pg_reload_conf()');
+      const agents = await Promise.all(servers.map((server) => agentOf(server)));
+      for (const { driver } of agents) await driver.start();
+      const [a, b] = [at(agents, 0), at(agents, 1)];
+      const [ofPrimary, ofStandby] = await Promise.all([a, b].map(healthy));
+      expect(ofPrimary?.adoption?.changes.map(({ what }) => what)).toContainEqual(
+        expect.stringMatching(/^in a switchover: synchronous_standby_names passes to the new primary/),
+      );
+      expect(JSON.stringify(ofStandby?.adoption?.changes)).not.toContain('synchronous_standby_names');
+      await b.driver.promote(await a.driver.demote({ successor: await streamNameOf(b) }));
+      await a.driver.follow({ primary: b.server.endpoint });
+      const names = async ({ server }: Adopted) => await psql(server, 'SHOW synchronous_standby_names');
+      await until('the new primary waits for the old one', async () => {
+        await b.driver.health();
+        return (await names(b)) === `"${a.server.name}"`;
+      });
+      for (const { driver } of agents) await driver.destroy();
+      expect([await names(a), await names(b)]).toEqual(['standby0', `"${a.server.name}"`]);
     });
 
     it('are upgraded, rolled back and let go while an application writes, which loses nothing', async () => {

@@ -133,6 +133,8 @@ export class BuiltSetup implements Setup {
 
   orderEnded(): void {}
 
+  async setsSynchronous(): Promise<void> {}
+
   overridden(): Promise<string | null> {
     return beatenWords(this.#deps.config, this.places);
   }

@@ -83,6 +83,8 @@ class PostgresqlDriver implements Driver, Roles {
   #checking: Promise<Health> | null = null;
   /** The last check that began before the end of an order. */
   #outdated: Promise<unknown> = Promise.resolve();
+  /** Names of synchronous standbys are being put into force: orders wait for the end of that. */
+  #awaiting: Promise<void> | null = null;
   #revivedAt = 0;
   #trouble: string | null = null;
 
@@ -249,7 +251,11 @@ class PostgresqlDriver implements Driver, Roles {
     }
     this.#instance.holdSession();
     const isPrimary = health.role === 'primary';
-    if (isPrimary) void this.#awaitStandbys();
+    if (isPrimary) {
+      this.#awaiting ??= this.#awaitStandbys().finally(() => {
+        this.#awaiting = null;
+      });
+    }
     return { ...health, ...this.#setup.known(isPrimary, true) };
   }
 
@@ -288,6 +294,7 @@ class PostgresqlDriver implements Driver, Roles {
     const mine = this.#turn.then(async () => {
       this.#activity = { status, message };
       try {
+        await this.#awaiting;
         return await work();
       } finally {
         this.#activity = null;

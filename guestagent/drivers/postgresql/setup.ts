@@ -69,6 +69,8 @@ export interface Setup {
   overridden(): Promise<string | null>;
   /** The same as it was last known, for the message of a heartbeat: it must not wait for logins. */
   explained(): Promise<string | null>;
+  /** The agent is about to set `synchronous_standby_names`; an empty text resets it. */
+  setsSynchronous(names: string): Promise<void>;
   /** The settings that a start has to raise, because the primary has more. */
   raised(primary: Endpoint | null): Promise<Readonly<Partial<Demands>>>;
 

@@ -179,7 +179,12 @@ export class Switchover {
    */
   async #forgetSynchronous(client: Client, handover: Handover | null): Promise<void> {
     await this.#awaited.forget();
-    if (handover !== null && (await synchronousNames(client)) !== '') await setSynchronous(client, '');
+    if (handover !== null && (await synchronousNames(client)) !== '') await this.#setSynchronous(client, '');
+  }
+
+  async #setSynchronous(client: Client, names: string): Promise<void> {
+    await this.#instance.setup.setsSynchronous(names);
+    await setSynchronous(client, names);
   }
 
   /** The slot that this server has used itself would never be read again. */
@@ -208,7 +213,7 @@ export class Switchover {
       if (!(await isMet(client, names))) return;
       // Names that an operator has set since then take precedence; a demotion that was undone changes
       // nothing.
-      if ((await synchronousNames(client)) === '') await setSynchronous(client, names);
+      if ((await synchronousNames(client)) === '') await this.#setSynchronous(client, names);
       await this.#awaited.forget();
       this.#instance.deps.log.info({ [SYNCHRONOUS]: names }, 'taken on from the former primary');
     });

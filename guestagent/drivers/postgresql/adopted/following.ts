@@ -1,27 +1,23 @@
-import { escapeLiteral } from 'pg';
 import { type Endpoint, sameEndpoint } from '../../../../src/core/domain.ts';
 import { exists } from '../../../../src/files.ts';
 import { PermanentError } from '../../../driver.ts';
-import { readAutoConf, writeAutoConf } from '../auto-conf.ts';
 import { type Conninfo, endpointIn, formatConninfo, parseConninfo, pointedAt } from '../conninfo.ts';
 import type { Places } from '../settings.ts';
-import { type Login, one, PATIENT, withClient } from '../sql.ts';
+import type { AlterSystem } from './alter-system.ts';
 import { type Memory, recall } from './memory.ts';
 
 /**
- * Which server an adopted server follows: the one setting that Coffer makes. It is `primary_conninfo` in
- * `postgresql.auto.conf`, by `ALTER SYSTEM` while the server runs. A server that is down can't be asked: then
- * the same line of the same file is written.
+ * Which server an adopted server follows: the one setting that Coffer makes on a standby. It is
+ * `primary_conninfo` in `postgresql.auto.conf`.
  */
 const NAME = 'primary_conninfo';
 
 interface Deps {
   readonly places: Places;
   readonly stateDir: string;
-  readonly login: Login;
+  readonly settings: AlterSystem;
   /** What the operator's file says about replication; null if it says nothing. */
   readonly replication: string | null;
-  readonly isRunning: () => Promise<boolean>;
 }
 
 export class Following {
@@ -66,9 +62,9 @@ export class Following {
     );
   }
 
-  /** The value in `postgresql.auto.conf`; null if the file has none. */
-  async inAutoConf(): Promise<string | null> {
-    return (await readAutoConf(this.#deps.places)).get(NAME) ?? null;
+  /** The line in `postgresql.auto.conf`; null if the file has none. */
+  inAutoConf(): Promise<string | null> {
+    return this.#deps.settings.valueOf(NAME);
   }
 
   async #memory(): Promise<Memory> {
@@ -77,15 +73,7 @@ export class Following {
     return memory;
   }
 
-  async #set(value: string | null): Promise<void> {
-    if (await this.#deps.isRunning()) {
-      const text = value === null ? `RESET ${NAME}` : `SET ${NAME} = ${escapeLiteral(value)}`;
-      await withClient(this.#deps.login, PATIENT, async (client) => {
-        await client.query(`ALTER SYSTEM ${text}`);
-        await one(client, 'SELECT pg_catalog.pg_reload_conf()');
-      });
-    } else {
-      await writeAutoConf(this.#deps.places, NAME, value);
-    }
+  #set(value: string | null): Promise<void> {
+    return this.#deps.settings.set(NAME, value);
   }
 }

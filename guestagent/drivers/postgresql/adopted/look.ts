@@ -14,6 +14,7 @@ import { identifierIn } from '../control.ts';
 import { databasesOf } from '../left-behind.ts';
 import { glance, majorOf } from '../replication.ts';
 import { type Login, one, PATIENT, withClient } from '../sql.ts';
+import { SYNCHRONOUS } from '../synchronous.ts';
 import { librariesIn } from './host-binaries.ts';
 import { controlText, type PostgresqlHost } from './host-file.ts';
 import { loginText } from './host-login.ts';
@@ -129,7 +130,7 @@ async function find(client: Client, host: PostgresqlHost): Promise<Found> {
     extensions: [],
     preload_libraries: list('shared_preload_libraries'),
     tablespaces: await tablespacesOf(client),
-    synchronous_standby_names: settingOf('synchronous_standby_names'),
+    synchronous_standby_names: settingOf(SYNCHRONOUS),
     archive_program: archiveProgram(settingOf('archive_mode'), settingOf('archive_command')),
   };
   return {
@@ -148,12 +149,7 @@ async function settingsOf(client: Client): Promise<ReadonlyMap<string, Setting>>
     `SELECT name, pg_catalog.current_setting(name, true) AS value,
             coalesce(sourcefile || ':' || sourceline, source) AS source
        FROM pg_catalog.pg_settings WHERE name = ANY ($1)`,
-    [
-      [
-        ...[...SETTINGS, ...TARGETS, 'data_directory', 'config_file', 'archive_command'],
-        'synchronous_standby_names',
-      ],
-    ],
+    [[...[...SETTINGS, ...TARGETS, 'data_directory', 'config_file', 'archive_command'], SYNCHRONOUS]],
   );
   return new Map(rows.map(({ name, value, source }) => [name, { value: value ?? '', source }]));
 }
@@ -369,6 +365,14 @@ function changesOn(host: PostgresqlHost, server: AdoptedServer | null): readonly
       what: 'in a switchover, on the old primary: make it a standby',
       where: `${data_directory}/standby.signal`,
       taken_back: 'removed when the server becomes the primary again',
+    });
+  }
+  if (server?.role === 'primary' && server.synchronous_standby_names !== '') {
+    changes.push({
+      what: `in a switchover: ${SYNCHRONOUS} passes to the new primary, with this server in the place of that one`,
+      where: 'ALTER SYSTEM, on the new primary',
+      taken_back:
+        'on a server that is a standby when it is let go; a primary goes on waiting for its standbys',
     });
   }
   return changes;

@@ -13,6 +13,10 @@ const schema = z.object({
   cluster_name: z.string(),
   /** `primary_slot_name`; empty for none. */
   slot: z.string(),
+  /** The operator's line for `synchronous_standby_names` in `postgresql.auto.conf`; null for none. */
+  synchronous: z.string().nullable(),
+  /** The same line as Coffer has set it last; absent if Coffer never has. */
+  synchronous_set: z.string().nullable().exactOptional(),
 });
 export type Memory = z.infer<typeof schema>;
 

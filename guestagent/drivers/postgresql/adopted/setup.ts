@@ -14,6 +14,8 @@ import type { Places } from '../settings.ts';
 import type { Managed, Setup } from '../setup.ts';
 import { type Login, PATIENT, withClient } from '../sql.ts';
 import type { Serving } from '../state.ts';
+import { SYNCHRONOUS } from '../synchronous.ts';
+import { AlterSystem } from './alter-system.ts';
 import { Following } from './following.ts';
 import { HostBinaries } from './host-binaries.ts';
 import type { PostgresqlHost } from './host-file.ts';
@@ -21,6 +23,7 @@ import { hostLogin } from './host-login.ts';
 import { HostStarter } from './host-starter.ts';
 import { extensionsOf, look } from './look.ts';
 import { recall, remember } from './memory.ts';
+import { SynchronousNames } from './synchronous-names.ts';
 
 /**
  * A server that Coffer did not make: everything about it is its operator's, who describes the host in a file
@@ -30,7 +33,8 @@ import { recall, remember } from './memory.ts';
  * - `host-login.ts`     how the agent logs in
  * - `host-binaries.ts`  the binaries of each version, or the packages that bring them
  * - `host-starter.ts`   how the server is started and stopped (`host-command.ts`)
- * - `following.ts`      which server it follows: the only setting that is made
+ * - `following.ts`      which server it follows, `synchronous-names.ts` for which standbys it waits: the only
+ *                       settings that are made (`alter-system.ts`)
  * - `memory.ts`         what was there before, to be given back
  */
 const LOOK_EVERY_MS = 15_000;
@@ -41,7 +45,9 @@ export class AdoptedSetup implements Setup {
   readonly #deps: DriverDeps;
   readonly #host: PostgresqlHost;
   readonly #binaries: HostBinaries;
+  readonly #settings: AlterSystem;
   readonly #following: Following;
+  readonly #synchronous: SynchronousNames;
   readonly #leftBehind: LeftBehindWatch;
   readonly #extensions = new RareCheck(() => extensionsOf(this.login));
   #report: AdoptionReport | null = null;
@@ -71,10 +77,11 @@ export class AdoptedSetup implements Setup {
     this.login = hostLogin(host.login, config.endpoint.port, major, this.account);
     this.#binaries = new HostBinaries(host, this.account);
     this.starter = new HostStarter(host, this.#binaries, this.account, log);
-    this.#following = new Following({
-      ...{ places: this.places, stateDir, login: this.login, replication: host.replication },
-      isRunning: () => this.starter.isRunning(),
-    });
+    const { places, login } = this;
+    this.#settings = new AlterSystem({ places, login, isRunning: () => this.starter.isRunning() });
+    const own = { places, stateDir, settings: this.#settings };
+    this.#following = new Following({ ...own, replication: host.replication });
+    this.#synchronous = new SynchronousNames(own);
     this.#leftBehind = new LeftBehindWatch({
       ...{ login: this.login, log, settings: null },
       overridden: async () => null,
@@ -103,6 +110,7 @@ export class AdoptedSetup implements Setup {
       in_auto_conf: await this.#following.inAutoConf(),
       cluster_name: settings.get('cluster_name') ?? '',
       slot: settings.get('primary_slot_name') ?? '',
+      synchronous: await this.#settings.valueOf(SYNCHRONOUS),
     });
     await instance.holdSessions();
     const { version, upstream } = server;
@@ -120,12 +128,12 @@ export class AdoptedSetup implements Setup {
 
   async remove(instance: Managed): Promise<void> {
     instance.closeSessions();
-    const outcome = await this.#following.giveBack();
-    if (outcome === 'kept') {
-      this.#deps.log.warn(
-        {},
-        'primary_conninfo stays: the server follows another server than at its adoption',
-      );
+    const { log } = this.#deps;
+    if ((await this.#following.giveBack()) === 'kept') {
+      log.warn({}, 'primary_conninfo stays: the server follows another server than at its adoption');
+    }
+    if ((await this.#synchronous.giveBack()) === 'kept') {
+      log.warn({}, `${SYNCHRONOUS} stays: the server is the primary now, and would wait for no standby`);
     }
     this.#report = null;
   }
@@ -168,6 +176,10 @@ export class AdoptedSetup implements Setup {
 
   async explained(): Promise<string | null> {
     return standingWords(this.#report?.refusals ?? []);
+  }
+
+  setsSynchronous(names: string): Promise<void> {
+    return this.#synchronous.note(names);
   }
 
   async raised() {

@@ -1,0 +1,35 @@
+import { escapeLiteral } from 'pg';
+import { readAutoConf, writeAutoConf } from '../auto-conf.ts';
+import type { Places } from '../settings.ts';
+import { type Login, one, PATIENT, withClient } from '../sql.ts';
+
+interface Deps {
+  readonly places: Places;
+  readonly login: Login;
+  readonly isRunning: () => Promise<boolean>;
+}
+
+/** Settings as `ALTER SYSTEM` makes them, also of a server that is down. */
+export class AlterSystem {
+  readonly #deps: Deps;
+
+  constructor(deps: Deps) {
+    this.#deps = deps;
+  }
+
+  /** The value in `postgresql.auto.conf`; null if the file has none. */
+  async valueOf(name: string): Promise<string | null> {
+    return (await readAutoConf(this.#deps.places)).get(name) ?? null;
+  }
+
+  /** Null resets the setting. */
+  async set(name: string, value: string | null): Promise<void> {
+    const { places, login, isRunning } = this.#deps;
+    if (!(await isRunning())) return await writeAutoConf(places, name, value);
+    const text = value === null ? `RESET ${name}` : `SET ${name} = ${escapeLiteral(value)}`;
+    await withClient(login, PATIENT, async (client) => {
+      await client.query(`ALTER SYSTEM ${text}`);
+      await one(client, 'SELECT pg_catalog.pg_reload_conf()');
+    });
+  }
+}
