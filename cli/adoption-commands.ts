@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { AdoptingClusterDocument, AdoptionDocument } from '../client/index.ts';
+import { foundRows } from '../src/core/adoption-rows.ts';
 import { showCluster, waitForCluster, watchedCluster } from './cluster-commands.ts';
 import { UsageError } from './failures.ts';
 import type { Io } from './io.ts';
@@ -105,7 +106,6 @@ function addReportCommand(program: Command, io: Io): void {
 }
 
 type Report = AdoptionDocument['instances'][number];
-type Server = NonNullable<Report['server']>;
 
 /** What is in the way first: the reader may have to do something about it. */
 function showAdoption(output: Output, adoption: AdoptionDocument): void {
@@ -140,52 +140,13 @@ function showInstance(output: Output, report: Report): void {
   if (host === null) return;
   output.line('');
   output.line(`${instance_name}: found`);
-  output.table(
-    ['What', prose('Value'), prose('Where from')],
-    [
-      ['start and stop', host.control, 'the file of its host'],
-      ['login', host.login, 'the file of its host'],
-      ...host.versions.map(({ version, from }) => [`binaries of ${version}`, from, 'the file of its host']),
-      ...(server ? foundOn(server) : []),
-    ],
-  );
+  output.table(['What', prose('Value'), prose('Where from')], foundRows(host, server));
   if (changes.length === 0) return;
   output.line(`${instance_name}: what Coffer would do in an upgrade`);
   output.table(
     [prose('What'), prose('Where'), prose('Taken back')],
     changes.map(({ what, where, taken_back }) => [what, where, taken_back ?? 'needs no way back']),
   );
-}
-
-/** Lists that are empty are left out. */
-function foundOn(server: Server): readonly (readonly string[])[] {
-  const listed = (what: string, values: readonly string[]) =>
-    values.length === 0 ? [] : [[what, values.join(', '), 'the server']];
-  return [
-    ['release', server.full_version, 'the server'],
-    ['data directory', server.data_directory, 'the server'],
-    ['configuration', server.config_file, 'the server'],
-    ...listed('sockets', server.socket_directories),
-    ...listed(
-      'replication slots',
-      server.slots.map(({ name, type, active }) => `${name} (${type}${active ? '' : ', not in use'})`),
-    ),
-    ...listed(
-      'extensions',
-      server.extensions.map(({ database, name, version }) => `${name} ${version} in ${database}`),
-    ),
-    ...listed('preload libraries', server.preload_libraries),
-    ...listed(
-      'tablespaces',
-      server.tablespaces.map(({ name, location }) => `${name} in ${location}`),
-    ),
-    ...listed(
-      'synchronous standbys',
-      server.synchronous_standby_names ? [server.synchronous_standby_names] : [],
-    ),
-    ...listed('log archived by', server.archive_program === null ? [] : [server.archive_program]),
-    ...server.settings.map(({ name, value, source }) => [name, value, source]),
-  ];
 }
 
 function placeOf(place: Address | null): string | null {

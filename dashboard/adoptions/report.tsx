@@ -1,5 +1,6 @@
 /** The panel on the page of an adopted cluster: what was found there, what Coffer would do, what is refused. */
 import type { AdoptionDocument, ClusterDocument, CofferClient } from '../../client/index.ts';
+import { foundRows } from '../../src/core/adoption-rows.ts';
 import { usePolled } from '../data.ts';
 import type { Deed } from '../deed.ts';
 import { Card, Note, Pill } from '../parts/basics.tsx';
@@ -11,8 +12,6 @@ import { useSession } from '../session.tsx';
 const EVERY_MS = 2_000;
 
 type Report = AdoptionDocument['instances'][number];
-type Server = NonNullable<Report['server']>;
-type Found = readonly [what: string, value: string, from: string];
 
 export function AdoptionReport({ cluster }: { readonly cluster: ClusterDocument }) {
   const { data, error, reload } = usePolled((client) => client.clusters.adoption(cluster.id), {
@@ -59,7 +58,7 @@ function Verdict({ adoption }: { readonly adoption: AdoptionDocument }) {
 }
 
 function InstanceReport({ report }: { readonly report: Report }) {
-  const { instance_name: name, host, changes, refusals } = report;
+  const { instance_name: name, host, server, changes, refusals } = report;
   if (host === null) return null;
   const word = refusals.length > 0 ? `, ${refusals.length} refused` : '';
   return (
@@ -68,7 +67,7 @@ function InstanceReport({ report }: { readonly report: Report }) {
         {name}: what was found{word}
       </summary>
       <Rows caption={`What was found on ${name}`} columns={['What', 'Value', 'Where from']}>
-        {foundBy(report).map(([what, value, from]) => (
+        {foundRows(host, server).map(([what, value, from]) => (
           <tr key={what}>
             <th scope="row">{what}</th>
             <td data-label="Value" className="mono">
@@ -100,45 +99,6 @@ function InstanceReport({ report }: { readonly report: Report }) {
       )}
     </details>
   );
-}
-
-/** Lists that are empty are left out. */
-function foundBy({ host, server }: Report): readonly Found[] {
-  const file = 'the file of its host';
-  const own: readonly Found[] = host
-    ? [
-        ['start and stop', host.control, file],
-        ['login', host.login, file],
-        ...host.versions.map(({ version, from }): Found => [`binaries of ${version}`, from, file]),
-      ]
-    : [];
-  return server ? [...own, ...saidBy(server)] : own;
-}
-
-function saidBy(server: Server): readonly Found[] {
-  const rows: readonly Found[] = [
-    ['release', server.full_version, 'the server'],
-    ['data directory', server.data_directory, 'the server'],
-    ['configuration', server.config_file, 'the server'],
-    ['data checksums', server.data_checksums ? 'on' : 'off', 'the server'],
-    ['sockets', server.socket_directories.join(', '), 'the server'],
-    ['replication slots', server.slots.map(({ name, type }) => `${name} (${type})`).join(', '), 'the server'],
-    [
-      'extensions',
-      server.extensions.map(({ database, name, version }) => `${name} ${version} in ${database}`).join(', '),
-      'the server',
-    ],
-    ['preload libraries', server.preload_libraries.join(', '), 'the server'],
-    [
-      'tablespaces',
-      server.tablespaces.map(({ name, location }) => `${name} in ${location}`).join(', '),
-      'the server',
-    ],
-    ['synchronous standbys', server.synchronous_standby_names, 'the server'],
-    ['log archived by', server.archive_program ?? '', 'the server'],
-    ...server.settings.map(({ name, value, source }): Found => [name, value, source]),
-  ];
-  return rows.filter(([, value]) => value !== '');
 }
 
 function Release({ cluster }: { readonly cluster: ClusterDocument }) {

@@ -18,6 +18,7 @@ const ROOMS = [
   'src/core/policy.ts',
   'src/core/policy-inputs.ts',
   'src/core/batch/waves.ts',
+  'src/core/adoption-rows.ts',
   'src/core/',
   'src/contract/',
   'src/bus/',
@@ -33,11 +34,12 @@ const ROOMS = [
 ] as const;
 type Room = (typeof ROOMS)[number];
 
-/** Tables of which the dashboard makes its forms: data, and functions that need nothing else. */
+/** Tables of which the dashboard makes its forms and its tables: data, and functions that need nothing else. */
 const TABLES: readonly Room[] = [
   'src/core/policy.ts',
   'src/core/policy-inputs.ts',
   'src/core/batch/waves.ts',
+  'src/core/adoption-rows.ts',
 ];
 /** Of the core, what every room may import. */
 const COMMON: readonly Room[] = ['src/core/errors.ts', 'src/core/digest.ts'];
@@ -52,6 +54,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly Room[]>> = {
   'src/core/policy.ts': CORE,
   'src/core/policy-inputs.ts': TABLES,
   'src/core/batch/waves.ts': CORE,
+  'src/core/adoption-rows.ts': CORE,
   'src/core/': CORE,
   'src/contract/': [...CORE, 'src/contract/'],
   'src/bus/': [...BASICS, 'src/bus/', 'src/contract/'],
