@@ -4,7 +4,8 @@ import type {
   InstanceDocument,
   InstanceStatus,
 } from '../../src/contract/documents.ts';
-import { type Cluster, type Instance, type Instant, sameEndpoint, versionOf } from '../../src/core/domain.ts';
+import { type Cluster, type Instance, type Instant, versionOf } from '../../src/core/domain.ts';
+import { replicatesFrom } from '../../src/core/primaries.ts';
 import { links, type Urls } from '../http/urls.ts';
 import { troveTime } from '../times.ts';
 
@@ -82,11 +83,6 @@ function upstreamOf({ instances }: Cluster, instance: Instance, urls: Urls) {
 
 function neighbour({ id }: Instance, urls: Urls) {
   return { id, links: links(urls, `instances/${id}`) };
-}
-
-function replicatesFrom({ report }: Instance, other: Instance): boolean {
-  const [from, to] = [report?.upstream, other.report?.endpoint];
-  return !!from && !!to && sameEndpoint(from, to);
 }
 
 /** A label; see `FlavorDocument`. */

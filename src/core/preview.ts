@@ -22,7 +22,7 @@ import { lossesAmong, type PlanFinding, planFindings } from './left-behind.ts';
 import type { Finding } from './phase.ts';
 import { planSteps, workMs } from './plan.ts';
 import { DEFAULT_POLICY, isOverridden, type Policy } from './policy.ts';
-import { noPrimary, replicaSetsOf } from './primaries.ts';
+import { isCascaded, noPrimary, replicaSetsOf } from './primaries.ts';
 import type { Step } from './record.ts';
 import { CAUGHT_UP_LAG_BYTES } from './upgrade/gates.ts';
 
@@ -130,7 +130,7 @@ function successorIn(cluster: Cluster, steps: readonly Step[]): Instance | null 
   const switchover = steps.find((step) => step.kind === 'switchover');
   if (!switchover) return null;
   const replicas = cluster.instances.filter(
-    ({ id, report }) => id !== switchover.instance_id && report?.role === 'replica',
+    (one) => one.id !== switchover.instance_id && one.report?.role === 'replica' && !isCascaded(one, cluster),
   );
   return replicas.toSorted((a, b) => lagOf(a) - lagOf(b))[0] ?? null;
 }

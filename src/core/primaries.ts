@@ -4,7 +4,7 @@
  * judged here.
  */
 
-import { type Cluster, type Instance, isPrimary, replicaSetOf } from './domain.ts';
+import { type Cluster, type Instance, isPrimary, replicaSetOf, sameEndpoint } from './domain.ts';
 import type { Finding } from './phase.ts';
 
 /** The instances of a cluster by replica set. */
@@ -50,6 +50,20 @@ export function noPrimary(set: readonly Instance[]): Finding | null {
       `none of ${names} is the primary, and no client can write: on its host, promote the one that has the latest writes ` +
       `(PostgreSQL: pg_ctl promote)`,
   };
+}
+
+/** True if the instance says that it replicates from `other`. */
+export function replicatesFrom({ report }: Instance, other: Instance): boolean {
+  const [from, to] = [report?.upstream, other.report?.endpoint];
+  return !!from && !!to && sameEndpoint(from, to);
+}
+
+/**
+ * True for a replica that is fed by another replica of the cluster. Such a replica can't take over from the
+ * primary, which does not know it.
+ */
+export function isCascaded(instance: Instance, { instances }: Pick<Cluster, 'instances'>): boolean {
+  return instances.some((other) => !isPrimary(other) && replicatesFrom(instance, other));
 }
 
 /**

@@ -13,7 +13,7 @@ import {
 import { lossesAmong } from '../left-behind.ts';
 import type { Finding } from '../phase.ts';
 import { isOverridden, maxUnavailable } from '../policy.ts';
-import { noPrimary, twoPrimaries } from '../primaries.ts';
+import { isCascaded, noPrimary, twoPrimaries } from '../primaries.ts';
 import { isInFlight, type Step } from '../record.ts';
 import { mixRefusal, pathRefusal } from '../version-path.ts';
 import { counted } from '../words.ts';
@@ -252,7 +252,8 @@ export function successorOf(draft: Draft, step: Step): Instance | null {
  */
 function candidatesOf(draft: Draft, step: Step): readonly Instance[] {
   return upgradedReplicas(draft, step).filter(
-    (instance) => isHealthy(instance, draft.now) && !instance.report?.hindrance,
+    (instance) =>
+      isHealthy(instance, draft.now) && !instance.report?.hindrance && !isCascaded(instance, draft.seen),
   );
 }
 

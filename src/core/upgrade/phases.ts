@@ -17,6 +17,7 @@ import {
   type UpgradeInfo,
   versionOf,
 } from '../domain.ts';
+import { isCascaded } from '../primaries.ts';
 import type { Step } from '../record.ts';
 import type { Draft } from './draft.ts';
 import { onePrimary, setOf } from './gates.ts';
@@ -182,10 +183,15 @@ function argsWithPrimary({ draft, step, phase }: At<PhaseOf<'upgrading' | 'verif
   return { ...phase.info, datastore_version: step.to_version, primary: primaryFor(draft, step) };
 }
 
-/** The primary that this instance is to replicate from after its upgrade; null for the primary itself. */
+/**
+ * The server that this instance is to replicate from after its upgrade: the primary, or the replica from which
+ * the operator of an adopted cluster feeds it (G12); null for the primary itself.
+ */
 function primaryFor(draft: Draft, step: Step): Endpoint | null {
   const isOther = (instance: Instance) => instance.id !== step.instance_id;
   const set = setOf(draft, step);
+  const own = draft.instance(step.instance_id);
+  if (draft.seen.adopted && own && isCascaded(own, { instances: set })) return own.report?.upstream ?? null;
   const switchover = draft.steps.findLast(
     (other) =>
       other.kind === 'switchover' &&

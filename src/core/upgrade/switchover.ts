@@ -1,8 +1,11 @@
 /** The phases of a switchover: the primary of a replica set hands over to its successor. */
 
 import { streamNameOf } from '../adopted.ts';
-import type { Instant, UpgradeInfo } from '../domain.ts';
+import type { Instance, Instant, UpgradeInfo } from '../domain.ts';
 import type { PhaseName } from '../phase.ts';
+import { replicatesFrom } from '../primaries.ts';
+import type { Step } from '../record.ts';
+import type { Draft } from './draft.ts';
 import { setOf, successorOf, unacknowledged } from './gates.ts';
 import type { At, Failure, Outcome, PhaseOf, Phases, Success } from './rules.ts';
 import { forgiven, hasTriesLeft } from './tries.ts';
@@ -120,11 +123,7 @@ function switchedOver(at: At<Promoting>): Outcome {
   const successor = step.successor_id === null ? undefined : draft.instance(step.successor_id);
   const primary = successor?.report?.endpoint ?? null;
   draft.emit('switched_over', `${draft.nameOf(step.successor_id ?? '')} is the primary now`, step);
-  const remaining = setOf(draft, step)
-    .filter(
-      ({ id, report }) => id !== step.instance_id && id !== step.successor_id && report?.role === 'replica',
-    )
-    .map(({ id }) => id);
+  const remaining = followersOf(draft, step).map(({ id }) => id);
   if (!primary || remaining.length === 0) return { kind: 'done' };
   return {
     kind: 'order',
@@ -132,6 +131,19 @@ function switchedOver(at: At<Promoting>): Outcome {
     // The tries that the switchover used do not count against its followers.
     step: { attempts_forgiven: step.attempt - 1 },
   };
+}
+
+/**
+ * The replicas that must be told to follow the new primary. In an adopted cluster a replica that is fed by
+ * another server than the old primary stays where its operator has put it (G12).
+ */
+function followersOf(draft: Draft, step: Step): readonly Instance[] {
+  const others = setOf(draft, step).filter(({ id }) => id !== step.instance_id);
+  const isPlaced = (one: Instance) =>
+    draft.seen.adopted && others.some((other) => replicatesFrom(one, other));
+  return others.filter(
+    (one) => one.id !== step.successor_id && one.report?.role === 'replica' && !isPlaced(one),
+  );
 }
 
 /**

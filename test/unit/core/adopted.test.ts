@@ -232,6 +232,26 @@ describe('an upgrade of an adopted cluster', () => {
     expect(it.eventsOf('paused')).toEqual([]);
   });
 
+  it('leaves a replica where it is that another replica feeds, and makes it no primary (G12)', () => {
+    const it = inWorld({ instances: 4 });
+    const [fed, feeder] = [it.guest('db-3'), it.guest('db-2')];
+    turn(it, 'db-3', 'replica', 'db-2');
+    fed.adoption = adoptionReport({ role: 'replica' });
+    it.heard('db-3', { upstream: feeder.endpoint });
+    for (const [name, lag_bytes] of Object.entries({ 'db-2': 1_000, 'db-4': 2_000 })) {
+      it.guest(name).lagBytes = lag_bytes;
+      it.heard(name, { lag_bytes });
+    }
+    const target = VERSIONS[1] ?? expect.fail();
+    const plan = previewUpgrade(it.cluster, { target, versions: VERSIONS }, it.now);
+    expect(plan.successor?.instance_name).toBe('db-2');
+    it.settle();
+    expect(it.upgrade.state.name).toBe('succeeded');
+    expect(fed.upstream).toBe(feeder);
+    expect(it.guest('db-3').role).toBe('replica');
+    expect(it.told('follow')).toEqual(['db-4']);
+  });
+
   it('pauses at once when an instance that it has upgraded says another version', () => {
     const it = inWorld();
     it.reach('db-3', 'preparing');

@@ -187,7 +187,7 @@ export class Guest {
       endpoint: this.endpoint,
       ...(this.#placement && { placement: this.#placement }),
       ...(this.tellsFindings && this.findings.length > 0 && { findings: this.findings }),
-      ...(this.adoption && { adoption: this.adoption }),
+      ...(this.adoption && { adoption: this.adoption, upstream: this.upstream?.endpoint ?? null }),
       attempt: this.#journal?.report ?? null,
     };
   }
