@@ -18,6 +18,7 @@ import {
   MISSING,
   psql,
   rootFolder,
+  standbyOf,
   useDebian,
   versions,
 } from './postgresql-debian.ts';
@@ -42,7 +43,8 @@ describe.skipIf(MISSING !== null)(
     const agents: RunningAgent[] = [];
 
     beforeAll(async () => {
-      servers = await debianCluster(2);
+      const direct = await debianCluster(2);
+      servers = [...direct, await standbyOf(direct[1] as DebianServer, 'fed')];
       before = await Promise.all(servers.map(configurationOf));
       home = await newHome();
       stack = await RunningStack.start(home);
@@ -120,12 +122,21 @@ describe.skipIf(MISSING !== null)(
       await startAgent(0, { replication: undefined });
       await startAgent(1);
       await startAgent(2);
+      await startAgent(3);
       await until('all agents have reported', async () => {
         const report = await client.clusters.adoption(adopting.id);
         return report.instances.every(({ server }) => server !== null);
       });
       const report = await client.clusters.adoption(adopting.id);
-      expect(report.instances.map(({ server }) => server?.role)).toEqual(['primary', 'replica', 'replica']);
+      expect(report.instances.map(({ server }) => server?.role)).toEqual([
+        'primary',
+        'replica',
+        'replica',
+        'replica',
+      ]);
+      expect(report.instances[3]?.server?.upstream, 'one replica feeds another').toEqual(
+        servers[1]?.endpoint,
+      );
       expect(report.instances[0]?.refusals.map(({ code }) => code)).toEqual(['replication_login_missing']);
       const reasons = report.gates.map(({ reason }) => reason);
       expect(reasons).toContainEqual(expect.stringContaining('shop-member-1: '));
@@ -139,7 +150,7 @@ describe.skipIf(MISSING !== null)(
       await startAgent(0);
       const adopted = await client.clusters.waitFor(adopting.id, { intervalMs: 100, signal: signal() });
       expect(adopted).toMatchObject({ adopted: true, datastore: { version: from }, problems: [] });
-      expect(adopted.instances.map(({ version }) => version)).toEqual([from, from, from]);
+      expect(adopted.instances.map(({ version }) => version)).toEqual([from, from, from, from]);
       expect(await Promise.all(servers.map(configurationOf)), 'nothing was touched').toEqual(before);
     });
 
@@ -151,23 +162,25 @@ describe.skipIf(MISSING !== null)(
       const upgrade = await client.upgrades.waitFor(upgrade_id, { until: 'settled', signal: signal() });
       expect(upgrade, upgrade.message ?? '').toMatchObject({
         state: 'succeeded',
-        progress: { done: 4, total: 4 },
+        progress: { done: 5, total: 5 },
       });
       const written = writing.acknowledged.length;
       await until('the client writes again', async () => writing.acknowledged.length > written + 5);
       await writing.stop();
       const after = await shown();
       expect(after.datastore.version).toBe(to);
-      expect(after.instances.map(({ version }) => version)).toEqual([to, to, to]);
+      expect(after.instances.map(({ version }) => version)).toEqual([to, to, to, to]);
       const at = after.instances.findIndex(({ role }) => role === 'primary');
-      expect(at, 'a replica has taken over').toBeGreaterThan(0);
+      expect([1, 2], 'a replica of the primary has taken over').toContain(at);
+      const fed = (await client.clusters.adoption(adopting.id)).instances[3];
+      expect(fed?.server?.upstream, 'it stays where it is').toEqual(servers[1]?.endpoint);
       const rows = await psql(servers[at] as DebianServer, 'SELECT id FROM writes ORDER BY id', 'shop');
       const found = new Set(rows.split('\n').map(Number));
       expect(writing.acknowledged.filter((id) => !found.has(id))).toEqual([]);
 
       await client.upgrades.rollback(upgrade_id);
       await client.clusters.waitFor(adopting.id, { intervalMs: 100, signal: signal() });
-      expect((await shown()).instances.map(({ version }) => version)).toEqual([from, from, from]);
+      expect((await shown()).instances.map(({ version }) => version)).toEqual([from, from, from, from]);
     });
 
     it('is let go: the servers go on, the record and all that was set are gone', async () => {
