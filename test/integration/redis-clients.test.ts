@@ -162,7 +162,7 @@ describe('who waits for events', () => {
       expect(await beside.upgrades.commit(next)).toBe('committed');
       upgrade = next.upgrade;
       // Of a connection that has vanished the store learns when it asks for something.
-      await expect.poll(() => store.health(), { timeout: 30_000 }).toEqual({ status: 'ok' });
+      await expect.poll(() => store.health()).toEqual({ status: 'ok' });
       expect(await waiting).toEqual([round + 2]);
     }
     await store.close();
@@ -197,7 +197,7 @@ describe('the queue', () => {
       () => seen.size,
       () => seen.size === JOBS,
     );
-    await expect.poll(() => queue.getCompletedCount(), { timeout: 90_000, interval: 200 }).toBe(JOBS);
+    await expect.poll(() => queue.getCompletedCount(), { interval: 200 }).toBe(JOBS);
     expect(await queue.getFailedCount()).toBe(0);
     expect(seen.size).toBe(JOBS);
     const jobs = await queue.getCompleted(0, JOBS);
@@ -218,7 +218,7 @@ describe('the queue', () => {
       proxy.cut();
       looked = new Set();
       const id = `batch-${round}`;
-      await expect.poll(() => wakes.wake(id) ?? looked.has(id), { timeout: 10_000, interval: 50 }).toBe(true);
+      await expect.poll(() => wakes.wake(id) ?? looked.has(id), { interval: 50 }).toBe(true);
       await wakes.stop();
     }
     await serving.stop();

@@ -56,7 +56,7 @@ it('survives a Redis that hangs while much is asked, again and again, without a 
     const asked = await Promise.allSettled(Array.from({ length: 50 }, () => store.clusters.get('nobody')));
     expect(asked.map(({ status }) => status)).toEqual(Array(50).fill('rejected'));
     proxy.allow();
-    await expect.poll(() => store.clusters.get('nobody').catch(() => 'away'), { timeout: 60_000 }).toBeNull();
+    await expect.poll(() => store.clusters.get('nobody').catch(() => 'away')).toBeNull();
   }
   await store.close();
   await proxy.close();

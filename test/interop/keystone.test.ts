@@ -133,14 +133,14 @@ describeInterop('with a real Keystone', () => {
     const before = counter.validations();
     const flood = Array.from({ length: 60 }, (_, at) => list(`made-up-${at}`));
     const since = () => counter.asked.slice(before);
-    await expect.poll(() => since().length, { interval: 5, timeout: 60_000 }).toBeGreaterThanOrEqual(32);
+    await expect.poll(() => since().length, { interval: 5 }).toBeGreaterThanOrEqual(32);
     const url = `${api.origin}/v1.0/${bank}/clusters`;
     expect(await statusFrom('127.0.0.2', url, token)).toBe(200);
     expect(new Set((await Promise.all(flood)).map(({ status }) => status))).toEqual(new Set([401]));
     // One by one as they came, all of the flood would have been asked about before.
     expect(since()).toHaveLength(61);
     expect(since().indexOf(token)).toBeLessThan(60);
-  }, 180_000);
+  });
 
   it('refuses a revoked token as soon as what it knows of it is old', async () => {
     const token = await tokenFor(ANN);
