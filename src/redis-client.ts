@@ -20,6 +20,8 @@ const COMMAND_TIMEOUT_MS = 1_500;
 const SILENT_MS = 30_000;
 /** A replica answers every write with READONLY: a new connection helps only if another server has become the primary. */
 const READONLY_PAUSE_MS = 5_000;
+/** The answer to a command that was written late comes within this time. */
+const ANSWER_MS = 100;
 const TIMED_OUT = 'Command timed out';
 
 /** Where Redis is, and with `rediss://` which certificates to trust. */
@@ -66,7 +68,10 @@ export function reconnectIfSilent(client: Redis, err: unknown): void {
   const { stream } = client;
   const before = stream.bytesRead;
   const isSilent = () => client.stream === stream && stream.bytesRead === before;
-  setImmediate(() => isSilent() && client.status === 'ready' && client.disconnect(true));
+  const judge = () => isSilent() && client.status === 'ready' && client.disconnect(true);
+  // A command that was written just before the process was held up leaves only now. After a timer, what has
+  // arrived is read before an immediate runs.
+  setTimeout(() => setImmediate(judge), ANSWER_MS).unref();
 }
 
 /**

@@ -130,8 +130,8 @@ return redis.call('INCR', KEYS[1] .. ':count')`;
     const err = await asked;
     expect(err).toMatchObject({ message: 'Command timed out' });
     reconnectIfSilent(client, err);
-    await new Promise(setImmediate);
-    await new Promise(setImmediate);
+    // Longer than a silent connection would be kept.
+    await pause(500);
     expect(client.status).toBe('ready');
     expect(await client.client('ID')).toBe(id);
     client.disconnect();
