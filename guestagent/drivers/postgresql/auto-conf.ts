@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Client } from 'pg';
 import { readIfThere } from '../../../src/files.ts';
 import type { InstanceConfig } from '../../driver.ts';
 import { writeFileAtomic } from '../../files.ts';
@@ -76,6 +77,13 @@ function textOf(rest: string): string {
 
 export async function readAutoConf(places: Places): Promise<ReadonlyMap<string, string>> {
   return parseAutoConf((await readIfThere(join(places.data, AUTO_CONF))) ?? '');
+}
+
+/** Puts a setting into force; null resets the setting. Works on a standby, too. */
+export async function alterSystem(client: Client, name: string, value: string | null): Promise<void> {
+  const change = value === null ? `RESET ${name}` : `SET ${name} = ${client.escapeLiteral(value)}`;
+  await client.query(`ALTER SYSTEM ${change}`);
+  await client.query('SELECT pg_catalog.pg_reload_conf()');
 }
 
 /** What `ALTER SYSTEM` would do, of a server that is down; null resets the setting. */

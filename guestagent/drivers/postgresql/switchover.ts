@@ -4,6 +4,7 @@ import { textOf } from '../../../src/log.ts';
 import { sleep } from '../../../src/service.ts';
 import { PermanentError } from '../../driver.ts';
 import { removeIfThere } from '../../files.ts';
+import { alterSystem } from './auto-conf.ts';
 import { formatLsn, readControl } from './control.ts';
 import { tooSmall } from './demands.ts';
 import type { Instance } from './instance.ts';
@@ -27,7 +28,6 @@ import {
   isMet,
   renamed,
   SYNCHRONOUS,
-  setSynchronous,
   synchronousNames,
 } from './synchronous.ts';
 
@@ -182,9 +182,10 @@ export class Switchover {
     if (handover !== null && (await synchronousNames(client)) !== '') await this.#setSynchronous(client, '');
   }
 
+  /** An empty text resets the names. */
   async #setSynchronous(client: Client, names: string): Promise<void> {
     await this.#instance.setup.setsSynchronous(names);
-    await setSynchronous(client, names);
+    await alterSystem(client, SYNCHRONOUS, names === '' ? null : names);
   }
 
   /** The slot that this server has used itself would never be read again. */

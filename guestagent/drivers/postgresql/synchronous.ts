@@ -91,13 +91,3 @@ export class AwaitedStandbys {
     await removeIfThere(this.#path);
   }
 }
-
-/** An empty text resets the setting. Works on a standby, too. */
-export async function setSynchronous(client: Client, names: string): Promise<void> {
-  await client.query(
-    names === ''
-      ? `ALTER SYSTEM RESET ${SYNCHRONOUS}`
-      : `ALTER SYSTEM SET ${SYNCHRONOUS} = ${client.escapeLiteral(names)}`,
-  );
-  await client.query('SELECT pg_catalog.pg_reload_conf()');
-}

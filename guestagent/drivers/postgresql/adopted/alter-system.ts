@@ -1,7 +1,6 @@
-import { escapeLiteral } from 'pg';
-import { readAutoConf, writeAutoConf } from '../auto-conf.ts';
+import { alterSystem, readAutoConf, writeAutoConf } from '../auto-conf.ts';
 import type { Places } from '../settings.ts';
-import { type Login, one, PATIENT, withClient } from '../sql.ts';
+import { type Login, PATIENT, withClient } from '../sql.ts';
 
 interface Deps {
   readonly places: Places;
@@ -26,10 +25,6 @@ export class AlterSystem {
   async set(name: string, value: string | null): Promise<void> {
     const { places, login, isRunning } = this.#deps;
     if (!(await isRunning())) return await writeAutoConf(places, name, value);
-    const text = value === null ? `RESET ${name}` : `SET ${name} = ${escapeLiteral(value)}`;
-    await withClient(login, PATIENT, async (client) => {
-      await client.query(`ALTER SYSTEM ${text}`);
-      await one(client, 'SELECT pg_catalog.pg_reload_conf()');
-    });
+    await withClient(login, PATIENT, (client) => alterSystem(client, name, value));
   }
 }
